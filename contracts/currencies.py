@@ -1,0 +1,33 @@
+"""ISO 4217: the codes that money may be counted in."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+ISO_4217 = frozenset(
+    """
+    AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF
+    CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD
+    HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD
+    MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN
+    PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD
+    TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAD XAF XAG XAU XBA XBB XBC XBD XCD XCG XDR XOF XPD
+    XPF XPT XSU XUA YER ZAR ZMW ZWG
+    """.split()
+)
+"""Every code in force but XTS (for testing) and XXX (no currency); a test compares it with a kept list."""
+
+
+def _known(code: str) -> str:
+    if code not in ISO_4217:
+        raise PydanticCustomError("unknown_currency", "Input should be a currency code of ISO 4217, such as USD")
+    return code
+
+
+Currency = Annotated[
+    str,
+    Field(json_schema_extra={"enum": sorted(ISO_4217)}),
+    AfterValidator(_known),
+]
+"""A currency code, in capitals; an amount counts its minor unit (USD 1999 is $19.99, JPY 1999 is 1,999 yen)."""

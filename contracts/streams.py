@@ -1,0 +1,65 @@
+"""The JetStream streams: their names, their subjects and their limits, in one place."""
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+DEAD = "dead."
+"""The prefix under which a message that could not be handled is kept."""
+
+
+class Stream(BaseModel):
+    """One stream as it must be; where the server's differs, one of the two is wrong."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: Literal["limits", "workqueue"]
+    discard: Literal["old", "new"]
+    duplicate_window: timedelta
+    max_age: timedelta | None = None
+    max_bytes: int | None = None
+    """At this size `discard` says what happens."""
+    max_message_bytes: int = 1 << 20
+
+
+PAYMENT_COMMANDS = Stream(
+    name="PAYMENT_COMMANDS",
+    subjects=("payments.create.*",),
+    retention="workqueue",
+    discard="new",  # never an old one: it was answered with 202
+    duplicate_window=timedelta(minutes=2),
+    max_bytes=1 << 30,
+)
+
+USER_EVENTS = Stream(
+    name="USER_EVENTS",
+    subjects=("user.*",),
+    retention="limits",
+    discard="old",
+    duplicate_window=timedelta(minutes=10),
+    max_age=timedelta(days=7),
+)
+
+PAYMENT_EVENTS = Stream(
+    name="PAYMENT_EVENTS",
+    subjects=("payment.*",),
+    retention="limits",
+    discard="old",
+    duplicate_window=timedelta(minutes=10),
+    max_age=timedelta(days=7),
+)
+
+DEAD_LETTERS = Stream(
+    name="DEAD_LETTERS",
+    subjects=(f"{DEAD}>",),
+    retention="limits",
+    discard="new",
+    duplicate_window=timedelta(minutes=10),
+    max_bytes=1 << 30,
+    max_message_bytes=(1 << 20) + (1 << 16),  # the message and the headers that tell its story
+)
+
+STREAMS = (PAYMENT_COMMANDS, USER_EVENTS, PAYMENT_EVENTS, DEAD_LETTERS)
