@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 Reply = TypeVar("Reply", bound="Message")
+AnyCommand = TypeVar("AnyCommand", bound="Command")
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 """A string that PostgreSQL can keep: any Unicode text without NUL (lone surrogates are refused by pydantic itself)."""

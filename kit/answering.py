@@ -1,0 +1,90 @@
+"""The answering side of request/reply: a handler's reply or its refusal always reaches the one who asked."""
+
+import json
+from types import TracebackType
+from typing import Any
+
+from faststream import BaseMiddleware
+from faststream.message import StreamMessage
+from faststream.nats import NatsResponse, NatsRouter
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+from structlog.stdlib import get_logger
+
+from contracts.errors import ErrorKind, FieldError, Problem
+from kit import telemetry
+from kit.errors import Refusal
+
+ERROR = "Nats-Service-Error"
+ERROR_CODE = "Nats-Service-Error-Code"
+
+log = get_logger(__name__)
+
+_UNREADABLE = Problem(kind=ErrorKind.INVALID, slug="invalid-request", detail="The body is no JSON document.")
+_FAILED = Problem(kind=ErrorKind.INTERNAL, slug="internal-error", detail="The service failed; the failure is logged.")
+
+
+def field_errors(error: ValidationError, skip: int = 0) -> tuple[FieldError, ...]:
+    """Say what is wrong with each field; `skip` parts of each location belong to the caller, not to the message."""
+    return tuple(
+        FieldError(
+            pointer="".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in e["loc"][skip:]),
+            code=e["type"],
+            message=e["msg"],
+        )
+        for e in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+
+
+def _problem(error: Exception) -> Problem:
+    if isinstance(error, Refusal):
+        return error.problem()
+    if isinstance(error, ValidationError):
+        return Problem(
+            kind=ErrorKind.INVALID,
+            slug="invalid-request",
+            detail="The request does not fit its contract.",
+            errors=field_errors(error, skip=1),  # the first part is the name of the handler's parameter
+        )
+    log.error("a request failed", exc_info=error)
+    return _FAILED
+
+
+def _headers(problem: Problem) -> dict[str, str]:
+    # .value: in memory headers are not made into strings, and a StrEnum would compare unequal on the wire.
+    return {ERROR: problem.slug, ERROR_CODE: problem.kind.value}
+
+
+class Answering(BaseMiddleware[Any, Any]):
+    """Turns every failure of a request into a reply (NATS ADR-32); for requests only: on a stream it would ack."""
+
+    async def on_receive(self) -> None:
+        """Take up the request that the message's headers tell of."""
+        telemetry.incoming(self.msg.headers)
+
+    async def consume_scope(self, call_next: Any, msg: StreamMessage[Msg]) -> Any:
+        """Call the handler; what it raises is the reply."""
+        try:
+            return await call_next(msg)
+        except Exception as error:  # noqa: BLE001 - the router's last resort: silence would cost the caller its deadline
+            problem = _problem(error)
+            return NatsResponse(problem, headers=_headers(problem))
+
+    async def after_processed(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> bool | None:
+        """Answer what could not even be read: that fails before the handler is reached."""
+        if isinstance(exc_val, json.JSONDecodeError | UnicodeDecodeError) and self.msg.reply:
+            await self.msg._client.publish(  # noqa: SLF001 - nats-py's own respond() cannot carry headers
+                self.msg.reply, _UNREADABLE.model_dump_json().encode(), headers=_headers(_UNREADABLE)
+            )
+            return True
+        return await super().after_processed(exc_type, exc_val, exc_tb)
+
+
+def request_router() -> NatsRouter:
+    """Make a router for a service's requests, every failure of which becomes a reply."""
+    return NatsRouter(middlewares=[Answering])

@@ -1,0 +1,137 @@
+"""Taking durable messages from a stream: acks, retries and dead letters, written once."""
+
+import random
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, TypeVar
+
+from faststream import AckPolicy, BaseMiddleware
+from faststream.nats import JStream, NatsRouter, PullSub
+from nats.errors import Error as NatsError
+from nats.errors import NotJSMessageError
+from nats.js.api import ConsumerConfig
+from pydantic import ValidationError
+from structlog.stdlib import get_logger
+
+from contracts.base import Command
+from contracts.errors import ErrorKind
+from contracts.streams import DEAD, Stream
+from kit import telemetry
+from kit.errors import Refusal
+
+log = get_logger(__name__)
+
+ATTEMPTS = 10
+"""So often a message is tried that fails for reasons of its own, before it goes to the dead letters."""
+ACK_WAIT = 10.0
+"""Seconds after which a message is given to another consumer: the one that had it is dead."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
+_BATCH = 100
+_TRANSIENT = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
+
+Taken = TypeVar("Taken", bound=Command)
+Handler = Callable[..., Awaitable[None]]
+
+
+def _pause(attempt: int) -> float:
+    """Seconds until the next attempt: twice as long each time, with jitter, at most half a minute."""
+    longest = min(_FIRST_PAUSE * 2.0 ** (attempt - 1), _LONGEST_PAUSE)
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+class Delivery(BaseMiddleware[Any, Any]):
+    """Acks what was handled, repeats what failed, keeps what cannot be handled.
+
+    While something that the work needs is away, a message is tried again for as long as that lasts: it is not its
+    fault. What fails otherwise is tried `ATTEMPTS` times, what does not fit its contract once; then it goes to
+    `DEAD_LETTERS`, and is acked only when it is safe there. In memory there is no stream, and errors are raised.
+    """
+
+    async def on_receive(self) -> None:
+        """Take up the request that the message's headers tell of."""
+        telemetry.incoming(self.msg.headers)
+
+    async def after_processed(
+        self,
+        exc_type: type[BaseException] | None = None,  # noqa: ARG002 - FastStream's signature
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,  # noqa: ARG002 - likewise
+    ) -> bool | None:
+        """Decide what becomes of the message, once its handler has ended in whatever way."""
+        if exc_val is None:
+            await self.msg.ack()
+            return False
+        if not isinstance(exc_val, Exception):
+            return False  # the process is being stopped: another one gets the message
+        try:
+            attempt = self.msg.metadata.num_delivered or 1
+        except NotJSMessageError:
+            return False
+        await self._failed(exc_val, attempt)
+        return True
+
+    async def _failed(self, error: Exception, attempt: int) -> None:
+        away = isinstance(error, Refusal) and error.kind in _TRANSIENT
+        hopeless = isinstance(error, ValidationError | ValueError)  # no JSON is a ValueError
+        if away or (attempt < ATTEMPTS and not hopeless):
+            pause = _pause(attempt)
+            log.warning("tried again later", subject=self.msg.subject, attempt=attempt, pause=pause, reason=str(error))
+            await self.msg.nak(delay=pause)
+            return
+        log.error("to the dead letters", subject=self.msg.subject, attempt=attempt, exc_info=error)
+        try:
+            await self._bury(error, attempt)
+        except NatsError as refused:
+            log.critical("the dead letters do not take it", subject=self.msg.subject, reason=str(refused))
+            await self.msg.nak(delay=_LONGEST_PAUSE)
+        else:
+            await self.msg.ack()
+
+    async def _bury(self, error: Exception, attempt: int) -> None:
+        about = self.msg.metadata
+        own = {k: v for k, v in (self.msg.headers or {}).items() if not k.startswith("Nats-")}
+        headers = (
+            own
+            | {
+                "Nats-Msg-Id": f"{about.stream}.{about.sequence.stream}",  # buried once, though its ack be lost
+                "Dead-Reason": type(error).__name__,
+                "Dead-Detail": " ".join(str(error).split())[:500].encode("ascii", "replace").decode(),
+                "Dead-Attempts": str(attempt),
+                "Dead-First-Time": about.timestamp.astimezone(UTC).isoformat(),
+                "Dead-Last-Time": datetime.now(UTC).isoformat(),
+                "Dead-Stream": about.stream,
+                "Dead-Consumer": about.consumer,
+            }
+        )
+        await self.msg._client.jetstream().publish(  # noqa: SLF001 - a message knows its connection, and nobody else
+            f"{DEAD}{self.msg.subject}", self.msg.data, headers=headers
+        )
+
+
+class CommandRouter(NatsRouter):
+    """A router for the durable commands that one service takes."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(middlewares=[Delivery])
+        self._service = service
+
+    def takes(self, command: type[Command], stream: Stream) -> Callable[[Handler], Handler]:
+        """Subscribe a handler to every `command` in `stream`, shared by all replicas under one durable name.
+
+        Up to a hundred commands are handed out at once, each to a call of its own.
+        """
+
+        def subscribe(handler: Handler) -> Handler:
+            subscriber = self.subscriber(
+                command.subject,
+                stream=JStream(stream.name, declare=False),
+                durable=f"{self._service}-{handler.__name__}",
+                # One message a call, and not a list: one that does not validate would fail its whole list.
+                pull_sub=PullSub(batch_size=_BATCH, timeout=5),
+                config=ConsumerConfig(ack_wait=ACK_WAIT, max_ack_pending=1000, max_deliver=-1),
+                ack_policy=AckPolicy.MANUAL,
+            )
+            return subscriber(handler)
+
+        return subscribe

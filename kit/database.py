@@ -1,0 +1,117 @@
+"""PostgreSQL: one transaction as an object, and what it means when the server is away."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from kit.errors import OutcomeUnknown, Unavailable
+from kit.settings import DatabaseSettings
+
+DATABASE = "database"
+
+_AWAY = ("08", "53", "57P")
+"""SQLSTATE classes of a server that goes, comes or has no room: connection exception, resources, operator."""
+
+
+class SchemaOutdated(Exception):
+    """The database's schema is not the one that this code expects."""
+
+    def __init__(self, found: str | None, expected: str | None, folder: Path) -> None:
+        super().__init__(
+            f"The database is at revision {found or 'none'} and this code needs {expected}. "
+            f"Run: alembic -c {folder.parent.parent.name}/{folder.parent.name}/alembic.ini upgrade head"
+        )
+
+
+def url(settings: DatabaseSettings) -> URL:
+    """Return the address of the service's own database, for asyncpg under SQLAlchemy."""
+    return URL.create(
+        "postgresql+asyncpg",
+        settings.db_user,
+        settings.db_password.get_secret_value(),
+        settings.db_host,
+        settings.db_port,
+        settings.db_database,
+    )
+
+
+def engine(settings: DatabaseSettings) -> AsyncEngine:
+    """Make a pool of connections; it connects when it is first used, and anew after the server was away."""
+    return create_async_engine(
+        url(settings),
+        pool_size=settings.db_pool_size,
+        max_overflow=0,
+        pool_timeout=2,
+        connect_args={"timeout": 2, "command_timeout": 10, "server_settings": {"application_name": "mkstore"}},
+    )
+
+
+def is_away(error: BaseException) -> bool:
+    """Tell whether `error` says that the server is away, rather than that it disagrees."""
+    if isinstance(error, DBAPIError):
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        return error.connection_invalidated or isinstance(error, InterfaceError) or state.startswith(_AWAY)
+    return isinstance(error, OSError | PoolTimeout)  # OSError: refused, reset, unreachable; TimeoutError is one too
+
+
+class Transaction:
+    """Work in one transaction: `async with` commits at its end and undoes on an error.
+
+    Raises `Unavailable` when the server is away, and `OutcomeUnknown` when it went away during the commit.
+    """
+
+    def __init__(self, pool: AsyncEngine) -> None:
+        self._pool = pool
+        self._connection: AsyncConnection
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._connection = await self._pool.connect()
+        except Exception as error:
+            if is_away(error):
+                raise Unavailable(DATABASE) from error
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                await self._commit()
+        finally:
+            await self._connection.close()  # undoes what is not committed
+        if error is not None and is_away(error):
+            raise Unavailable(DATABASE) from error
+
+    async def _commit(self) -> None:
+        try:
+            await self._connection.commit()
+        except Exception as error:
+            if is_away(error):  # the commit may have arrived and only its answer be lost
+                raise OutcomeUnknown(DATABASE) from error
+            raise
+
+
+async def check_schema(pool: AsyncEngine, migrations: Path) -> None:
+    """Raise `SchemaOutdated` unless the database has the newest revision among `migrations`; `OSError` when away."""
+    expected = ScriptDirectory(str(migrations)).get_current_head()
+    async with pool.connect() as connection:
+        try:
+            found = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+        except ProgrammingError:  # no such table: nothing was ever migrated
+            found = None
+    if found != expected:
+        raise SchemaOutdated(found, expected, migrations)
+
+
+async def ping(pool: AsyncEngine) -> None:
+    """Make one round trip to the server; raises when it is away."""
+    async with pool.connect() as connection:
+        await connection.execute(text("SELECT 1"))

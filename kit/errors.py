@@ -1,0 +1,50 @@
+"""What every service's way of saying no has in common."""
+
+from typing import ClassVar
+
+from contracts.errors import ErrorKind, FieldError, Problem
+
+
+class Refusal(Exception):
+    """A way in which a service says no; each subclass names its kind and slug once."""
+
+    kind: ClassVar[ErrorKind]
+    slug: ClassVar[str]
+    errors: tuple[FieldError, ...] = ()
+
+    def problem(self) -> Problem:
+        """Say it as it travels."""
+        return Problem(kind=self.kind, slug=self.slug, detail=str(self), errors=self.errors)
+
+
+class Unavailable(Refusal):
+    """Something that the work needs is away; the same request may well succeed later."""
+
+    kind = ErrorKind.UNAVAILABLE
+    slug = "service-unavailable"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The {what} is away.")
+        self.what = what
+
+
+class OutcomeUnknown(Refusal):
+    """The answer was lost on its way: the work may be done or not, and asking again tells."""
+
+    kind = ErrorKind.OUTCOME_UNKNOWN
+    slug = "outcome-unknown"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The {what} did not answer in time; it may or may not have done the work.")
+        self.what = what
+
+
+class InvalidField(Refusal):
+    """One field of a request cannot be taken, for a reason that its type alone does not tell."""
+
+    kind = ErrorKind.INVALID
+    slug = "invalid-request"
+
+    def __init__(self, field: str, code: str, message: str) -> None:
+        super().__init__(message)
+        self.errors = (FieldError(pointer=f"/{field}", code=code, message=message),)

@@ -1,0 +1,74 @@
+"""Whether a process lives and whether it can work, asked over HTTP."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, TypedDict
+
+from faststream.asgi import AsgiResponse, get
+from faststream.asgi.types import ASGIApp
+
+Check = Callable[[], Awaitable[None]]
+"""Returns when a dependency works, raises when it does not."""
+
+_DEADLINE = 2.0
+
+
+class CheckReport(TypedDict):
+    """How one dependency is, and after how many milliseconds it said so."""
+
+    status: Literal["ok", "failed"]
+    milliseconds: float
+    reason: str | None
+
+
+class Report(TypedDict):
+    """How a process is: ok when each of its dependencies is."""
+
+    status: Literal["ok", "failed"]
+    checks: dict[str, CheckReport]
+
+
+class Health:
+    """The checks of one process; each gets two seconds, all at the same time."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = dict(checks)
+
+    async def report(self) -> Report:
+        """Ask every dependency."""
+        answers = await asyncio.gather(*(_ask(check) for check in self._checks.values()))
+        checks = dict(zip(self._checks, answers, strict=True))
+        healthy = all(answer["status"] == "ok" for answer in answers)
+        return {"status": "ok" if healthy else "failed", "checks": checks}
+
+    def routes(self) -> list[tuple[str, ASGIApp]]:
+        """Return `/health`, `/health/ready` (200 or 503, an entry a dependency) and `/health/live` (200)."""
+
+        @get(include_in_schema=False)
+        async def ready(_: dict[str, Any]) -> AsgiResponse:
+            report = await self.report()
+            return _json(report, 200 if report["status"] == "ok" else 503)
+
+        @get(include_in_schema=False)
+        async def live(_: dict[str, Any]) -> AsgiResponse:
+            return _json({"status": "ok", "checks": {}}, 200)
+
+        return [("/health", ready), ("/health/ready", ready), ("/health/live", live)]
+
+
+async def _ask(check: Check) -> CheckReport:
+    started = time.monotonic()
+    reason = None
+    try:
+        async with asyncio.timeout(_DEADLINE):
+            await check()
+    except Exception as error:  # noqa: BLE001 - whatever a check raises is its answer
+        reason = str(error) or type(error).__name__
+    milliseconds = round((time.monotonic() - started) * 1000, 1)
+    return {"status": "failed" if reason else "ok", "milliseconds": milliseconds, "reason": reason}
+
+
+def _json(body: Report, status: int) -> AsgiResponse:
+    return AsgiResponse(json.dumps(body).encode(), status, {"content-type": "application/json"})
