@@ -1,5 +1,7 @@
 """A real nats-server with JetStream, every message synced to disk before it is acknowledged."""
 
+import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -11,6 +13,7 @@ import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mkstore import ports, processes
 from mkstore.parts import Part
@@ -19,6 +22,7 @@ MAX_PAYLOAD = 1_048_576 + 65_536
 """Bytes: a body of the 1 MiB that HTTP lets in, and its headers."""
 
 _ACCOUNT = "MKSTORE"
+_DEFAULT_PORT = 4222
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class NatsServer(Part):
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Write the configuration and start the server."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # A name of its own for each start, so that another server on the port is never taken for this one.
         self._server_name = f"mkstore-{secrets.token_hex(4)}"
         configuration = self._folder / "nats.conf"
@@ -122,6 +126,18 @@ class NatsServer(Part):
             "jetstream": {"store_dir": str(self._folder.resolve() / "store"), "sync_interval": "always"},
             "accounts": {_ACCOUNT: {"jetstream": "enabled", "users": users}},
         }
+
+
+async def anybody_listens(urls: str) -> bool:
+    """Tell whether one of the addresses, with commas between them, takes a connection within 2 seconds."""
+    for url in urls.split(","):
+        address = urlsplit(url.strip() if "://" in url else f"nats://{url.strip()}")
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(2):
+                _, writer = await asyncio.open_connection(address.hostname, address.port or _DEFAULT_PORT)
+            writer.close()
+            return True
+    return False
 
 
 def nats_server_program() -> str:

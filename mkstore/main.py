@@ -1,0 +1,20 @@
+"""The command `mkstore`: one line for each of its sub-commands, each of which has a module of its own.
+
+A module imports what is slow (the services, their drivers) inside its command, so that the others start at once.
+"""
+
+import typer
+
+from mkstore.up import up
+
+app = typer.Typer(
+    name="mkstore", help="Run and operate the store.", no_args_is_help=True, pretty_exceptions_show_locals=False
+)
+
+
+@app.callback()
+def mkstore() -> None:
+    """Run and operate the store."""
+
+
+app.command("up")(up)

@@ -1,0 +1,44 @@
+"""Brings the services' databases to the newest schema, all at once."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mkstore import processes
+from mkstore.parts import PartFailedError
+from mkstore.services import ServiceSpec
+
+_POLL = 0.02
+
+
+async def migrate(work: Sequence[tuple[ServiceSpec, Mapping[str, str], Path]], *, within: float) -> None:
+    """Run `alembic upgrade head` for each service (with its environment and log) side by side.
+
+    Raises:
+        PartFailedError: one failed, or was not done after `within` seconds; none of them runs any more.
+
+    """
+    running = [(spec, log, _start(spec, env, log)) for spec, env, log in work if spec.migrations is not None]
+    try:
+        async with asyncio.timeout(within):
+            for spec, log, process in running:
+                while process.poll() is None:  # noqa: ASYNC110 - a process sets no event
+                    await asyncio.sleep(_POLL)
+                if process.returncode != 0:
+                    reason = f"could not be migrated: alembic ended with exit code {process.returncode}"
+                    raise PartFailedError(spec.database or spec.name, reason, processes.tail(log))
+    except TimeoutError:
+        raise PartFailedError(
+            "migrations", f"were not done after {within:g} s", processes.tail(running[0][1])
+        ) from None
+    finally:
+        for _, _, process in running:
+            process.kill()
+            process.wait()
+
+
+def _start(spec: ServiceSpec, env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "alembic", "--config", str(spec.migrations), "upgrade", "head"]
+    return processes.spawn(command, env=env, log=log, cwd=spec.root)

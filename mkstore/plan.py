@@ -1,0 +1,104 @@
+"""What one `mkstore up` consists of: its own servers or those that the environment names, and the services on them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from mkstore import ports
+from mkstore.guardian import mark
+from mkstore.home import Home
+from mkstore.servers import Login, NatsServer, PostgresServer
+from mkstore.services import DatabaseLogin, Service, ServiceSpec, service_environment
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the operator asked for; a `port` of 0 is any free one, no `home` is the default one."""
+
+    port: int
+    home: Path | None
+    ephemeral: bool
+    workers: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The parts of one run and the addresses between them; a server that somebody else runs is None here."""
+
+    nats: NatsServer | None
+    postgres: PostgresServer | None
+    services: Sequence[Service]
+    environments: Mapping[str, Mapping[str, str]]
+    nats_url: str
+    admin_url: str
+    postgres_url: str
+
+    @property
+    def servers(self) -> list[NatsServer | PostgresServer]:
+        """The servers that this run starts."""
+        return [server for server in (self.nats, self.postgres) if server is not None]
+
+    @property
+    def gateway(self) -> Service:
+        """The service that people talk to: the last."""
+        return self.services[-1]
+
+    def record(self) -> dict[str, dict[str, object]]:
+        """Return what the run file says."""
+        record: dict[str, dict[str, object]] = {}
+        for service in (self.gateway, *self.services[:-1]):
+            record[service.name] = {"pid": _pid(service), "url": service.url}
+            if service.workers > 1:
+                record[service.name]["pids"] = service.worker_pids()
+        record["nats"] = {"pid": _pid(self.nats), "url": self.nats_url, "admin_url": self.admin_url}
+        record["postgres"] = {"pid": _pid(self.postgres), "url": self.postgres_url}
+        return record
+
+
+def planned(options: Options, specs: Sequence[ServiceSpec], home: Home, environ: Mapping[str, str]) -> Plan:
+    """Return the plan for a home; nothing runs yet. `NATS_URL` and `DB_HOST` in `environ` name others' servers."""
+    secrets = home.secrets()
+    nats = None
+    nats_url = admin_url = environ.get("NATS_URL", "")
+    if not nats_url:
+        nats = NatsServer(
+            home.data / "nats",
+            services=Login("services", secrets["nats_services"]),
+            operator=Login("operator", secrets["nats_operator"]),
+            log=home.log("nats"),
+        )
+        nats.mark = mark(nats.name, home.root)
+        nats_url, admin_url = nats.url, nats.admin_url
+    postgres = None
+    if environ.get("DB_HOST"):
+        database = DatabaseLogin(
+            environ["DB_HOST"],
+            environ.get("DB_PORT") or "5432",
+            environ.get("DB_USER") or "postgres",
+            environ.get("DB_PASSWORD", ""),
+        )
+    else:
+        postgres = PostgresServer(home.data / "postgres", password=secrets["postgres"], log=home.log("postgres"))
+        postgres.mark = mark(postgres.name, home.root)
+        database = DatabaseLogin(ports.LOOPBACK, str(postgres.port), postgres.user, postgres.password)
+    jwt_secret = environ.get("JWT_SECRET") or secrets["jwt_secret"]
+    services, environments = [], {}
+    for spec in specs:
+        env = service_environment(spec, environ, nats_url=nats_url, database=database, jwt_secret=jwt_secret)
+        is_gateway = spec is specs[-1]
+        port = options.port if is_gateway and options.port else ports.free_port()
+        service = Service(spec, env=env, port=port, workers=options.workers, log=home.log(spec.name))
+        service.mark = mark(spec.name, home.root)
+        services.append(service)
+        environments[spec.name] = service.marked(env)
+    return Plan(nats, postgres, services, environments, nats_url, admin_url, _url(database))
+
+
+def _url(database: DatabaseLogin) -> str:
+    login = f"{quote(database.user, safe='')}:{quote(database.password, safe='')}"
+    return f"postgresql://{login}@{database.host}:{database.port}/postgres"
+
+
+def _pid(part: NatsServer | PostgresServer | Service | None) -> int | None:
+    return part.process.pid if part is not None and part.process is not None else None

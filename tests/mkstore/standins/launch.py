@@ -1,0 +1,20 @@
+"""`mkstore up` with stand-ins for the services: `launch.py PORT HOME WORKERS [ephemeral]`."""
+
+import sys
+from pathlib import Path
+
+from mkstore.plan import Options
+from mkstore.services import ServiceSpec
+from mkstore.up import run
+
+HERE = Path(__file__).parent
+SPECS = [
+    ServiceSpec("users", "standin:app", "users_db", root=HERE),
+    ServiceSpec("payments", "standin:app", "payments_db", root=HERE),
+    ServiceSpec("gateway", "standin:app", root=HERE),
+]
+
+if __name__ == "__main__":
+    port, home, workers, *ephemeral = sys.argv[1:]
+    options = Options(int(port), Path(home) if home else None, bool(ephemeral), int(workers))
+    sys.exit(run(options, SPECS))

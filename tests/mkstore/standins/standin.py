@@ -1,0 +1,16 @@
+"""A service that does nothing but be there: what `faststream run` needs, and an answer to the supervisor."""
+
+import json
+import os
+
+from faststream.asgi import AsgiFastStream, AsgiResponse, get
+from faststream.asgi.types import Scope
+
+
+@get
+async def alive(scope: Scope) -> AsgiResponse:
+    seen = {name: os.environ.get(name) for name in ("APP_ENV", "NATS_URL", "DB_DATABASE", "JWT_SECRET", "LOG_LEVEL")}
+    return AsgiResponse(json.dumps({"pid": os.getpid(), **seen}).encode(), 200)
+
+
+app = AsgiFastStream(asgi_routes=[("/health/ready", alive), ("/health", alive)])
