@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated, ClassVar
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from contracts.base import Command, Cursor, Event, Instant, Message, PageSize, Request, Text, example
 from contracts.currencies import Currency
@@ -25,6 +25,14 @@ MetadataKey = Annotated[Text, Field(min_length=1, max_length=40)]
 MetadataValue = Annotated[Text, Field(max_length=500)]
 
 
+def _in_order(metadata: dict[str, str]) -> dict[str, str]:
+    return dict(sorted(metadata.items()))
+
+
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50), AfterValidator(_in_order)]
+"""What the payer noted; always in the order of its keys, so that equal payments are equal byte for byte."""
+
+
 class PaymentStatus(StrEnum):
     """How far a payment has come."""
 
@@ -40,7 +48,7 @@ class Charge(Message):
 
     amount: Amount
     currency: Currency = "USD"
-    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=50)
+    metadata: Metadata = Field(default_factory=dict)
 
 
 class CreatePayment(Command, Charge):
@@ -67,7 +75,7 @@ class PaymentView(Message):
     user_id: UUID
     amount: int
     currency: str
-    metadata: dict[str, str]
+    metadata: Annotated[dict[str, str], AfterValidator(_in_order)]
     status: PaymentStatus
     reason: str | None = None
     created_at: Instant
