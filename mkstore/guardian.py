@@ -70,6 +70,8 @@ class Guardian(Part):
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start it with a pipe that ends when the launcher does."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
         fate = _REMOVE if self._home.ephemeral else "keep"
         with self.log.open("ab") as output:
             return subprocess.Popen(  # noqa: S603 - the command is ours
@@ -84,6 +86,13 @@ class Guardian(Part):
     def is_ready(self) -> bool:
         """Tell whether it runs: the pipe waits for it."""
         return self.is_running
+
+    def kill(self) -> int:
+        """End it at once, and the pipe with it."""
+        killed = super().kill()
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+        return killed
 
 
 def main() -> None:

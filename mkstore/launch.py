@@ -68,7 +68,9 @@ class Launch:
         """
         end_leftovers(self._home.root, self._home.data)
         for number in _STOP_SIGNALS:
-            asyncio.get_running_loop().add_signal_handler(number, self._ask_to_stop)
+            # Started under nohup, it outlives its terminal.
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, self._ask_to_stop)
         watches = [asyncio.create_task(self._watch_starter()), asyncio.create_task(self._watch_workers())]
         asked = asyncio.create_task(self._stop_asked.wait())
         up = asyncio.create_task(self._bring_up())
@@ -91,9 +93,13 @@ class Launch:
         if plan.nats is None and not await anybody_listens(plan.nats_url):
             raise CannotStartError("nobody listens at any address that NATS_URL names")
         await self._databases()
-        work = [(s.spec, plan.environments[s.name], self._home.log(f"migrations-{s.name}")) for s in plan.services]
-        self._say("bringing the databases to the newest schema")
-        await migrate(work, within=self._patience)
+        if work := [
+            (service.spec, plan.environments[service.name], self._home.log(f"migrations-{service.name}"))
+            for service in plan.services
+            if service.spec.migrations is not None
+        ]:
+            self._say("bringing the databases to the newest schema")
+            await migrate(work, within=self._patience)
         self._say(f"starting {', '.join(service.name for service in plan.services)}")
         await supervisor.start(*plan.services)
         self._is_up = True

@@ -14,13 +14,13 @@ _POLL = 0.02
 
 
 async def migrate(work: Sequence[tuple[ServiceSpec, Mapping[str, str], Path]], *, within: float) -> None:
-    """Run `alembic upgrade head` for each service (with its environment and log) side by side.
+    """Run `alembic upgrade head` for services that have migrations, each with its environment and log, side by side.
 
     Raises:
         PartFailedError: one failed, or was not done after `within` seconds; none of them runs any more.
 
     """
-    running = [(spec, log, _start(spec, env, log)) for spec, env, log in work if spec.migrations is not None]
+    running = [(spec, log, _start(spec, env, log)) for spec, env, log in work]
     try:
         async with asyncio.timeout(within):
             for spec, log, process in running:

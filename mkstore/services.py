@@ -17,8 +17,11 @@ _ROOT = Path(apps.__file__).resolve().parent.parent
 _PROBE_SECONDS = 2.0
 
 # What would change how many processes `faststream run` starts, where they listen, or whose database they open.
-_NOT_INHERITED = ("DB_", "FASTSTREAM_", "UVICORN_", "MKSTORE_")
-_NOT_INHERITED_NAMES = {"PORT", "WEB_CONCURRENCY", "JWT_SECRET"}
+_NOT_INHERITED = ("FASTSTREAM_", "UVICORN_", "MKSTORE_")
+_NOT_INHERITED_NAMES = {
+    *("PORT", "WEB_CONCURRENCY"),
+    *("NATS_URL", "JWT_SECRET", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_DATABASE"),
+}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ STEADY = 60.0
 """Seconds after which a part that ran counts as healthy again, and its next death as the first."""
 
 _POLL = 0.05
+_IN_A_HURRY = 1.0
 _TRIES_AT_FIRST = 3
 
 
@@ -28,7 +29,7 @@ class Supervisor:
         self._changed = changed
         self._patience = patience
         self._keepers: dict[Part, asyncio.Task[None]] = {}
-        self._hurry = asyncio.Event()
+        self._hurried_at = 0.0
 
     async def start(self, *parts: Part) -> None:
         """Start parts together, return when all of them are ready, and keep them running from then on.
@@ -54,18 +55,19 @@ class Supervisor:
             part.ask_to_stop()
         began = time.monotonic()
         for part in parts:
-            deadline = began + part.stop_within
-            while part.is_running and time.monotonic() < deadline:
-                if self._hurry.is_set():
-                    break
+            while part.is_running and time.monotonic() < self._deadline(began, part):  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(_POLL)
             if part.is_running:
                 self._say(f"{part.name} did not stop within {time.monotonic() - began:.0f} s and is killed")
             part.kill()
 
     def hurry(self) -> None:
-        """Let no part take its time to stop any more."""
-        self._hurry.set()
+        """Give every part that is being stopped, or will be, one more second."""
+        self._hurried_at = time.monotonic()
+
+    def _deadline(self, began: float, part: Part) -> float:
+        unhurried = began + part.stop_within
+        return min(unhurried, max(began, self._hurried_at) + _IN_A_HURRY) if self._hurried_at else unhurried
 
     async def _keep(self, part: Part, first: asyncio.Future[None]) -> None:
         deaths = 0

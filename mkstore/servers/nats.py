@@ -56,7 +56,7 @@ class NatsServer(Part):
         log: Path | None = None,
     ) -> None:
         super().__init__("nats", log or folder / "nats.log")
-        self._folder = folder
+        self.folder = folder
         self.port = port or ports.free_port()
         self._services = services or Login("services")
         self._operator = operator or Login("operator")
@@ -84,17 +84,17 @@ class NatsServer(Part):
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Write the configuration and start the server."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # A name of its own for each start, so that another server on the port is never taken for this one.
         self._server_name = f"mkstore-{secrets.token_hex(4)}"
-        configuration = self._folder / "nats.conf"
+        configuration = self.folder / "nats.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(json.dumps(self._configuration(), indent=2) + "\n")
         return processes.spawn(
             [nats_server_program(), "--config", str(configuration)],
             env=self.marked({"PATH": os.defpath}),
             log=self.log,
-            cwd=self._folder,
+            cwd=self.folder,
             death_signal=self.death_signal,
         )
 
@@ -123,7 +123,7 @@ class NatsServer(Part):
             "host": ports.LOOPBACK,
             "port": self.port,
             "max_payload": MAX_PAYLOAD,
-            "jetstream": {"store_dir": str(self._folder.resolve() / "store"), "sync_interval": "always"},
+            "jetstream": {"store_dir": str(self.folder.resolve() / "store"), "sync_interval": "always"},
             "accounts": {_ACCOUNT: {"jetstream": "enabled", "users": users}},
         }
 

@@ -45,8 +45,8 @@ class PostgresServer(Part):
         self.user = _SUPERUSER
         self.password = password or secrets.token_urlsafe(24)
         self.port = port or ports.free_port()
-        self._folder = folder
-        self._data = folder / "data"
+        self.folder = folder
+        self.data = folder / "data"
         self._account: Account | None = None
 
     @property
@@ -70,13 +70,13 @@ class PostgresServer(Part):
             PartFailedError: it cannot be created, or this root has no way to run PostgreSQL as somebody else.
 
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._account = account_for(self._folder, self._data)
-        if self._data.exists():
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._account = account_for(self.folder, self.data)
+        if self.data.exists():
             return
-        staging = self._folder / "data.new"
+        staging = self.folder / "data.new"
         shutil.rmtree(staging, ignore_errors=True)
-        password_file = self._folder / "password.new"
+        password_file = self.folder / "password.new"
         password_file.touch(mode=0o600)
         password_file.write_text(self.password)
         self._account.give(password_file)
@@ -91,7 +91,7 @@ class PostgresServer(Part):
         password_file.unlink()
         if code != 0:
             raise PartFailedError(self.name, f"could not create its data: initdb: {code}", processes.tail(self.log))
-        staging.rename(self._data)
+        staging.rename(self.data)
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the server on the data that `prepare` made."""
@@ -101,7 +101,7 @@ class PostgresServer(Part):
         settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(self.port)}.items()]
         prefix = self._account.prefix if self._account else ()
         return self._spawn(
-            [*prefix, postgres_program("postgres"), "-D", str(self._data), *settings], death_signal=self.death_signal
+            [*prefix, postgres_program("postgres"), "-D", str(self.data), *settings], death_signal=self.death_signal
         )
 
     def is_ready(self) -> bool:
@@ -114,7 +114,7 @@ class PostgresServer(Part):
 
     def leftovers(self) -> Sequence[psutil.Process]:
         """Return the server and its children, each of which is the leader of a session of its own."""
-        return processes.working_in(self._data, "postgres")
+        return processes.working_in(self.data, "postgres")
 
     def create_databases(self, *names: str) -> None:
         """Create the databases that do not exist yet; not to be called from inside an event loop."""
@@ -126,7 +126,7 @@ class PostgresServer(Part):
             command,
             env=self.marked(_ENV),
             log=self.log,
-            cwd=self._folder,
+            cwd=self.folder,
             user=account.user if account else None,
             group=account.group if account else None,
             death_signal=death_signal,
@@ -134,7 +134,7 @@ class PostgresServer(Part):
 
     def _pid_file(self) -> list[str]:
         try:
-            return (self._data / "postmaster.pid").read_text().splitlines()
+            return (self.data / "postmaster.pid").read_text().splitlines()
         except OSError:
             return []
 
@@ -142,7 +142,7 @@ class PostgresServer(Part):
         # PostgreSQL refuses to start when the pid in a dead server's file belongs to any process of its user today.
         lines = self._pid_file()
         if lines and lines[0].strip().isdigit() and psutil.pid_exists(int(lines[0])) and not self.leftovers():
-            (self._data / "postmaster.pid").unlink()
+            (self.data / "postmaster.pid").unlink()
 
 
 async def create_databases(url: str, names: Iterable[str]) -> None:

@@ -75,8 +75,8 @@ async def test_a_login_can_be_given_permissions(tmp_path: Path) -> None:
         assert "permissions violation" in str(error).lower()
 
 
-def test_it_syncs_every_message_and_keeps_its_passwords_to_its_owner(nats: NatsServer, tmp_path: Path) -> None:
-    file = tmp_path / "nats" / "nats.conf"
+def test_it_syncs_every_message_and_keeps_its_passwords_to_its_owner(nats: NatsServer) -> None:
+    file = nats.folder / "nats.conf"
     configuration = json.loads(file.read_text())
     assert file.stat().st_mode & 0o777 == 0o600
     assert configuration["jetstream"]["sync_interval"] == "always"

@@ -26,7 +26,7 @@ async def test_committed_data_survive_kill_9_and_the_server_returns_on_the_same_
     postgres: PostgresServer,
 ) -> None:
     url, first = postgres.url, postgres.pid
-    await run(url, "CREATE TABLE kept (it int)", "INSERT INTO kept VALUES (7)", "SELECT 1")
+    await run(url, "DROP TABLE IF EXISTS kept", "CREATE TABLE kept (it int)", "INSERT INTO kept VALUES (7)", "SELECT 1")
     assert postgres.process is not None
     postgres.process.kill()
     postgres.process.wait()
@@ -37,17 +37,23 @@ async def test_committed_data_survive_kill_9_and_the_server_returns_on_the_same_
 
 
 async def test_it_starts_after_every_one_of_its_processes_was_killed(postgres: PostgresServer) -> None:
-    await run(postgres.url, "CREATE TABLE kept (it int)", "INSERT INTO kept VALUES (7)", "SELECT 1")
+    await run(
+        postgres.url,
+        "DROP TABLE IF EXISTS kept",
+        "CREATE TABLE kept (it int)",
+        "INSERT INTO kept VALUES (7)",
+        "SELECT 1",
+    )
     assert kill_all(postgres.leftovers) > 3
     postgres.start()
     assert await run(postgres.url, "SELECT it FROM kept") == 7
 
 
 async def test_a_stale_pid_that_now_belongs_to_somebody_else_does_not_keep_it_from_starting(
-    postgres: PostgresServer, tmp_path: Path
+    postgres: PostgresServer,
 ) -> None:
     kill_all(postgres.leftovers)
-    file = tmp_path / "postgres" / "data" / "postmaster.pid"
+    file = postgres.data / "postmaster.pid"
     _, *rest = file.read_text().splitlines()
     file.write_text("\n".join([str(os.getppid()), *rest]) + "\n")
     postgres.start()
@@ -79,12 +85,10 @@ async def test_another_start_on_the_same_folder_needs_the_same_password(tmp_path
     assert not (folder / "password.new").exists()
 
 
-def test_its_data_are_closed_to_others_and_it_does_not_run_as_root_inside(
-    postgres: PostgresServer, tmp_path: Path
-) -> None:
-    data = tmp_path / "postgres" / "data"
-    assert stat.S_IMODE(data.stat().st_mode) == 0o700
-    assert psutil.Process(postgres.pid).uids().effective == data.stat().st_uid
+def test_its_data_are_closed_to_others_and_it_does_not_run_as_root_inside(postgres: PostgresServer) -> None:
+    owner = postgres.data.stat()
+    assert stat.S_IMODE(owner.st_mode) == 0o700
+    assert psutil.Process(postgres.pid).uids().effective == owner.st_uid
 
 
 async def test_root_uses_a_system_user_where_that_one_can_reach_the_folder(tmp_path: Path) -> None:
@@ -94,10 +98,10 @@ async def test_root_uses_a_system_user_where_that_one_can_reach_the_folder(tmp_p
         assert await run(server.url, "SELECT 1") == 1
 
 
-def test_it_stops_in_order_and_leaves_no_process(postgres: PostgresServer, tmp_path: Path) -> None:
+def test_it_stops_in_order_and_leaves_no_process(postgres: PostgresServer) -> None:
     assert postgres.stop() is True
     assert postgres.leftovers() == []
-    assert not (tmp_path / "postgres" / "data" / "postmaster.pid").exists()
+    assert not (postgres.data / "postmaster.pid").exists()
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path, postgres: PostgresServer) -> None:

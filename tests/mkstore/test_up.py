@@ -16,10 +16,14 @@ import psutil
 import pytest
 
 from mkstore import ports, processes
+from mkstore.plan import Options
 from mkstore.servers import NatsServer, PostgresServer
+from mkstore.services import ServiceSpec
+from mkstore.up import run
 from tests.e2e.running import Running, eventually, running
 
-LAUNCH = (sys.executable, str(Path(__file__).parent / "standins" / "launch.py"))
+HERE = Path(__file__).parent / "standins"
+LAUNCH = (sys.executable, str(HERE / "launch.py"))
 PARTS = ("gateway", "users", "payments", "nats", "postgres")
 
 
@@ -40,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mkstore(home: Path) -> Iterator[Running]:
-    env = {"LOG_LEVEL": "ERROR", "PORT": "1", "WEB_CONCURRENCY": "7", "DB_DATABASE": "somebody_elses"}
+    env = {"LOG_LEVEL": "ERROR", "PORT": "1", "WEB_CONCURRENCY": "7", "DB_DATABASE": "another", "DB_POOL_SIZE": "3"}
     with running("0", str(home), "1", command=LAUNCH, env=env) as started:
         yield started
 
@@ -71,7 +75,8 @@ def test_a_service_is_told_its_servers_and_what_the_user_set_and_nothing_that_mi
     users, gateway = answer(record["users"]["url"]), answer(record["gateway"]["url"])
     assert users["NATS_URL"] == record["nats"]["url"]
     assert (users["DB_DATABASE"], gateway["DB_DATABASE"]) == ("users_db", None)
-    assert (users["APP_ENV"], users["LOG_LEVEL"]) == ("development", "ERROR")
+    assert (users["APP_ENV"], users["LOG_LEVEL"], users["DB_POOL_SIZE"]) == ("development", "ERROR", "3")
+    assert users["PORT"] is None
     assert (
         users["JWT_SECRET"]
         == gateway["JWT_SECRET"]
@@ -130,15 +135,14 @@ def test_a_home_that_cannot_be_made_is_said_in_one_sentence(tmp_path: Path) -> N
     assert done.stdout.count("\n") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_the_gateway_the_services_nats_and_postgresql_in_that_order(
-    tmp_path: Path, number: signal.Signals
+def test_ctrl_c_stops_the_gateway_the_services_nats_and_postgresql_in_that_order(
+    tmp_path: Path,
 ) -> None:
     with running("0", str(tmp_path), "1", command=LAUNCH) as mkstore:
         record = mkstore.record
         alive = {name: psutil.Process(record[name]["pid"]) for name in PARTS}
         mkstore.look_around()
-        mkstore.process.send_signal(number)
+        mkstore.process.send_signal(signal.SIGINT)
         ended: list[str] = []
 
         def all_ended() -> bool:
@@ -164,44 +168,60 @@ def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
         mkstore.wait_until_nothing_is_left(within=1)
 
 
-@pytest.mark.parametrize("also", [(), ("users", "gateway")])
-def test_nothing_outlives_a_killed_launcher_and_its_data_are_there_afterwards(
-    tmp_path: Path, also: tuple[str, ...]
+def test_workers_end_with_their_service_and_everything_with_a_launcher_and_services_killed_at_once(
+    tmp_path: Path,
 ) -> None:
     with running("0", str(tmp_path), "2", command=LAUNCH) as mkstore:
-        record = mkstore.record
-        assert all(len(record[name]["pids"]) == 2 for name in ("gateway", "users", "payments"))
-        assert len(mkstore.look_around()) >= 15
-        mkstore.process.kill()
-        for name in also:
-            mkstore.kill_part(name)
-        mkstore.process.wait()
-        mkstore.wait_until_nothing_is_left()
-        eventually(lambda: not (tmp_path / "run.json").exists())
-    with running("0", str(tmp_path), "1", command=LAUNCH) as again:
-        assert again.record["postgres"]["pid"] != record["postgres"]["pid"]
-
-
-def test_the_workers_of_a_killed_service_end_and_its_new_ones_take_the_port(tmp_path: Path) -> None:
-    with running("0", str(tmp_path), "2", command=LAUNCH) as mkstore:
         before = mkstore.record["users"]
+        assert len(before["pids"]) == 2
         mkstore.kill_part("users")
         mkstore.wait_for("users is ready again")
         after = mkstore.record["users"]
         assert after["url"] == before["url"]
         assert not any(map(psutil.pid_exists, before["pids"]))
+
         os.kill(after["pids"][0], signal.SIGKILL)
         eventually(lambda: set(mkstore.record["users"]["pids"]) not in [set(after["pids"]), set(after["pids"][1:])])
         assert mkstore.record["users"]["pid"] == after["pid"]
 
+        assert len(mkstore.look_around()) >= 15
+        mkstore.process.kill()
+        for name in ("users", "gateway"):
+            mkstore.kill_part(name)
+        mkstore.process.wait()
+        mkstore.wait_until_nothing_is_left()
+        eventually(lambda: not (tmp_path / "run.json").exists())
+        assert (tmp_path / "postgres" / "data").is_dir()
 
-def test_an_ephemeral_one_removes_its_folder_even_when_it_is_killed() -> None:
-    with running("0", "", "1", "ephemeral", command=LAUNCH) as mkstore:
+
+def test_nothing_outlives_a_killed_ephemeral_launcher_not_even_its_folder() -> None:
+    with running("0", "", "2", "ephemeral", command=LAUNCH) as mkstore:
         assert (mkstore.home / "postgres" / "data").is_dir()
         mkstore.process.kill()
         mkstore.process.wait()
         mkstore.wait_until_nothing_is_left()
         eventually(lambda: not mkstore.home.exists())
+
+
+def test_a_service_that_does_not_start_ends_the_start_with_the_end_of_its_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ServiceSpec("gateway", "not_there:app", root=HERE)
+    assert run(Options(0, tmp_path, ephemeral=False, workers=1), [spec]) == 1
+    said = capsys.readouterr().out
+    assert "mkstore could not start: gateway ended with exit code 2. The end of its log:" in said
+    assert "not_there" in said.partition("The end of its log:")[2]
+    assert not [mark for _, mark in processes.with_variable("MKSTORE_PART") if mark.endswith(str(tmp_path))]
+
+
+def test_a_migration_that_fails_ends_the_start_with_the_end_of_its_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ServiceSpec("gateway", "standin:app", "users_db", migrations=tmp_path / "alembic.ini", root=HERE)
+    assert run(Options(0, tmp_path, ephemeral=False, workers=1), [spec]) == 1
+    said = capsys.readouterr().out
+    assert "could not start: users_db could not be migrated: alembic ended with exit code" in said
+    assert "No 'script_location' key" in said.partition("The end of its log:")[2]
 
 
 def test_servers_that_the_environment_names_are_used_and_left_alone(tmp_path: Path) -> None:

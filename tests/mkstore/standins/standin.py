@@ -9,7 +9,10 @@ from faststream.asgi.types import Scope
 
 @get
 async def alive(scope: Scope) -> AsgiResponse:
-    seen = {name: os.environ.get(name) for name in ("APP_ENV", "NATS_URL", "DB_DATABASE", "JWT_SECRET", "LOG_LEVEL")}
+    seen = {
+        name: os.environ.get(name)
+        for name in ("APP_ENV", "NATS_URL", "DB_DATABASE", "DB_POOL_SIZE", "JWT_SECRET", "LOG_LEVEL", "PORT")
+    }
     return AsgiResponse(json.dumps({"pid": os.getpid(), **seen}).encode(), 200)
 
 
