@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from kit.errors import OutcomeUnknown, Unavailable
+from kit.errors import CannotStart, OutcomeUnknown, Unavailable
 from kit.settings import DatabaseSettings
 
 DATABASE = "database"
@@ -19,7 +19,7 @@ _AWAY = ("08", "53", "57P")
 """SQLSTATE classes of a server that goes, comes or has no room: connection exception, resources, operator."""
 
 
-class SchemaOutdated(Exception):
+class SchemaOutdated(CannotStart):
     """The database's schema is not the one that this code expects."""
 
     def __init__(self, found: str | None, expected: str | None, folder: Path) -> None:

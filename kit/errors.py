@@ -5,6 +5,10 @@ from typing import ClassVar
 from contracts.errors import ErrorKind, FieldError, Problem
 
 
+class CannotStart(Exception):
+    """What keeps a process from working until somebody has changed something; the sentence says what."""
+
+
 class Refusal(Exception):
     """A way in which a service says no; each subclass names its kind and slug once."""
 
