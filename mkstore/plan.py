@@ -59,40 +59,39 @@ class Plan:
 def planned(options: Options, specs: Sequence[ServiceSpec], home: Home, environ: Mapping[str, str]) -> Plan:
     """Return the plan for a home; nothing runs yet. `NATS_URL` and `DB_HOST` in `environ` name others' servers."""
     secrets = home.secrets()
-    nats = None
-    nats_url = admin_url = environ.get("NATS_URL", "")
-    if not nats_url:
-        nats = NatsServer(
-            home.data / "nats",
-            services=Login("services", secrets["nats_services"]),
-            operator=Login("operator", secrets["nats_operator"]),
-            log=home.log("nats"),
-        )
-        nats.mark = mark(nats.name, home.root)
-        nats_url, admin_url = nats.url, nats.admin_url
-    postgres = None
-    if environ.get("DB_HOST"):
-        database = DatabaseLogin(
-            environ["DB_HOST"],
-            environ.get("DB_PORT") or "5432",
-            environ.get("DB_USER") or "postgres",
-            environ.get("DB_PASSWORD", ""),
-        )
-    else:
-        postgres = PostgresServer(home.data / "postgres", password=secrets["postgres"], log=home.log("postgres"))
-        postgres.mark = mark(postgres.name, home.root)
+    nats = None if environ.get("NATS_URL") else _own_nats(home, secrets)
+    postgres = None if environ.get("DB_HOST") else _own_postgres(home, secrets)
+    nats_url = nats.url if nats else environ["NATS_URL"]
+    if postgres is not None:
         database = DatabaseLogin(ports.LOOPBACK, str(postgres.port), postgres.user, postgres.password)
+    else:
+        user, password = environ.get("DB_USER") or "postgres", environ.get("DB_PASSWORD", "")
+        database = DatabaseLogin(environ["DB_HOST"], environ.get("DB_PORT") or "5432", user, password)
     jwt_secret = environ.get("JWT_SECRET") or secrets["jwt_secret"]
+
     services, environments = [], {}
     for spec in specs:
         env = service_environment(spec, environ, nats_url=nats_url, database=database, jwt_secret=jwt_secret)
-        is_gateway = spec is specs[-1]
-        port = options.port if is_gateway and options.port else ports.free_port()
+        port = options.port if spec is specs[-1] and options.port else ports.free_port()
         service = Service(spec, env=env, port=port, workers=options.workers, log=home.log(spec.name))
         service.mark = mark(spec.name, home.root)
         services.append(service)
         environments[spec.name] = service.marked(env)
+    admin_url = nats.admin_url if nats else nats_url
     return Plan(nats, postgres, services, environments, nats_url, admin_url, _url(database))
+
+
+def _own_nats(home: Home, secrets: Mapping[str, str]) -> NatsServer:
+    services, operator = Login("services", secrets["nats_services"]), Login("operator", secrets["nats_operator"])
+    server = NatsServer(home.data / "nats", services=services, operator=operator, log=home.log("nats"))
+    server.mark = mark(server.name, home.root)
+    return server
+
+
+def _own_postgres(home: Home, secrets: Mapping[str, str]) -> PostgresServer:
+    server = PostgresServer(home.data / "postgres", password=secrets["postgres"], log=home.log("postgres"))
+    server.mark = mark(server.name, home.root)
+    return server
 
 
 def _url(database: DatabaseLogin) -> str:

@@ -52,12 +52,6 @@ def spawn(
         )
 
 
-def die_with_parent(death_signal: signal.Signals) -> None:
-    """Ask Linux to send this process `death_signal` when its parent ends; elsewhere do nothing."""
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal))
-
-
 def in_session(session: int) -> list[psutil.Process]:
     """Return the living processes of a session, other than the calling one."""
 

@@ -28,18 +28,19 @@ _NOT_INHERITED_NAMES = {
 class ServiceSpec:
     """A service: its application, its database if it owns one, and the alembic.ini that migrates that.
 
-    `root` is the folder that its modules are imported from.
+    One that `keeps_keys` is given the secret that seals them; `root` is the folder that its modules are imported from.
     """
 
     name: str
     app: str
     database: str | None = None
     migrations: Path | None = None
+    keeps_keys: bool = False
     root: Path = _ROOT
 
 
 SERVICES = (
-    ServiceSpec("users", "apps.users.main:app", "users_db", _ROOT / "apps/users/alembic.ini"),
+    ServiceSpec("users", "apps.users.main:app", "users_db", _ROOT / "apps/users/alembic.ini", keeps_keys=True),
     ServiceSpec("payments", "apps.payments.main:app", "payments_db", _ROOT / "apps/payments/alembic.ini"),
     ServiceSpec("gateway", "apps.gateway.main:app"),
 )
@@ -65,7 +66,9 @@ def service_environment(
         for name, value in inherited.items()
         if not name.startswith(_NOT_INHERITED) and name not in _NOT_INHERITED_NAMES
     }
-    own = {"APP_ENV": inherited.get("APP_ENV", "development"), "NATS_URL": nats_url, "JWT_SECRET": jwt_secret}
+    own = {"APP_ENV": inherited.get("APP_ENV", "development"), "NATS_URL": nats_url}
+    if spec.keeps_keys:
+        own["JWT_SECRET"] = jwt_secret
     if spec.database is not None:
         own |= {
             "DB_HOST": database.host,

@@ -9,7 +9,7 @@ from mkstore.up import run
 
 HERE = Path(__file__).parent
 SPECS = [
-    ServiceSpec("users", "standin:app", "users_db", root=HERE),
+    ServiceSpec("users", "standin:app", "users_db", keeps_keys=True, root=HERE),
     ServiceSpec("payments", "standin:app", "payments_db", root=HERE),
     ServiceSpec("gateway", "standin:app", root=HERE),
 ]
