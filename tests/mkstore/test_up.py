@@ -77,11 +77,8 @@ def test_a_service_is_told_its_servers_and_what_the_user_set_and_nothing_that_mi
     assert (users["DB_DATABASE"], gateway["DB_DATABASE"]) == ("users_db", None)
     assert (users["APP_ENV"], users["LOG_LEVEL"], users["DB_POOL_SIZE"]) == ("development", "ERROR", "3")
     assert users["PORT"] is None
-    assert (
-        users["JWT_SECRET"]
-        == gateway["JWT_SECRET"]
-        == json.loads((mkstore.home / "secrets.json").read_text())["jwt_secret"]
-    )
+    assert users["JWT_SECRET"] == json.loads((mkstore.home / "secrets.json").read_text())["jwt_secret"]
+    assert gateway["JWT_SECRET"] is None
     assert users["pid"] == record["users"]["pid"]
 
 
