@@ -1,6 +1,7 @@
 """The answering side of request/reply: a handler's reply or its refusal always reaches the one who asked."""
 
 import json
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
@@ -24,11 +25,16 @@ _UNREADABLE = Problem(kind=ErrorKind.INVALID, slug="invalid-request", detail="Th
 _FAILED = Problem(kind=ErrorKind.INTERNAL, slug="internal-error", detail="The service failed; the failure is logged.")
 
 
+def pointer(path: Iterable[int | str]) -> str:
+    """Write a path into a document as a JSON Pointer (RFC 6901)."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+
+
 def field_errors(error: ValidationError, skip: int = 0) -> tuple[FieldError, ...]:
     """Say what is wrong with each field; `skip` parts of each location belong to the caller, not to the message."""
     return tuple(
         FieldError(
-            pointer="".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in e["loc"][skip:]),
+            pointer=pointer(e["loc"][skip:]),
             code=e["type"],
             message=e["msg"],
         )

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 from faststream import AckPolicy, BaseMiddleware
 from faststream.nats import JStream, NatsRouter, PullSub
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NotJSMessageError
-from nats.js.api import ConsumerConfig
+from nats.js.api import ConsumerConfig, DeliverPolicy
 from pydantic import ValidationError
 from structlog.stdlib import get_logger
 
@@ -28,6 +29,8 @@ ACK_WAIT = 10.0
 """Seconds after which a message is given to another consumer: the one that had it is dead."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _BATCH = 100
+_HEARTBEAT = 1.0
+"""Seconds; after two without one an ordered consumer is made anew."""
 _TRANSIENT = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
 
 Taken = TypeVar("Taken", bound=Command)
@@ -130,6 +133,60 @@ class CommandRouter(NatsRouter):
                 # One message a call, and not a list: one that does not validate would fail its whole list.
                 pull_sub=PullSub(batch_size=_BATCH, timeout=5),
                 config=ConsumerConfig(ack_wait=ACK_WAIT, max_ack_pending=1000, max_deliver=-1),
+                ack_policy=AckPolicy.MANUAL,
+            )
+            return subscriber(handler)
+
+        return subscribe
+
+
+class Following(BaseMiddleware[Any, Any]):
+    """Goes on after an event that could not be taken: it is logged, and the next one comes. In memory it is raised."""
+
+    async def after_processed(
+        self,
+        exc_type: type[BaseException] | None = None,  # noqa: ARG002 - FastStream's signature
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,  # noqa: ARG002 - likewise
+    ) -> bool | None:
+        """Log what the handler raised."""
+        if not isinstance(exc_val, Exception) or sequence_of(self.msg) is None:
+            return False
+        log.error("an event is passed over", subject=self.msg.subject, exc_info=exc_val)
+        return True
+
+
+def sequence_of(message: Msg) -> int | None:
+    """Return the number of a message in its stream; None in memory, where there is no stream."""
+    try:
+        return int(message.metadata.sequence.stream)
+    except NotJSMessageError:
+        return None
+
+
+class EventRouter(NatsRouter):
+    """A router for one process that follows streams by itself: every event, in order, remembered nowhere.
+
+    For what lives in a process only, such as caches and those who wait. What must not miss an event while it is away
+    takes it durably.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(middlewares=[Following])
+
+    def follows(self, stream: Stream, *, since: datetime | None = None) -> Callable[[Handler], Handler]:
+        """Subscribe a handler to all that comes into `stream` from now on, or since a moment, without a gap."""
+        config = ConsumerConfig(deliver_policy=DeliverPolicy.NEW)
+        if since is not None:
+            config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_TIME, opt_start_time=since)
+
+        def subscribe(handler: Handler) -> Handler:
+            subscriber = self.subscriber(
+                stream.subjects[0],
+                stream=JStream(stream.name, declare=False),
+                ordered_consumer=True,  # begins anew after the last one whenever NATS was away
+                idle_heartbeat=_HEARTBEAT,
+                config=config,
                 ack_policy=AckPolicy.MANUAL,
             )
             return subscriber(handler)

@@ -1,0 +1,1 @@
+"""The gateway. Owns: HTTP. Answers: the HTTP API. Sends: payments.create.<id>. Reacts to: user.*, payment.*."""

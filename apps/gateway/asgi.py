@@ -1,0 +1,73 @@
+"""What happens to every HTTP request before a route sees it: it gets an id, and its body a limit."""
+
+import re
+from http import HTTPStatus
+
+from fastapi import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uuid_utils.compat import uuid7
+
+from apps.gateway import problems
+from kit.telemetry import REQUEST_ID, TRACEPARENT, Trace, new_traceparent, trace
+
+TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Traced:
+    """Takes or makes `X-Request-Id` and `traceparent` (W3C), returns the id with every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        given_id, given_parent = headers.get(REQUEST_ID.lower().encode(), b""), headers.get(TRACEPARENT.encode(), b"")
+        request_id = given_id.decode() if _REQUEST_ID.fullmatch(given_id) else uuid7().hex
+        parent = given_parent.decode() if _TRACEPARENT.fullmatch(given_parent) else new_traceparent()
+        trace.set(Trace(request_id, parent))
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (REQUEST_ID.lower().encode(), request_id.encode())]
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+class Limited:
+    """Refuses bodies above a number of bytes with 413, whether they say their length or not."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if int(dict(scope["headers"]).get(b"content-length", b"0")) > self._most:
+            refusal = problems.answer(TOO_LARGE, "body-too-large", self._detail(), headers={"Connection": "close"})
+            await refusal(scope, receive, send)
+            return
+        read = 0
+
+        async def limited() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._most:  # FastAPI hands on an HTTPException of the one who reads, and nothing else
+                raise HTTPException(TOO_LARGE, self._detail(), {"Connection": "close"})
+            return message
+
+        await self._app(scope, limited, send)
+
+    def _detail(self) -> str:
+        return f"The body may have at most {self._most} bytes."

@@ -1,0 +1,112 @@
+"""What a route may ask for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request, Response, Security
+from fastapi.security import OAuth2PasswordBearer
+
+from apps.gateway.feed import Feed
+from apps.gateway.intake import Intake
+from apps.gateway.keys import KeyRing, Unauthorized
+from apps.gateway.limits import Limits
+from apps.gateway.problems import HTTPRefusal
+from apps.gateway.waiting import Waiters
+from contracts.payments import GetPayments, PaymentView
+from contracts.users import GetUsers, Role, UserView
+from kit.asking import ask
+from kit.broker import Broker
+from kit.gathering import Gather
+from kit.health import Health
+from kit.tokens import Claims
+
+
+class Services:
+    """The services behind the gateway: `ask` for anything, gathered reads for what is read most."""
+
+    def __init__(self, broker: Broker, timeout: float) -> None:
+        self.ask = partial(ask, broker, deadline=timeout)
+        self.user: Gather[UUID, UserView | None] = Gather(self._users)
+        self.payment: Gather[UUID, PaymentView | None] = Gather(self._payments)
+
+    async def _users(self, ids: Sequence[UUID]) -> list[UserView | None]:
+        reply = await self.ask(GetUsers(ids=tuple(set(ids))))
+        found = {user.id: user for user in reply.users}
+        return [found.get(one) for one in ids]
+
+    async def _payments(self, ids: Sequence[UUID]) -> list[PaymentView | None]:
+        reply = await self.ask(GetPayments(ids=tuple(set(ids))))
+        found = {payment.id: payment for payment in reply.payments}
+        return [found.get(one) for one in ids]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the composition root builds for the routes."""
+
+    services: Services
+    intake: Intake
+    waiters: Waiters
+    feed: Feed
+    keys: KeyRing
+    limits: Limits
+    health: Health
+
+
+async def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+Gateway = Annotated[Parts, Depends(_parts)]
+
+
+class Caller:
+    """Whose token came with the request."""
+
+    def __init__(self, claims: Claims) -> None:
+        self.claims = claims
+        self.id = claims.sub
+        self.is_admin = claims.role == Role.ADMIN
+
+    def may_see(self, user: UUID) -> bool:
+        """Tell whether what belongs to `user` is shown to this caller."""
+        return self.is_admin or user == self.id
+
+    def require_admin(self) -> None:
+        """Raise where the caller is none."""
+        if not self.is_admin:
+            raise HTTPRefusal(HTTPStatus.FORBIDDEN, "forbidden", "This is for admins.")
+
+
+_bearer = OAuth2PasswordBearer("/auth/token", auto_error=False, description="The access token of POST /auth/token.")
+
+
+async def address_limit(request: Request, gateway: Gateway) -> None:
+    """Count the request against its address, before anything is done for it."""
+    await gateway.limits.hit("address", address(request))
+
+
+async def _caller(token: Annotated[str | None, Security(_bearer)], gateway: Gateway, response: Response) -> Caller:
+    if token is None:
+        raise Unauthorized("This needs an access token: Authorization: Bearer ...")
+    caller = Caller(await gateway.keys.claims(token))
+    await gateway.limits.hit("caller", str(caller.id), response)
+    return caller
+
+
+SignedIn = Annotated[Caller, Depends(_caller)]
+
+
+def address(request: Request) -> str:
+    """Return where a request comes from; behind a proxy that is what the proxy says, if the server trusts it."""
+    return request.client.host if request.client else "unknown"
+
+
+def not_found(what: str) -> HTTPRefusal:
+    """Say that something is not there, or not the caller's to see: the two look alike."""
+    return HTTPRefusal(HTTPStatus.NOT_FOUND, "not-found", f"There is no such {what}.")

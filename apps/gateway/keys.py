@@ -1,0 +1,77 @@
+"""Whose token it is: checked with the users service's public keys, which are asked for once and kept."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from uuid import UUID
+
+from apps.gateway.problems import HTTPRefusal
+from contracts.users import GetKeys, JsonWebKeySet
+from kit.tokens import Claims, InvalidToken, UnknownKey, Verifier
+
+_ASK_AGAIN_SECONDS = 5.0
+"""So often at most an unknown `kid` makes the gateway ask: anybody can send one."""
+LONGEST_TOKEN = timedelta(hours=1)
+"""No access token is good for longer than this."""
+
+
+class Unauthorized(HTTPRefusal):
+    """There is no token, or none that is good (RFC 6750)."""
+
+    def __init__(self, detail: str, error: str | None = None) -> None:
+        challenge = f'Bearer error="{error}"' if error else "Bearer"
+        super().__init__(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, {"WWW-Authenticate": challenge})
+
+
+class KeyRing:
+    """The public keys that tokens are checked with, and the users whose tokens are good no more."""
+
+    def __init__(self, fetch: Callable[[GetKeys], Awaitable[JsonWebKeySet]]) -> None:
+        self._fetch = fetch
+        self._keys = JsonWebKeySet(keys=())
+        self._verifier: Verifier | None = None
+        self._asked = 0.0
+        self._asking = asyncio.Lock()
+        self._revoked: dict[UUID, float] = {}
+
+    async def claims(self, token: str) -> Claims:
+        """Return what a good token says; raises `Unauthorized`, and `Unavailable` when no key was ever had."""
+        try:
+            claims = await self._verified(token)
+        except InvalidToken as error:
+            raise Unauthorized(str(error), "invalid_token") from error
+        if claims.iat <= self._revoked.get(claims.sub, 0):
+            raise Unauthorized("The user of this token is gone or disabled.", "invalid_token")
+        return claims
+
+    async def keys(self) -> JsonWebKeySet:
+        """Return the public keys."""
+        if self._verifier is None or time.monotonic() - self._asked > _ASK_AGAIN_SECONDS:
+            await self._refresh(self._verifier)
+        return self._keys
+
+    def revoke(self, user: UUID, until: datetime) -> None:
+        """Take no token of this user any more that was issued until then."""
+        self._revoked[user] = until.timestamp()
+        if len(self._revoked) % 1000 == 0:  # where every token has expired since, no entry is needed
+            oldest = time.time() - LONGEST_TOKEN.total_seconds()
+            self._revoked = {user: at for user, at in self._revoked.items() if at > oldest}
+
+    async def _verified(self, token: str) -> Claims:
+        verifier = self._verifier or await self._refresh(None)
+        try:
+            return verifier.verify(token)
+        except UnknownKey:
+            if time.monotonic() - self._asked < _ASK_AGAIN_SECONDS:
+                raise
+            return (await self._refresh(verifier)).verify(token)
+
+    async def _refresh(self, outdated: Verifier | None) -> Verifier:
+        async with self._asking:  # many may find the same key unknown at once; one asks
+            if self._verifier is None or self._verifier is outdated:
+                self._keys = await self._fetch(GetKeys())
+                self._verifier = Verifier({key.kid: key.model_dump() for key in self._keys.keys})
+                self._asked = time.monotonic()
+            return self._verifier

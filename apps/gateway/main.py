@@ -1,0 +1,89 @@
+"""Composition root of the gateway, a FastStream app with a FastAPI side: `faststream run apps.gateway.main:app`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import Depends, FastAPI
+from faststream.asgi import AsgiFastStream
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from apps.gateway import openapi, problems
+from apps.gateway.asgi import Limited, Traced
+from apps.gateway.deps import Parts, Services, address_limit
+from apps.gateway.events import event_router, owner_of
+from apps.gateway.feed import Feed, History, StreamedHistory
+from apps.gateway.intake import Commands, Intake, StreamedCommands
+from apps.gateway.keys import KeyRing
+from apps.gateway.limits import Limits
+from apps.gateway.routes import auth, events, health, payments, users
+from apps.gateway.settings import Settings
+from apps.gateway.termination import on_termination
+from apps.gateway.waiting import Waiters
+from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
+from kit.broker import Broker
+from kit.health import Health
+from kit.logging import configure_logging
+from kit.settings import load
+
+TITLE = "mkstore"
+VERSION = "0.1.0"
+STREAMS = (PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS)
+"""The streams that the gateway writes to and reads from."""
+
+
+class Gateway(AsgiFastStream):
+    """Starts and stops as a FastStream app; every other call is FastAPI's."""
+
+    http: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, or the life of the process."""
+        app = super().__call__ if scope["type"] == "lifespan" else self.http
+        await app(scope, receive, send)
+
+
+def create_app(
+    settings: Settings, broker: Broker, commands: Commands | None = None, history: History | None = None
+) -> Gateway:
+    """Build the whole gateway on `broker`; nothing is connected before it is started."""
+    services = Services(broker, settings.request_timeout)
+    keys = KeyRing(services.ask)
+    waiters = Waiters()
+    feed = Feed(history or StreamedHistory(lambda: broker.jetstream), owner_of)
+    intake = Intake(broker, commands or StreamedCommands(broker, settings.request_timeout), settings.request_timeout)
+    broker.include_router(event_router(feed, waiters, keys))
+
+    http = FastAPI(
+        title=TITLE,
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(address_limit)],
+        responses=problems.documented(400, 413, 422, 429, 500, 503, 504),
+    )
+    http.state.parts = Parts(services, intake, waiters, feed, keys, Limits(settings), Health({"nats": broker.check}))
+    for module in (users, auth, payments, events, health):
+        http.include_router(module.router)
+    http.openapi = partial(openapi.document, http)  # type: ignore[method-assign]
+    problems.install(http)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        with on_termination(feed.close):
+            yield
+
+    app = Gateway(broker, lifespan=lifespan, after_startup=[feed.start], logger=None)
+    app.http = Traced(Limited(http, settings.max_body_bytes))
+    return app
+
+
+def make_broker(settings: Settings) -> Broker:
+    """Make the connection that the gateway runs on."""
+    return Broker(settings.nats_url, name="gateway", streams=STREAMS, replicas=settings.stream_replicas)
+
+
+_settings = load(Settings)
+configure_logging(_settings.log_level, _settings.log_format)
+app = create_app(_settings, make_broker(_settings))

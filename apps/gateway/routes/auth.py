@@ -1,0 +1,80 @@
+"""Tokens over HTTP (RFC 6749), and the keys that they are checked with (RFC 7517)."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, Response
+from pydantic import BaseModel, Field
+
+from apps.gateway import limits
+from apps.gateway.deps import Gateway, address
+from apps.gateway.problems import answer, documented
+from contracts.errors import ErrorKind
+from contracts.users import Authenticate, JsonWebKeySet
+from kit.asking import Refused
+
+router = APIRouter(tags=["auth"])
+
+_MOST = 1024
+
+
+class TokenAnswer(BaseModel):
+    """An access token (RFC 6749, 5.1)."""
+
+    access_token: str
+    token_type: str = "Bearer"  # noqa: S105 - the name of a scheme
+    expires_in: int = Field(description="Seconds.")
+    refresh_token: str | None = None
+
+
+@router.post("/auth/token", response_model=TokenAnswer, response_model_exclude_none=True, responses=documented(400))
+async def issue_token(
+    request: Request,
+    gateway: Gateway,
+    response: Response,
+    grant_type: Annotated[str | None, Form(max_length=_MOST, description="password")] = None,
+    username: Annotated[str | None, Form(max_length=_MOST, description="The email.")] = None,
+    password: Annotated[str | None, Form(max_length=_MOST)] = None,
+) -> TokenAnswer | Response:
+    """Exchange an email and a password for an access token."""
+    where = address(request)
+    await gateway.limits.hit("token", where, response)
+    response.headers["Cache-Control"] = "no-store"
+    if grant_type is None:
+        return _refused("invalid_request", "grant_type is missing.")
+    if grant_type != "password":
+        return _refused("unsupported_grant_type", "The only grant_type is password.")
+    if username is None or password is None:
+        return _refused("invalid_request", "username and password are needed.")
+    account = (limits.account(username), where)
+    await gateway.limits.check("account", *account)
+    if "\0" in username:
+        return _wrong()
+    try:
+        tokens = await gateway.services.ask(Authenticate(email=username, password=password))
+    except Refused as error:
+        if error.problem.kind is not ErrorKind.UNAUTHENTICATED:
+            raise
+        # Slows who guesses from one address; the owner, who is elsewhere, is not locked out.
+        await gateway.limits.count("account", *account)
+        return _wrong()
+    return TokenAnswer(
+        access_token=tokens.access_token, expires_in=tokens.expires_in, refresh_token=tokens.refresh_token
+    )
+
+
+@router.get("/.well-known/jwks.json")
+async def get_keys(gateway: Gateway, response: Response) -> JsonWebKeySet:
+    """Show the public keys of the access tokens."""
+    response.headers["Cache-Control"] = "public, max-age=300"
+    return await gateway.keys.keys()
+
+
+def _wrong() -> Response:
+    return _refused("invalid_grant", "The email or the password is wrong.")
+
+
+def _refused(error: str, detail: str) -> Response:
+    # Both at once: problem details as everywhere, and the members that OAuth clients look for (RFC 6749, 5.2).
+    headers = {"Cache-Control": "no-store"}
+    return answer(HTTPStatus.BAD_REQUEST, error, detail, headers=headers, error=error, error_description=detail)

@@ -1,0 +1,29 @@
+"""Whether the gateway lives and whether it can work."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Response
+
+from apps.gateway.deps import Gateway
+from apps.gateway.problems import documented
+from kit.health import Report
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+_NOT_READY = documented(also={503: {"model": Report, "description": "Something that the gateway needs is away."}})
+
+
+@router.get("", responses=_NOT_READY)
+@router.get("/ready", responses=_NOT_READY)
+async def ready(gateway: Gateway, response: Response) -> Report:
+    """Say whether everything that the gateway needs is there, one entry per dependency."""
+    report = await gateway.health.report()
+    if report["status"] != "ok":
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    return report
+
+
+@router.get("/live")
+async def live() -> Report:
+    """Say that the process answers."""
+    return {"status": "ok", "checks": {}}

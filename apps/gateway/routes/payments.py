@@ -1,0 +1,127 @@
+"""Payments over HTTP."""
+
+import re
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import MISSING, BaseModel, ConfigDict, Field
+
+from apps.gateway.deps import Caller, Gateway, SignedIn, not_found
+from apps.gateway.problems import HTTPRefusal, documented
+from contracts.base import Cursor, PageSize
+from contracts.errors import ErrorKind
+from contracts.payments import Charge, ListPayments, PaymentStatus, PaymentView
+from contracts.users import GetUser
+from kit.asking import Refused
+
+router = APIRouter(prefix="/payments", tags=["payments"])
+
+LONGEST_WAIT = 30
+_WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,9})\"?")
+
+
+class NewPayment(Charge, extra="forbid", validate_by_name=False):
+    """Who pays how much; who is left out is the caller."""
+
+    user_id: UUID | MISSING = MISSING
+
+
+class Payments(BaseModel):
+    """A page of payments, newest first."""
+
+    model_config = ConfigDict(validate_by_name=True)
+
+    data: tuple[PaymentView, ...]
+    has_more: bool = Field(alias="hasMore")
+    next_cursor: str | None = Field(alias="nextCursor", description="The cursor of the next page.")
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model_exclude_none=True,
+    responses=documented(401, 403, also={201: {"model": PaymentView, "description": "Recorded."}}),
+)
+async def create_payment(
+    body: NewPayment,
+    caller: SignedIn,
+    gateway: Gateway,
+    response: Response,
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=255, pattern=r"^[\x20-\x7e]+$", description="The same key makes one payment."),
+    ] = None,
+    prefer: Annotated[str | None, Header(description="wait=N: up to N seconds for the recorded payment.")] = None,
+) -> PaymentView:
+    """Pay. The answer comes when the payment is certain to be recorded; with `Prefer: wait=N` when it is recorded."""
+    payer = caller.id if body.user_id is MISSING else body.user_id
+    await _may_pay_for(payer, caller, gateway)
+    command = gateway.intake.command(body, payer=payer, caller=caller.id, key=idempotency_key)
+    with gateway.waiters.expect(command.id) as recorded:
+        accepted = await gateway.intake.accept(command, keyed=idempotency_key is not None)
+        response.headers["Location"] = f"/payments/{command.id}"
+        if accepted.replayed:
+            response.headers["Idempotent-Replayed"] = "true"
+        if (seconds := _wait(prefer)) is None:
+            return accepted.first_answer
+        response.headers["Preference-Applied"] = f"wait={seconds}"
+        if accepted.payment.status is not PaymentStatus.PENDING:
+            payment: PaymentView | None = accepted.payment
+        else:
+            payment = await recorded(seconds)
+    if payment is None:
+        return accepted.payment
+    response.status_code = HTTPStatus.CREATED
+    return payment
+
+
+@router.get("/{payment_id}", response_model_exclude_none=True, responses=documented(401, 404))
+async def get_payment(payment_id: UUID, caller: SignedIn, gateway: Gateway) -> PaymentView:
+    """Show one payment, from the moment on in which it was accepted."""
+    payment = await gateway.services.payment(payment_id)
+    if payment is None or not caller.may_see(payment.user_id):
+        raise not_found("payment")
+    return payment
+
+
+@router.get("", response_model_exclude_none=True, responses=documented(401, 403))
+async def list_payments(
+    caller: SignedIn,
+    gateway: Gateway,
+    user_id: Annotated[UUID | None, Query(alias="userId")] = None,
+    status: Annotated[PaymentStatus | None, Query(description="Of what is recorded: created or rejected.")] = None,
+    limit: Annotated[PageSize, Query()] = 20,
+    cursor: Annotated[Cursor | None, Query()] = None,
+) -> Payments:
+    """Show recorded payments, newest first: the caller's own; for an admin everybody's or one user's."""
+    if user_id is None and not caller.is_admin:
+        user_id = caller.id
+    if user_id is not None and not caller.may_see(user_id):
+        raise HTTPRefusal(HTTPStatus.FORBIDDEN, "forbidden", "These are another user's payments.")
+    page = await gateway.services.ask(ListPayments(user_id=user_id, status=status, limit=limit, cursor=cursor))
+    return Payments(data=page.payments, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
+
+
+async def _may_pay_for(payer: UUID, caller: Caller, gateway: Gateway) -> None:
+    if payer == caller.id:
+        return
+    if not caller.is_admin:
+        raise HTTPRefusal(HTTPStatus.FORBIDDEN, "forbidden", "Only an admin pays for another user.")
+    try:
+        await gateway.services.ask(GetUser(id=payer))
+    except Refused as error:
+        if error.problem.kind is not ErrorKind.NOT_FOUND:
+            raise
+        raise HTTPRefusal(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-user", "There is no user with this userId."
+        ) from None
+
+
+def _wait(prefer: str | None) -> int | None:
+    """Read `wait=N` of a Prefer field (RFC 7240), at most half a minute; what cannot be read is no preference."""
+    for preference in (prefer or "").split(","):
+        if found := _WAIT.fullmatch(preference.partition(";")[0].strip()):
+            return min(int(found[1]), LONGEST_WAIT)
+    return None

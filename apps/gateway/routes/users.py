@@ -1,0 +1,170 @@
+"""Users over HTTP."""
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import MISSING, BaseModel, ConfigDict, Field
+
+from apps.gateway.deps import Caller, Gateway, SignedIn, address, not_found
+from apps.gateway.problems import HTTPRefusal, documented
+from contracts.base import Cursor, Message, PageSize
+from contracts.users import (
+    ChangePassword,
+    CreateUser,
+    DeleteUser,
+    Email,
+    GivenPassword,
+    ListUsers,
+    Name,
+    NewPassword,
+    Role,
+    UpdateUser,
+    UserView,
+)
+
+router = APIRouter(prefix="/users", tags=["users"])
+
+IfMatch = Annotated[str | None, Header(description="Change it only while this is its ETag (RFC 9110).")]
+IfNoneMatch = Annotated[str | None, Header(description="Send it only when this is no longer its ETag (RFC 9110).")]
+
+
+class NewUser(CreateUser, extra="forbid", validate_by_name=False):
+    """Who registers."""
+
+
+class UserChanges(Message, extra="forbid", validate_by_name=False):
+    """What shall be different; what is left out stays (RFC 7396). Role and disabled are for admins."""
+
+    name: Name | MISSING | None = MISSING
+    email: Email | MISSING = MISSING
+    role: Role | MISSING = MISSING
+    disabled: bool | MISSING = MISSING
+
+
+class PasswordChange(Message, extra="forbid", validate_by_name=False):
+    """The password that is, and the one that shall be."""
+
+    current_password: GivenPassword
+    new_password: NewPassword
+
+
+class Users(BaseModel):
+    """A page of users, newest first."""
+
+    model_config = ConfigDict(validate_by_name=True)
+
+    data: tuple[UserView, ...]
+    has_more: bool = Field(alias="hasMore")
+    next_cursor: str | None = Field(alias="nextCursor", description="The cursor of the next page.")
+
+
+@router.post("", status_code=HTTPStatus.CREATED, responses=documented(409))
+async def create_user(body: NewUser, request: Request, gateway: Gateway, response: Response) -> UserView:
+    """Register a user."""
+    await gateway.limits.hit("sign_up", address(request), response)
+    user = await gateway.services.ask(body)
+    response.headers.update({"Location": f"/users/{user.id}", "ETag": etag(user)})
+    return user
+
+
+@router.get("/me", response_model=UserView, responses=documented(401, 404, also={304: {"description": "Not Modified"}}))
+async def get_me(
+    caller: SignedIn, gateway: Gateway, response: Response, if_none_match: IfNoneMatch = None
+) -> UserView | Response:
+    """Show the caller."""
+    return await _get(caller.id, caller, gateway, response, if_none_match)
+
+
+@router.get(
+    "/{user_id}", response_model=UserView, responses=documented(401, 404, also={304: {"description": "Not Modified"}})
+)
+async def get_user(
+    user_id: UUID, caller: SignedIn, gateway: Gateway, response: Response, if_none_match: IfNoneMatch = None
+) -> UserView | Response:
+    """Show one user: oneself, or for an admin anybody."""
+    return await _get(user_id, caller, gateway, response, if_none_match)
+
+
+@router.get("", responses=documented(401, 403))
+async def list_users(
+    caller: SignedIn,
+    gateway: Gateway,
+    limit: Annotated[PageSize, Query()] = 20,
+    cursor: Annotated[Cursor | None, Query()] = None,
+) -> Users:
+    """Show all users, newest first; for admins."""
+    caller.require_admin()
+    page = await gateway.services.ask(ListUsers(limit=limit, cursor=cursor))
+    return Users(data=page.users, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
+
+
+@router.patch("/{user_id}", responses=documented(401, 403, 404, 409, 412))
+async def update_user(
+    user_id: UUID, body: UserChanges, caller: SignedIn, gateway: Gateway, response: Response, if_match: IfMatch = None
+) -> UserView:
+    """Change a user: oneself, or for an admin anybody."""
+    changes = body.model_dump(exclude_unset=True, by_alias=False)
+    if not caller.may_see(user_id):
+        raise not_found("user")
+    if changes.keys() & {"role", "disabled"}:
+        caller.require_admin()
+    if (version := _expected(if_match)) is not None:
+        changes["expected_version"] = version
+    user = await gateway.services.ask(UpdateUser(id=user_id, **changes))
+    response.headers["ETag"] = etag(user)
+    return user
+
+
+@router.put("/{user_id}/password", status_code=HTTPStatus.NO_CONTENT, responses=documented(401, 404))
+async def change_password(user_id: UUID, body: PasswordChange, caller: SignedIn, gateway: Gateway) -> None:
+    """Change one's own password."""
+    if user_id != caller.id:
+        raise not_found("user")
+    await gateway.limits.hit("account", str(user_id))
+    await gateway.services.ask(
+        ChangePassword(id=user_id, current_password=body.current_password, new_password=body.new_password)
+    )
+
+
+@router.delete("/{user_id}", status_code=HTTPStatus.NO_CONTENT, responses=documented(401, 404))
+async def delete_user(user_id: UUID, caller: SignedIn, gateway: Gateway) -> None:
+    """Delete a user: oneself, or for an admin anybody. What was paid stays recorded."""
+    if not caller.may_see(user_id):
+        raise not_found("user")
+    await gateway.services.ask(DeleteUser(id=user_id))
+
+
+def etag(user: UserView) -> str:
+    """Return the strong validator of what a user looks like (RFC 9110, 8.8.3)."""
+    return f'"{user.version}"'
+
+
+async def _get(
+    user_id: UUID, caller: Caller, gateway: Gateway, response: Response, if_none_match: str | None
+) -> UserView | Response:
+    user = await gateway.services.user(user_id) if caller.may_see(user_id) else None
+    if user is None:
+        raise not_found("user")
+    headers = {"ETag": etag(user), "Cache-Control": "private, no-cache"}
+    if if_none_match is not None and _lists(if_none_match, etag(user)):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    response.headers.update(headers)
+    return user
+
+
+def _lists(field: str, tag: str) -> bool:
+    """Tell whether an If-None-Match field names a tag; it compares weakly (RFC 9110, 13.1.2)."""
+    tags = [part.strip().removeprefix("W/") for part in field.split(",")]
+    return "*" in tags or tag in tags
+
+
+def _expected(if_match: str | None) -> int | None:
+    """Return the version that an If-Match field demands; what was never a tag of ours matches nothing."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    tag = if_match.strip()
+    if len(tag) > 2 and tag[0] == tag[-1] == '"' and tag[1:-1].isascii() and tag[1:-1].isdigit():  # noqa: PLR2004
+        return min(int(tag[1:-1][:9]), 2**31 - 1)
+    raise HTTPRefusal(HTTPStatus.PRECONDITION_FAILED, "version-mismatch", "If-Match names no version of this user.")

@@ -1,0 +1,22 @@
+"""What the gateway reads from the environment."""
+
+from pydantic import Field
+
+from kit import settings
+
+
+class Settings(settings.Settings):
+    """The gateway's settings."""
+
+    request_timeout: float = Field(2.0, gt=0, le=30, description="Seconds that a service has for its answer.")
+    max_body_bytes: int = Field(1 << 20, ge=1, description="Longer request bodies are refused.")
+    rate_limit_enabled: bool = Field(True, description="Limits per caller and per address; false for a benchmark.")
+    rate_limit_storage: str = Field(
+        "async+memory://",
+        description="Where the limits are counted; each process for itself, or in a store of the limits library.",
+    )
+    rate_limit_caller: str = Field("3000/minute", description="Requests of one signed-in caller.")
+    rate_limit_address: str = Field("12000/minute", description="Requests from one address.")
+    rate_limit_sign_up: str = Field("120/minute", description="POST /users from one address.")
+    rate_limit_token: str = Field("240/minute", description="POST /auth/token from one address.")
+    rate_limit_account: str = Field("10/minute", description="Failed sign-ins to one account from one address.")
