@@ -48,6 +48,7 @@ def engine(settings: DatabaseSettings) -> AsyncEngine:
         pool_size=settings.db_pool_size,
         max_overflow=0,
         pool_timeout=2,
+        hide_parameters=True,  # an error that is logged would show a user's email, or a password's hash
         connect_args={"timeout": 2, "command_timeout": 10, "server_settings": {"application_name": "mkstore"}},
     )
 
