@@ -1,0 +1,91 @@
+"""Signing keys: made once, kept in the database under a seal that JWT_SECRET opens, and turned into a signer."""
+
+import asyncio
+import os
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from datetime import timedelta
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+from pydantic import SecretStr
+from uuid_utils.compat import uuid7
+
+from apps.users.errors import WrongSecret
+from apps.users.models import SigningKey
+from apps.users.repository import SigningKeys
+from contracts.users import JsonWebKey
+from kit.tokens import ALGORITHM, Signer
+
+_VERSION = b"\x01"
+_SALT, _NONCE = 16, 12
+
+
+def _cipher(secret: SecretStr, salt: bytes) -> AESGCM:
+    # scrypt, because the secret may be one that a person thought of; 32 MiB and 0.1 s, once per start.
+    key = Scrypt(salt=salt, length=32, n=2**15, r=8, p=1).derive(secret.get_secret_value().encode())
+    return AESGCM(key)
+
+
+def _seal(plain: bytes, secret: SecretStr, kid: str) -> bytes:
+    salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
+    return _VERSION + salt + nonce + _cipher(secret, salt).encrypt(nonce, plain, kid.encode())
+
+
+def _unseal(sealed: bytes, secret: SecretStr, kid: str) -> bytes:
+    salt, nonce, rest = sealed[1 : 1 + _SALT], sealed[1 + _SALT : 1 + _SALT + _NONCE], sealed[1 + _SALT + _NONCE :]
+    try:
+        return _cipher(secret, salt).decrypt(nonce, rest, kid.encode())
+    except InvalidTag:
+        raise WrongSecret(kid) from None
+
+
+def _coordinate(number: int) -> str:
+    return urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()
+
+
+def new_key(secret: SecretStr) -> SigningKey:
+    """Make a key of curve P-256, its private half sealed with `secret` and bound to its `kid`."""
+    kid = uuid7().hex
+    private = ec.generate_private_key(ec.SECP256R1())
+    plain = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    point = private.public_key().public_numbers()
+    public = JsonWebKey(
+        kty="EC", crv="P-256", alg=ALGORITHM, use="sig", kid=kid, x=_coordinate(point.x), y=_coordinate(point.y)
+    )
+    return SigningKey(kid=kid, sealed=_seal(plain, secret, kid), public=public.model_dump())
+
+
+def open_key(key: SigningKey, secret: SecretStr) -> ec.EllipticCurvePrivateKey:
+    """Open the private half of `key`; raises `WrongSecret` when it was sealed with another one."""
+    private = load_der_private_key(_unseal(key.sealed, secret, key.kid), password=None)
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"signing key {key.kid} is of another kind")
+    return private
+
+
+async def load_signer(open_keys: Callable[[], SigningKeys], secret: SecretStr, lifetime: timedelta) -> Signer:
+    """Return what signs tokens: with the active key of the database, or with a new one where there is none.
+
+    Several processes that find none agree on one. Raises `WrongSecret`.
+    """
+    async with open_keys() as keys:
+        key = await keys.active()
+    if key is None:
+        offered = await asyncio.to_thread(new_key, secret)
+        async with open_keys() as keys:
+            await keys.offer(offered)
+        async with open_keys() as keys:
+            key = await keys.active()
+    if key is None:
+        raise RuntimeError("the signing key was retired the moment it was made")
+    private = await asyncio.to_thread(open_key, key, secret)
+    return Signer(key.kid, private, lifetime)

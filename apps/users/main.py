@@ -1,0 +1,70 @@
+"""Composition root of the users service: the one module that builds things. `faststream run apps.users.main:app`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from faststream import ContextRepo
+
+from apps.users.keys import load_signer
+from apps.users.passwords import Passwords, common_passwords
+from apps.users.repository import SigningKeys, Users
+from apps.users.requests import router
+from apps.users.settings import Settings
+from contracts.streams import USER_EVENTS
+from kit import database
+from kit.broker import Broker
+from kit.health import Health
+from kit.logging import configure_logging
+from kit.outbox import Relay
+from kit.settings import load
+from kit.starting import Service, wait_for_database
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def create_app(settings: Settings) -> Service:
+    """Build the whole service; nothing is connected before it is started."""
+    configure_logging(settings.log_level, settings.log_format)
+    pool = database.engine(settings)
+    broker = Broker(settings.nats_url, name="users", streams=[USER_EVENTS], replicas=settings.stream_replicas)
+    broker.include_router(router)
+    relay = Relay(database.url(settings), broker, source="mkstore/users")
+    health = Health({"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check})
+
+    @asynccontextmanager
+    async def lifespan(context: ContextRepo) -> AsyncIterator[None]:
+        await wait_for_database(pool, MIGRATIONS)
+        lifetime = timedelta(seconds=settings.access_token_seconds)
+        signer = await load_signer(partial(SigningKeys, pool), settings.jwt_secret, lifetime)
+        await asyncio.to_thread(common_passwords)
+        passwords = Passwords(
+            memory_kib=settings.argon2_memory_kib,
+            iterations=settings.argon2_iterations,
+            parallelism=settings.argon2_parallelism,
+            threads=settings.password_threads,
+        )
+        context.set_global("open_users", partial(Users, pool))
+        context.set_global("open_signing_keys", partial(SigningKeys, pool))
+        context.set_global("passwords", passwords)
+        context.set_global("signer", signer)
+        try:
+            yield
+        finally:
+            passwords.close()
+            await pool.dispose()
+
+    return Service(
+        broker,
+        lifespan=lifespan,
+        after_startup=[relay.start],
+        on_shutdown=[relay.stop],
+        asgi_routes=health.routes(),
+        logger=None,
+    )
+
+
+app = create_app(load(Settings))

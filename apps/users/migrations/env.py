@@ -1,0 +1,8 @@
+"""Alembic's entry: the database that the environment names, the tables that the models say."""
+
+from apps.users.models import Table
+from apps.users.settings import Settings
+from kit import database, migrations
+from kit.settings import load
+
+migrations.run(database.url(load(Settings)), Table.metadata)
