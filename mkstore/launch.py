@@ -14,7 +14,7 @@ from mkstore import home as homes
 from mkstore import ports
 from mkstore.guardian import Guardian, end_leftovers
 from mkstore.home import Home
-from mkstore.migrations import migrate
+from mkstore.migrations import is_newest, migrate
 from mkstore.parts import PartFailedError
 from mkstore.plan import Options, Plan, planned
 from mkstore.servers import anybody_listens, create_databases
@@ -92,13 +92,9 @@ class Launch:
         await supervisor.start(*plan.servers)
         if plan.nats is None and not await anybody_listens(plan.nats_url):
             raise CannotStartError("nobody listens at any address that NATS_URL names")
-        await self._databases()
-        if work := [
-            (service.spec, plan.environments[service.name], self._home.log(f"migrations-{service.name}"))
-            for service in plan.services
-            if service.spec.migrations is not None
-        ]:
-            self._say("bringing the databases to the newest schema")
+        if behind := await self._databases():
+            self._say(f"bringing {', '.join(str(spec.database) for spec in behind)} to the newest schema")
+            work = [(spec, plan.environments[spec.name], self._home.log(f"migrations-{spec.name}")) for spec in behind]
             await migrate(work, within=self._patience)
         self._say(f"starting {', '.join(service.name for service in plan.services)}")
         await supervisor.start(*plan.services)
@@ -106,12 +102,18 @@ class Launch:
         self._write_run_file()
         self._ready(plan, self._home)
 
-    async def _databases(self) -> None:
-        names = [service.spec.database for service in self._plan.services if service.spec.database is not None]
+    async def _databases(self) -> list[ServiceSpec]:
+        """Create the databases that are missing; return the services whose database may have an old schema."""
+        owned = {spec.database: spec for spec in (s.spec for s in self._plan.services) if spec.database is not None}
         try:
-            await create_databases(self._plan.postgres_url, names)
+            await create_databases(self._plan.postgres_url, owned)
+            return [
+                spec
+                for name, spec in owned.items()
+                if spec.migrations is not None and not await is_newest(self._plan.database.url_of(name), spec)
+            ]
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise CannotStartError(f"the databases {', '.join(names)} cannot be created: {error}") from error
+            raise CannotStartError(f"the databases {', '.join(owned)} cannot be used: {error}") from error
 
     async def _bring_down(self) -> None:
         plan, supervisor = self._plan, self._supervisor

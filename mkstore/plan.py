@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from mkstore import ports
 from mkstore.guardian import mark
@@ -32,7 +31,12 @@ class Plan:
     environments: Mapping[str, Mapping[str, str]]
     nats_url: str
     admin_url: str
-    postgres_url: str
+    database: DatabaseLogin
+
+    @property
+    def postgres_url(self) -> str:
+        """The maintenance database, with the login that the services have too."""
+        return self.database.url_of("postgres")
 
     @property
     def servers(self) -> list[NatsServer | PostgresServer]:
@@ -78,7 +82,7 @@ def planned(options: Options, specs: Sequence[ServiceSpec], home: Home, environ:
         services.append(service)
         environments[spec.name] = service.marked(env)
     admin_url = nats.admin_url if nats else nats_url
-    return Plan(nats, postgres, services, environments, nats_url, admin_url, _url(database))
+    return Plan(nats, postgres, services, environments, nats_url, admin_url, database)
 
 
 def _own_nats(home: Home, secrets: Mapping[str, str]) -> NatsServer:
@@ -92,11 +96,6 @@ def _own_postgres(home: Home, secrets: Mapping[str, str]) -> PostgresServer:
     server = PostgresServer(home.data / "postgres", password=secrets["postgres"], log=home.log("postgres"))
     server.mark = mark(server.name, home.root)
     return server
-
-
-def _url(database: DatabaseLogin) -> str:
-    login = f"{quote(database.user, safe='')}:{quote(database.password, safe='')}"
-    return f"postgresql://{login}@{database.host}:{database.port}/postgres"
 
 
 def _pid(part: NatsServer | PostgresServer | Service | None) -> int | None:

@@ -4,8 +4,9 @@ import http.client
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 
@@ -54,7 +55,12 @@ class DatabaseLogin:
     host: str
     port: str
     user: str
-    password: str
+    password: str = field(repr=False)
+
+    def url_of(self, database: str) -> str:
+        """Return the address of a database, with the login."""
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
+        return f"postgresql://{login}@{self.host}:{self.port}/{database}"
 
 
 def service_environment(
