@@ -1,0 +1,28 @@
+"""What a handler of this service may ask for."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, NamedTuple, TypeAlias
+from uuid import UUID
+
+from apps.payments import repository
+from contracts.payments import CreatePayment
+from kit.gathering import Gather
+from kit.given import Given
+from kit.telemetry import Trace
+
+OpenPayments: TypeAlias = Annotated[Callable[[], repository.Payments], Given("open_payments")]
+"""Begins a transaction."""
+
+FindWaiting: TypeAlias = Annotated[Callable[[UUID], Awaitable[CreatePayment | None]], Given("find_waiting")]
+"""Looks whether a command still waits to be carried out; raises `Unavailable` when that cannot be told."""
+
+
+class Order(NamedTuple):
+    """A command, and the request that it came with."""
+
+    command: CreatePayment
+    trace: Trace
+
+
+Record: TypeAlias = Annotated[Gather[Order, Exception | None], Given("record")]
+"""Records an order, together with those that come at the same time; returns what kept it from being recorded."""

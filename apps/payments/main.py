@@ -1,0 +1,65 @@
+"""Composition root of the payments service: `faststream run apps.payments.main:app`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+from faststream import ContextRepo
+
+from apps.payments import commands, requests
+from apps.payments.repository import Payments
+from apps.payments.settings import Settings
+from contracts.payments import CreatePayment
+from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS
+from kit import database, streams
+from kit.broker import Broker
+from kit.gathering import Gather
+from kit.health import Health
+from kit.logging import configure_logging
+from kit.outbox import Relay
+from kit.settings import load
+from kit.starting import Service, wait_for_database
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def create_app(settings: Settings) -> Service:
+    """Build the whole service; nothing is connected before it is started."""
+    configure_logging(settings.log_level, settings.log_format)
+    pool = database.engine(settings)
+    open_payments = partial(Payments, pool)
+    broker = Broker(
+        settings.nats_url,
+        name="payments",
+        streams=[PAYMENT_COMMANDS, PAYMENT_EVENTS, DEAD_LETTERS],
+        replicas=settings.stream_replicas,
+    )
+    broker.include_routers(requests.router, commands.router)
+    relay = Relay(database.url(settings), broker, "mkstore/payments")
+    health = Health({"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check})
+
+    async def find_waiting(payment_id: UUID) -> CreatePayment | None:
+        return await streams.find(broker.jetstream, PAYMENT_COMMANDS, CreatePayment, payment_id)
+
+    @asynccontextmanager
+    async def lifespan(context: ContextRepo) -> AsyncIterator[None]:
+        context.set_global("open_payments", open_payments)
+        context.set_global("find_waiting", find_waiting)
+        context.set_global("record", Gather(partial(commands.record_all, open_payments, settings.payment_limit)))
+        await wait_for_database(pool, MIGRATIONS)
+        yield
+        await pool.dispose()
+
+    return Service(
+        broker,
+        asgi_routes=health.routes(),
+        lifespan=lifespan,
+        after_startup=[relay.start],
+        on_shutdown=[relay.stop],
+        logger=None,
+    )
+
+
+app = create_app(load(Settings))

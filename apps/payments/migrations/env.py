@@ -1,0 +1,9 @@
+"""Alembic's entrance to the payments service's database."""
+
+from apps.payments.models import Table
+from apps.payments.settings import Settings
+from kit.database import url
+from kit.migrations import run
+from kit.settings import load
+
+run(url(load(Settings)), Table.metadata)

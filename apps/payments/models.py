@@ -1,0 +1,88 @@
+"""Payments: the table and the rules on it."""
+
+from datetime import UTC, datetime
+from typing import Self
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from contracts.payments import CreatePayment, PaymentCreated, PaymentRejected, PaymentStatus, PaymentView
+from kit.outbox import outbox_table
+
+OVER_LIMIT = "amount-over-limit"
+
+
+class Table(SQLModel, registry=registry()):
+    """The base of this service's tables: two services' tables must not meet on one metadata in one test process."""
+
+
+class Payment(Table, table=True):
+    """A payment as it is recorded: once, and never changed."""
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        CheckConstraint("amount BETWEEN 1 AND 9007199254740991", name="amount_is_positive_and_exact_in_json"),
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_is_a_code"),
+        CheckConstraint("jsonb_typeof(metadata) = 'object'", name="metadata_is_an_object"),
+        CheckConstraint("status IN ('created', 'rejected')", name="status_is_final"),
+        CheckConstraint("(status = 'rejected') = (reason IS NOT NULL)", name="a_rejection_has_a_reason"),
+        # Each way to list has an index in its order: page 1000 is one descent and a few neighbours, as page 1 is.
+        Index("payments_by_time", "created_at", "id"),
+        Index("payments_by_user", "user_id", "created_at", "id"),
+        Index("payments_by_status", "status", "created_at", "id"),
+        Index("payments_by_user_and_status", "user_id", "status", "created_at", "id"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    user_id: UUID
+    amount: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    notes: dict[str, str] = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    """The payer's metadata; that name belongs to SQLAlchemy."""
+    status: str = Field(sa_type=Text)
+    reason: str | None = Field(None, sa_type=Text)
+    created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+
+    @classmethod
+    def decide(cls, command: CreatePayment, limit: int) -> Self:
+        """Return the payment that `command` orders: rejected when its amount is over `limit`, else created."""
+        over = command.amount > limit
+        return cls(
+            id=command.id,
+            user_id=command.user_id,
+            amount=command.amount,
+            currency=command.currency,
+            notes=command.metadata,
+            status=(PaymentStatus.REJECTED if over else PaymentStatus.CREATED).value,
+            reason=OVER_LIMIT if over else None,
+            created_at=command.created_at.astimezone(UTC),
+        )
+
+    def orders_the_same_as(self, standing: PaymentView) -> bool:
+        """Tell whether `standing` comes from the same order, whenever that was sent."""
+        ordered = (self.user_id, self.amount, self.currency, self.notes)
+        return ordered == (standing.user_id, standing.amount, standing.currency, standing.metadata)
+
+    def view(self) -> PaymentView:
+        """Show this payment as its payer may see it."""
+        return PaymentView(
+            id=self.id,
+            user_id=self.user_id,
+            amount=self.amount,
+            currency=self.currency,
+            metadata=self.notes,
+            status=PaymentStatus(self.status),
+            reason=self.reason,
+            created_at=self.created_at,
+        )
+
+    def event(self) -> PaymentCreated | PaymentRejected:
+        """Return the fact that this payment's recording is."""
+        rejected = self.status == PaymentStatus.REJECTED
+        return PaymentRejected(payment=self.view()) if rejected else PaymentCreated(payment=self.view())
+
+
+outbox = outbox_table(Table.metadata)

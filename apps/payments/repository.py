@@ -1,0 +1,63 @@
+"""All SQL of the payments service; one `Payments` is one transaction."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Select, Table, Uuid, any_, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from apps.payments.models import Payment, outbox
+from contracts.base import Event
+from contracts.payments import PaymentStatus, PaymentView
+from kit.database import Transaction
+from kit.outbox import emit
+from kit.paging import Position
+from kit.telemetry import Trace
+
+_payments: Table = Payment.metadata.tables["payments"]
+
+
+class Payments(Transaction):
+    """The payments, seen and added to in one transaction."""
+
+    async def add(self, payments: Collection[Payment]) -> set[UUID]:
+        """Record each payment whose id is new; returns the ids of those."""
+        # In the order of the ids: two transactions that add the same ones then wait for one another in one direction.
+        rows = [_values(payment) for payment in sorted(payments, key=lambda payment: payment.id)]
+        added = insert(_payments).on_conflict_do_nothing(index_elements=["id"]).returning(_payments.c.id)
+        return set((await self._connection.execute(added, rows)).scalars())
+
+    async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
+        """Tell others, each with the request that it belongs to, if and when this transaction commits."""
+        await emit(self._connection, outbox, events)
+
+    async def views(self, ids: Collection[UUID]) -> list[PaymentView]:
+        """Return the payments among `ids` that are recorded."""
+        return await self._views(select(_payments).where(_payments.c.id == any_(literal(list(ids), ARRAY(Uuid)))))
+
+    async def newest(
+        self,
+        limit: int,
+        *,
+        before: Position | None = None,
+        user_id: UUID | None = None,
+        status: PaymentStatus | None = None,
+    ) -> list[PaymentView]:
+        """Return up to `limit` payments, newest first, that come after the position `before` in that order."""
+        query = select(_payments).order_by(_payments.c.created_at.desc(), _payments.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(tuple_(_payments.c.created_at, _payments.c.id) < before)
+        if user_id is not None:
+            query = query.where(_payments.c.user_id == user_id)
+        if status is not None:
+            query = query.where(_payments.c.status == status.value)
+        return await self._views(query)
+
+    async def _views(self, query: Select[Any]) -> list[PaymentView]:
+        return [PaymentView(**row) for row in (await self._connection.execute(query)).mappings()]
+
+
+def _values(payment: Payment) -> dict[str, Any]:
+    fields = payment.model_dump()
+    return {"metadata": fields.pop("notes"), **fields}
