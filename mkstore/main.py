@@ -5,6 +5,7 @@ A module imports what is slow (the services, their drivers) inside its command, 
 
 import typer
 
+from mkstore.docs import docs
 from mkstore.up import up
 
 app = typer.Typer(
@@ -18,3 +19,4 @@ def mkstore() -> None:
 
 
 app.command("up")(up)
+app.command("docs")(docs)

@@ -15,7 +15,7 @@ STEADY = 60.0
 
 _POLL = 0.05
 _IN_A_HURRY = 1.0
-_TRIES_AT_FIRST = 3
+_TRIES_AT_FIRST = 2
 
 
 class Supervisor:
