@@ -3,6 +3,7 @@
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from contracts.errors import ErrorKind
 from contracts.streams import DEAD, Stream
 from kit import telemetry
 from kit.errors import Refusal
+from kit.pulling import BATCH, pull
 
 log = get_logger(__name__)
 
@@ -28,7 +30,6 @@ ATTEMPTS = 10
 ACK_WAIT = 10.0
 """Seconds after which a message is given to another consumer: the one that had it is dead."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
-_BATCH = 100
 _HEARTBEAT = 1.0
 """Seconds; after two without one an ordered consumer is made anew."""
 _TRANSIENT = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
@@ -131,10 +132,11 @@ class CommandRouter(NatsRouter):
                 stream=JStream(stream.name, declare=False),
                 durable=f"{self._service}-{handler.__name__}",
                 # One message a call, and not a list: one that does not validate would fail its whole list.
-                pull_sub=PullSub(batch_size=_BATCH, timeout=5),
+                pull_sub=PullSub(batch_size=BATCH),
                 config=ConsumerConfig(ack_wait=ACK_WAIT, max_ack_pending=1000, max_deliver=-1),
                 ack_policy=AckPolicy.MANUAL,
             )
+            subscriber._consume_pull = partial(pull, subscriber)  # type: ignore[method-assign] # noqa: SLF001 - see kit.pulling
             return subscriber(handler)
 
         return subscribe

@@ -29,7 +29,7 @@ class Gather(Generic[Item, Result]):
         """Have `item` worked on with its neighbours; a caller that goes away does not cancel theirs."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._free and len(self._waiting) == 1:
+        if self._free and (len(self._waiting) - 1) % self._most == 0:  # the first of a portion
             self._start()
         return await future
 
@@ -42,7 +42,8 @@ class Gather(Generic[Item, Result]):
     async def _run(self) -> None:
         taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
         try:
-            results = await self._work([item for item, _ in taken])
+            # Two that end in the same turn both begin the next, and one of those finds nothing left.
+            results = await self._work([item for item, _ in taken]) if taken else ()
             answered = list(zip(taken, results, strict=True))
         except BaseException as error:
             for _, future in taken:

@@ -4,10 +4,11 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 from faststream.asgi import AsgiResponse, get
 from faststream.asgi.types import ASGIApp
+from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on
 
 Check = Callable[[], Awaitable[None]]
 """Returns when a dependency works, raises when it does not."""

@@ -18,7 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def encode(position: Position) -> str:
     """Write a position as a cursor."""
     micros = (position[0] - _EPOCH) // timedelta(microseconds=1)
-    return urlsafe_b64encode(micros.to_bytes(8, "big") + position[1].bytes).decode()
+    return urlsafe_b64encode(micros.to_bytes(8, "big", signed=True) + position[1].bytes).decode()
 
 
 def decode(cursor: str | None) -> Position | None:
@@ -28,9 +28,12 @@ def decode(cursor: str | None) -> Position | None:
     try:
         raw = urlsafe_b64decode(cursor.encode("ascii"))
         # UUID() refuses what is not exactly sixteen bytes long.
-        return _EPOCH + timedelta(microseconds=int.from_bytes(raw[:8], "big")), UUID(bytes=raw[8:])
+        position = _EPOCH + timedelta(microseconds=int.from_bytes(raw[:8], "big", signed=True)), UUID(bytes=raw[8:])
+        if encode(position) == cursor:  # base64 skips what it does not know, and would take other spellings
+            return position
     except (ValueError, OverflowError):
-        raise InvalidField("cursor", "invalid_cursor", "Input should be the nextCursor of a page") from None
+        pass
+    raise InvalidField("cursor", "invalid_cursor", "Input should be the nextCursor of a page")
 
 
 def page(

@@ -65,7 +65,7 @@ class HTTPRefusal(Exception):
         self.status, self.slug, self.detail, self.headers = status, slug, detail, headers
 
 
-def documented(*statuses: int, also: Mapping[int, dict[str, Any]] | None = None) -> dict[int | str, dict[str, Any]]:
+def documented(*statuses: int, also: dict[int | str, dict[str, Any]] | None = None) -> dict[int | str, dict[str, Any]]:
     """Say in the OpenAPI document that an operation may answer with problems of these statuses, `also` otherwise."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
     answers: dict[int | str, dict[str, Any]] = {}
