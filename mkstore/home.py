@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 RUN_FILE = "run.json"
+DEFAULT_HOME = Path(".mkstore")
 _SECRETS = ("jwt_secret", "nats_operator", "nats_services", "postgres")
 _CLEANING = 15.0
 
@@ -74,7 +75,7 @@ def opened(root: Path | None, *, ephemeral: bool) -> Iterator[Home]:
         temporary = Path(tempfile.mkdtemp(prefix="mkstore-", dir=root))
         # A server that runs as another user must pass through; it cannot list what is here.
         temporary.chmod(0o711)
-    root = root or temporary or Path(".mkstore")
+    root = root or temporary or DEFAULT_HOME
     root.mkdir(parents=True, exist_ok=True, mode=0o711)
     try:
         lock = _locked(root)

@@ -7,6 +7,7 @@ import typer
 
 from mkstore.docs import docs
 from mkstore.up import up
+from mkstore.users import app as users
 
 app = typer.Typer(
     name="mkstore", help="Run and operate the store.", no_args_is_help=True, pretty_exceptions_show_locals=False
@@ -20,3 +21,4 @@ def mkstore() -> None:
 
 app.command("up")(up)
 app.command("docs")(docs)
+app.add_typer(users, name="users")
