@@ -1,0 +1,126 @@
+"""The users service's repository in memory: the same interface, the same rules, one dictionary."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from apps.users.errors import EmailTaken, UserNotFound
+from apps.users.models import SigningKey, User
+from contracts.base import Event
+from contracts.users import JsonWebKey, UserView
+from kit.paging import Position
+
+
+@dataclass
+class Store:
+    """What there is; `events` are those of transactions that committed."""
+
+    users: dict[UUID, User] = field(default_factory=dict)
+    keys: dict[str, SigningKey] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+def _copy(user: User) -> User:
+    return User(**user.model_dump())
+
+
+class FakeUsers:
+    """Stands in for `repository.Users`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def __aenter__(self) -> Self:
+        self._saved: dict[UUID, User] = {}
+        self._emitted: list[Event] = []
+        self._locked = False
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._store.users |= self._saved
+            self._store.events += self._emitted
+        if self._locked:
+            self._store.lock.release()
+
+    async def views(self, ids: Collection[UUID]) -> tuple[UserView, ...]:
+        return tuple(user.view() for user in self._there() if user.id in ids)
+
+    async def newest(self, limit: int, *, before: Position | None, email: str | None) -> tuple[UserView, ...]:
+        found = sorted(
+            (
+                user
+                for user in self._there()
+                if (before is None or (user.created_at, user.id) < before) and email in {None, user.email}
+            ),
+            key=lambda user: (user.created_at, user.id),
+            reverse=True,
+        )
+        return tuple(user.view() for user in found[:limit])
+
+    async def with_email(self, email: str) -> User | None:
+        return next((_copy(user) for user in self._there() if user.email == email), None)
+
+    async def get(self, user_id: UUID) -> User:
+        for user in self._there():
+            if user.id == user_id:
+                return _copy(user)
+        raise UserNotFound(user_id)
+
+    async def get_locked(self, user_id: UUID) -> User:
+        await self._store.lock.acquire()
+        self._locked = True
+        return await self.get(user_id)
+
+    async def add(self, user: User) -> None:
+        await self.save(user)
+
+    async def save(self, user: User) -> None:
+        if any(other.email == user.email and other.id != user.id for other in self._store.users.values()):
+            raise EmailTaken(user.email)
+        self._saved[user.id] = _copy(user)
+
+    async def replace_hash(self, user_id: UUID, old: str, new: str) -> None:
+        user = await self.get(user_id)
+        if user.password_hash == old:
+            user.password_hash = new
+            self._saved[user_id] = user
+
+    async def emit(self, event: Event) -> None:
+        self._emitted.append(event)
+
+    def _there(self) -> list[User]:
+        return [user for user in self._store.users.values() if user.deleted_at is None]
+
+
+class FakeSigningKeys:
+    """Stands in for `repository.SigningKeys`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        return None
+
+    async def active(self) -> SigningKey | None:
+        return next((key for key in self._store.keys.values() if key.retired_at is None), None)
+
+    async def offer(self, key: SigningKey) -> None:
+        if await self.active() is None:
+            self._store.keys[key.kid] = key
+
+    async def public(self, *, retired_since: datetime) -> tuple[JsonWebKey, ...]:
+        recent = (k for k in self._store.keys.values() if k.retired_at is None or k.retired_at > retired_since)
+        return tuple(key.view() for key in sorted(recent, key=lambda key: key.created_at, reverse=True))
