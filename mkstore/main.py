@@ -6,6 +6,7 @@ A module imports what is slow (the services, their drivers) inside its command, 
 import typer
 
 from mkstore.docs import docs
+from mkstore.env import env
 from mkstore.up import up
 from mkstore.users import app as users
 
@@ -21,4 +22,5 @@ def mkstore() -> None:
 
 app.command("up")(up)
 app.command("docs")(docs)
+app.command("env")(env)
 app.add_typer(users, name="users")
