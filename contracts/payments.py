@@ -69,7 +69,7 @@ class CreatePayment(Command, Charge):
 class PaymentView(Message):
     """A payment as its payer may see it; `reason` says why it was rejected, in a slug."""
 
-    model_config = example(**_PAYMENT, status="created", reason=None)
+    model_config = example(**_PAYMENT, status="created")
 
     id: UUID
     user_id: UUID
@@ -77,14 +77,14 @@ class PaymentView(Message):
     currency: str
     metadata: Annotated[dict[str, str], AfterValidator(_in_order)]
     status: PaymentStatus
-    reason: str | None = None
+    reason: Annotated[str | None, Field(exclude_if=lambda reason: reason is None)] = None
     created_at: Instant
 
 
 class PaymentList(Message):
     """The payments that exist among those asked for, in any order."""
 
-    model_config = example(payments=[_PAYMENT | {"status": "created", "reason": None}])
+    model_config = example(payments=[_PAYMENT | {"status": "created"}])
 
     payments: tuple[PaymentView, ...]
 
@@ -92,7 +92,7 @@ class PaymentList(Message):
 class PaymentPage(Message):
     """Some payments, newest first, and where the next ones begin (null: there are none)."""
 
-    model_config = example(payments=[_PAYMENT | {"status": "created", "reason": None}], nextCursor=None)
+    model_config = example(payments=[_PAYMENT | {"status": "created"}], nextCursor=None)
 
     payments: tuple[PaymentView, ...]
     next_cursor: Cursor | None
@@ -143,7 +143,7 @@ class _PaymentEvent(Event):
 class PaymentCreated(_PaymentEvent):
     """A payment is recorded and stands."""
 
-    model_config = example(payment=_PAYMENT | {"status": "created", "reason": None})
+    model_config = example(payment=_PAYMENT | {"status": "created"})
     subject: ClassVar[str] = "payment.created"
 
 

@@ -28,6 +28,8 @@ from kit.settings import load
 
 TITLE = "mkstore"
 VERSION = "0.1.0"
+KEEP_ALIVE_SECONDS = 75
+"""An idle connection is kept for longer than clients and proxies keep theirs."""
 STREAMS = (PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS)
 """The streams that the gateway writes to and reads from."""
 
@@ -39,8 +41,18 @@ class Gateway(AsgiFastStream):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the life of the process."""
-        app = super().__call__ if scope["type"] == "lifespan" else self.http
-        await app(scope, receive, send)
+        if scope["type"] == "lifespan":
+            _keep_connections(receive)
+            await super().__call__(scope, receive, send)
+        else:
+            await self.http(scope, receive, send)
+
+
+def _keep_connections(receive: Receive) -> None:
+    # uvicorn closes an idle connection after the 5 s after which many clients send on it for the last time, and that
+    # request is lost. `faststream run` cannot say it better: it hands options on as strings, and this is a number.
+    if config := getattr(getattr(receive, "__self__", None), "config", None):
+        config.timeout_keep_alive = KEEP_ALIVE_SECONDS
 
 
 def create_app(

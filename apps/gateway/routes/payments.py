@@ -41,7 +41,6 @@ class Payments(BaseModel):
 @router.post(
     "",
     status_code=HTTPStatus.ACCEPTED,
-    response_model_exclude_none=True,
     responses=documented(401, 403, also={201: {"model": PaymentView, "description": "Recorded."}}),
 )
 async def create_payment(
@@ -77,7 +76,7 @@ async def create_payment(
     return payment
 
 
-@router.get("/{payment_id}", response_model_exclude_none=True, responses=documented(401, 404))
+@router.get("/{payment_id}", responses=documented(401, 404))
 async def get_payment(payment_id: UUID, caller: SignedIn, gateway: Gateway) -> PaymentView:
     """Show one payment, from the moment on in which it was accepted."""
     payment = await gateway.services.payment(payment_id)
@@ -86,7 +85,7 @@ async def get_payment(payment_id: UUID, caller: SignedIn, gateway: Gateway) -> P
     return payment
 
 
-@router.get("", response_model_exclude_none=True, responses=documented(401, 403))
+@router.get("", responses=documented(401, 403))
 async def list_payments(
     caller: SignedIn,
     gateway: Gateway,
