@@ -47,7 +47,11 @@
     const answer = await fetch(place.dataset.document);
     if (!answer.ok) throw new Error(`${place.dataset.document} answered ${answer.status}`);
     const schema = parsed(await answer.json());
-    const config = { show: { sidebar: true, errors: true }, sidebar: { useChannelAddressAsIdentifier: true } };
+    const config = {
+      show: { sidebar: true, errors: true },
+      sidebar: { useChannelAddressAsIdentifier: true },
+      expand: { messageExamples: true },
+    };
     window.AsyncApiStandalone.render({ schema, config }, place);
   } catch (error) {
     place.textContent = `The reference cannot be drawn: ${error.message}.`;
