@@ -1,0 +1,56 @@
+# syntax=docker/dockerfile:1
+# One recipe for every service: docker build --build-arg SERVICE=users --tag mkstore/users .
+# An image carries contracts, kit, one folder of apps and that service's packages from uv.lock; nothing else.
+
+ARG PYTHON_VERSION=3.11
+ARG SERVICE
+
+FROM python:${PYTHON_VERSION}-slim AS packages
+ARG SERVICE
+ENV UV_COMPILE_BYTECODE=1 \
+    UV_LINK_MODE=copy \
+    UV_PROJECT_ENVIRONMENT=/opt/venv \
+    UV_PYTHON_DOWNLOADS=never
+RUN pip install --no-cache-dir --root-user-action=ignore uv==0.13.9
+WORKDIR /build
+COPY pyproject.toml uv.lock ./
+# Wheels alone: a package that wanted a compiler would stop the build here.
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv sync --locked --no-default-groups --group "${SERVICE}" --no-install-project --no-build
+
+FROM python:${PYTHON_VERSION}-slim AS service
+ARG SERVICE
+ENV PATH=/opt/venv/bin:$PATH \
+    PORT=8000 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    SERVICE=${SERVICE}
+LABEL org.opencontainers.image.title="mkstore ${SERVICE}" \
+      org.opencontainers.image.description="The ${SERVICE} service of mkstore" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=packages /opt/venv /opt/venv
+WORKDIR /app
+COPY contracts contracts
+COPY kit kit
+COPY apps/__init__.py apps/
+COPY apps/${SERVICE} apps/${SERVICE}
+RUN python -m compileall -q apps contracts kit
+USER 10001:10001
+EXPOSE 8000
+# Ready, not merely alive: what waits for this service waits until its own servers are there.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as web; web.build_opener(web.ProxyHandler({})).open(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health/ready', timeout=4)"]
+STOPSIGNAL SIGTERM
+# The shell fills in the names and gives its place away, so that SIGTERM reaches the service.
+CMD ["sh", "-c", "exec faststream run \"apps.${SERVICE}.main:app\" --host 0.0.0.0 --port \"${PORT}\""]
+
+FROM service AS users
+
+FROM service AS payments
+
+# The gateway serves the documents of all three.
+FROM service AS gateway
+COPY asyncapi asyncapi
+
+# hadolint ignore=DL3006
+FROM ${SERVICE}

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Makes each service's database and the one role that can open it; PostgreSQL's image runs this once, on empty data.
+set -eu
+
+psql --no-psqlrc --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
+\getenv users_password USERS_DB_PASSWORD
+\getenv payments_password PAYMENTS_DB_PASSWORD
+CREATE ROLE users LOGIN PASSWORD :'users_password';
+CREATE ROLE payments LOGIN PASSWORD :'payments_password';
+CREATE DATABASE users_db OWNER users;
+CREATE DATABASE payments_db OWNER payments;
+REVOKE ALL ON DATABASE users_db, payments_db FROM PUBLIC;
+SQL

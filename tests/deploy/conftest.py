@@ -1,0 +1,93 @@
+"""The servers of docker-compose.yml without its engine: the same configuration, the same script, the same logins."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from mkstore import ports, processes
+from mkstore.parts import Part
+from mkstore.servers import PostgresServer
+from mkstore.servers.accounts import postgres_program
+from mkstore.servers.nats import nats_server_program
+from tests.conftest import ROOT
+from tests.deploy.compose import config, environment_of
+
+
+class ConfiguredNats(Part):
+    """A nats-server on deploy/nats.conf, on ports and a folder of its own."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        super().__init__("nats", folder / "nats.log")
+        self.folder = folder
+        self.env = env
+        self.port, self.monitoring = ports.free_port(), ports.free_port()
+
+    @property
+    def address(self) -> str:
+        """What replaces `nats:4222`."""
+        return f"127.0.0.1:{self.port}"
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start it."""
+        where = ["--addr", "127.0.0.1", "--port", str(self.port), "--http_port", str(self.monitoring)]
+        return processes.spawn(
+            [
+                nats_server_program(),
+                "--config",
+                str(ROOT / "deploy/nats.conf"),
+                "--store_dir",
+                str(self.folder),
+                *where,
+            ],
+            env={"PATH": os.defpath, **self.env},
+            log=self.log,
+            cwd=self.folder,
+        )
+
+    def is_ready(self) -> bool:
+        """Ask what the container's health check asks."""
+        try:
+            return self.monitor("healthz") == {"status": "ok"}
+        except httpx.TransportError:
+            return False
+
+    def monitor(self, page: str) -> dict[str, Any]:
+        """Return a page of its monitoring."""
+        answer = httpx.get(f"http://127.0.0.1:{self.monitoring}/{page}", trust_env=False)
+        return dict(answer.json())
+
+
+@pytest.fixture(scope="session")
+def composed() -> dict[str, Any]:
+    """Return docker-compose.yml as Compose understands it."""
+    return config()
+
+
+@pytest.fixture(scope="session")
+def configured_nats(composed: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConfiguredNats]:
+    """A nats-server as docker-compose.yml starts it."""
+    with ConfiguredNats(tmp_path_factory.mktemp("nats"), environment_of(composed, "nats")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prepared_postgres(composed: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL on which the script of the postgres image has run."""
+    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
+        script = ROOT / "deploy/postgres/databases.sh"
+        connection = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGPASSWORD": server.password}
+        image = {"POSTGRES_USER": server.user, "POSTGRES_DB": "postgres"}
+        path = f"{Path(postgres_program('psql')).parent}:{os.defpath}"
+        subprocess.run(
+            [shutil.which("sh") or "sh", str(script)],
+            env={**environment_of(composed, "postgres"), **connection, **image, "PATH": path},
+            stdin=subprocess.DEVNULL,
+            check=True,
+        )
+        yield server

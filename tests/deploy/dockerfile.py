@@ -1,0 +1,190 @@
+"""A Dockerfile carried out in a folder instead of in an image: what it copies, runs and starts, without an engine."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import NamedTuple
+
+from tests.conftest import ROOT
+
+UV = os.environ.get("UV") or shutil.which("uv") or "uv"
+
+
+class Instruction(NamedTuple):
+    """One instruction, its lines joined and its comments gone."""
+
+    name: str
+    text: str
+
+
+def instructions(file: Path) -> Iterator[Instruction]:
+    """Read a Dockerfile."""
+    lines = [line for line in file.read_text().splitlines() if not line.lstrip().startswith("#")]
+    for line in re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines():
+        if line.strip():
+            name, _, text = line.partition(" ")
+            yield Instruction(name.upper(), text.strip())
+
+
+def filled(text: str, variables: Mapping[str, str]) -> str:
+    """Fill in `$NAME` and `${NAME}`; an unknown one is empty, as in a shell."""
+    names = (name for match in Template.pattern.findall(text) for name in match if name)
+    return Template(text).substitute(dict.fromkeys(names, "") | dict(variables))
+
+
+@dataclass
+class Stage:
+    """What a stage hands on to those that are built from it."""
+
+    base: str
+    env: dict[str, str] = field(default_factory=dict)
+    workdir: str = "/"
+    user: str = "root"
+    command: list[str] = field(default_factory=list)
+    health: list[str] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Image:
+    """The last stage of a Dockerfile, made below `root`, which stands for `/`."""
+
+    root: Path
+    stage: Stage
+
+    @property
+    def folder(self) -> Path:
+        """Where the command runs."""
+        return self.root / self.stage.workdir.lstrip("/")
+
+    def environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        """Return what a container's process would see, plus what it is started with."""
+        return {**self.stage.env, "HOME": str(self.root), **more}
+
+    def popen(self, command: list[str], more: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+        """Start a command as a container would."""
+        env = self.environment(more)
+        program = shutil.which(command[0], path=env["PATH"])
+        assert program, f"{command[0]} is not in the image"
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [program, *command[1:]],
+                cwd=self.folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+
+def build(root: Path, arguments: Mapping[str, str]) -> Image:
+    """Carry out the project's Dockerfile with build `arguments` below `root`.
+
+    The base image is this machine's own Python, so pip has nothing to install; everything else is run and copied.
+    """
+    shared, blocks = _blocks(list(instructions(ROOT / "Dockerfile")))
+    shared |= arguments
+    stages: dict[str, Stage] = {}
+    for name in _needed(blocks, shared):
+        stages[name] = _make(root, blocks[name], shared, stages)
+    return Image(root, stages[name])
+
+
+def _blocks(file: list[Instruction]) -> tuple[dict[str, str], dict[str, list[Instruction]]]:
+    """Split a Dockerfile into the arguments before its first stage, and its stages by name (the last is "")."""
+    shared: dict[str, str] = {}
+    blocks: dict[str, list[Instruction]] = {}
+    block: list[Instruction] | None = None
+    for instruction in file:
+        if instruction.name == "FROM":
+            block = []
+            blocks[instruction.text.partition(" AS ")[2]] = block
+        if block is None:
+            assert instruction.name == "ARG"
+            name, _, default = instruction.text.partition("=")
+            shared[name] = default
+        else:
+            block.append(instruction)
+    return shared, blocks
+
+
+def _needed(blocks: Mapping[str, list[Instruction]], shared: Mapping[str, str], name: str = "") -> list[str]:
+    """Return the stages that one needs, and itself, in the order in which they must be made."""
+    needed: list[str] = []
+    for instruction in blocks[name]:
+        found = instruction.name == "FROM" and filled(instruction.text, shared).partition(" AS ")[0]
+        if instruction.name == "COPY" and instruction.text.startswith("--from="):
+            found = instruction.text.removeprefix("--from=").split()[0]
+        if found and found in blocks:
+            needed += [stage for stage in _needed(blocks, shared, found) if stage not in needed]
+    return [*needed, name]
+
+
+def _make(root: Path, block: list[Instruction], shared: Mapping[str, str], stages: Mapping[str, Stage]) -> Stage:
+    base = filled(block[0].text, shared).partition(" AS ")[0]
+    path = f"{Path(sys.executable).parent}:{os.defpath}"
+    before = stages.get(base, Stage(base, {"PATH": path}))
+    stage = Stage(base, dict(before.env), before.workdir, before.user, before.command, before.health, before.copied)
+    known: dict[str, str] = {}
+    for name, raw in block[1:]:
+        # What these start fills in its own variables.
+        if name == "CMD":
+            stage.command = json.loads(raw)
+            continue
+        if name == "HEALTHCHECK":
+            stage.health = json.loads(raw[raw.index("[") :])
+            continue
+        text = filled(raw, known | stage.env)
+        if name == "ARG":
+            known[text.partition("=")[0]] = shared[text.partition("=")[0]]
+        elif name == "ENV":
+            # Whatever lies below / in an image lies below `root` here.
+            pairs = re.findall(r'(\w+)=("[^"]*"|\S*)', text)
+            stage.env |= {key: re.sub(r"(^|:)(?=/opt/)", rf"\1{root}", value.strip('"')) for key, value in pairs}
+        elif name == "WORKDIR":
+            stage.workdir = text
+            (root / text.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        elif name == "USER":
+            stage.user = text
+        elif name == "COPY" and not text.startswith("--from="):  # between stages: both lie below one root
+            *sources, target = text.split()
+            stage.copied = [*stage.copied, *sources]
+            for source in sources:
+                _copy(ROOT / source, root / stage.workdir.lstrip("/") / target, into=target.endswith("/"))
+        elif name == "RUN" and not text.startswith("pip install "):
+            _run(re.sub(r"--mount=\S+\s*", "", text), root / stage.workdir.lstrip("/"), stage.env)
+    return stage
+
+
+def _copy(source: Path, target: Path, *, into: bool) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    else:
+        folder = target if into else target.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+
+
+def _run(command: str, folder: Path, env: Mapping[str, str]) -> None:
+    # The Python of the base image, and the uv that pip would have installed there.
+    inherited = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONPATH"}}
+    inherited |= {"UV_PYTHON": str(Path(sys.executable).resolve())}
+    path = f"{Path(UV).parent}:{env['PATH']}"
+    done = subprocess.run(
+        ["/bin/sh", "-euc", command],
+        cwd=folder,
+        env={**inherited, **env, "PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"

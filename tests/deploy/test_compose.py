@@ -1,0 +1,105 @@
+"""The Compose files, validated by Compose itself."""
+
+import importlib
+from typing import Any
+
+import pytest
+
+from mkstore.services import SERVICES
+from tests.deploy.compose import DEVELOPMENT, PRODUCTION, compose, config, environment_of
+
+SECRETS = {
+    name: f"a-{name.lower()}-of-our-own"
+    for name in (
+        "JWT_SECRET",
+        "NATS_OPERATOR_PASSWORD",
+        "NATS_SERVICES_PASSWORD",
+        "PAYMENTS_DB_PASSWORD",
+        "POSTGRES_PASSWORD",
+        "USERS_DB_PASSWORD",
+    )
+}
+NAMES = [spec.name for spec in SERVICES]
+
+
+@pytest.fixture(scope="module")
+def model() -> dict[str, Any]:
+    return config()
+
+
+@pytest.mark.parametrize(("files", "env"), [(DEVELOPMENT, {}), (PRODUCTION, SECRETS)])
+def test_compose_takes_the_files_as_they_stand(files: tuple[str, ...], env: dict[str, str]) -> None:
+    parts = config(files, env)["services"]
+    assert set(parts) == {"nats", "postgres", *NAMES, "users-migrations", "payments-migrations"}
+
+
+@pytest.mark.parametrize("missing", sorted(SECRETS))
+def test_production_does_not_start_without_each_of_its_secrets(missing: str) -> None:
+    done = compose(PRODUCTION, {name: value for name, value in SECRETS.items() if name != missing}, "config", "--quiet")
+    assert done.returncode != 0
+    assert f"required variable {missing} is missing" in done.stderr
+
+
+def test_nothing_of_development_is_left_in_production() -> None:
+    model = config(PRODUCTION, SECRETS)
+    assert "for-development-only" not in str(model)
+    for name in NAMES:
+        assert environment_of(model, name)["APP_ENV"] == "production"
+
+
+def test_only_this_machine_can_connect(model: dict[str, Any]) -> None:
+    published = {name: part["ports"] for name, part in model["services"].items() if part.get("ports")}
+    assert set(published) == {"gateway", "nats"}
+    assert all(port["host_ip"] == "127.0.0.1" for ports in published.values() for port in ports)
+
+
+def test_a_service_waits_for_its_servers_and_the_migration_of_its_database(model: dict[str, Any]) -> None:
+    waits = {
+        name: {other: how["condition"] for other, how in part.get("depends_on", {}).items()}
+        for name, part in model["services"].items()
+    }
+    assert waits == {
+        "nats": {},
+        "postgres": {},
+        "users-migrations": {"postgres": "service_healthy"},
+        "payments-migrations": {"postgres": "service_healthy"},
+        "users": {"nats": "service_healthy", "users-migrations": "service_completed_successfully"},
+        "payments": {"nats": "service_healthy", "payments-migrations": "service_completed_successfully"},
+        "gateway": {"nats": "service_healthy", "users": "service_healthy", "payments": "service_healthy"},
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_can_be_set_from_outside(model: dict[str, Any], name: str) -> None:
+    settings = importlib.import_module(f"apps.{name}.settings").Settings
+    given = {field.upper() for field in settings.model_fields}
+    assert given <= set(model["services"][name]["environment"])
+
+
+def test_a_secret_is_told_only_to_those_who_need_it(model: dict[str, Any]) -> None:
+    told = {name for name, part in model["services"].items() if "JWT_SECRET" in part.get("environment", {})}
+    assert told == {"users", "users-migrations"}  # a migration reads the service's settings
+    assert not any("DB_" in variable for variable in model["services"]["gateway"]["environment"])
+    passwords = {name: f"password-of-{name}" for name in SECRETS}
+    mine = environment_of(config(env=passwords), "payments")
+    assert (mine["DB_USER"], mine["DB_PASSWORD"]) == ("payments", "password-of-PAYMENTS_DB_PASSWORD")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_service_can_neither_write_to_its_image_nor_become_root(model: dict[str, Any], name: str) -> None:
+    part = model["services"][name]
+    assert part["read_only"]
+    assert part["cap_drop"] == ["ALL"]
+    assert part["security_opt"] == ["no-new-privileges:true"]
+    assert part["restart"] == "unless-stopped"
+    assert part["build"]["args"] == {"SERVICE": name}
+
+
+def test_what_the_servers_keep_is_kept_in_named_volumes(model: dict[str, Any]) -> None:
+    kept = {
+        name: {mount["source"]: mount["target"] for mount in part["volumes"] if mount["type"] == "volume"}
+        for name, part in model["services"].items()
+        if part.get("volumes")
+    }
+    assert kept == {"nats": {"nats": "/data"}, "postgres": {"postgres": "/var/lib/postgresql"}}
+    assert set(model["volumes"]) == {"nats", "postgres"}

