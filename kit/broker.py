@@ -10,6 +10,7 @@ from typing import Any
 
 from anyio.streams.memory import MemoryObjectReceiveStream
 from faststream.nats import NatsBroker
+from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
@@ -117,6 +118,10 @@ class Broker(NatsBroker):
         if isinstance(subscriber.subscription, Subscription):  # core requests; a stream keeps what is not acked
             await subscriber.subscription.drain()  # type: ignore[no-untyped-call]
             subscriber.subscription = None
+        if isinstance(subscriber, PullStreamSubscriber):
+            for pulling in subscriber.tasks:
+                pulling.cancel()
+            await asyncio.wait(subscriber.tasks)  # each gives back what it has not handed out
         queue = getattr(subscriber, "receive_stream", None)
         # Taken off the connection and waiting for a worker; anyio has no event for when that ends.
         while isinstance(queue, MemoryObjectReceiveStream) and queue.statistics().current_buffer_used:  # noqa: ASYNC110

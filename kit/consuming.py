@@ -1,5 +1,6 @@
 """Taking durable messages from a stream: acks, retries and dead letters, written once."""
 
+import json
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -77,7 +78,7 @@ class Delivery(BaseMiddleware[Any, Any]):
 
     async def _failed(self, error: Exception, attempt: int) -> None:
         away = isinstance(error, Refusal) and error.kind in _TRANSIENT
-        hopeless = isinstance(error, ValidationError | ValueError)  # no JSON is a ValueError
+        hopeless = isinstance(error, ValidationError | json.JSONDecodeError | UnicodeDecodeError)
         if away or (attempt < ATTEMPTS and not hopeless):
             pause = _pause(attempt)
             log.warning("tried again later", subject=self.msg.subject, attempt=attempt, pause=pause, reason=str(error))
