@@ -2,14 +2,11 @@
 
 import asyncio
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from faststream.asgi import AsgiFastStream
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.stdlib import get_logger
@@ -20,24 +17,6 @@ from kit.errors import CannotStart
 log = get_logger(__name__)
 
 _PAUSE = 1.0
-
-
-class Service(AsgiFastStream):
-    """A FastStream application that ends with a sentence, and not with a stack trace, when its start is refused.
-
-    Whatever raises `CannotStart` in its lifespan ends the process with uvicorn's exit code for that, 3.
-    """
-
-    async def lifespan(self, scope: Any, receive: Any, send: Any) -> None:
-        """Speak the server's lifespan protocol (ASGI)."""
-
-        async def say(message: Any) -> None:
-            error = sys.exc_info()[1]
-            if message["type"] == "lifespan.startup.failed" and isinstance(error, CannotStart):
-                message = {**message, "message": str(error)}  # FastStream's own is the stack trace
-            await send(message)
-
-        await super().lifespan(scope, receive, say)
 
 
 async def wait_for_database(pool: AsyncEngine, migrations: Path) -> None:

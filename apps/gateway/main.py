@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import Depends, FastAPI
-from faststream.asgi import AsgiFastStream
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from apps.gateway import openapi, problems
@@ -24,6 +23,7 @@ from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit.broker import Broker
 from kit.health import Health
 from kit.logging import configure_logging
+from kit.service import Service
 from kit.settings import load
 
 TITLE = "mkstore"
@@ -34,7 +34,7 @@ STREAMS = (PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS)
 """The streams that the gateway writes to and reads from."""
 
 
-class Gateway(AsgiFastStream):
+class Gateway(Service):
     """Starts and stops as a FastStream app; every other call is FastAPI's."""
 
     http: ASGIApp

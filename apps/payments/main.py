@@ -19,8 +19,9 @@ from kit.gathering import Gather
 from kit.health import Health
 from kit.logging import configure_logging
 from kit.outbox import Relay
+from kit.service import Service
 from kit.settings import load
-from kit.starting import Service, wait_for_database
+from kit.starting import wait_for_database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

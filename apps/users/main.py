@@ -20,8 +20,9 @@ from kit.broker import Broker
 from kit.health import Health
 from kit.logging import configure_logging
 from kit.outbox import Relay
+from kit.service import Service
 from kit.settings import load
-from kit.starting import Service, wait_for_database
+from kit.starting import wait_for_database
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
