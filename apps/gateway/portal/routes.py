@@ -50,8 +50,8 @@ def document(service: str, request: Request) -> Response:
     """Hand out the service's AsyncAPI document as it was written; 304 to those who have it."""
     found = _document(service)
     headers = HEADERS | {"Cache-Control": _ASK_FIRST, "ETag": found.etag}
-    known = request.headers.get("If-None-Match", "").replace("W/", "").split(",")
-    if found.etag in (etag.strip() for etag in known):
+    known = {etag.strip().removeprefix("W/") for etag in request.headers.get("If-None-Match", "").split(",")}
+    if known & {found.etag, "*"}:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(found.body, headers=headers, media_type="application/json")
 

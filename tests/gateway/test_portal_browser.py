@@ -1,0 +1,181 @@
+"""The portal as a reader sees it: in Chromium, with no error, no other host, in the light, in the dark, on a phone."""
+
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from pydantic import BaseModel
+
+from apps.gateway import portal
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SERVICES = ["gateway", "payments", "users"]
+PAGES = ["/asyncapi", "/asyncapi/users", "/docs"]
+PHONE, DESK = 390, 1280
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+_ABSENT = "There is no Chromium here: `apt-get install chromium` brings one."
+
+
+class Greeting(BaseModel):
+    """What is said."""
+
+    name: str
+    words: str
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, _NAMES)), None)
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(_ABSENT)
+        pytest.skip(_ABSENT)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A small application with the portal in it, on a port of its own."""
+    app = FastAPI(title="Greetings", docs_url=None, redoc_url=None)
+    app.include_router(portal.router)
+
+    @app.get("/greetings/{name}")
+    def greet(name: str) -> Greeting:
+        """Greet somebody."""
+        return Greeting(name=name, words=f"Good day, {name}!")
+
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+class Reader:
+    """A reader with a window of one width, and what the browser had to complain of meanwhile."""
+
+    def __init__(self, browser: Browser, address: str, *, width: int, scheme: Any) -> None:
+        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+        context.set_default_timeout(10_000)
+        self.page: Page = context.new_page()
+        self.address = address
+        self.complaints: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.complaints.append(request.url))
+        self.page.on("request", lambda request: self._mind_the_host(request.url))
+
+    def opens(self, path: str) -> Page:
+        """Open a page and wait until it is drawn."""
+        self.page.goto(self.address + path)
+        return self.arrives(path)
+
+    def arrives(self, path: str) -> Page:
+        """Be on a page once it is drawn."""
+        self.page.wait_for_url(self.address + path)
+        expect(self.page.locator("main .waiting")).to_have_count(0)
+        self.page.wait_for_load_state("networkidle")
+        return self.page
+
+    def _mind_the_host(self, url: str) -> None:
+        if not url.startswith((f"{self.address}/", "data:")):
+            self.complaints.append(f"a request to {url}")
+
+
+@pytest.fixture
+def reader(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Reader]:
+    """Whatever a test does, nothing may be complained of at its end."""
+    width, scheme = getattr(request, "param", (DESK, "light"))
+    reader = Reader(browser, address, width=width, scheme=scheme)
+    yield reader
+    reader.page.context.close()
+    assert reader.complaints == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_reference_shows_every_channel_and_message_of_a_service(reader: Reader, service: str) -> None:
+    document = json.loads((ROOT / f"asyncapi/{service}.json").read_bytes())
+    page = reader.opens(f"/asyncapi/{service}")
+    text = page.locator("#reference").inner_text()
+    assert document["info"]["title"] in text
+    for channel in document["channels"].values():
+        assert channel["address"] in text
+        assert channel["description"] in text
+    for schema in document["components"]["schemas"]:
+        assert page.locator(f'[id="schema-{schema}"]').count() == 1
+    assert "cannot be drawn" not in text
+
+
+def test_a_message_opens_down_to_its_fields_and_shows_its_example(reader: Reader) -> None:
+    page = reader.opens("/asyncapi/users")
+    heading = page.get_by_role("heading", name=re.compile(r"users\.create$"))
+    operation = page.locator('li[id^="operation-"]', has=heading)
+    expect(operation.locator("pre").get_by_text('"correct horse battery"')).to_be_visible()
+    operation.get_by_role("button", name="Payload").first.click()
+    expect(operation.get_by_text("password", exact=True)).to_be_visible()
+
+
+def test_nothing_in_the_reference_reaches_a_broker(reader: Reader) -> None:
+    page = reader.opens("/asyncapi/users")
+    assert page.locator("form, input, textarea, select").count() == 0
+    assert not any("try" in text.lower() for text in page.locator("button").all_inner_texts())
+
+
+def test_the_http_api_can_be_read_and_tried(reader: Reader) -> None:
+    page = reader.opens("/docs")
+    page.get_by_text("/greetings/{name}").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_placeholder("name").fill("Ada")
+    page.get_by_role("button", name="Execute").click()
+    expect(page.locator(".live-responses-table").get_by_text("Good day, Ada!")).to_be_visible()
+
+
+def test_the_index_leads_to_each_service_and_the_http_api(reader: Reader) -> None:
+    for service in SERVICES:
+        page = reader.opens("/asyncapi")
+        page.get_by_role("main").get_by_role("link", name=service, exact=True).click()
+        reader.arrives(f"/asyncapi/{service}")
+    page = reader.opens("/asyncapi")
+    page.get_by_role("navigation").get_by_text("HTTP API").click()
+    reader.arrives("/docs")
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("reader", [(PHONE, "light"), (PHONE, "dark"), (DESK, "dark")], indirect=True)
+def test_a_page_fits_the_window_and_follows_the_system_into_the_dark(
+    reader: Reader, path: str, request: pytest.FixtureRequest
+) -> None:
+    width, scheme = request.node.callspec.params["reader"]
+    page = reader.opens(path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert all(part < 64 for part in paper) if scheme == "dark" else all(part > 240 for part in paper)
