@@ -3,9 +3,21 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 Found = TypeVar("Found")
+
+
+@overload
+async def eventually(
+    look: Callable[[], Awaitable[Found]], *, within: float = 15.0, or_else: Callable[[], object] = str
+) -> Found: ...
+
+
+@overload
+async def eventually(
+    look: Callable[[], Found], *, within: float = 15.0, or_else: Callable[[], object] = str
+) -> Found: ...
 
 
 async def eventually(
