@@ -30,8 +30,8 @@ _SALT, _NONCE = 16, 12
 
 
 def _cipher(secret: SecretStr, salt: bytes) -> AESGCM:
-    # scrypt, because the secret may be one that a person thought of; 32 MiB and 0.1 s, once per start.
-    key = Scrypt(salt=salt, length=32, n=2**15, r=8, p=1).derive(secret.get_secret_value().encode())
+    # scrypt, because the secret may be one that a person thought of; 16 MiB and 50 ms, once per start.
+    key = Scrypt(salt=salt, length=32, n=2**14, r=8, p=1).derive(secret.get_secret_value().encode())
     return AESGCM(key)
 
 

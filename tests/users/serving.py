@@ -117,6 +117,8 @@ async def for_real(settings: Settings) -> AsyncIterator[Service]:
     app = create_app(settings)
     async with app.lifespan_context(), connected(settings.nats_url) as broker:
         await app.start()
+        assert isinstance(app.broker, Broker)
+        await app.broker.check()  # a round trip: until then the subscriptions may not have reached the server
         try:
             yield Service(broker, partial(events_of, broker), lambda: app.context.get("passwords"))
         finally:
