@@ -1,17 +1,24 @@
 """JetStream: making the streams and consumers what they must be, and looking for what waits in them."""
 
+import asyncio
 from collections.abc import Iterable
 from uuid import UUID
 
+from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
+from pydantic import ValidationError
 from structlog.stdlib import get_logger
 
 from contracts.base import AnyCommand
 from contracts.streams import Stream
+from kit.errors import Unavailable
 
 log = get_logger(__name__)
+
+_NATS = "message broker"
+_DEADLINE = 1.0
 
 
 def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
@@ -65,9 +72,15 @@ async def check(jetstream: JetStreamContext, streams: Iterable[Stream], replicas
 async def find(
     jetstream: JetStreamContext, stream: Stream, command: type[AnyCommand], command_id: UUID
 ) -> AnyCommand | None:
-    """Look whether a command still waits in `stream`, by a direct get of its subject; None when it does not."""
+    """Look whether a command still waits in `stream`, by a direct get of its subject; None when it does not.
+
+    What cannot be read is no command. Raises `Unavailable` within a second when JetStream cannot tell.
+    """
     try:
-        message = await jetstream.get_last_msg(stream.name, command.address_of(command_id), direct=True)
-    except NotFoundError:
+        async with asyncio.timeout(_DEADLINE):
+            message = await jetstream.get_last_msg(stream.name, command.address_of(command_id), direct=True)
+        return command.model_validate_json(message.data or b"")
+    except (NotFoundError, ValidationError):
         return None
-    return command.model_validate_json(message.data or b"")
+    except (NatsError, TimeoutError) as error:
+        raise Unavailable(_NATS) from error
