@@ -36,15 +36,9 @@ class ConfiguredNats(Part):
     def launch(self) -> subprocess.Popen[bytes]:
         """Start it."""
         where = ["--addr", "127.0.0.1", "--port", str(self.port), "--http_port", str(self.monitoring)]
+        files = ["--config", str(ROOT / "deploy/nats.conf"), "--store_dir", str(self.folder)]
         return processes.spawn(
-            [
-                nats_server_program(),
-                "--config",
-                str(ROOT / "deploy/nats.conf"),
-                "--store_dir",
-                str(self.folder),
-                *where,
-            ],
+            [nats_server_program(), *files, *where],
             env={"PATH": os.defpath, **self.env},
             log=self.log,
             cwd=self.folder,

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Template
 from typing import NamedTuple
@@ -43,7 +43,6 @@ def filled(text: str, variables: Mapping[str, str]) -> str:
 class Stage:
     """What a stage hands on to those that are built from it."""
 
-    base: str
     env: dict[str, str] = field(default_factory=dict)
     workdir: str = "/"
     user: str = "root"
@@ -130,38 +129,64 @@ def _needed(blocks: Mapping[str, list[Instruction]], shared: Mapping[str, str], 
 
 def _make(root: Path, block: list[Instruction], shared: Mapping[str, str], stages: Mapping[str, Stage]) -> Stage:
     base = filled(block[0].text, shared).partition(" AS ")[0]
-    path = f"{Path(sys.executable).parent}:{os.defpath}"
-    before = stages.get(base, Stage(base, {"PATH": path}))
-    stage = Stage(base, dict(before.env), before.workdir, before.user, before.command, before.health, before.copied)
-    known: dict[str, str] = {}
-    for name, raw in block[1:]:
-        # What these start fills in its own variables.
-        if name == "CMD":
-            stage.command = json.loads(raw)
-            continue
-        if name == "HEALTHCHECK":
-            stage.health = json.loads(raw[raw.index("[") :])
-            continue
-        text = filled(raw, known | stage.env)
-        if name == "ARG":
-            known[text.partition("=")[0]] = shared[text.partition("=")[0]]
-        elif name == "ENV":
+    # The Python of the base image is the one that runs the tests.
+    before = stages.get(base, Stage(env={"PATH": f"{Path(sys.executable).parent}:{os.defpath}"}))
+    making = _Making(root, shared, replace(before, env=dict(before.env), copied=list(before.copied)))
+    for instruction in block[1:]:
+        carry_out = getattr(making, instruction.name.lower(), None)
+        if carry_out is not None:  # the others say something about an image, and do nothing in it
+            carry_out(instruction.text)
+    return making.stage
+
+
+class _Making:
+    """A stage while it is made: a method for each instruction that does something."""
+
+    def __init__(self, root: Path, shared: Mapping[str, str], stage: Stage) -> None:
+        self.stage = stage
+        self._root = root
+        self._shared = shared
+        self._known: dict[str, str] = {}
+
+    def arg(self, text: str) -> None:
+        self._known[text] = self._shared[text]
+
+    def env(self, text: str) -> None:
+        for name, value in re.findall(r'(\w+)=("[^"]*"|\S*)', self._filled(text)):
             # Whatever lies below / in an image lies below `root` here.
-            pairs = re.findall(r'(\w+)=("[^"]*"|\S*)', text)
-            stage.env |= {key: re.sub(r"(^|:)(?=/opt/)", rf"\1{root}", value.strip('"')) for key, value in pairs}
-        elif name == "WORKDIR":
-            stage.workdir = text
-            (root / text.lstrip("/")).mkdir(parents=True, exist_ok=True)
-        elif name == "USER":
-            stage.user = text
-        elif name == "COPY" and not text.startswith("--from="):  # between stages: both lie below one root
-            *sources, target = text.split()
-            stage.copied = [*stage.copied, *sources]
-            for source in sources:
-                _copy(ROOT / source, root / stage.workdir.lstrip("/") / target, into=target.endswith("/"))
-        elif name == "RUN" and not text.startswith("pip install "):
-            _run(re.sub(r"--mount=\S+\s*", "", text), root / stage.workdir.lstrip("/"), stage.env)
-    return stage
+            self.stage.env[name] = re.sub(r"(^|:)(?=/opt/)", rf"\1{self._root}", value.strip('"'))
+
+    def workdir(self, text: str) -> None:
+        self.stage.workdir = text
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def user(self, text: str) -> None:
+        self.stage.user = text
+
+    def copy(self, text: str) -> None:
+        if text.startswith("--from="):
+            return  # between stages: both lie below one root
+        *sources, target = self._filled(text).split()
+        self.stage.copied += sources
+        for source in sources:
+            _copy(ROOT / source, self._folder / target, into=target.endswith("/"))
+
+    def run(self, text: str) -> None:
+        if not text.startswith("pip install "):  # uv is here already
+            _run(re.sub(r"--mount=\S+\s*", "", text), self._folder, self._known | self.stage.env)
+
+    def healthcheck(self, text: str) -> None:
+        self.stage.health = json.loads(text[text.index("[") :])
+
+    def cmd(self, text: str) -> None:
+        self.stage.command = json.loads(text)
+
+    @property
+    def _folder(self) -> Path:
+        return self._root / self.stage.workdir.lstrip("/")
+
+    def _filled(self, text: str) -> str:
+        return filled(text, self._known | self.stage.env)
 
 
 def _copy(source: Path, target: Path, *, into: bool) -> None:
@@ -174,7 +199,6 @@ def _copy(source: Path, target: Path, *, into: bool) -> None:
 
 
 def _run(command: str, folder: Path, env: Mapping[str, str]) -> None:
-    # The Python of the base image, and the uv that pip would have installed there.
     inherited = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONPATH"}}
     inherited |= {"UV_PYTHON": str(Path(sys.executable).resolve())}
     path = f"{Path(UV).parent}:{env['PATH']}"

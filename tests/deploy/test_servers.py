@@ -62,18 +62,15 @@ async def test_nats_lets_nobody_else_in(configured_nats: ConfiguredNats, login: 
 
 @pytest.mark.parametrize("name", ["users", "payments"])
 async def test_a_database_belongs_to_one_service(prepared_postgres: PostgresServer, name: str) -> None:
-    async def connect(database: str) -> asyncpg.Connection:
-        where = {"host": "127.0.0.1", "port": prepared_postgres.port}
-        return await asyncpg.connect(user=name, password=PASSWORD, database=database, **where)
-
-    own = await connect(f"{name}_db")
+    server = f"postgresql://{name}:{PASSWORD}@127.0.0.1:{prepared_postgres.port}"
+    own = await asyncpg.connect(f"{server}/{name}_db")
     try:
         assert await own.fetchval("SELECT current_setting('is_superuser')") == "off"
         await own.execute("CREATE TABLE mine (); DROP TABLE mine")
     finally:
         await own.close()
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await connect("payments_db" if name == "users" else "users_db")
+        await asyncpg.connect(f"{server}/{'payments_db' if name == 'users' else 'users_db'}")
 
 
 def test_the_script_can_be_run_by_the_image() -> None:
