@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from limits import RateLimitItem, parse
@@ -10,7 +11,6 @@ from limits.storage import storage_from_string
 from starlette.responses import Response
 
 from apps.gateway.problems import HTTPRefusal
-from apps.gateway.settings import Settings
 
 
 class TooMany(HTTPRefusal):
@@ -26,15 +26,12 @@ class TooMany(HTTPRefusal):
 
 
 class Limits:
-    """The limits of this gateway; switched off they cost nothing."""
+    """The limits of this gateway, by name ("10/minute") and counted in `storage`; switched off they cost nothing."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._enabled = settings.rate_limit_enabled
-        self._strategy = SlidingWindowCounterRateLimiter(storage_from_string(settings.rate_limit_storage))
-        self._items = {
-            name: parse(getattr(settings, f"rate_limit_{name}"))
-            for name in ("caller", "address", "sign_up", "token", "account")
-        }
+    def __init__(self, limits: Mapping[str, str], storage: str, *, enabled: bool) -> None:
+        self._enabled = enabled
+        self._strategy = SlidingWindowCounterRateLimiter(storage_from_string(storage))
+        self._items = {name: parse(limit) for name, limit in limits.items()}
 
     async def hit(self, name: str, key: str, response: Response | None = None) -> None:
         """Count one request of `key` against the limit `name`; raises `TooMany` when it is used up."""

@@ -75,7 +75,8 @@ def create_app(
         dependencies=[Depends(address_limit)],
         responses=problems.documented(400, 413, 422, 429, 500, 503, 504),
     )
-    http.state.parts = Parts(services, intake, waiters, feed, keys, Limits(settings), Health({"nats": broker.check}))
+    limits = Limits(settings.rate_limits(), settings.rate_limit_storage, enabled=settings.rate_limit_enabled)
+    http.state.parts = Parts(services, intake, waiters, feed, keys, limits, Health({"nats": broker.check}))
     for module in (users, auth, payments, events, health):
         http.include_router(module.router)
     http.openapi = partial(openapi.document, http)  # type: ignore[method-assign]

@@ -20,3 +20,9 @@ class Settings(settings.Settings):
     rate_limit_sign_up: str = Field("120/minute", description="POST /users from one address.")
     rate_limit_token: str = Field("240/minute", description="POST /auth/token from one address.")
     rate_limit_account: str = Field("10/minute", description="Failed sign-ins to one account from one address.")
+
+    def rate_limits(self) -> dict[str, str]:
+        """Return the limits by name."""
+        return {
+            name: getattr(self, f"rate_limit_{name}") for name in ("caller", "address", "sign_up", "token", "account")
+        }
