@@ -1,0 +1,91 @@
+"""The store is told to end in the middle of the work, as a whole and part by part."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.audit import audit_payments
+from tests.e2e.client import assert_problem, calling, say, sign_up
+from tests.e2e.paying import Till
+from tests.e2e.recovery import wait_until_replaced
+from tests.e2e.running import running
+from tests.waiting import eventually
+
+OFF = {"RATE_LIMIT_ENABLED": "false"}
+
+
+async def test_a_store_that_is_stopped_under_load_loses_nothing(tmp_path: Path) -> None:
+    # Whoever PostgreSQL runs as must get to its data: `mkstore` opens its home for passing through, not what is above.
+    tmp_path.chmod(0o711)
+    home = tmp_path / "home"
+    with running("--home", str(home), "--port", "0", env=OFF) as mkstore:
+        async with calling(mkstore) as http:
+            till = await Till.opened(http, 16, 3000)
+            paying = asyncio.create_task(till.pay_all())
+            await till.wait_until_accepted(400)
+            mkstore.look_around()
+            began = time.monotonic()
+            mkstore.process.send_signal(signal.SIGTERM)
+            await eventually(lambda: mkstore.process.poll() is not None, within=40, or_else=lambda: mkstore.text)
+            seconds = time.monotonic() - began
+            till.closed = True
+            await paying
+        assert mkstore.process.returncode == 0, mkstore.text
+        mkstore.wait_until_nothing_is_left()
+        assert "is killed" not in mkstore.text
+    assert not (home / "run.json").exists()
+    with running("--home", str(home), "--port", "0", env=OFF) as mkstore:
+        figures = await audit_payments(mkstore, till)
+    say(f"SIGTERM under load: exit code 0 after {seconds:.1f} s, no process left; after the next start {figures}")
+
+
+@pytest.mark.parametrize("name", ["payments", "users", "gateway"])
+async def test_a_service_that_is_restarted_under_load_loses_nothing(name: str) -> None:
+    with running("--ephemeral", "--port", "0", env=OFF) as mkstore:
+        async with calling(mkstore) as http:
+            till = await Till.opened(http, 8, 800)
+            paying = asyncio.create_task(till.pay_all())
+            await till.wait_until_accepted(200)
+            pid = mkstore.record[name]["pid"]
+            began = time.monotonic()
+            os.kill(pid, signal.SIGTERM)
+            await wait_until_replaced(mkstore, name, pid)
+            seconds = time.monotonic() - began
+            await paying
+            figures = await audit_payments(mkstore, till)
+        assert f"{name} did not stop" not in mkstore.text
+    say(f"SIGTERM {name}: ready again after {seconds:.1f} s; {figures}; slowest answer {till.slowest:.1f} s")
+    if name == "users":
+        assert not till.refusals, "payments do not need the users service"
+    if name == "payments":
+        assert set(till.refusals) <= {"503 service-unavailable"}, "only reads fail, and they fail at once"
+
+
+@pytest.mark.parametrize("name", ["payments", "users"])
+async def test_a_rolling_restart_of_one_of_two_workers_fails_nothing(name: str) -> None:
+    with running("--ephemeral", "--port", "0", "--workers", "2", env=OFF) as mkstore:
+        async with calling(mkstore) as http:
+            till = await Till.opened(http, 8, 1000, look_at_each=1)
+            ada = await sign_up(http)
+            paying = asyncio.create_task(till.pay_all())
+            await till.wait_until_accepted(100)
+            for worker in mkstore.record[name]["pids"]:
+                before = set(mkstore.record[name]["pids"])
+                os.kill(worker, signal.SIGTERM)
+
+                def replaced(before: set[int] = before) -> bool:
+                    now = set(mkstore.record[name]["pids"])
+                    return len(now) == len(before) and now != before
+
+                await eventually(replaced, within=30)
+                me = await ada("GET", "/users/me")
+                assert me.status_code == 200, me.text
+            await paying
+            await audit_payments(mkstore, till)
+            assert_problem(await ada("GET", "/payments/x"), 422)
+    say(f"each of two {name} workers replaced under load: {len(till.answered)} answered, refused {dict(till.refusals)}")
+    assert not till.refusals
