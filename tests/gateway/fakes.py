@@ -1,0 +1,188 @@
+"""What stands in for NATS and the payments database in memory: the same interfaces, the same rules, no servers."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeout
+
+from apps.gateway.feed import Position, StoredEvent
+from apps.payments.models import Payment
+from contracts.base import Event
+from contracts.payments import CreatePayment, PaymentStatus, PaymentView
+from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
+from kit import paging
+from kit.broker import Broker
+from kit.errors import OutcomeUnknown, Unavailable
+from kit.telemetry import Trace, trace
+from tests.users.fakes import FakeUsers, Store
+
+
+class MemoryBroker(Broker):
+    """A broker under TestNatsBroker from which services, and NATS itself, can be taken away."""
+
+    def __init__(self) -> None:
+        super().__init__("nats://127.0.0.1:1", name="a store in memory")
+        self.connected = True
+        self.away: set[str] = set()
+        self.silent: set[str] = set()
+
+    def is_connected(self) -> bool:
+        return self.connected
+
+    async def check(self) -> None:
+        if not self.connected:
+            raise NatsTimeout
+
+    async def request(self, message: Any, subject: str, *args: Any, **options: Any) -> Any:
+        service = subject.partition(".")[0]
+        if service in self.away:
+            raise NoRespondersError
+        if service in self.silent:
+            raise NatsTimeout
+        return await super().request(message, subject, *args, **options)
+
+
+class FakeHistory:
+    """The event streams: a list each, whose numbers begin with 1."""
+
+    def __init__(self) -> None:
+        self.streams: dict[str, list[StoredEvent]] = defaultdict(list)
+
+    def keep(self, stream: Stream, subject: str, body: bytes) -> StoredEvent:
+        kept = self.streams[stream.name]
+        kept.append(StoredEvent(stream.name, len(kept) + 1, subject, body))
+        return kept[-1]
+
+    async def position(self) -> Position:
+        return Position(len(self.streams[USER_EVENTS.name]), len(self.streams[PAYMENT_EVENTS.name]))
+
+    async def between(self, stream: Stream, after: int, to: int) -> AsyncIterator[StoredEvent]:
+        for event in self.streams[stream.name][after:to]:
+            await asyncio.sleep(0)
+            yield event
+
+
+@dataclass
+class Outbox:
+    """Sends what was emitted, in order, once its transaction has committed."""
+
+    broker: Broker
+    history: FakeHistory
+    rows: asyncio.Queue[tuple[Event, Trace]] = field(default_factory=asyncio.Queue)
+    sent: list[tuple[Event, Trace]] = field(default_factory=list)
+
+    async def relay(self) -> None:
+        while True:
+            event, origin = await self.rows.get()
+            stream = USER_EVENTS if event.subject.startswith("user.") else PAYMENT_EVENTS
+            body = event.model_dump_json().encode()
+            self.history.keep(stream, event.subject, body)
+            self.sent.append((event, origin))
+            headers = {"content-type": "application/json"} | origin.headers()
+            await self.broker.publish(body, event.subject, headers=headers, stream=stream.name)
+
+
+class RelayedUsers(FakeUsers):
+    """The users' fake repository, with an outbox."""
+
+    def __init__(self, store: Store, outbox: Outbox) -> None:
+        super().__init__(store)
+        self._outbox = outbox
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await super().__aexit__(kind, error, at)
+        if error is None:
+            for event in self._emitted:
+                self._outbox.rows.put_nowait((event, trace.get()))
+
+
+class FakePayments:
+    """Stands in for the payments service's `repository.Payments`."""
+
+    def __init__(self, rows: dict[UUID, PaymentView], outbox: Outbox) -> None:
+        self._rows = rows
+        self._outbox = outbox
+
+    async def __aenter__(self) -> Self:
+        self._added: dict[UUID, PaymentView] = {}
+        self._emitted: list[tuple[Event, Trace]] = []
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._rows |= self._added
+            for row in self._emitted:
+                self._outbox.rows.put_nowait(row)
+
+    async def add(self, payments: Collection[Payment]) -> set[UUID]:
+        self._added = {payment.id: payment.view() for payment in payments if payment.id not in self._rows}
+        return set(self._added)
+
+    async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
+        self._emitted += events
+
+    async def views(self, ids: Collection[UUID]) -> list[PaymentView]:
+        return [view for view in self._rows.values() if view.id in ids]
+
+    async def newest(
+        self,
+        limit: int,
+        *,
+        before: paging.Position | None = None,
+        user_id: UUID | None = None,
+        status: PaymentStatus | None = None,
+    ) -> list[PaymentView]:
+        found = [
+            view
+            for view in self._rows.values()
+            if (before is None or (view.created_at, view.id) < before)
+            and user_id in {None, view.user_id}
+            and status in {None, view.status}
+        ]
+        return sorted(found, key=lambda view: (view.created_at, view.id), reverse=True)[:limit]
+
+
+class FakeCommands:
+    """The stream of commands, and the payments service that takes them: at once, or when it is let."""
+
+    def __init__(self, take: Callable[[CreatePayment, Trace], Awaitable[None]]) -> None:
+        self._take = take
+        self._queue: dict[UUID, tuple[CreatePayment, Trace]] = {}
+        self._seen: set[UUID] = set()
+        self._came = asyncio.Event()
+        self.taken = asyncio.Event()
+        self.taken.set()
+        self.refusal: Unavailable | OutcomeUnknown | None = None
+
+    async def send(self, command: CreatePayment, *, once: bool) -> bool:  # noqa: ARG002 - the ids are seen either way
+        if self.refusal:
+            raise self.refusal
+        if command.id in self._seen:
+            return False
+        self._seen.add(command.id)
+        self._queue[command.id] = command, trace.get()
+        self._came.set()
+        return True
+
+    async def waiting(self, payment: UUID) -> CreatePayment | None:
+        found = self._queue.get(payment)
+        return found[0] if found else None
+
+    async def work(self) -> None:
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            await self.taken.wait()
+            for command, origin in list(self._queue.values()):
+                await self._take(command, origin)
+                del self._queue[command.id]
