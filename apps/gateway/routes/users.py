@@ -1,14 +1,16 @@
 """Users over HTTP."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import MISSING, BaseModel, ConfigDict, Field
 
 from apps.gateway.deps import Caller, Gateway, SignedIn, address, not_found
-from apps.gateway.problems import HTTPRefusal, documented
+from apps.gateway.etags import IfMatch, IfNoneMatch, etag, expected_version, is_known
+from apps.gateway.problems import documented
 from contracts.base import Cursor, Message, PageSize
 from contracts.users import (
     ChangePassword,
@@ -25,9 +27,6 @@ from contracts.users import (
 )
 
 router = APIRouter(prefix="/users", tags=["users"])
-
-IfMatch = Annotated[str | None, Header(description="Change it only while this is its ETag (RFC 9110).")]
-IfNoneMatch = Annotated[str | None, Header(description="Send it only when this is no longer its ETag (RFC 9110).")]
 
 
 class NewUser(CreateUser, extra="forbid", validate_by_name=False):
@@ -110,8 +109,7 @@ async def update_user(
         raise not_found("user")
     if changes.keys() & {"role", "disabled"}:
         caller.require_admin()
-    if (version := _expected(if_match)) is not None:
-        changes["expected_version"] = version
+    changes |= await expected_version(if_match, partial(gateway.services.user, user_id))
     user = await gateway.services.ask(UpdateUser(id=user_id, **changes))
     response.headers["ETag"] = etag(user)
     return user
@@ -136,11 +134,6 @@ async def delete_user(user_id: UUID, caller: SignedIn, gateway: Gateway) -> None
     await gateway.services.ask(DeleteUser(id=user_id))
 
 
-def etag(user: UserView) -> str:
-    """Return the strong validator of what a user looks like (RFC 9110, 8.8.3)."""
-    return f'"{user.version}"'
-
-
 async def _get(
     user_id: UUID, caller: Caller, gateway: Gateway, response: Response, if_none_match: str | None
 ) -> UserView | Response:
@@ -148,23 +141,7 @@ async def _get(
     if user is None:
         raise not_found("user")
     headers = {"ETag": etag(user), "Cache-Control": "private, no-cache"}
-    if if_none_match is not None and _lists(if_none_match, etag(user)):
+    if is_known(user, if_none_match):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     response.headers.update(headers)
     return user
-
-
-def _lists(field: str, tag: str) -> bool:
-    """Tell whether an If-None-Match field names a tag; it compares weakly (RFC 9110, 13.1.2)."""
-    tags = [part.strip().removeprefix("W/") for part in field.split(",")]
-    return "*" in tags or tag in tags
-
-
-def _expected(if_match: str | None) -> int | None:
-    """Return the version that an If-Match field demands; what was never a tag of ours matches nothing."""
-    if if_match is None or if_match.strip() == "*":
-        return None
-    tag = if_match.strip()
-    if len(tag) > 2 and tag[0] == tag[-1] == '"' and tag[1:-1].isascii() and tag[1:-1].isdigit():  # noqa: PLR2004
-        return min(int(tag[1:-1][:9]), 2**31 - 1)
-    raise HTTPRefusal(HTTPStatus.PRECONDITION_FAILED, "version-mismatch", "If-Match names no version of this user.")
