@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from apps.gateway import openapi, problems
+from apps.gateway import openapi, portal, problems
 from apps.gateway.asgi import Limited, Traced
 from apps.gateway.deps import Parts, Services, address_limit
 from apps.gateway.events import event_router, owner_of
@@ -77,7 +77,7 @@ def create_app(
     )
     limits = Limits(settings.rate_limits(), settings.rate_limit_storage, enabled=settings.rate_limit_enabled)
     http.state.parts = Parts(services, intake, waiters, feed, keys, limits, Health({"nats": broker.check}))
-    for module in (users, auth, payments, events, health):
+    for module in (users, auth, payments, events, health, portal):
         http.include_router(module.router)
     http.openapi = partial(openapi.document, http)  # type: ignore[method-assign]
     problems.install(http)
