@@ -4,11 +4,12 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from anyio.streams.memory import MemoryObjectReceiveStream
+from faststream._internal.endpoint.subscriber.mixins import ConcurrentMixin  # it has no public name
 from faststream.nats import NatsBroker
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.aio.client import Client
@@ -25,6 +26,7 @@ log = get_logger(__name__)
 
 _DRAIN_SECONDS = 10.0
 _KEEP_SECONDS = 5.0
+_IDLE_LOOKS = 3
 
 
 class Broker(NatsBroker):
@@ -86,6 +88,8 @@ class Broker(NatsBroker):
 
     async def check(self) -> None:
         """Make a round trip to the server and look at the streams; raises when something is not as it must be."""
+        if not self.is_connected():
+            raise RuntimeError("there is no connection to NATS")
         await self.client.flush(timeout=1)
         await jetstreams.check(self.jetstream, self._streams, self._replicas)
 
@@ -99,13 +103,14 @@ class Broker(NatsBroker):
         self._leaving = True
         if self._keeper is not None:
             self._keeper.cancel()
-        if self._connection is not None:
-            if self._connection.is_connected:
+        try:
+            if self._connection is not None and self._connection.is_connected:
                 await self._drain()
-            else:  # nats-py refuses to drain a connection that is not there
-                await self._connection.close()
-                self._connection = None
-        await super().stop(exc_type, exc_val, exc_tb)
+            if self._connection is not None and not self._connection.is_connected:
+                await self._forget()
+            await super().stop(exc_type, exc_val, exc_tb)
+        except* (NatsError, OSError) as gone:
+            log.warning("NATS went first", reason=str(gone.exceptions[0]))
 
     async def _drain(self) -> None:
         try:
@@ -113,6 +118,16 @@ class Broker(NatsBroker):
                 await asyncio.gather(*(self._finish(subscriber) for subscriber in self.subscribers))
         except TimeoutError:
             log.warning("some requests were still unanswered", seconds=_DRAIN_SECONDS)
+        except (NatsError, OSError) as error:
+            log.warning("NATS went away before the last answers", reason=str(error) or type(error).__name__)
+
+    async def _forget(self) -> None:
+        """Let go of a connection that is not there: nats-py refuses to drain it, and to unsubscribe from it."""
+        for subscriber in self.subscribers:
+            subscriber.subscription = None  # type: ignore[attr-defined]
+        with suppress(OSError):
+            await self.client.close()
+        self._connection = None
 
     async def _finish(self, subscriber: Any) -> None:
         if isinstance(subscriber.subscription, Subscription):  # core requests; a stream keeps what is not acked
@@ -122,10 +137,13 @@ class Broker(NatsBroker):
             for pulling in subscriber.tasks:
                 pulling.cancel()
             await asyncio.wait(subscriber.tasks)  # each gives back what it has not handed out
-        queue = getattr(subscriber, "receive_stream", None)
-        # Taken off the connection and waiting for a worker; anyio has no event for when that ends.
-        while isinstance(queue, MemoryObjectReceiveStream) and queue.statistics().current_buffer_used:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        if isinstance(subscriber, ConcurrentMixin):
+            # Taken off the connection and waiting for a worker: FastStream drops those. It has no event for their end,
+            # and they need some turns of the loop from the connection to the worker.
+            idle = 0
+            while idle < _IDLE_LOOKS:
+                await asyncio.sleep(0.01)
+                idle = idle + 1 if _is_idle(subscriber) else 0
 
     async def _provision(self) -> None:
         await jetstreams.provision(self.jetstream, self._streams, self._replicas)
@@ -166,3 +184,8 @@ class Broker(NatsBroker):
         if not self._leaving:
             log.critical("the connection to NATS is closed for good")
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_idle(subscriber: ConcurrentMixin[Any]) -> bool:
+    queued = subscriber.receive_stream.statistics().current_buffer_used
+    return not queued and subscriber.limiter.value == subscriber.max_workers
