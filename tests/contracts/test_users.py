@@ -1,0 +1,140 @@
+"""What a user may be."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import ValidationError
+
+from contracts.users import (
+    Authenticate,
+    ChangePassword,
+    CreateUser,
+    GetUsers,
+    Tokens,
+    UpdateUser,
+    UserCreated,
+    UserUpdated,
+    UserView,
+)
+
+ID = UUID("0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01")
+USER: dict[str, Any] = {
+    "id": str(ID),
+    "email": "ada@example.com",
+    "name": None,
+    "role": "admin",
+    "disabled": False,
+    "version": 7,
+    "createdAt": "2026-01-31T12:00:00Z",
+    "updatedAt": "2026-01-31T12:00:00Z",
+}
+
+
+def create(**fields: Any) -> CreateUser:
+    body = {"email": "ada@example.com", "password": "correct horse battery", **fields}
+    return CreateUser.model_validate_json(json.dumps(body))
+
+
+def refused(**fields: Any) -> set[str]:
+    """Return the fields that are refused."""
+    with pytest.raises(ValidationError) as error:
+        create(**fields)
+    return {str(e["loc"][0]) for e in error.value.errors()}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("Ada@Example.COM", "ada@example.com"),
+        ("ADA+store@example.com", "ada+store@example.com"),
+        ("Zoe\u0308@example.com", "zo\u00eb@example.com"),
+        ("\u00c9mile@b\u00fccher.example", "\u00e9mile@b\u00fccher.example"),
+    ],
+)
+def test_an_email_is_kept_in_one_form(given: str, kept: str) -> None:
+    assert create(email=given).email == kept
+    assert create(email=kept).email == kept
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "",
+        "ada",
+        "ada@",
+        "@example.com",
+        "ada@example",
+        "a b@example.com",
+        "ada@example.com\n",
+        "ada\x00@example.com",
+        "Ada <ada@example.com>\x00",
+        f"ada@{'a' * 63}.{'a' * 63}.{'a' * 63}.{'a' * 63}.com",
+        None,
+        1,
+        ["ada@example.com"],
+    ],
+)
+def test_what_is_no_email_is_refused(email: object) -> None:
+    assert refused(email=email) == {"email"}
+
+
+@pytest.mark.parametrize("length", [8, 128])
+def test_a_password_has_8_to_128_characters_of_any_kind(length: int) -> None:
+    assert create(password="\N{GRINNING FACE}" * length).password == "\N{GRINNING FACE}" * length
+
+
+@pytest.mark.parametrize("password", ["1234567", "x" * 129, "", None, 12345678])
+def test_no_other_password_is_taken(password: object) -> None:
+    assert refused(password=password) == {"password"}
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "a\x00b", 1])
+def test_a_name_has_1_to_200_characters_that_can_be_kept(name: object) -> None:
+    assert refused(name=name) == {"name"}
+    assert create(name="x" * 200).name == "x" * 200
+    assert create(name=None).name is None
+
+
+@pytest.mark.parametrize("body", [r'{"email": "a@example.com", "password": "12345678", "name": "\ud800"}'])
+def test_a_lone_surrogate_is_refused(body: str) -> None:
+    with pytest.raises(ValidationError, match=r"name|JSON"):
+        CreateUser.model_validate_json(body)
+
+
+def test_a_secret_is_not_shown_where_a_message_is() -> None:
+    secret = "the secret itself"
+    shown = [
+        create(password=secret),
+        ChangePassword(id=ID, current_password=secret, new_password=secret),
+        Authenticate(email="ada@example.com", password=secret),
+        Tokens(access_token=secret, expires_in=900, refresh_token=secret),
+    ]
+    assert not [message for message in shown if secret in repr(message) or secret in str(message)]
+
+
+def test_whatever_somebody_typed_can_be_checked() -> None:
+    assert Authenticate(email="no email", password="").password == ""
+    with pytest.raises(ValidationError):
+        Authenticate(email="x" * 1025, password="")
+    with pytest.raises(ValidationError):
+        Authenticate(email="x", password="x" * 1025)
+
+
+def test_a_role_is_one_of_two() -> None:
+    with pytest.raises(ValidationError, match="role"):
+        UpdateUser.model_validate({"id": ID, "role": "owner"})
+
+
+@pytest.mark.parametrize("event", [UserCreated, UserUpdated])
+def test_an_event_has_the_users_version(event: type[UserCreated | UserUpdated]) -> None:
+    said = event(user=UserView.model_validate(USER))
+    assert (said.aggregate_id, said.aggregate_version) == (ID, 7)
+    assert json.loads(said.model_dump_json()) == {"user": USER}
+
+
+def test_many_users_are_at_most_a_thousand() -> None:
+    assert len(GetUsers(ids=(ID,) * 1000).ids) == 1000
+    with pytest.raises(ValidationError, match="too_long"):
+        GetUsers(ids=(ID,) * 1001)
