@@ -37,6 +37,7 @@ BATCH = 200
 _LOCK = 4_217_000_002
 _CHANNEL = "outbox"
 _DEADLINE = 5.0
+_PAUSE = 0.5
 _DUPLICATE = 10201
 """nats-server: an atomic batch held a message id that the stream has seen."""
 
@@ -59,7 +60,9 @@ def outbox_table(metadata: MetaData) -> Table:
 
 
 async def emit(connection: AsyncConnection, table: Table, events: Sequence[tuple[Event, Trace]]) -> None:
-    """Write `events` in the caller's open transaction; never flushes, commits or begins one."""
+    """Write `events`, if there are any, in the caller's open transaction; never flushes, commits or begins one."""
+    if not events:
+        return
     now = datetime.now(UTC)
     rows = [
         {
@@ -76,6 +79,15 @@ async def emit(connection: AsyncConnection, table: Table, events: Sequence[tuple
     ]
     await connection.execute(insert(table), rows)
     await connection.execute(text(f"NOTIFY {_CHANNEL}"))  # comes with the commit, so the relay never wakes too early
+
+
+_SERVER_SETTINGS = {
+    "application_name": "mkstore outbox relay",
+    # The server finds within half a minute, and not in two hours, that a leader's machine has vanished.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 
 
 class NotAccepted(Exception):
@@ -118,10 +130,15 @@ class Relay:
                 await self._lead()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, NatsError, NotAccepted) as error:
                 log.warning("the outbox relay starts over", reason=str(error) or type(error).__name__)
-                await asyncio.sleep(0.5)
+            except Exception:
+                # Such as uvloop's RuntimeError for a connection that has just gone: nobody else would start it again.
+                log.exception("the outbox relay starts over")
+            await asyncio.sleep(_PAUSE)
 
     async def _lead(self) -> None:
-        connection = await asyncpg.connect(self._dsn, timeout=2, command_timeout=_DEADLINE)
+        connection = await asyncpg.connect(
+            self._dsn, timeout=2, command_timeout=_DEADLINE, server_settings=_SERVER_SETTINGS
+        )
         try:
             # Held by this session: a leader that dies lets go of it, and another replica takes over.
             await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=float("inf"))
@@ -143,6 +160,10 @@ class Relay:
         rows = await connection.fetch("SELECT * FROM outbox ORDER BY seq LIMIT $1", BATCH)
         if not rows:
             return 0
+        if (
+            not self._broker.is_connected()
+        ):  # else each attempt would be kept in memory, and all sent after the reconnect
+            raise NotAccepted("NATS is away")
         started = time.monotonic()
         if len(rows) == 1 or not await self._send_together(rows):
             for row in rows:

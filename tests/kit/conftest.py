@@ -1,9 +1,10 @@
 """A stream with a command of its own for each test, and brokers that are stopped at its end."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import pytest
@@ -79,3 +80,11 @@ async def broker(new_broker: NewBroker) -> Broker:
     broker = new_broker()
     await broker.start()
     return broker
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A server for one test, which may kill it; it is started by the test."""
+    server = NatsServer(tmp_path)
+    yield server
+    server.kill()

@@ -5,8 +5,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import ClassVar
 from uuid import uuid4
 
@@ -22,14 +20,6 @@ from kit.consuming import CommandRouter
 from mkstore.servers import NatsServer
 from tests.kit.conftest import Greetings, NewBroker
 from tests.waiting import eventually
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[NatsServer]:
-    """A server for one test, which may kill it; it is started by the test."""
-    server = NatsServer(tmp_path)
-    yield server
-    server.kill()
 
 
 @pytest.fixture
