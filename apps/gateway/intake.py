@@ -11,7 +11,7 @@ from nats.js.errors import APIError, NoStreamResponseError
 from uuid_utils.compat import uuid7
 
 from apps.gateway.idempotency import payment_id
-from contracts.errors import ErrorKind
+from contracts.errors import ErrorKind, FieldError
 from contracts.payments import Charge, CreatePayment, GetPayment, PaymentStatus, PaymentView
 from contracts.streams import PAYMENT_COMMANDS
 from kit import streams
@@ -35,6 +35,7 @@ class KeyReused(Refusal):
 
     def __init__(self) -> None:
         super().__init__("This Idempotency-Key belongs to a payment with another body.")
+        self.errors = (FieldError(pointer="/header/idempotency-key", code="key_reused", message=str(self)),)
 
 
 class Accepted(NamedTuple):
@@ -124,28 +125,32 @@ class Intake:
             created_at=datetime.now(UTC),
         )
 
-    async def accept(self, command: CreatePayment, *, keyed: bool) -> Accepted:
-        """Accept a payment; one whose key was used before is not made again.
+    async def replay(self, command: CreatePayment) -> Accepted | None:
+        """Return a keyed payment that was accepted before; None where it was not.
 
-        Raises `KeyReused` when the key came with another body.
+        Raises `KeyReused` when its key came with another body.
         """
-        if not keyed:
-            await self._commands.send(command, once=False)
-            return Accepted(command.pending(), replayed=False)
         known = await self._known(command.id)
         if known is None:
-            if await self._commands.send(command, once=True):
-                return Accepted(command.pending(), replayed=False)
-            known = await self._known(command.id, surely=True)
-        if known is None or _body(known) != _body(command.pending()):
+            return None
+        if _body(known) != _body(command.pending()):
             raise KeyReused
         return Accepted(known, replayed=True)
 
-    async def _known(self, payment: UUID, *, surely: bool = False) -> PaymentView | None:
-        """Look the payment up; while the payments service is away only the stream can tell.
+    async def accept(self, command: CreatePayment, *, keyed: bool) -> Accepted:
+        """Accept a payment; one whose key was used a moment ago is not made again.
 
-        `surely` it was accepted before: then not to find it is no answer, and `Unavailable` is raised.
+        Raises `KeyReused` as `replay` does, and `Unavailable` where a payment is taken and can not be seen.
         """
+        if await self._commands.send(command, once=keyed):
+            return Accepted(command.pending(), replayed=False)
+        replay = await self.replay(command)
+        if replay is None:  # no longer in the stream, so only the payments service could tell what it was
+            raise Unavailable("payments service")
+        return replay
+
+    async def _known(self, payment: UUID) -> PaymentView | None:
+        """Look the payment up; while the payments service is away only the stream can tell."""
         try:
             return await ask(self._broker, GetPayment(id=payment), deadline=self._timeout)
         except Refused as error:
@@ -157,8 +162,6 @@ class Intake:
             if not self._broker.is_connected():
                 raise
         waiting = await self._commands.waiting(payment)
-        if waiting is None and surely:
-            raise Unavailable("payments service")
         return waiting.pending() if waiting else None
 
 

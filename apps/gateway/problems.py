@@ -107,8 +107,12 @@ def install(app: FastAPI) -> None:
         return answer(error.status, error.slug, error.detail, headers=error.headers)
 
     @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> Response:
-        return _refusal(error.problem.kind, error.problem.slug, error.problem.detail, error.problem.errors)
+    async def refused(request: Request, error: Refused) -> Response:
+        problem = error.problem
+        errors = problem.errors
+        if request.method == "GET":  # what the service was asked stood in the query
+            errors = tuple(e.model_copy(update={"pointer": f"/query{e.pointer}"}) for e in errors)
+        return _refusal(problem.kind, problem.slug, problem.detail, errors)
 
     @app.exception_handler(Refusal)
     async def refusal(_: Request, error: Refusal) -> Response:

@@ -73,15 +73,15 @@ class Caller:
     async def get(self, path: str, headers: dict[str, str] | None = None, **params: Any) -> httpx.Response:
         return await self.ask("GET", path, headers, params=params)
 
-    async def pay(self, *, key: str | None = None, prefer: str | None = None, **body: Any) -> httpx.Response:
+    async def pay(self, key: str | None = None, prefer: str | None = None, /, **body: Any) -> httpx.Response:
         """Pay 19.99 dollars unless `body` says otherwise."""
         said = {"Idempotency-Key": key, "Prefer": prefer}
         headers = {name: value for name, value in said.items() if value is not None}
         return await self.ask("POST", "/payments", headers, json={"amount": 1999, **body})
 
-    async def paid(self, **said: Any) -> dict[str, Any]:
+    async def paid(self, key: str | None = None, /, **said: Any) -> dict[str, Any]:
         """Pay, and return the payment once it is recorded."""
-        answer = await self.pay(**said)
+        answer = await self.pay(key, **said)
         assert answer.status_code in {201, 202}, answer.text
         return await self.recorded(answer.json()["id"])
 
@@ -216,9 +216,12 @@ async def in_memory(**said: Any) -> AsyncIterator[MemoryStore]:
     open_keys: Any = partial(FakeSigningKeys, users)
     open_payments: Any = partial(FakePayments, {}, outbox)
     passwords = Passwords(**CHEAP, threads=2)
+    open_users = partial(RelayedUsers, users, outbox)
     given = {
-        "open_users": partial(RelayedUsers, users, outbox),
+        "open_users": open_users,
+        "read_users": open_users,
         "open_signing_keys": open_keys,
+        "read_signing_keys": open_keys,
         "passwords": passwords,
         "signer": await load_signer(open_keys, SECRET, timedelta(minutes=15)),
         "open_payments": open_payments,

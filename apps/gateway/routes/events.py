@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Header
@@ -11,7 +10,8 @@ from fastapi.responses import StreamingResponse
 
 from apps.gateway.deps import Gateway, SignedIn
 from apps.gateway.feed import Feed, Item, Position
-from apps.gateway.problems import HTTPRefusal, documented
+from apps.gateway.problems import documented
+from kit.errors import InvalidField
 
 router = APIRouter(tags=["events"])
 
@@ -33,9 +33,8 @@ async def stream_events(
     try:
         since = Position.parse(last_event_id) if last_event_id else None
     except ValueError:
-        raise HTTPRefusal(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", "Last-Event-ID is no id of an event of this stream."
-        ) from None
+        message = "Input should be the id of an event of this stream"
+        raise InvalidField("header/last-event-id", "invalid_event_id", message) from None
     lines = _lines(gateway.feed, gateway.feed.events(caller.id, since), since, caller.claims.exp - time.time())
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(lines, media_type="text/event-stream", headers=headers)

@@ -8,24 +8,34 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import MISSING, BaseModel, ConfigDict, Field
 
-from apps.gateway.deps import Caller, Gateway, SignedIn, not_found
+from apps.gateway.deps import Gateway, SignedIn, not_found
 from apps.gateway.problems import HTTPRefusal, documented
 from contracts.base import Cursor, PageSize
-from contracts.errors import ErrorKind
+from contracts.errors import ErrorKind, FieldError
 from contracts.payments import Charge, ListPayments, PaymentStatus, PaymentView
-from contracts.users import GetUser
-from kit.asking import Refused
+from kit.errors import Refusal
 
 router = APIRouter(prefix="/payments", tags=["payments"])
 
 LONGEST_WAIT = 30
-_WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,9})\"?")
+_WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,4000})\"?", re.IGNORECASE)
 
 
 class NewPayment(Charge, extra="forbid", validate_by_name=False):
     """Who pays how much; who is left out is the caller."""
 
     user_id: UUID | MISSING = MISSING
+
+
+class UnknownUser(Refusal):
+    """Somebody who does not exist shall pay."""
+
+    kind = ErrorKind.INVALID
+    slug = "unknown-user"
+
+    def __init__(self) -> None:
+        super().__init__("There is no user with this userId.")
+        self.errors = (FieldError(pointer="/userId", code="unknown_user", message=str(self)),)
 
 
 class Payments(BaseModel):
@@ -52,14 +62,21 @@ async def create_payment(
         str | None,
         Header(min_length=1, max_length=255, pattern=r"^[\x20-\x7e]+$", description="The same key makes one payment."),
     ] = None,
-    prefer: Annotated[str | None, Header(description="wait=N: up to N seconds for the recorded payment.")] = None,
+    prefer: Annotated[
+        list[str], Header(description="wait=N: up to N seconds for the recorded payment (RFC 7240).")
+    ] = [],  # noqa: B006 - FastAPI copies it
 ) -> PaymentView:
     """Pay. The answer comes when the payment is certain to be recorded; with `Prefer: wait=N` when it is recorded."""
     payer = caller.id if body.user_id is MISSING else body.user_id
-    await _may_pay_for(payer, caller, gateway)
+    if not caller.may_see(payer):
+        raise HTTPRefusal(HTTPStatus.FORBIDDEN, "forbidden", "Only an admin pays for another user.")
     command = gateway.intake.command(body, payer=payer, caller=caller.id, key=idempotency_key)
     with gateway.waiters.expect(command.id) as recorded:
-        accepted = await gateway.intake.accept(command, keyed=idempotency_key is not None)
+        accepted = await gateway.intake.replay(command) if idempotency_key else None
+        if accepted is None:
+            if payer != caller.id:
+                await _must_exist(payer, gateway)
+            accepted = await gateway.intake.accept(command, keyed=idempotency_key is not None)
         response.headers["Location"] = f"/payments/{command.id}"
         if accepted.replayed:
             response.headers["Idempotent-Replayed"] = "true"
@@ -103,24 +120,14 @@ async def list_payments(
     return Payments(data=page.payments, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
 
 
-async def _may_pay_for(payer: UUID, caller: Caller, gateway: Gateway) -> None:
-    if payer == caller.id:
-        return
-    if not caller.is_admin:
-        raise HTTPRefusal(HTTPStatus.FORBIDDEN, "forbidden", "Only an admin pays for another user.")
-    try:
-        await gateway.services.ask(GetUser(id=payer))
-    except Refused as error:
-        if error.problem.kind is not ErrorKind.NOT_FOUND:
-            raise
-        raise HTTPRefusal(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-user", "There is no user with this userId."
-        ) from None
+async def _must_exist(user: UUID, gateway: Gateway) -> None:
+    if await gateway.services.user(user) is None:
+        raise UnknownUser
 
 
-def _wait(prefer: str | None) -> int | None:
-    """Read `wait=N` of a Prefer field (RFC 7240), at most half a minute; what cannot be read is no preference."""
-    for preference in (prefer or "").split(","):
+def _wait(prefer: list[str]) -> int | None:
+    """Read `wait=N` of the Prefer fields (RFC 7240), at most half a minute; what cannot be read is no preference."""
+    for preference in ",".join(prefer).split(","):
         if found := _WAIT.fullmatch(preference.partition(";")[0].strip()):
             return min(int(found[1]), LONGEST_WAIT)
     return None
