@@ -4,6 +4,21 @@ import warnings
 from typing import Any
 
 from faststream.asgi import AsgiFastStream
+from faststream.specification import AsyncAPI, License
+
+VERSION = "0.1.0"
+"""The version of everything here; written out, because a service that stands alone has no package to ask."""
+
+
+def specification(service: str, description: str | None) -> AsyncAPI:
+    """Say what the document of a service begins with."""
+    return AsyncAPI(
+        title=f"mkstore {service}",
+        version=VERSION,
+        description=description,
+        identifier=f"urn:mkstore:{service}",
+        license=License(name="Apache-2.0", url="https://www.apache.org/licenses/LICENSE-2.0"),
+    )
 
 
 def document(app: AsgiFastStream) -> dict[str, Any]:

@@ -21,7 +21,9 @@ from mkstore.services import SERVICES, ServiceSpec
 
 
 def up(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where the gateway listens; 0 is any free port.")] = 3000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="PORT", help="Where the gateway listens; 0 is any free port.")
+    ] = 3000,
     home: Annotated[
         Path | None, typer.Option(help="Where data, logs and secrets are kept.", show_default=".mkstore")
     ] = None,

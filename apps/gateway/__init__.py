@@ -1,1 +1,4 @@
-"""The gateway. Owns: HTTP. Answers: the HTTP API. Sends: payments.create.<id>. Reacts to: user.*, payment.*."""
+"""The gateway: the store over HTTP.
+
+Owns: HTTP. Answers: the HTTP API. Sends: `payments.create.<id>`. Reacts to: `user.*`, `payment.*`.
+"""

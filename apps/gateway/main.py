@@ -7,6 +7,7 @@ from functools import partial
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+import apps.gateway
 from apps.gateway import openapi, portal, problems
 from apps.gateway.asgi import Limited, Traced
 from apps.gateway.deps import Parts, Services, address_limit
@@ -20,6 +21,7 @@ from apps.gateway.settings import Settings
 from apps.gateway.termination import on_termination
 from apps.gateway.waiting import Waiters
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
+from kit.asyncapi import VERSION, specification
 from kit.broker import Broker
 from kit.health import Health
 from kit.logging import configure_logging
@@ -27,7 +29,6 @@ from kit.service import Service
 from kit.settings import load
 
 TITLE = "mkstore"
-VERSION = "0.1.0"
 KEEP_ALIVE_SECONDS = 75
 """An idle connection is kept for longer than clients and proxies keep theirs."""
 STREAMS = (PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS)
@@ -87,7 +88,13 @@ def create_app(
         with on_termination(feed.close):
             yield
 
-    app = Gateway(broker, lifespan=lifespan, after_startup=[feed.start], logger=None)
+    app = Gateway(
+        broker,
+        lifespan=lifespan,
+        after_startup=[feed.start],
+        specification=specification("gateway", apps.gateway.__doc__),
+        logger=None,
+    )
     app.http = Traced(Limited(http, settings.max_body_bytes))
     return app
 

@@ -8,6 +8,9 @@ from kit import settings
 class Settings(settings.Settings):
     """The gateway's settings."""
 
+    port: int = Field(
+        3000, ge=0, le=65535, description="Where `mkstore up` and Compose let it listen; `faststream run` takes --port."
+    )
     request_timeout: float = Field(2.0, gt=0, le=30, description="Seconds that a service has for its answer.")
     max_body_bytes: int = Field(1 << 20, ge=1, description="Longer request bodies are refused.")
     rate_limit_enabled: bool = Field(True, description="Limits per caller and per address; false for a benchmark.")

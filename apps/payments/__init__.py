@@ -1,5 +1,5 @@
-"""The payments service.
+"""The payments service: what was paid, each once.
 
-Owns: payments. Answers: payments.get, payments.get_many, payments.list. Takes: payments.create.
-Emits: payment.created, payment.rejected. Reacts to: nothing.
+Owns: payments. Answers: `payments.get`, `payments.get_many`, `payments.list`. Takes: `payments.create.<id>`.
+Emits: `payment.created`, `payment.rejected`. Reacts to: nothing.
 """

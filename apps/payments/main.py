@@ -8,12 +8,14 @@ from uuid import UUID
 
 from faststream import ContextRepo
 
+import apps.payments
 from apps.payments import commands, requests
 from apps.payments.repository import Payments
 from apps.payments.settings import Settings
 from contracts.payments import CreatePayment
 from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS
 from kit import database, streams
+from kit.asyncapi import specification
 from kit.broker import Broker
 from kit.gathering import Gather
 from kit.health import Health
@@ -59,6 +61,7 @@ def create_app(settings: Settings) -> Service:
         lifespan=lifespan,
         after_startup=[relay.start],
         on_shutdown=[relay.stop],
+        specification=specification("payments", apps.payments.__doc__),
         logger=None,
     )
 

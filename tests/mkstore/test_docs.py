@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from kit.asyncapi import VERSION
 from mkstore import docs, generated
 from mkstore.docs import NotDocumentedError, documents
 from mkstore.main import app
@@ -111,3 +113,10 @@ def test_a_service_without_a_document_is_named_with_the_reason(
     code, output = mkstore("docs")
     assert (code, snapshot(root)) == (1, {})
     assert "There is no document of broken" in output
+
+
+def test_the_documents_bear_the_projects_version() -> None:
+    with (generated.ROOT / "pyproject.toml").open("rb") as file:
+        assert tomllib.load(file)["project"]["version"] == VERSION
+    kept = [json.loads(file.read_text("utf-8")) for file in (generated.ROOT / "asyncapi").glob("*.json")]
+    assert {document["info"]["version"] for document in kept} == {VERSION}
