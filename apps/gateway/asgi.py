@@ -53,8 +53,10 @@ class Limited:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if int(dict(scope["headers"]).get(b"content-length", b"0")) > self._most:
-            refusal = problems.answer(TOO_LARGE, "body-too-large", self._detail(), headers={"Connection": "close"})
+        length = dict(scope["headers"]).get(b"content-length", b"")
+        if length.isdigit() and int(length) > self._most:  # what is no number is the server's to refuse
+            detail = f"The body may have at most {self._most} bytes."
+            refusal = problems.answer(TOO_LARGE, "body-too-large", detail, headers={"Connection": "close"})
             await refusal(scope, receive, send)
             return
         read = 0
@@ -64,10 +66,7 @@ class Limited:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._most:  # FastAPI hands on an HTTPException of the one who reads, and nothing else
-                raise HTTPException(TOO_LARGE, self._detail(), {"Connection": "close"})
+                raise HTTPException(TOO_LARGE, headers={"Connection": "close"})
             return message
 
         await self._app(scope, limited, send)
-
-    def _detail(self) -> str:
-        return f"The body may have at most {self._most} bytes."

@@ -8,8 +8,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from structlog.stdlib import get_logger
 
 from contracts.errors import ErrorKind, FieldError
@@ -135,12 +137,21 @@ def install(app: FastAPI) -> None:
         status = HTTPStatus(error.status_code)
         slug = _SLUGS.get(status, status.phrase.lower().replace(" ", "-"))
         detail = f"{request.method} {request.url.path}: {status.description or status.phrase}"
-        return answer(status, slug, detail, headers=error.headers)
+        headers = error.headers
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            headers = {"Allow": ", ".join(_methods(request))}
+        return answer(status, slug, detail, headers=headers)
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> Response:
         log.error("a request failed", exc_info=error)
         return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "The gateway failed; the failure is logged.")
+
+
+def _methods(request: Request) -> list[str]:
+    """Return what can be done at a path; FastAPI itself names the methods of the first route that it finds there."""
+    there = (r for r in iter_route_contexts(request.app.routes) if r.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in there for method in route.methods or ()})
 
 
 def _refusal(kind: ErrorKind, slug: str, detail: str, errors: tuple[FieldError, ...]) -> Response:

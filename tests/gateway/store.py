@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
+from fastapi import FastAPI
 from faststream.asgi import AsgiFastStream
 from faststream.nats import TestNatsBroker
 from pydantic import SecretStr
@@ -52,6 +53,14 @@ IMPATIENT = 1.0
 def client_of(app: ASGIApp) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://store", timeout=60)
+
+
+def api(app: Gateway) -> FastAPI:
+    """Return what is behind the gateway's middlewares."""
+    inner: Any = app.http
+    while not isinstance(inner, FastAPI):
+        inner = inner._app
+    return inner
 
 
 @dataclass(frozen=True)
