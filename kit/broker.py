@@ -71,7 +71,8 @@ class Broker(NatsBroker):
 
     def is_connected(self) -> bool:
         """Tell whether a message could be sent now; in memory that is always so."""
-        return bool(self.client.is_connected)
+        # HTTP is served before the first connection is there.
+        return bool(self.config.connection_state and self.client.is_connected)
 
     async def start(self) -> None:
         """Connect, make the streams, subscribe; waits for as long as NATS is away."""

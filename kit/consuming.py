@@ -167,6 +167,18 @@ def sequence_of(message: Msg) -> int | None:
         return None
 
 
+class _FromTime(ConsumerConfig):
+    """Begins at a time; whenever it begins anew, after the last message that was read."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Write it as the server takes it."""
+        written = super().as_dict()
+        if self.deliver_policy is DeliverPolicy.BY_START_SEQUENCE:
+            # nats-py sets the sequence and leaves the time: refused (10094), again and again, and nothing ever comes.
+            written.pop("opt_start_time", None)
+        return written
+
+
 class EventRouter(NatsRouter):
     """A router for one process that follows streams by itself: every event, in order, remembered nowhere.
 
@@ -181,7 +193,7 @@ class EventRouter(NatsRouter):
         """Subscribe a handler to all that comes into `stream` from now on, or since a moment, without a gap."""
         config = ConsumerConfig(deliver_policy=DeliverPolicy.NEW)
         if since is not None:
-            config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_TIME, opt_start_time=since)
+            config = _FromTime(deliver_policy=DeliverPolicy.BY_START_TIME, opt_start_time=since)
 
         def subscribe(handler: Handler) -> Handler:
             subscriber = self.subscriber(
