@@ -1,0 +1,64 @@
+"""The payments service in two gears, and a database of its own for each run."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from apps.payments.settings import Settings
+from kit import database
+from mkstore.servers import NatsServer
+from tests.conftest import Gear, NewDatabase
+from tests.payments.fakes import REFUSED_AMOUNT
+from tests.payments.serving import LIMIT, ForReal, InMemory, for_real, in_memory
+
+
+def settings_for(environment: dict[str, str], nats_url: str, **others: Any) -> Settings:
+    """Read settings as the service does, from an environment that is given."""
+    values = {name.lower(): value for name, value in environment.items()}
+    return Settings(**{"nats_url": nats_url, "db_pool_size": 5, "payment_limit": LIMIT, **values, **others})
+
+
+@pytest.fixture(scope="session")
+def payments_database(new_database: NewDatabase) -> dict[str, str]:
+    """Return the environment that names a database that the tests share; it refuses one amount."""
+    environment = new_database("payments")
+    with ThreadPoolExecutor(1) as outside:  # where no event loop runs: this one may be inside one
+        outside.submit(asyncio.run, _refuse_one_amount(settings_for(environment, "nats://127.0.0.1:1"))).result()
+    return environment
+
+
+async def _refuse_one_amount(settings: Settings) -> None:
+    pool = database.engine(settings)
+    async with pool.begin() as connection:
+        await connection.exec_driver_sql(f"ALTER TABLE payments ADD CHECK (amount <> {REFUSED_AMOUNT})")
+    await pool.dispose()
+
+
+@pytest.fixture
+def settings(nats_server: NatsServer, payments_database: dict[str, str]) -> Settings:
+    """Return the settings of a service on the servers of this run."""
+    return settings_for(payments_database, nats_server.url)
+
+
+AnyService = InMemory | ForReal
+
+
+@pytest.fixture
+async def service(gear: Gear, request: pytest.FixtureRequest) -> AsyncIterator[AnyService]:
+    """Serve, in memory or for real."""
+    if gear == "memory":
+        async with in_memory() as memory:
+            yield memory
+    else:
+        async with for_real(request.getfixturevalue("settings")) as real:
+            yield real
+
+
+@pytest.fixture
+async def real_service(settings: Settings) -> AsyncIterator[ForReal]:
+    """Serve for real: for what only the real thing can show."""
+    async with for_real(settings) as running:
+        yield running

@@ -1,0 +1,80 @@
+"""The payments service's repository in memory: the same interface, the same rules, one dictionary."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+
+from apps.payments.models import Payment
+from contracts.base import Event
+from contracts.payments import PaymentStatus, PaymentView
+from kit.paging import Position
+from kit.telemetry import Trace
+
+REFUSED_AMOUNT = 666
+"""The database of the tests, real or not, refuses a row with this amount: no command should make one, and one does."""
+
+
+@dataclass
+class Table:
+    """What there is; `events` are those of transactions that committed."""
+
+    rows: dict[UUID, PaymentView] = field(default_factory=dict)
+    events: list[tuple[Event, Trace]] = field(default_factory=list)
+    unlocked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.unlocked.set()
+
+
+class FakePayments:
+    """Stands in for `repository.Payments`."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def __aenter__(self) -> Self:
+        self._added: dict[UUID, PaymentView] = {}
+        self._emitted: list[tuple[Event, Trace]] = []
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._table.rows |= self._added
+            self._table.events += self._emitted
+
+    async def add(self, payments: Collection[Payment]) -> set[UUID]:
+        await self._table.unlocked.wait()
+        if any(payment.amount == REFUSED_AMOUNT for payment in payments):
+            raise IntegrityError("INSERT", None, Exception("check"))
+        self._added = {payment.id: payment.view() for payment in payments if payment.id not in self._table.rows}
+        return set(self._added)
+
+    async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
+        self._emitted += events
+
+    async def views(self, ids: Collection[UUID]) -> list[PaymentView]:
+        return [view for view in self._table.rows.values() if view.id in ids]
+
+    async def newest(
+        self,
+        limit: int,
+        *,
+        before: Position | None = None,
+        user_id: UUID | None = None,
+        status: PaymentStatus | None = None,
+    ) -> list[PaymentView]:
+        found = [
+            view
+            for view in self._table.rows.values()
+            if (before is None or (view.created_at, view.id) < before)
+            and user_id in {None, view.user_id}
+            and status in {None, view.status}
+        ]
+        return sorted(found, key=lambda view: (view.created_at, view.id), reverse=True)[:limit]
