@@ -160,9 +160,8 @@ class Relay:
         rows = await connection.fetch("SELECT * FROM outbox ORDER BY seq LIMIT $1", BATCH)
         if not rows:
             return 0
-        if (
-            not self._broker.is_connected()
-        ):  # else each attempt would be kept in memory, and all sent after the reconnect
+        if not self._broker.is_connected():
+            # Else each attempt would be kept in memory, and all of them sent after the reconnect.
             raise NotAccepted("NATS is away")
         started = time.monotonic()
         if len(rows) == 1 or not await self._send_together(rows):
