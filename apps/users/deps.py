@@ -7,6 +7,13 @@ from kit import tokens
 from kit.given import Given, Made
 
 Users = Annotated[repository.Users, Made("open_users")]
-SigningKeys = Annotated[repository.SigningKeys, Made("open_signing_keys")]
+"""One transaction."""
+
+UsersToRead = Annotated[repository.Users, Made("read_users")]
+"""For one look: no transaction is begun, and none has to be ended (two round trips less)."""
+
+SigningKeysToRead = Annotated[repository.SigningKeys, Made("read_signing_keys")]
+"""Likewise."""
+
 Passwords = Annotated[passwords.Passwords, Given("passwords")]
 Signer = Annotated[tokens.Signer, Given("signer")]

@@ -98,3 +98,11 @@ class WrongSecret(CannotStart):
             f"JWT_SECRET does not open the signing key {kid} in the database: set it to the secret that sealed the key."
         )
         self.kid = kid
+
+
+class UnknownSeal(CannotStart):
+    """The signing key was sealed in a way that this code does not know."""
+
+    def __init__(self, kid: str) -> None:
+        super().__init__(f"The signing key {kid} in the database was sealed by a later version: start that one.")
+        self.kid = kid

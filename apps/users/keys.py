@@ -19,14 +19,14 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from apps.users.errors import WrongSecret
+from apps.users.errors import UnknownSeal, WrongSecret
 from apps.users.models import SigningKey
 from apps.users.repository import SigningKeys
 from contracts.users import JsonWebKey
 from kit.tokens import ALGORITHM, Signer
 
-_VERSION = b"\x01"
-_SALT, _NONCE = 16, 12
+_FORMAT = b"\x01"
+"""The first byte of what is sealed: scrypt with the parameters below, then AES-256-GCM. Another way needs another."""
 
 
 def _cipher(secret: SecretStr, salt: bytes) -> AESGCM:
@@ -36,12 +36,14 @@ def _cipher(secret: SecretStr, salt: bytes) -> AESGCM:
 
 
 def _seal(plain: bytes, secret: SecretStr, kid: str) -> bytes:
-    salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
-    return _VERSION + salt + nonce + _cipher(secret, salt).encrypt(nonce, plain, kid.encode())
+    salt, nonce = os.urandom(16), os.urandom(12)
+    return _FORMAT + salt + nonce + _cipher(secret, salt).encrypt(nonce, plain, kid.encode())
 
 
 def _unseal(sealed: bytes, secret: SecretStr, kid: str) -> bytes:
-    salt, nonce, rest = sealed[1 : 1 + _SALT], sealed[1 + _SALT : 1 + _SALT + _NONCE], sealed[1 + _SALT + _NONCE :]
+    form, salt, nonce, rest = sealed[:1], sealed[1:17], sealed[17:29], sealed[29:]
+    if form != _FORMAT:
+        raise UnknownSeal(kid)
     try:
         return _cipher(secret, salt).decrypt(nonce, rest, kid.encode())
     except InvalidTag:
@@ -65,7 +67,7 @@ def new_key(secret: SecretStr) -> SigningKey:
 
 
 def open_key(key: SigningKey, secret: SecretStr) -> ec.EllipticCurvePrivateKey:
-    """Open the private half of `key`; raises `WrongSecret` when it was sealed with another one."""
+    """Open the private half of `key`; raises `WrongSecret` when it was sealed with another one, or `UnknownSeal`."""
     private = load_der_private_key(_unseal(key.sealed, secret, key.kid), password=None)
     if not isinstance(private, ec.EllipticCurvePrivateKey):
         raise TypeError(f"signing key {key.kid} is of another kind")
@@ -75,7 +77,7 @@ def open_key(key: SigningKey, secret: SecretStr) -> ec.EllipticCurvePrivateKey:
 async def load_signer(open_keys: Callable[[], SigningKeys], secret: SecretStr, lifetime: timedelta) -> Signer:
     """Return what signs tokens: with the active key of the database, or with a new one where there is none.
 
-    Several processes that find none agree on one. Raises `WrongSecret`.
+    Several processes that find none agree on one. Raises `WrongSecret` and `UnknownSeal`.
     """
     async with open_keys() as keys:
         key = await keys.active()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from faststream import ContextRepo
 
+import apps.users
 from apps.users.keys import load_signer
 from apps.users.passwords import Passwords, common_passwords
 from apps.users.repository import SigningKeys, Users
@@ -16,6 +17,7 @@ from apps.users.requests import router
 from apps.users.settings import Settings
 from contracts.streams import USER_EVENTS
 from kit import database
+from kit.asyncapi import specification
 from kit.broker import Broker
 from kit.health import Health
 from kit.logging import configure_logging
@@ -31,6 +33,7 @@ def create_app(settings: Settings) -> Service:
     """Build the whole service; nothing is connected before it is started."""
     configure_logging(settings.log_level, settings.log_format)
     pool = database.engine(settings)
+    reading = pool.execution_options(isolation_level="AUTOCOMMIT")  # the same connections
     broker = Broker(settings.nats_url, name="users", streams=[USER_EVENTS], replicas=settings.stream_replicas)
     broker.include_router(router)
     relay = Relay(database.url(settings), broker, source="mkstore/users")
@@ -49,7 +52,8 @@ def create_app(settings: Settings) -> Service:
             threads=settings.password_threads,
         )
         context.set_global("open_users", partial(Users, pool))
-        context.set_global("open_signing_keys", partial(SigningKeys, pool))
+        context.set_global("read_users", partial(Users, reading))
+        context.set_global("read_signing_keys", partial(SigningKeys, reading))
         context.set_global("passwords", passwords)
         context.set_global("signer", signer)
         try:
@@ -64,6 +68,7 @@ def create_app(settings: Settings) -> Service:
         after_startup=[relay.start],
         on_shutdown=[relay.stop],
         asgi_routes=health.routes(),
+        specification=specification("users", apps.users.__doc__),
         logger=None,
     )
 

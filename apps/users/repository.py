@@ -33,7 +33,7 @@ class Users(Transaction):
     async def views(self, ids: Collection[UUID]) -> tuple[UserView, ...]:
         """Return the users among `ids` that exist."""
         rows = await self._connection.execute(_views_of, {"ids": list(ids)})
-        return tuple(UserView.model_validate(row, from_attributes=True) for row in rows)
+        return tuple(UserView(**row) for row in rows.mappings())
 
     async def newest(self, limit: int, *, before: Position | None, email: str | None) -> tuple[UserView, ...]:
         """Return at most `limit` users, newest first: those that are older than `before`, and have this email."""
@@ -43,7 +43,7 @@ class Users(Transaction):
         if email is not None:
             query = query.where(_users.c.email == email)
         rows = await self._connection.execute(query)
-        return tuple(UserView.model_validate(row, from_attributes=True) for row in rows)
+        return tuple(UserView(**row) for row in rows.mappings())
 
     async def with_email(self, email: str) -> User | None:
         """Return the user with this email; None where there is none."""

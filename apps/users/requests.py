@@ -6,7 +6,7 @@ from functools import partial
 
 from pydantic import TypeAdapter, ValidationError
 
-from apps.users.deps import Passwords, Signer, SigningKeys, Users
+from apps.users.deps import Passwords, Signer, SigningKeysToRead, Users, UsersToRead
 from apps.users.errors import InvalidCredentials, PasswordChanged, UserNotFound, WrongPassword
 from apps.users.models import User
 from apps.users.passwords import refuse_easy
@@ -53,7 +53,7 @@ async def create_user(request: CreateUser, users: Users, passwords: Passwords) -
 
 
 @answers(GetUser.subject)
-async def get_user(request: GetUser, users: Users) -> UserView:
+async def get_user(request: GetUser, users: UsersToRead) -> UserView:
     """Look up one user by id."""
     async with users:
         found = await users.views([request.id])
@@ -63,14 +63,14 @@ async def get_user(request: GetUser, users: Users) -> UserView:
 
 
 @answers(GetUsers.subject)
-async def get_users(request: GetUsers, users: Users) -> UserList:
+async def get_users(request: GetUsers, users: UsersToRead) -> UserList:
     """Look up many users by id; an unknown id is left out of the answer."""
     async with users:
         return UserList(users=await users.views(request.ids))
 
 
 @answers(ListUsers.subject)
-async def list_users(request: ListUsers, users: Users) -> UserPage:
+async def list_users(request: ListUsers, users: UsersToRead) -> UserPage:
     """Look through all users, newest first, or for the one with an email."""
     before = paging.decode(request.cursor)
     async with users:
@@ -140,7 +140,7 @@ async def authenticate(request: Authenticate, users: Users, passwords: Passwords
 
 
 @answers(GetKeys.subject)
-async def get_keys(_: GetKeys, keys: SigningKeys, signer: Signer) -> JsonWebKeySet:
+async def get_keys(_: GetKeys, keys: SigningKeysToRead, signer: Signer) -> JsonWebKeySet:
     """Show the public keys with which a token that is still good may have been signed."""
     async with keys:
         return JsonWebKeySet(keys=await keys.public(retired_since=datetime.now(UTC) - signer.lifetime))

@@ -86,7 +86,8 @@ async def in_memory() -> AsyncIterator[Service]:
     passwords = Passwords(**CHEAP, threads=2)
     open_keys: Any = partial(FakeSigningKeys, store)
     broker.context.set_global("open_users", partial(FakeUsers, store))
-    broker.context.set_global("open_signing_keys", open_keys)
+    broker.context.set_global("read_users", partial(FakeUsers, store))
+    broker.context.set_global("read_signing_keys", open_keys)
     broker.context.set_global("passwords", passwords)
     broker.context.set_global("signer", await load_signer(open_keys, SECRET, LIFETIME))
 

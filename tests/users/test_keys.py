@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from apps.users.errors import WrongSecret
+from apps.users.errors import UnknownSeal, WrongSecret
 from apps.users.keys import load_signer, new_key, open_key
 from apps.users.repository import SigningKeys
 from contracts.users import JsonWebKey
@@ -56,6 +56,13 @@ def test_a_sealed_key_that_was_touched_is_not_opened(position: int) -> None:
     touched[position] ^= 1
     key.sealed = bytes(touched)
     with pytest.raises(WrongSecret):
+        open_key(key, SECRET)
+
+
+def test_a_seal_of_another_format_is_told_from_another_secret() -> None:
+    key = new_key(SECRET)
+    key.sealed = b"\x02" + key.sealed[1:]
+    with pytest.raises(UnknownSeal, match="later version"):
         open_key(key, SECRET)
 
 
