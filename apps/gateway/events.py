@@ -6,7 +6,8 @@ from uuid import UUID
 from faststream.nats.annotations import NatsMessage
 from pydantic import BaseModel
 
-from apps.gateway.feed import Feed, StoredEvent
+from apps.gateway.feed import Feed
+from apps.gateway.history import StoredEvent
 from apps.gateway.keys import LONGEST_TOKEN, KeyRing
 from apps.gateway.waiting import Waiters
 from contracts.payments import PaymentCreated, PaymentRejected

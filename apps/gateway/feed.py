@@ -1,47 +1,27 @@
 """The events of each user as they happen, and from where a client left off: one reader for all clients."""
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import NamedTuple
 from uuid import UUID
 
-from nats.aio.msg import Msg
-from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, DeliverPolicy
 from structlog.stdlib import get_logger
 
-from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
+from apps.gateway.history import History, Position, StoredEvent
+from contracts.streams import PAYMENT_EVENTS, USER_EVENTS
+from kit.errors import Unavailable
 
 log = get_logger(__name__)
 
-_QUEUE = 1000
+_MOST = 1000
 """A client that is so many events behind is let go; it comes back with `Last-Event-ID` and misses nothing."""
-_HISTORY_SECONDS = 5.0
+_QUIET_SECONDS = 15.0
 
-
-class Position(NamedTuple):
-    """How far both event streams were read: their sequence numbers. The id of an event, as `<users>-<payments>`."""
-
-    users: int = 0
-    payments: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.users}-{self.payments}"
-
-    @classmethod
-    def parse(cls, text: str) -> "Position":
-        """Read an id; raises `ValueError` for what is none."""
-        users, payments = text.split("-")
-        if not (users.isascii() and users.isdigit() and payments.isascii() and payments.isdigit()):
-            raise ValueError(text)
-        return cls(int(users), int(payments))
-
-    def moved(self, stream: str, sequence: int) -> "Position":
-        """Return the position after `sequence` of one stream."""
-        if stream == USER_EVENTS.name:
-            return Position(max(self.users, sequence), self.payments)
-        return Position(self.users, max(self.payments, sequence))
+OwnerOf = Callable[[str, bytes], UUID | None]
+"""Tells whose event it is, from its subject and body."""
 
 
 class Item(NamedTuple):
@@ -52,83 +32,23 @@ class Item(NamedTuple):
     body: bytes
 
 
-class StoredEvent(NamedTuple):
-    """One event as a stream keeps it."""
-
-    stream: str
-    sequence: int
-    subject: str
-    body: bytes
-
-
-OwnerOf = Callable[[str, bytes], UUID | None]
-"""Tells whose event it is, from its subject and body."""
-
-
-class History(Protocol):
-    """What the streams keep."""
-
-    async def position(self) -> Position:
-        """Return the last sequence numbers."""
-
-    def between(self, stream: Stream, after: int, to: int) -> AsyncIterator[StoredEvent]:
-        """Read the events of one stream from `after`, exclusive, to `to`, inclusive."""
-
-
-class StreamedHistory:
-    """The history as JetStream keeps it."""
-
-    def __init__(self, jetstream: Callable[[], JetStreamContext]) -> None:
-        self._jetstream = jetstream
-
-    async def position(self) -> Position:
-        """Ask both streams for their last sequence numbers."""
-        users, payments = await asyncio.gather(
-            *(self._jetstream().stream_info(stream.name) for stream in (USER_EVENTS, PAYMENT_EVENTS))
-        )
-        return Position(users.state.last_seq, payments.state.last_seq)
-
-    async def between(self, stream: Stream, after: int, to: int) -> AsyncIterator[StoredEvent]:
-        """Read with a consumer of its own that is gone afterwards."""
-        if after >= to:
-            return
-        reader = await self._jetstream().subscribe(
-            stream.subjects[0],
-            stream=stream.name,
-            ordered_consumer=True,
-            config=ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=after + 1),
-        )
-        try:
-            if not (await reader.consumer_info()).num_pending and not reader.pending_msgs:
-                return
-            while True:
-                message: Msg = await reader.next_msg(timeout=_HISTORY_SECONDS)
-                sequence = message.metadata.sequence.stream
-                if sequence <= to:
-                    yield StoredEvent(stream.name, sequence, message.subject, message.data)
-                if sequence >= to or message.metadata.num_pending == 0:
-                    return
-        finally:
-            await reader.unsubscribe()
-
-
 class _Client:
     def __init__(self, at: Position) -> None:
         self.at = at
-        self.queue: asyncio.Queue[Item | None] = asyncio.Queue(_QUEUE)
+        self.queue: asyncio.Queue[Item | None] = asyncio.Queue()
+        self.ended = False
 
-    def give(self, stream: str, sequence: int, item: Item) -> None:
-        if self.at.moved(stream, sequence) == self.at:
+    def give(self, event: StoredEvent, at: Position) -> None:
+        if self.ended or self.at.moved(event.stream, event.sequence) == self.at:
             return  # it has read this one from the history
-        self.at = item.at
-        if self.queue.full():
+        self.at = self.at.joined(at)
+        self.queue.put_nowait(Item(self.at, event.subject, event.body))
+        if self.queue.qsize() >= _MOST:
             self.end()
-        else:
-            self.queue.put_nowait(item)
 
     def end(self) -> None:
-        while self.queue.full():
-            self.queue.get_nowait()
+        """Let it go after what it has got: what it reads until then has no gap."""
+        self.ended = True
         self.queue.put_nowait(None)
 
 
@@ -144,15 +64,14 @@ class Feed:
 
     async def start(self) -> None:
         """Learn where the streams are; the reader is subscribed by now, so that nothing lies between."""
-        for number, stream in zip(await self._history.position(), (USER_EVENTS, PAYMENT_EVENTS), strict=True):
-            self._at = self._at.moved(stream.name, number)
+        self._at = self._at.joined(await self._history.position())
 
     def take(self, event: StoredEvent) -> None:
         """Hand on what the one reader read."""
         self._at = self._at.moved(event.stream, event.sequence)
         owner = self._owner_of(event.subject, event.body)
-        for client in tuple(self._clients.get(owner, ())) if owner else ():
-            client.give(event.stream, event.sequence, Item(self._at, event.subject, event.body))
+        for client in self._clients.get(owner, ()) if owner else ():
+            client.give(event, self._at)
 
     def end(self, user: UUID) -> None:
         """Let go of a user's clients."""
@@ -170,32 +89,58 @@ class Feed:
         """How far the streams are read."""
         return self._at
 
-    async def events(self, user: UUID, since: Position | None) -> AsyncIterator[Item]:
-        """Yield the user's events from now on, or all after `since` that the streams still keep; ends when let go."""
+    async def events(self, user: UUID, since: Position, seconds: float) -> AsyncIterator[Item | None]:
+        """Yield the user's events after `since` that the streams still keep, and then what happens.
+
+        None says that nothing happened for a while. Ends after `seconds`, and when the client is let go.
+        """
+        ends = time.monotonic() + seconds
+        try:
+            since = await self._known(since)
+        except Unavailable:
+            return
         now = self._at
-        client = _Client(now)
+        client = _Client(now.joined(since))
         self._clients[user].add(client)  # first, so that nothing falls between the history and what comes
         if self._closed:
             client.end()
         try:
-            if since is not None:
-                async for item in self._missed(user, since, now):
+            async with aclosing(self._missed(user, since, now)) as missed:
+                async for item in missed:
                     yield item
-            while (item_or_end := await client.queue.get()) is not None:
-                yield item_or_end
+            while (left := ends - time.monotonic()) > 0:
+                try:
+                    async with asyncio.timeout(min(_QUIET_SECONDS, left)):
+                        upcoming = await client.queue.get()
+                except TimeoutError:
+                    yield None
+                    continue
+                if upcoming is None:
+                    return
+                yield upcoming
+        except Unavailable as error:
+            log.warning("a client is let go: its past cannot be read", reason=str(error))
         finally:
             self._clients[user].discard(client)
             if not self._clients[user]:
                 del self._clients[user]
 
-    async def _missed(self, user: UUID, since: Position, now: Position) -> AsyncIterator[Item]:
+    async def _known(self, since: Position) -> Position:
+        """Return `since`, where it is one of these streams' and not of others that are lost: then all here is new."""
+        if since.joined(self._at) == self._at:
+            return since
+        last = await self._history.position()  # another gateway may have read further than this one
+        return Position(*(mine if mine <= end else 0 for mine, end in zip(since, last, strict=True)))
+
+    async def _missed(self, user: UUID, since: Position, now: Position) -> AsyncGenerator[Item, None]:
         at = since
         for stream, after, to in (
             (USER_EVENTS, since.users, now.users),
             (PAYMENT_EVENTS, since.payments, now.payments),
         ):
-            async for event in self._history.between(stream, after, to):
-                at = at.moved(event.stream, event.sequence)
-                if self._owner_of(event.subject, event.body) == user:
-                    yield Item(at, event.subject, event.body)
+            async with aclosing(self._history.between(stream, after, to)) as kept:
+                async for event in kept:
+                    at = at.moved(event.stream, event.sequence)
+                    if self._owner_of(event.subject, event.body) == user:
+                        yield Item(at, event.subject, event.body)
             at = at.moved(stream.name, to)

@@ -12,7 +12,8 @@ from apps.gateway import openapi, portal, problems
 from apps.gateway.asgi import Limited, Traced
 from apps.gateway.deps import Parts, Services, address_limit
 from apps.gateway.events import event_router, owner_of
-from apps.gateway.feed import Feed, History, StreamedHistory
+from apps.gateway.feed import Feed
+from apps.gateway.history import History, StreamedHistory
 from apps.gateway.intake import Commands, Intake, StreamedCommands
 from apps.gateway.keys import KeyRing
 from apps.gateway.limits import Limits
@@ -63,7 +64,7 @@ def create_app(
     services = Services(broker, settings.request_timeout)
     keys = KeyRing(services.ask)
     waiters = Waiters()
-    feed = Feed(history or StreamedHistory(lambda: broker.jetstream), owner_of)
+    feed = Feed(history or StreamedHistory(broker), owner_of)
     intake = Intake(broker, commands or StreamedCommands(broker, settings.request_timeout), settings.request_timeout)
     broker.include_router(event_router(feed, waiters, keys))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -11,7 +11,7 @@ from uuid import UUID
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
-from apps.gateway.feed import Position, StoredEvent
+from apps.gateway.history import Position, StoredEvent
 from apps.payments.models import Payment
 from contracts.base import Event
 from contracts.payments import CreatePayment, PaymentStatus, PaymentView
@@ -62,7 +62,7 @@ class FakeHistory:
     async def position(self) -> Position:
         return Position(len(self.streams[USER_EVENTS.name]), len(self.streams[PAYMENT_EVENTS.name]))
 
-    async def between(self, stream: Stream, after: int, to: int) -> AsyncIterator[StoredEvent]:
+    async def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredEvent, None]:
         for event in self.streams[stream.name][after:to]:
             await asyncio.sleep(0)
             yield event
