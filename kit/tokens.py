@@ -19,6 +19,8 @@ from uuid_utils.compat import uuid7
 ALGORITHM = "ES256"
 ISSUER = "mkstore/users"
 AUDIENCE = "mkstore"
+LONGEST = timedelta(hours=1)
+"""No token is good for longer: for so long it must be remembered whose tokens are taken no more."""
 _CLAIMS = ("iss", "aud", "sub", "exp", "iat", "jti")
 _LONGEST = 4096
 
@@ -98,8 +100,11 @@ class Verifier:
             claims = jwt.decode(
                 token, self._keys[kid], algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=options
             )
-            return Claims.model_validate(claims)
+            found = Claims.model_validate(claims)
         except JOSEError as error:
             raise InvalidToken("The token is not valid, or no longer.") from error
         except ValidationError as error:
             raise InvalidToken("The token does not say what a token must.") from error
+        if found.exp - found.iat > LONGEST.total_seconds():
+            raise InvalidToken("The token is good for too long.")
+        return found

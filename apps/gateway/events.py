@@ -8,12 +8,13 @@ from pydantic import BaseModel
 
 from apps.gateway.feed import Feed
 from apps.gateway.history import StoredEvent
-from apps.gateway.keys import LONGEST_TOKEN, KeyRing
+from apps.gateway.keys import KeyRing
 from apps.gateway.waiting import Waiters
 from contracts.payments import PaymentCreated, PaymentRejected
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
 from contracts.users import UserCreated, UserDeleted, UserUpdated
 from kit.consuming import EventRouter, sequence_of
+from kit.tokens import LONGEST
 
 
 class _Owned(BaseModel):
@@ -49,7 +50,7 @@ def event_router(feed: Feed, waiters: Waiters, keys: KeyRing) -> EventRouter:
         feed.take(_stored(message, PAYMENT_EVENTS, feed))
 
     # From before the start: a token of somebody who is gone since may still be within its time.
-    @router.follows(USER_EVENTS, since=datetime.now(UTC) - LONGEST_TOKEN)
+    @router.follows(USER_EVENTS, since=datetime.now(UTC) - LONGEST)
     async def user_event(event: UserDeleted | UserUpdated | UserCreated, message: NatsMessage) -> None:
         """Take no more tokens of who is gone or disabled, and tell the user's clients."""
         feed.take(_stored(message, USER_EVENTS, feed))

@@ -1,20 +1,19 @@
 """Whose token it is: checked with the users service's public keys, which are asked for once and kept."""
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from http import HTTPStatus
 from uuid import UUID
 
 from apps.gateway.problems import HTTPRefusal
 from contracts.users import GetKeys, JsonWebKeySet
-from kit.tokens import Claims, InvalidToken, UnknownKey, Verifier
+from kit.errors import OutcomeUnknown, Unavailable
+from kit.gathering import Gather
+from kit.tokens import LONGEST, Claims, InvalidToken, UnknownKey, Verifier
 
 _ASK_AGAIN_SECONDS = 5.0
 """So often at most an unknown `kid` makes the gateway ask: anybody can send one."""
-LONGEST_TOKEN = timedelta(hours=1)
-"""No access token is good for longer than this."""
 
 
 class Unauthorized(HTTPRefusal):
@@ -33,7 +32,7 @@ class KeyRing:
         self._keys = JsonWebKeySet(keys=())
         self._verifier: Verifier | None = None
         self._asked = 0.0
-        self._asking = asyncio.Lock()
+        self._newest: Gather[None, Verifier] = Gather(self._ask, in_flight=1)
         self._revoked: dict[UUID, float] = {}
 
     async def claims(self, token: str) -> Claims:
@@ -47,31 +46,32 @@ class KeyRing:
         return claims
 
     async def keys(self) -> JsonWebKeySet:
-        """Return the public keys."""
-        if self._verifier is None or time.monotonic() - self._asked > _ASK_AGAIN_SECONDS:
-            await self._refresh(self._verifier)
+        """Return the public keys: today's, or while nobody tells those that are known."""
+        try:
+            await self._newest(None)
+        except (Unavailable, OutcomeUnknown):
+            if self._verifier is None:
+                raise
         return self._keys
 
     def revoke(self, user: UUID, until: datetime) -> None:
         """Take no token of this user any more that was issued until then."""
-        self._revoked[user] = until.timestamp()
+        self._revoked[user] = max(until.timestamp(), self._revoked.get(user, 0))
         if len(self._revoked) % 1000 == 0:  # where every token has expired since, no entry is needed
-            oldest = time.time() - LONGEST_TOKEN.total_seconds()
+            oldest = time.time() - LONGEST.total_seconds()
             self._revoked = {user: at for user, at in self._revoked.items() if at > oldest}
 
     async def _verified(self, token: str) -> Claims:
-        verifier = self._verifier or await self._refresh(None)
+        verifier = self._verifier or await self._newest(None)
         try:
             return verifier.verify(token)
         except UnknownKey:
-            if time.monotonic() - self._asked < _ASK_AGAIN_SECONDS:
-                raise
-            return (await self._refresh(verifier)).verify(token)
+            return (await self._newest(None)).verify(token)
 
-    async def _refresh(self, outdated: Verifier | None) -> Verifier:
-        async with self._asking:  # many may find the same key unknown at once; one asks
-            if self._verifier is None or self._verifier is outdated:
-                self._keys = await self._fetch(GetKeys())
-                self._verifier = Verifier({key.kid: key.model_dump() for key in self._keys.keys})
-                self._asked = time.monotonic()
-            return self._verifier
+    async def _ask(self, waiting: Sequence[None]) -> list[Verifier]:
+        """Ask for the keys, once for all who wait for them; not again where that was a moment ago."""
+        if self._verifier is None or time.monotonic() - self._asked > _ASK_AGAIN_SECONDS:
+            self._keys = await self._fetch(GetKeys())
+            self._verifier = Verifier({key.kid: key.model_dump() for key in self._keys.keys})
+            self._asked = time.monotonic()
+        return [self._verifier for _ in waiting]

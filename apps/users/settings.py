@@ -3,6 +3,7 @@
 from pydantic import Field, SecretStr
 
 from kit.settings import DEVELOPMENT_SECRET, DatabaseSettings
+from kit.tokens import LONGEST
 
 
 class Settings(DatabaseSettings):
@@ -16,7 +17,9 @@ class Settings(DatabaseSettings):
         SecretStr(DEVELOPMENT_SECRET),
         description="Seals the private keys that sign access tokens, which are kept in the users database.",
     )
-    access_token_seconds: int = Field(900, ge=60, le=86_400, description="How long an access token is good.")
+    access_token_seconds: int = Field(
+        900, ge=60, le=int(LONGEST.total_seconds()), description="How long an access token is good."
+    )
     password_threads: int = Field(
         0, ge=0, le=64, description="Passwords that are hashed at once; 0: as many as there are processors."
     )
