@@ -33,7 +33,7 @@ async def expected_version(if_match: str | None, find: Callable[[], Awaitable[Us
 
     Of several the one that `find` finds. Raises 412 where there is none: what was never a tag of ours matches nothing.
     """
-    tags = _tags(if_match or "*")
+    tags = _tags("*" if if_match is None else if_match)
     if tags == ["*"]:
         return {}
     versions = [int(found[1]) for tag in tags if (found := _TAG.fullmatch(tag))]

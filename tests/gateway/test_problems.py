@@ -65,7 +65,7 @@ async def test_another_method_is_told_which_there_are(store: Store, method: str,
     assert set(answer.headers["allow"].split(", ")) == allowed
 
 
-async def test_a_body_that_says_it_is_too_long_is_refused_unread(store: Store) -> None:
+async def test_a_body_that_says_it_is_too_long_is_refused(store: Store) -> None:
     checked(await store.http.post("/users", content=b"x" * (MOST + 1)), 413, "body-too-large")
     assert (await store.http.post("/users", content=b"x" * MOST)).status_code != 413
 
@@ -77,18 +77,18 @@ async def test_a_length_that_is_no_number_does_no_harm(store: Store, length: str
 
 
 @pytest.mark.parametrize("path", ["/users", "/auth/token"])
-async def test_a_body_that_turns_out_to_be_too_long_is_read_no_further(store: Store, path: str) -> None:
-    sent = 0
+async def test_a_body_that_never_ends_is_taken_up_to_a_bound(store: Store, path: str) -> None:
+    sent = 0  # what is taken is thrown away: a connection that is closed too early loses the answer on its way
 
     async def endless() -> AsyncIterator[bytes]:
         nonlocal sent
-        while sent < 10 * MOST:
+        while True:
             sent += 1 << 16
             yield b"x" * (1 << 16)
 
     headers = {"Content-Type": "application/x-www-form-urlencoded" if path == "/auth/token" else "application/json"}
     checked(await store.http.post(path, content=endless(), headers=headers), 413, "body-too-large")
-    assert sent <= MOST + (1 << 17)
+    assert sent <= 17 * MOST + (1 << 17)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,12 @@ async def test_a_body_that_is_no_json_is_no_request(store: Store, body: bytes) -
 
 async def test_a_body_that_is_no_json_is_told_so(store: Store) -> None:
     answer = await store.http.post("/users", content=b"{", headers={"Content-Type": "application/json"})
+    checked(answer, 400, "malformed-body")
+
+
+@pytest.mark.parametrize("body", [b'{"email": "a", "email": "b"}', b'{"email": {"a": 1, "a": 1}}', b'{"email": NaN}'])
+async def test_json_that_two_readers_could_read_differently_is_refused(store: Store, body: bytes) -> None:
+    answer = await store.http.post("/users", content=body, headers={"Content-Type": "application/json"})
     checked(answer, 400, "malformed-body")
 
 

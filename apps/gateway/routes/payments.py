@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import MISSING, BaseModel, ConfigDict, Field
 
+from apps.gateway.bodies import StrictRoute
 from apps.gateway.deps import Gateway, SignedIn, not_found
 from apps.gateway.problems import HTTPRefusal, documented
 from contracts.base import Cursor, PageSize
@@ -15,7 +16,7 @@ from contracts.errors import ErrorKind, FieldError
 from contracts.payments import Charge, ListPayments, PaymentStatus, PaymentView
 from kit.errors import Refusal
 
-router = APIRouter(prefix="/payments", tags=["payments"])
+router = APIRouter(prefix="/payments", tags=["payments"], route_class=StrictRoute)
 
 LONGEST_WAIT = 30
 _WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,4000})\"?", re.IGNORECASE)

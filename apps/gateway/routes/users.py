@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import MISSING, BaseModel, ConfigDict, Field
 
+from apps.gateway.bodies import StrictRoute
 from apps.gateway.deps import Caller, Gateway, SignedIn, address, not_found
 from apps.gateway.etags import IfMatch, IfNoneMatch, etag, expected_version, is_known
 from apps.gateway.problems import documented
@@ -26,7 +27,7 @@ from contracts.users import (
     UserView,
 )
 
-router = APIRouter(prefix="/users", tags=["users"])
+router = APIRouter(prefix="/users", tags=["users"], route_class=StrictRoute)
 
 
 class NewUser(CreateUser, extra="forbid", validate_by_name=False):
