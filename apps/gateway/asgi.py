@@ -1,6 +1,8 @@
 """What happens to every HTTP request before a route sees it: it gets an id, and its body a limit."""
 
+import asyncio
 import re
+from contextlib import suppress
 from http import HTTPStatus
 
 from fastapi import HTTPException
@@ -11,6 +13,9 @@ from apps.gateway import problems
 from kit.telemetry import REQUEST_ID, TRACEPARENT, Trace, new_traceparent, trace
 
 TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+_PASSED_OVER = 16
+"""So many times the limit of a body that is too large is taken, and thrown away."""
+_PASSED_OVER_SECONDS = 5.0
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -53,8 +58,11 @@ class Limited:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        length = dict(scope["headers"]).get(b"content-length", b"")
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._most:  # what is no number is the server's to refuse
+            if b"expect" not in headers:  # who waits for 100 (Continue) is spared the sending
+                await self._pass_over(receive)
             detail = f"The body may have at most {self._most} bytes."
             refusal = problems.answer(TOO_LARGE, "body-too-large", detail, headers={"Connection": "close"})
             await refusal(scope, receive, send)
@@ -65,8 +73,19 @@ class Limited:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._most:  # FastAPI hands on an HTTPException of the one who reads, and nothing else
+            if read > self._most:
+                if message.get("more_body"):
+                    await self._pass_over(receive)
+                # FastAPI hands on an HTTPException of the one who reads, and nothing else.
                 raise HTTPException(TOO_LARGE, headers={"Connection": "close"})
             return message
 
         await self._app(scope, limited, send)
+
+    async def _pass_over(self, receive: Receive) -> None:
+        """Take what still comes, up to a bound: a connection that is closed before loses the answer on its way."""
+        left = self._most * _PASSED_OVER
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PASSED_OVER_SECONDS):
+                while left > 0 and (message := await receive()).get("more_body"):
+                    left -= len(message.get("body", b""))
