@@ -38,8 +38,10 @@ class Caller:
     async def __call__(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **more: Any
     ) -> httpx.Response:
-        """Make a request with the caller's token."""
-        return await self.http.request(method, path, headers={**self.bearer, **(headers or {})}, **more)
+        """Make a request with the caller's token, unless `headers` say something else; they go out as Latin-1."""
+        fields = self.bearer | dict(headers or {})
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
+        return await self.http.request(method, path, headers=raw, **more)
 
     @property
     def bearer(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -76,7 +77,8 @@ async def test_a_key_with_another_body_is_refused_with_and_without_a_wait(http: 
     headers = {"Idempotency-Key": key}
     first = await ada("POST", "/payments", json=body, headers=headers)
     assert first.status_code == 202, first.text
-    for other in ({"amount": 11}, {"currency": "USD"}, {"metadata": {}}, {"metadata": {"a": "1"}}):
+    others: list[dict[str, Any]] = [{"amount": 11}, {"currency": "USD"}, {"metadata": {}}, {"metadata": {"a": "1"}}]
+    for other in others:
         for prefer in ({}, {"Prefer": "wait=10"}):
             answer = await ada("POST", "/payments", json=body | other, headers=headers | prefer)
             assert_problem(answer, 422, "idempotency-key-reused")

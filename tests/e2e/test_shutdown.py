@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,16 @@ from tests.waiting import eventually
 OFF = {"RATE_LIMIT_ENABLED": "false"}
 
 
-async def test_a_store_that_is_stopped_under_load_loses_nothing(tmp_path: Path) -> None:
-    # Whoever PostgreSQL runs as must get to its data: `mkstore` opens its home for passing through, not what is above.
-    tmp_path.chmod(0o711)
-    home = tmp_path / "home"
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Return the home of a store that is started twice."""
+    with tempfile.TemporaryDirectory(prefix="mkstore-") as folder:
+        # Whoever PostgreSQL runs as must get to its data.
+        Path(folder).chmod(0o711)
+        yield Path(folder) / "home"
+
+
+async def test_a_store_that_is_stopped_under_load_loses_nothing(home: Path) -> None:
     with running("--home", str(home), "--port", "0", env=OFF) as mkstore:
         async with calling(mkstore) as http:
             till = await Till.opened(http, 16, 3000)

@@ -1,0 +1,258 @@
+"""Rubbish in every place where somebody can put it: refused with a 4xx problem, and nothing breaks over it."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.client import PASSWORD, Caller, assert_problem, calling, say, sign_up, tracebacks, unused_email
+from tests.e2e.forging import forged
+from tests.e2e.rubbish import AMOUNTS, BODIES, OTHER_FIELDS, each
+from tests.e2e.running import Running, running
+
+MIB = 1 << 20
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def dustbin() -> Iterator[Running]:
+    """Return a store that takes any amount of rubbish; fail if one of its parts left a stack trace in its log."""
+    with running("--ephemeral", "--port", "0", env={"RATE_LIMIT_ENABLED": "false"}) as mkstore:
+        yield mkstore
+        assert tracebacks(mkstore) == []
+
+
+@pytest.fixture
+async def ada(dustbin: Running) -> AsyncIterator[Caller]:
+    """Return somebody with a good token, who must still be able to pay when the rubbish is out."""
+    async with calling(dustbin, patience=30) as http:
+        caller = await sign_up(http)
+        yield caller
+        payment = await caller.paid()
+        listed = (await caller("GET", "/payments")).json()["data"]
+        assert listed == [payment], "rubbish was taken for a payment"
+        assert tracebacks(dustbin) == []
+
+
+def refused(answer: httpx.Response, what: object) -> None:
+    assert 400 <= answer.status_code < 500, f"{str(what)[:300]}: {answer.status_code} {answer.text[:500]}"
+    try:
+        assert_problem(answer)
+    except Exception as error:
+        raise AssertionError(f"{str(what)[:300]}: {error!r}") from error
+
+
+async def test_what_is_no_payment_is_refused_field_by_field(ada: Caller) -> None:
+    bodies = [f'{{"amount": {amount}}}'.encode() for amount in AMOUNTS]
+    bodies += [json.dumps({"amount": 1} | fields).encode() for fields in OTHER_FIELDS]
+    for body in bodies:
+        refused(await ada("POST", "/payments", content=body, headers=JSON), body)
+    one = await ada("POST", "/payments", json={"amount": True, "metadata": {"a/b": 1}})
+    assert {error["pointer"] for error in one.json()["errors"]} == {"/amount", "/metadata/a~1b"}
+    say(f"{len(bodies)} bodies refused field by field")
+
+
+@pytest.mark.parametrize("name", BODIES)
+async def test_what_is_no_document_is_refused(ada: Caller, name: str) -> None:
+    for method, path in (("POST", "/payments"), ("POST", "/users"), ("PATCH", f"/users/{ada.id}")):
+        refused(await ada(method, path, content=BODIES[name], headers=JSON), (method, path, name))
+    refused(await ada("PUT", f"/users/{ada.id}/password", content=BODIES[name], headers=JSON), name)
+
+
+async def test_a_body_of_ten_mebibytes_is_too_large_however_it_comes(ada: Caller) -> None:
+    large = b'{"amount": 1, "metadata": {"a": "' + b"x" * (10 * MIB) + b'"}}'
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(large), 1 << 16):
+            yield large[start : start + (1 << 16)]
+            await asyncio.sleep(0)
+
+    for path in ("/payments", "/users", "/auth/token"):
+        for content in (large, chunks()):
+            kind = JSON if path != "/auth/token" else {"Content-Type": "application/x-www-form-urlencoded"}
+            assert_problem(await ada("POST", path, content=content, headers=kind), 413, "body-too-large")
+    just_too_large = b'{"amount": 1' + b" " * MIB + b"}"
+    assert_problem(await ada("POST", "/payments", content=just_too_large, headers=JSON), 413)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["", "text/plain", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data", "\xff", "/"],
+)
+async def test_another_content_type_is_refused(ada: Caller, kind: str) -> None:
+    for body in (b'{"amount": 1}', b"amount=1", b"<amount>1</amount>"):
+        refused(await ada("POST", "/payments", content=body, headers={"Content-Type": kind}), (kind, body))
+
+
+async def test_a_token_that_nobody_issued_opens_nothing(ada: Caller) -> None:
+    public = (await ada.http.get("/.well-known/jwks.json")).json()["keys"][0]
+    tokens = forged(ada.token, public)
+    for name, token in tokens.items():
+        for path in ("/users/me", "/payments", "/events"):
+            answer = await ada("GET", path, headers={"Authorization": f"Bearer {token}"})
+            refused(answer, name)
+            assert (answer.status_code, "WWW-Authenticate" in answer.headers) == (401, True), name
+    for field in (
+        "",
+        "Bearer",
+        "Basic YTpi",
+        f"Basic {ada.token}",
+        ada.token,
+        f"Bearer {ada.token} x",
+        "\xff",
+    ):
+        answer = await ada("GET", "/users/me", headers={"Authorization": field})
+        assert_problem(answer, 401)
+    say(f"{len(tokens)} forged tokens refused")
+
+
+async def test_an_id_that_is_none_or_somebody_elses_is_refused(ada: Caller) -> None:
+    other = await sign_up(ada.http)
+    somebody_elses = (await other.paid())["id"]
+    for bad in ("x", "1", "%00", "%ff", "%ed%a0%80", "null", "{}", "0" * 5000, f"{ada.id}x", "..%2f..%2fetc", "'--"):
+        refused(await ada("GET", f"/payments/{bad}"), bad)
+        for method in ("GET", "PATCH", "DELETE"):
+            more = {"json": {"name": "x"}} if method == "PATCH" else {}
+            refused(await ada(method, f"/users/{bad}", **more), (method, bad))
+    for unknown in (somebody_elses, str(uuid.uuid4()), str(uuid.UUID(int=0)), other.id):
+        assert_problem(await ada("GET", f"/payments/{unknown}"), 404)
+
+
+async def test_a_query_that_means_nothing_is_refused(ada: Caller) -> None:
+    await (await sign_up(ada.http)).paid()
+    queries = [f"cursor={bad}" for bad in ("", "x", "%00", "%ed%a0%80", "%ff", "B", "A" * 201, "====", "null")]
+    queries += [f"limit={bad}" for bad in ("0", "-1", "101", "x", "", "1.5", "1e1", "%00", "9" * 5000, "true", "%ff")]
+    queries += [f"userId={bad}" for bad in ("x", "", "%00", "%ed%a0%80", str(uuid.uuid4()))]
+    queries += [f"status={bad}" for bad in ("x", "", "Created", "%00", "%ff")]
+    for query in queries:
+        refused(await ada("GET", f"/payments?{query}"), query)
+    refused(await ada("GET", "/users?limit=x"), "/users?limit=x")
+
+
+async def test_headers_that_mean_nothing_are_refused_or_passed_over(ada: Caller) -> None:
+    body = {"json": {"amount": "x"}}
+    for key in ("", "k" * 256, "\xff", "\xed\xa0\x80", "schlüssel", "a\tb", "k" * 50_000):
+        refused(await ada("POST", "/payments", json={"amount": 1}, headers={"Idempotency-Key": key}), key)
+    for tag in (
+        '"0"',
+        '"99999999999999999999"',
+        "x",
+        '"x"',
+        'W/"1"',
+        '"',
+        '""',
+        '"-1"',
+        "",
+        "\xff",
+        '"1' + "0" * 50_000,
+    ):
+        answer = await ada("PATCH", f"/users/{ada.id}", json={"name": "x"}, headers={"If-Match": tag})
+        assert_problem(answer, 412)
+    for name in ("Prefer", "X-Request-Id", "traceparent", "Accept", "If-None-Match", "Cookie", "X-Forwarded-For"):
+        for value in ("", "\xff\xfe", "\xed\xa0\x80", "wait=9" * 9, "wait=" + "9" * 4000, "x" * 50_000):
+            answer = await ada("POST", "/payments", headers={name: value}, **body)
+            refused(answer, (name, value))
+            assert answer.status_code == 422, (name, value, answer.text)
+
+
+async def test_what_is_no_user_is_refused(ada: Caller) -> None:
+    good = {"email": unused_email(), "password": PASSWORD}
+    emails: tuple[object, ...] = (
+        "",
+        "x",
+        "x@",
+        "@x",
+        "a@b",
+        "a b@example.com",
+        "\0@example.com",
+        f"{'a' * 300}@example.com",
+        1,
+        None,
+        [],
+        {},
+    )
+    users: list[dict[str, Any]] = [good | {"email": bad} for bad in emails]
+    users += [
+        good | bad for bad in each("password", "", "short", "x" * 129, 12345678, None, [], "password", "12345678")
+    ]
+    users += [good | bad for bad in each("name", "", "x" * 201, "\0", 1, [], {})]
+    users += [good | {"role": "admin"}, good | {"id": str(uuid.uuid4())}, {}, {"email": good["email"]}]
+    for user in users:
+        refused(await ada.http.post("/users", json=user), user)
+    for field in ("email", "password", "name"):
+        raw = json.dumps(good | {field: "\ud800xxxxxxxxxx@example.com"}).encode()
+        refused(await ada.http.post("/users", content=raw, headers=JSON), raw)
+    changes: tuple[dict[str, Any], ...] = (
+        *({"name": bad} for bad in ("", "\0", 1)),
+        *({"email": bad} for bad in ("", None, "x")),
+        *({"role": bad} for bad in ("admin", "king", None)),
+        {"disabled": "x"},
+        {"disabled": None},
+        {"disabled": True},
+        {"password": PASSWORD},
+        {"version": 1},
+    )
+    for change in changes:
+        refused(await ada("PATCH", f"/users/{ada.id}", json=change), change)
+    assert_problem(await ada.http.post("/users", json=good | {"email": ada.email.upper()}), 409)
+
+
+async def test_a_sign_in_that_is_none_is_refused(ada: Caller) -> None:
+    form = {"grant_type": "password", "username": ada.email, "password": PASSWORD}
+    forms: list[dict[str, Any]] = [
+        {},
+        *(form | {"grant_type": bad} for bad in ("", "x", "client_credentials", "\0", "x" * 2000)),
+        *(form | {"username": bad} for bad in ("", "\0", "x", "x" * 2000, "\ufffd", f"{ada.email}\0")),
+        *(form | {"password": bad} for bad in ("", "\0", "x", "x" * 2000, PASSWORD.upper(), f"{PASSWORD}\0")),
+        *({name: value for name, value in form.items() if name != missing} for missing in form),
+    ]
+    for bad in forms:
+        refused(await ada.http.post("/auth/token", data=bad), bad)
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    for raw in (
+        b"",
+        b"&&&",
+        b"=",
+        b"%",
+        b"%zz=%zz",
+        b"username=%ed%a0%80&password=x&grant_type=password",
+        b"\xff\xfe=\0",
+        b"{}",
+    ):
+        refused(await ada.http.post("/auth/token", content=raw, headers=kind), raw)
+    for bad_kind in (
+        "application/json",
+        "text/plain",
+        "multipart/form-data",
+        "multipart/form-data; boundary=x",
+        "\xff",
+    ):
+        for raw in (
+            json.dumps(form).encode(),
+            b"--x\r\n\r\n",
+            b"--x\r\nContent-Disposition: form-data\r\n\r\n\r\n--x--",
+        ):
+            refused(await ada("POST", "/auth/token", content=raw, headers={"Content-Type": bad_kind}), (bad_kind, raw))
+    file = await ada.http.post("/auth/token", data=form | {"password": ""}, files={"password": b"x"})
+    refused(file, "a file as password")
+
+
+async def test_a_path_that_means_nothing_is_refused(ada: Caller) -> None:
+    for path in (
+        "/%00",
+        "/%ff",
+        "/payments/",
+        "//payments",
+        "/users/me/x",
+        "/asyncapi/x",
+        "/asyncapi/..%2fx.json",
+        "/" + "x" * 20_000,
+    ):
+        refused(await ada("GET", path), path)
+    for method in ("TRACE", "OPTIONS", "PUT", "HEAD", "X" * 20):
+        answer = await ada.http.request(method, "/payments")
+        assert 400 <= answer.status_code < 500, (method, answer.status_code)
