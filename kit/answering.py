@@ -1,8 +1,6 @@
 """The answering side of request/reply: a handler's reply or its refusal always reaches the one who asked."""
 
-import json
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any
 
 from faststream import BaseMiddleware
@@ -56,9 +54,9 @@ def _problem(error: Exception) -> Problem:
     return _FAILED
 
 
-def _headers(problem: Problem) -> dict[str, str]:
+def _reply(problem: Problem) -> NatsResponse:
     # .value: in memory headers are not made into strings, and a StrEnum would compare unequal on the wire.
-    return {ERROR: problem.slug, ERROR_CODE: problem.kind.value}
+    return NatsResponse(problem, headers={ERROR: problem.slug, ERROR_CODE: problem.kind.value})
 
 
 class Answering(BaseMiddleware[Any, Any]):
@@ -69,26 +67,15 @@ class Answering(BaseMiddleware[Any, Any]):
         telemetry.incoming(self.msg.headers)
 
     async def consume_scope(self, call_next: Any, msg: StreamMessage[Msg]) -> Any:
-        """Call the handler; what it raises is the reply."""
+        """Call the handler; what it raises, or that the body cannot be read, is the reply."""
+        try:
+            await msg.decode()  # kept for the handler: what it raises itself is not to be taken for this
+        except ValueError:  # no JSON, no text
+            return _reply(_UNREADABLE)
         try:
             return await call_next(msg)
         except Exception as error:  # noqa: BLE001 - the router's last resort: silence would cost the caller its deadline
-            problem = _problem(error)
-            return NatsResponse(problem, headers=_headers(problem))
-
-    async def after_processed(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_val: BaseException | None = None,
-        exc_tb: TracebackType | None = None,
-    ) -> bool | None:
-        """Answer what could not even be read: that fails before the handler is reached."""
-        if isinstance(exc_val, json.JSONDecodeError | UnicodeDecodeError) and self.msg.reply:
-            await self.msg._client.publish(  # noqa: SLF001 - nats-py's own respond() cannot carry headers
-                self.msg.reply, _UNREADABLE.model_dump_json().encode(), headers=_headers(_UNREADABLE)
-            )
-            return True
-        return await super().after_processed(exc_type, exc_val, exc_tb)
+            return _reply(_problem(error))
 
 
 def request_router() -> NatsRouter:
