@@ -1,0 +1,278 @@
+"""The payments service as a process: how it starts, how it refuses to, and what becomes of payments when parts die."""
+
+import asyncio
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import httpx
+import pytest
+from nats.errors import Error as NatsError
+
+from contracts.payments import CreatePayment, GetPayments, PaymentCreated
+from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, STREAMS
+from kit import database
+from kit.broker import Broker
+from kit.streams import provision
+from mkstore import ports
+from mkstore.servers import NatsServer, PostgresServer
+from tests.conftest import ROOT
+from tests.payments.conftest import settings_for
+from tests.payments.serving import ForReal, all_events, connected, order
+from tests.waiting import eventually
+
+
+class Process:
+    """A payments service under `faststream run`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, output: Path) -> None:
+        self.process = process
+        self.port = port
+        self._output = output
+
+    @property
+    def text(self) -> str:
+        """What it said so far."""
+        return self._output.read_text()
+
+    async def says(self, text: str) -> None:
+        await eventually(lambda: text in self.text, within=30, or_else=lambda: self.text)
+
+    async def health(self) -> dict[str, Any]:
+        """Return what `/health` says; nothing while nobody listens."""
+        async with httpx.AsyncClient() as http:
+            try:
+                answer = await http.get(f"http://127.0.0.1:{self.port}/health", timeout=5)
+            except httpx.TransportError:
+                return {}
+            return dict(answer.json())
+
+    async def is_ready(self) -> None:
+        async def look() -> bool:
+            return (await self.health()).get("status") == "ok"
+
+        await eventually(look, within=30, or_else=lambda: self.text)
+
+    async def ends(self) -> int:
+        return await asyncio.wait_for(self.process.wait(), 20)
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+
+@asynccontextmanager
+async def started(folder: Path, environment: Mapping[str, str], *options: str) -> AsyncIterator[Process]:
+    """Run the service until the end of the block."""
+    port = ports.free_port()
+    output = folder / f"payments-{port}.log"
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    with output.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "faststream", "run", "apps.payments.main:app"),
+            *("--host", "127.0.0.1", "--port", str(port), *options),
+            env={**inherited, **environment},
+            cwd=ROOT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=file,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    try:
+        yield Process(process, port, output)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 20)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+class Own(NamedTuple):
+    """Servers that a test may kill.
+
+    They are started where the test runs and not in a thread: Linux ends a child when the thread that made it ends.
+    """
+
+    nats: NatsServer
+    postgres: PostgresServer
+    environment: dict[str, str]
+
+    def client(self, broker: Broker) -> ForReal:
+        return ForReal(settings_for(self.environment, self.nats.url), broker)
+
+
+@pytest.fixture(scope="module")
+def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
+    """Make servers of this module's own, and a migrated database on them."""
+    folder = tmp_path_factory.mktemp("own")
+    with NatsServer(folder / "nats") as nats, PostgresServer(folder / "postgres") as postgres:
+        postgres.create_databases("payments_db")
+        environment = {
+            "NATS_URL": nats.url,
+            "DB_HOST": "127.0.0.1",
+            "DB_PORT": str(postgres.port),
+            "DB_USER": postgres.user,
+            "DB_PASSWORD": postgres.password,
+            "DB_DATABASE": "payments_db",
+        }
+        subprocess.run(
+            [sys.executable, "-m", "alembic", "-c", "apps/payments/alembic.ini", "upgrade", "head"],
+            env={**os.environ, **environment},
+            cwd=ROOT,
+            check=True,
+        )
+        yield Own(nats, postgres, environment)
+
+
+@pytest.fixture
+def own(own_servers: Own) -> Own:
+    """Return servers of this module's own that run, whatever the test before did to them."""
+    for server in (own_servers.nats, own_servers.postgres):
+        if not server.is_running:
+            server.start()
+    return own_servers
+
+
+async def test_an_older_schema_stops_the_start_with_a_sentence(tmp_path: Path, own: Own) -> None:
+    name = f"payments_{secrets.token_hex(4)}"
+    await asyncio.to_thread(own.postgres.create_databases, name)
+    async with started(tmp_path, {**own.environment, "DB_DATABASE": name}) as payments:
+        assert await payments.ends() not in {0, None}
+        assert "The database is at revision none" in payments.text
+        assert "alembic -c apps/payments/alembic.ini upgrade head" in payments.text
+        assert "Traceback" not in payments.text
+
+
+async def test_it_starts_before_its_servers_do(tmp_path: Path, own: Own) -> None:
+    own.postgres.kill()
+    own.nats.kill()
+    async with started(tmp_path, own.environment) as payments:
+        await payments.says("waiting for the database")
+        own.postgres.start()
+        report = await eventually(payments.health, within=30, or_else=lambda: payments.text)
+        assert {name: check["status"] for name, check in report["checks"].items()} == {
+            "nats": "failed",
+            "database": "ok",
+            "outbox": "failed",
+        }
+        own.nats.start()
+        await payments.is_ready()
+        async with connected(own.nats.url) as broker:
+            client, command = own.client(broker), order()
+            await client.send(command)
+            await client.recorded(command.id)
+            await eventually(lambda: client.told(command.id))
+        payments.process.send_signal(signal.SIGTERM)
+        await payments.ends()
+        assert "Traceback" not in payments.text
+
+
+async def test_readiness_says_what_is_missing(tmp_path: Path, own: Own) -> None:
+    async with started(tmp_path, own.environment) as payments, connected(own.nats.url) as broker:
+        await payments.is_ready()
+
+        async def failed() -> dict[str, str]:
+            checks = (await payments.health()).get("checks", {})
+            return {name: check["reason"] for name, check in checks.items() if check["status"] != "ok"}
+
+        own.postgres.kill()
+        await eventually(lambda: _is({"database"}, failed))
+        own.postgres.start()
+        await payments.is_ready()
+        await broker.jetstream.delete_stream(DEAD_LETTERS.name)
+        reasons = await failed()
+        assert reasons in ({}, {"nats": "stream DEAD_LETTERS is missing"})  # it is made again soon
+        own.nats.kill()
+        await eventually(lambda: _is({"nats"}, failed))
+        own.nats.start()
+        await payments.is_ready()
+
+
+COUNT = 500
+Break = Callable[[Own, Process], Awaitable[None]]
+
+
+async def kill_postgres(own: Own, _: Process) -> None:
+    own.postgres.kill()
+    await asyncio.sleep(0.3)  # so long it is away
+    own.postgres.start()
+
+
+async def kill_nats(own: Own, _: Process) -> None:
+    own.nats.kill()
+    await asyncio.sleep(0.3)
+    own.nats.start()
+
+
+async def kill_service(_: Own, payments: Process) -> None:
+    await payments.kill()
+
+
+@pytest.mark.parametrize("breaks", [kill_postgres, kill_nats, kill_service])
+async def test_every_payment_is_recorded_once_and_told_of_whatever_is_killed(
+    tmp_path: Path, own: Own, breaks: Break
+) -> None:
+    orders = [order(amount=number + 1) for number in range(COUNT)]
+    async with connected(own.nats.url) as broker:
+        await provision(broker.jetstream, STREAMS)
+        client = own.client(broker)
+        for start in range(0, COUNT, 100):
+            await client.send(*orders[start : start + 100])
+        # The second one is there from the beginning in no case, and takes over in the one where the first is killed.
+        async with started(tmp_path, own.environment) as first:
+            await eventually(lambda: _at_most_wait(broker, COUNT - 50), within=30, or_else=lambda: first.text)
+            assert not await _at_most_wait(broker, 0), "all were recorded before anything broke"
+            await breaks(own, first)
+            async with started(tmp_path, own.environment) as second:
+                await eventually(lambda: _at_most_wait(broker, 0), within=40, or_else=lambda: first.text + second.text)
+                await eventually(lambda: _told_of(broker, orders), within=20, or_else=lambda: first.text + second.text)
+                found = await eventually(lambda: _look(client, orders))
+        assert {view.id: view.amount for view in found} == {command.id: command.amount for command in orders}
+        assert {view.status for view in found} == {"created"}
+        assert Counter(await _rows(own, orders)) == Counter(command.id for command in orders)
+        ids: dict[UUID, set[str]] = {}
+        for sent in await all_events(broker):
+            ids.setdefault(sent.event.payment.id, set()).add(sent.headers["Nats-Msg-Id"])
+        assert all(len(ids[command.id]) == 1 for command in orders)
+
+
+async def _at_most_wait(broker: Broker, count: int) -> bool:
+    with suppress(NatsError):
+        return (await broker.jetstream.stream_info(PAYMENT_COMMANDS.name)).state.messages <= count
+    return False
+
+
+async def _told_of(broker: Broker, orders: Sequence[CreatePayment]) -> bool:
+    state = (await broker.jetstream.stream_info(PAYMENT_EVENTS.name)).state
+    if state.messages < len(orders):
+        return False
+    told = {sent.event.payment.id for sent in await all_events(broker) if isinstance(sent.event, PaymentCreated)}
+    return told >= {command.id for command in orders}
+
+
+async def _look(client: ForReal, orders: Sequence[CreatePayment]) -> Any:
+    return (await client.ask(GetPayments(ids=tuple(command.id for command in orders)))).payments
+
+
+async def _rows(own: Own, orders: Sequence[CreatePayment]) -> list[UUID]:
+    pool = database.engine(settings_for(own.environment, own.nats.url))
+    async with pool.connect() as connection:
+        rows = await connection.exec_driver_sql("SELECT id FROM payments")
+        wanted = {command.id for command in orders}
+        found = [row.id for row in rows if row.id in wanted]
+    await pool.dispose()
+    return found
+
+
+async def _is(expected: set[str], failed: Callable[[], Awaitable[dict[str, str]]]) -> bool:
+    return set(await failed()) == expected
