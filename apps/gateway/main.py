@@ -74,13 +74,13 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(address_limit)],
-        responses=problems.documented(400, 413, 422, 429, 500, 503, 504),
+        responses=problems.documented(400, 413, 422, 500, 503, 504),
     )
     limits = Limits(settings.rate_limits(), settings.rate_limit_storage, enabled=settings.rate_limit_enabled)
     http.state.parts = Parts(services, intake, waiters, feed, keys, limits, Health({"nats": broker.check}))
-    for module in (users, auth, payments, events, health, portal):
-        http.include_router(module.router)
+    for module in (users, auth, payments, events, portal):
+        http.include_router(module.router, dependencies=[Depends(address_limit)], responses=problems.documented(429))
+    http.include_router(health.router)  # whoever looks after the process is never told to come back later
     http.openapi = partial(openapi.document, http)  # type: ignore[method-assign]
     problems.install(http)
 

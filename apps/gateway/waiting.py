@@ -24,11 +24,8 @@ class Waiters:
         future: asyncio.Future[PaymentView] = asyncio.get_running_loop().create_future()
 
         async def recorded(seconds: float) -> PaymentView | None:
-            try:
-                async with asyncio.timeout(seconds):
-                    return await future
-            except TimeoutError:
-                return None
+            await asyncio.wait([future], timeout=seconds)
+            return future.result() if future.done() else None
 
         self._waiting[payment].add(future)
         try:
