@@ -164,7 +164,7 @@ class FakeCommands:
         self.taken.set()
         self.refusal: Unavailable | OutcomeUnknown | None = None
 
-    async def send(self, command: CreatePayment, *, once: bool) -> bool:  # noqa: ARG002 - the ids are seen either way
+    async def send(self, command: CreatePayment, *, once: bool) -> bool:
         if self.refusal:
             raise self.refusal
         if command.id in self._seen:

@@ -29,7 +29,7 @@ async def test_whoever_waits_for_it_is_told_and_nobody_else() -> None:
         await asyncio.sleep(0)
         waiters.wake(made)
         waiters.wake(made)
-        assert await waiting == [made, made]
+        assert list(await waiting) == [made, made]
         assert await three(0) is None
     assert not waiters._waiting
 
