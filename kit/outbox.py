@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -114,9 +115,11 @@ class Relay:
 
     async def stop(self) -> None:
         """End; what is not sent yet stays for the next."""
-        if self._task is not None:
+        # More than once: up to Python 3.11 asyncio.wait_for, which nats-py uses, may swallow a cancellation that comes
+        # together with what it waits for, and the relay would go on.
+        while self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=0.1)
 
     async def check(self) -> None:
         """Raise when nothing is relayed any more."""
@@ -149,10 +152,9 @@ class Relay:
                 wake.clear()
                 while await self._send_some(connection):
                     pass
-                try:
-                    await asyncio.wait_for(wake.wait(), _DEADLINE)  # a lost notification costs seconds, not an event
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_DEADLINE):  # a lost notification costs seconds, not an event
+                        await wake.wait()
         finally:
             connection.terminate()  # a polite close could wait for a server that is not there
 

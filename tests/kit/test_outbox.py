@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from typing import ClassVar, NamedTuple
 from uuid import UUID, uuid4
@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from nats.aio.msg import Msg
+from nats.errors import TimeoutError as NatsTimeout
 from sqlalchemy import URL, MetaData, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -249,6 +250,26 @@ async def test_a_stopped_relay_says_so_and_leaves_what_is_not_sent_to_the_next(
     await start_relay(broker)
     await eventually(lambda: _all_sent(told))
     assert await told.numbers(broker) == [1, 2]
+
+
+async def test_a_relay_stops_although_a_cancellation_is_swallowed(
+    told: Told, broker: Broker, start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending = asyncio.Event()
+
+    async def publish(*_: object, **__: object) -> None:
+        sending.set()
+        with suppress(asyncio.CancelledError):  # as asyncio.wait_for does when its result comes at the same time
+            await asyncio.sleep(60)
+        raise NatsTimeout
+
+    monkeypatch.setattr(broker.jetstream, "publish", publish)
+    relay = await start_relay(broker)
+    await told.emit(1)
+    await sending.wait()
+    async with asyncio.timeout(5):
+        await relay.stop()
+    assert await told.left() == 1
 
 
 _LOCKS = """
