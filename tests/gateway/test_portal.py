@@ -57,7 +57,7 @@ class Page(HTMLParser):
         if self._in and data.strip():
             self.inline.append(data)
 
-    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 - as HTMLParser calls it
+    def handle_endtag(self, tag: str) -> None:
         self._in = None
 
 
