@@ -1,0 +1,234 @@
+"""What only the real thing can show: servers and services that go and come back, and streams that are full."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from apps.gateway.main import STREAMS, create_app
+from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
+from kit.broker import Broker
+from mkstore.servers import NatsServer
+from tests.gateway.store import Caller, Servers, Store, client_of, for_real, new_key, running, settings
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def own_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """Return a nats-server that a test may stop and fill."""
+    with NatsServer(tmp_path_factory.mktemp("own")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_servers(own_nats: NatsServer, databases: tuple[dict[str, str], dict[str, str]]) -> Servers:
+    return Servers(own_nats.url, *databases)
+
+
+def kill(server: NatsServer) -> None:
+    assert server.process
+    server.process.kill()
+    server.process.wait()
+
+
+async def surely(caller: Caller, key: str, **said: Any) -> str:
+    """Pay until it is accepted, as a client does that has a key; return the payment's id."""
+
+    async def pay() -> str | None:
+        answer = await caller.pay(key, **said)
+        assert answer.status_code in {202, 503, 504}, answer.text
+        return str(answer.json()["id"]) if answer.status_code == 202 else None
+
+    return await eventually(pay) or ""
+
+
+async def consumers(store: Store) -> list[int]:
+    infos = [await store.broker.jetstream.stream_info(stream.name) for stream in (USER_EVENTS, PAYMENT_EVENTS)]
+    return [info.state.consumer_count for info in infos]
+
+
+async def test_who_waits_is_woken_by_the_event_and_nobody_is_asked_again_and_again(servers: Servers) -> None:
+    async with for_real(servers) as store:
+        ada = await store.sign_up()
+        asked: list[str] = []
+
+        async def hear(message: Any) -> None:
+            asked.append(message.subject)
+
+        await store.broker.client.subscribe("payments.*", cb=hear)
+        async with store.outages.held():
+            waiting = asyncio.create_task(ada.pay(None, "wait=30"))
+            await asyncio.sleep(0.5)
+            assert not waiting.done()
+        answer = await asyncio.wait_for(waiting, 15)
+        assert (answer.status_code, answer.json()["status"], asked) == (201, "created", [])
+
+
+async def test_many_clients_share_one_reader(servers: Servers) -> None:
+    async with for_real(servers) as store:
+        ada = await store.sign_up()
+        await ada.paid()
+        before = await consumers(store)
+        async with contextlib.AsyncExitStack() as stack:
+            streams = [
+                await stack.enter_async_context(store.events(ada, "0-0" if number % 2 else None))
+                for number in range(30)
+            ]
+            await ada.paid()
+            for number, stream in enumerate(streams):
+                await stream.until(2 if number % 2 else 1)
+            assert await consumers(store) == before
+
+
+async def test_events_go_on_without_a_gap_or_a_double_when_nats_comes_back(
+    own_nats: NatsServer, own_servers: Servers
+) -> None:
+    async with for_real(own_servers) as store:
+        ada = await store.sign_up()
+        payments = [(await ada.paid(amount=1))["id"]]
+        async with store.events(ada, "0-0") as staying:
+            async with store.events(ada, "0-0") as leaving:
+                await asyncio.gather(leaving.until(2), staying.until(2))
+            for amount in (2, 3):
+                await asyncio.to_thread(kill, own_nats)
+                await eventually(lambda: not store.broker.is_connected())
+                assert (await ada.pay()).status_code == 503
+                await asyncio.to_thread(own_nats.start)
+                key = new_key()
+                payments.append(await surely(ada, key, amount=amount))
+                assert await surely(ada, key, amount=amount) == payments[-1]
+                await ada.recorded(payments[-1])
+            renamed = await ada.ask("PATCH", f"/users/{ada.id}", json={"name": "Countess"})
+            assert renamed.status_code == 200
+            await staying.until(5)
+            async with store.events(ada, leaving.last_id) as back:
+                await back.until(3)
+                payments.append((await ada.paid(amount=4))["id"])
+                for events in (await staying.until(6), [*leaving.events, *await back.until(4)]):
+                    assert [e.data["payment"]["id"] for e in events if e.type == "payment.created"] == payments
+                    assert [e.type for e in events if e.type.startswith("user.")] == ["user.created", "user.updated"]
+                    assert len(events) == 6
+        assert (await store.http.get("/health")).status_code == 200
+
+
+async def test_a_user_who_goes_while_nats_is_back_is_refused(own_nats: NatsServer, own_servers: Servers) -> None:
+    async with for_real(own_servers) as store:
+        ada, bob = await store.sign_up(), await store.sign_up()
+        await asyncio.to_thread(kill, own_nats)
+        await asyncio.to_thread(own_nats.start)
+
+        async def deleted() -> bool:
+            return (await ada.ask("DELETE", f"/users/{ada.id}")).status_code in {204, 404}
+
+        async def refused() -> bool:
+            return (await ada.get("/users/me")).status_code == 401
+
+        await eventually(deleted)
+        await eventually(refused)
+        assert (await bob.get("/users/me")).status_code == 200
+
+
+async def test_what_is_accepted_while_payments_is_away_outlives_nats_and_is_made_once(
+    own_nats: NatsServer, own_servers: Servers
+) -> None:
+    async with for_real(own_servers) as store:
+        ada, keys = await store.sign_up(), [new_key() for _ in range(5)]
+        async with store.outages.away("payments"):
+            first = [await surely(ada, key) for key in keys]
+            await asyncio.to_thread(kill, own_nats)
+            await asyncio.to_thread(own_nats.start)
+            assert [await surely(ada, key) for key in keys] == first
+        for payment in first:
+            await ada.recorded(payment)
+        assert [await surely(ada, key) for key in keys] == first
+        assert {payment["id"] for payment in (await ada.get("/payments")).json()["data"]} == set(first)
+
+
+async def test_a_payment_is_never_not_there_after_it_was_accepted(servers: Servers) -> None:
+    async with for_real(servers) as store:
+        ada = await store.sign_up()
+        seen: set[int] = set()
+        paths: list[str] = []
+
+        async def hammer() -> None:
+            while True:
+                for path in tuple(paths):
+                    seen.add((await ada.get(path)).status_code)
+                await asyncio.sleep(0)
+
+        hammering = [asyncio.create_task(hammer()) for _ in range(4)]
+        async with store.outages.away("payments"):
+            paths += [(await ada.pay()).headers["location"] for _ in range(5)]
+            await eventually(lambda: seen)
+            assert seen == {503}
+        for _ in range(3):
+            async with store.outages.held():
+                paths.append((await ada.pay()).headers["location"])
+                answer = await ada.get(paths[-1])
+                assert (answer.status_code, answer.json()["status"]) == (200, "pending")
+        for path in paths:
+            await ada.recorded(path.rpartition("/")[2])
+        for task in hammering:
+            task.cancel()
+        await asyncio.wait(hammering)
+        assert seen == {200, 503}
+
+
+async def test_a_full_queue_refuses_and_loses_nothing(own_servers: Servers) -> None:
+    async with for_real(own_servers) as store:
+        ada = await store.sign_up()
+    short = [PAYMENT_COMMANDS.model_copy(update={"max_bytes": 4096}), *STREAMS[1:]]
+    broker = Broker(own_servers.nats_url, name="a gateway with a short queue", streams=short)
+    app = create_app(settings(nats_url=own_servers.nats_url), broker)
+    accepted: dict[str, str] = {}
+    async with running(own_servers.app("users")), running(app), client_of(app) as http:
+        ada = Caller(http, ada.user, ada.token)
+        for number in range(40):
+            key = f"{ada.id} {number}"
+            answer = await ada.pay(key, amount=number + 1)
+            if answer.status_code == 503:
+                break
+            assert answer.status_code == 202
+            accepted[key] = answer.json()["id"]
+        problem = answer.json()
+        assert (problem["code"], problem["detail"]) == ("service-unavailable", "The payment queue is away.")
+        assert answer.headers["retry-after"] == "1"
+        assert 3 < len(accepted) < 40
+        assert (await ada.pay()).status_code == 503
+        again = await ada.pay(next(iter(accepted)), amount=1)  # that one is in it
+        assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
+    async with for_real(own_servers) as store:
+        ada = Caller(store.http, ada.user, ada.token)
+        for number, payment in enumerate(accepted.values()):
+            assert (await ada.recorded(payment))["amount"] == number + 1
+        refused = await ada.pay(key, amount=len(accepted) + 1)
+        assert "idempotent-replayed" not in refused.headers
+        await ada.recorded(refused.json()["id"])
+        assert len((await ada.get("/payments", limit=100)).json()["data"]) == len(accepted) + 1
+
+
+async def test_while_nats_is_away_everything_says_so_at_once_and_works_again_when_it_is_back(
+    own_nats: NatsServer, own_servers: Servers
+) -> None:
+    async with for_real(own_servers) as store:
+        ada = await store.sign_up()
+        payment = await ada.paid()
+        await asyncio.to_thread(kill, own_nats)
+        await eventually(lambda: not store.broker.is_connected())
+        async with asyncio.timeout(2):
+            for answer in (await ada.get("/users/me"), await ada.get("/payments"), await ada.pay(new_key())):
+                assert (answer.status_code, answer.json()["detail"]) == (503, "The message broker is away.")
+                assert answer.headers["retry-after"] == "1"
+        assert (await store.http.get("/health")).status_code == 503
+        async with store.events(ada, "0-0") as stream:
+            await stream.end()
+            assert stream.events == []
+        await asyncio.to_thread(own_nats.start)
+
+        async def works() -> bool:
+            return (await store.http.get("/health")).status_code == 200
+
+        await eventually(works)
+        assert (await ada.get(f"/payments/{payment['id']}")).json() == payment
