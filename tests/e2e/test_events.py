@@ -42,8 +42,8 @@ async def test_the_last_id_resumes_without_a_gap(http: httpx.AsyncClient) -> Non
 
 async def test_an_id_that_is_none_is_refused(http: httpx.AsyncClient) -> None:
     ada = await sign_up(http)
-    for given in ("x", "1", "1-", "-1", "1-2-3", "1-x", "٣-٤".encode(), "9" * 51):
-        assert_problem(await ada("GET", "/events", headers={"Last-Event-ID": given}), 422)  # type: ignore[dict-item]
+    for given in ("x", "1", "1-", "-1", "1-2-3", "1-x", "²-³", "9" * 51):
+        assert_problem(await ada("GET", "/events", headers={"Last-Event-ID": given}), 422)
     assert_problem(await http.get("/events"), 401)
 
 
@@ -108,6 +108,8 @@ async def test_no_event_is_missed_while_nats_and_the_gateway_are_killed() -> Non
                 began = time.monotonic()
                 os.kill(pid, signal.SIGTERM)
                 await eventually(lambda: open_stream.endings, within=5)
-                await eventually(lambda: mkstore.record["gateway"]["pid"] != pid, within=30)
-                say(f"SIGTERM: the stream ended, and a new gateway was ready, in {time.monotonic() - began:.1f} s")
+                ended_after = time.monotonic() - began
+                await wait_until_replaced(mkstore, "gateway", pid)
+                ready_after = time.monotonic() - began
+                say(f"SIGTERM gateway: stream ended after {ended_after:.1f} s, back after {ready_after:.1f} s")
             assert open_stream.endings == ["ended"]

@@ -1,0 +1,100 @@
+"""The OpenAPI document is true: whatever it allows or forbids, the gateway answers as it says there."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import Failure, FailureGroup
+from schemathesis.core.result import Ok
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    missing_required_header,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from tests.e2e.client import PASSWORD, tracebacks, unused_email
+from tests.e2e.running import Running, running
+
+EXAMPLES = 20
+CHECKED = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+    negative_data_rejection,
+    unsupported_method,
+    missing_required_header,
+]
+bounded = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.filter_too_much],  # an operation without parameters forbids nothing
+)
+
+
+@pytest.fixture(scope="module")
+def unlimited() -> Iterator[Running]:
+    """Return a store without rate limits; fail if one of its parts left a stack trace in its log."""
+    with running("--ephemeral", "--port", "0", env={"RATE_LIMIT_ENABLED": "false"}) as mkstore:
+        yield mkstore
+        assert tracebacks(mkstore) == []
+
+
+@pytest.fixture(scope="module")
+def documented(unlimited: Running) -> BaseSchema:
+    """Return what the running gateway says of itself; a stream of events never ends, and has tests of its own."""
+    return schemathesis.openapi.from_url(f"{unlimited.url}/openapi.json").exclude(path="/events")
+
+
+@pytest.fixture(scope="module")
+def token(unlimited: Running) -> str:
+    """Return the token of a user."""
+    account = {"email": unused_email(), "password": PASSWORD}
+    with httpx.Client(base_url=unlimited.url, timeout=15, trust_env=False) as http:
+        assert http.post("/users", json=account).status_code == 201
+        form = {"grant_type": "password", "username": account["email"], "password": PASSWORD}
+        return str(http.post("/auth/token", data=form).json()["access_token"])
+
+
+def _failures(documented: BaseSchema, mode: GenerationMode, headers: Mapping[str, str]) -> list[str]:
+    """Try every operation with what it allows, or with what it forbids; return what was found, an entry for each."""
+    failures: list[str] = []
+    for found in documented.get_all_operations():
+        assert isinstance(found, Ok), found.err()
+        operation = found.ok()
+
+        @bounded
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def try_it(case: schemathesis.Case[Any]) -> None:
+            case.call_and_validate(headers=dict(headers), checks=CHECKED, timeout=15)
+
+        try:
+            try_it()
+        except Unsatisfiable:
+            assert mode.is_negative, f"{operation.label} allows nothing"
+        except (FailureGroup, Failure) as failure:
+            failures.append(f"{operation.label}: {failure!r} {getattr(failure, 'exceptions', ())}")
+    return failures
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize("who", ["a user", "a stranger"])
+def test_everybody_is_answered_as_it_is_documented(
+    documented: BaseSchema, token: str, mode: GenerationMode, who: str
+) -> None:
+    headers = {"Authorization": f"Bearer {token}"} if who == "a user" else {}
+    assert _failures(documented, mode, headers) == []
