@@ -87,7 +87,8 @@ class Image:
 def build(root: Path, arguments: Mapping[str, str]) -> Image:
     """Carry out the project's Dockerfile with build `arguments` below `root`.
 
-    The base image is this machine's own Python, so pip has nothing to install; everything else is run and copied.
+    The Python that runs the tests is that of the base image, and its uv the one that pip would have installed there;
+    everything else is run and copied.
     """
     shared, blocks = _blocks(list(instructions(ROOT / "Dockerfile")))
     shared |= arguments
@@ -129,8 +130,7 @@ def _needed(blocks: Mapping[str, list[Instruction]], shared: Mapping[str, str], 
 
 def _make(root: Path, block: list[Instruction], shared: Mapping[str, str], stages: Mapping[str, Stage]) -> Stage:
     base = filled(block[0].text, shared).partition(" AS ")[0]
-    # The Python of the base image is the one that runs the tests.
-    before = stages.get(base, Stage(env={"PATH": f"{Path(sys.executable).parent}:{os.defpath}"}))
+    before = stages.get(base, Stage(env={"PATH": os.defpath}))
     making = _Making(root, shared, replace(before, env=dict(before.env), copied=list(before.copied)))
     for instruction in block[1:]:
         carry_out = getattr(making, instruction.name.lower(), None)
@@ -172,7 +172,7 @@ class _Making:
             _copy(ROOT / source, self._folder / target, into=target.endswith("/"))
 
     def run(self, text: str) -> None:
-        if not text.startswith("pip install "):  # uv is here already
+        if not text.startswith("pip install "):
             _run(re.sub(r"--mount=\S+\s*", "", text), self._folder, self._known | self.stage.env)
 
     def healthcheck(self, text: str) -> None:

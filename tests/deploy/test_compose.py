@@ -53,6 +53,12 @@ def test_only_this_machine_can_connect(model: dict[str, Any]) -> None:
     assert all(port["host_ip"] == "127.0.0.1" for ports in published.values() for port in ports)
 
 
+def test_the_ports_can_be_chosen() -> None:
+    parts = config(env={"PORT": "3100", "NATS_PORT": "4322"})["services"]
+    assert [parts[name]["ports"][0]["published"] for name in ("gateway", "nats")] == ["3100", "4322"]
+    assert "PORT" not in parts["gateway"]["environment"]  # inside it is the image's own
+
+
 def test_a_service_waits_for_its_servers_and_the_migration_of_its_database(model: dict[str, Any]) -> None:
     waits = {
         name: {other: how["condition"] for other, how in part.get("depends_on", {}).items()}
@@ -73,7 +79,7 @@ def test_a_service_waits_for_its_servers_and_the_migration_of_its_database(model
 def test_every_setting_can_be_set_from_outside(model: dict[str, Any], name: str) -> None:
     settings = importlib.import_module(f"apps.{name}.settings").Settings
     given = {field.upper() for field in settings.model_fields}
-    assert given <= set(model["services"][name]["environment"])
+    assert given - {"PORT"} <= set(model["services"][name]["environment"])
 
 
 def test_a_secret_is_told_only_to_those_who_need_it(model: dict[str, Any]) -> None:
