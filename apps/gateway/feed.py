@@ -12,6 +12,7 @@ from structlog.stdlib import get_logger
 
 from apps.gateway.history import History, Position, StoredEvent
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS
+from kit.asking import NATS
 from kit.errors import Unavailable
 
 log = get_logger(__name__)
@@ -19,6 +20,7 @@ log = get_logger(__name__)
 _MOST = 1000
 """A client that is so many events behind is let go; it comes back with `Last-Event-ID` and misses nothing."""
 _QUIET_SECONDS = 15.0
+_START_SECONDS = 2.0
 
 OwnerOf = Callable[[str, bytes], UUID | None]
 """Tells whose event it is, from its subject and body."""
@@ -61,10 +63,23 @@ class Feed:
         self._at = Position()
         self._clients: dict[UUID, set[_Client]] = defaultdict(set)
         self._closed = False
+        self._started = asyncio.Event()
 
     async def start(self) -> None:
         """Learn where the streams are; the reader is subscribed by now, so that nothing lies between."""
         self._at = self._at.joined(await self._history.position())
+        self._started.set()
+
+    async def started(self) -> None:
+        """Return once it knows where the streams are; raises `Unavailable` when it does not after two seconds.
+
+        HTTP is served before that: who came back then would miss what happened while there was no reader.
+        """
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await self._started.wait()
+        except TimeoutError:
+            raise Unavailable(NATS) from None
 
     def take(self, event: StoredEvent) -> None:
         """Hand on what the one reader read."""

@@ -227,6 +227,15 @@ async def test_at_its_start_the_reader_may_still_be_in_the_past() -> None:
     streams.feed.close()
 
 
+async def test_nobody_comes_before_the_reader_knows_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "_START_SECONDS", 0.05)
+    streams = Streams()
+    with pytest.raises(Unavailable):
+        await streams.feed.started()
+    await streams.feed.start()
+    await streams.feed.started()
+
+
 async def test_a_client_that_does_not_keep_up_is_let_go_and_has_no_gap_when_it_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -34,6 +34,7 @@ async def stream_events(
     except ValueError:
         message = "Input should be the id of an event of this stream"
         raise InvalidField("header/last-event-id", "invalid_event_id", message) from None
+    await gateway.feed.started()
     since = since or gateway.feed.position
     events = gateway.feed.events(caller.id, since, caller.claims.exp - time.time())
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
