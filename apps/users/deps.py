@@ -15,5 +15,7 @@ UsersToRead = Annotated[repository.Users, Made("read_users")]
 SigningKeysToRead = Annotated[repository.SigningKeys, Made("read_signing_keys")]
 """Likewise."""
 
-Passwords = Annotated[passwords.Passwords, Given("passwords")]
+Passwords = Annotated[passwords.Passwords, Made("free_passwords")]
+"""Room for one more; where there is none, the request is refused before anything is done for it."""
+
 Signer = Annotated[tokens.Signer, Given("signer")]

@@ -54,7 +54,7 @@ def create_app(settings: Settings) -> Service:
         context.set_global("open_users", partial(Users, pool))
         context.set_global("read_users", partial(Users, reading))
         context.set_global("read_signing_keys", partial(SigningKeys, reading))
-        context.set_global("passwords", passwords)
+        context.set_global("free_passwords", passwords.free)
         context.set_global("signer", signer)
         try:
             yield

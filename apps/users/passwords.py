@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TypeVar
+from typing import Self, TypeVar
 from unicodedata import normalize
 
 from argon2 import PasswordHasher, Type
@@ -54,6 +54,12 @@ class Passwords:
         # What is checked when there is no user to check: it costs the same, and nobody knows its password.
         self._nobody = self._hasher.hash(secrets.token_urlsafe())
 
+    def free(self) -> Self:
+        """Return itself if there is room for one more."""
+        if self._at_work >= self._most:
+            raise TooManyPasswords(self._at_work)
+        return self
+
     async def hash(self, password: str) -> str:
         """Return the hash of a password, in the PHC string format."""
         return await self._on_a_thread(lambda: self._hasher.hash(normalize("NFKC", password)))
@@ -78,8 +84,7 @@ class Passwords:
         return stored is not None
 
     async def _on_a_thread(self, work: Callable[[], Result]) -> Result:
-        if self._at_work >= self._most:
-            raise TooManyPasswords(self._at_work)
+        self.free()
         self._at_work += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)

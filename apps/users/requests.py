@@ -35,12 +35,14 @@ from kit.answering import request_router
 from kit.errors import Unavailable
 
 router = request_router()
-# More workers than there can be passwords at work: what is too much is refused by those, and does not pile up here.
-answers = partial(router.subscriber, queue="users", max_workers=4096)
+# Not many more than there are connections: of a thousand requests that are begun at once, none is answered in time.
+answers = partial(router.subscriber, queue="users", max_workers=32)
+# More than may wait for a thread: a flood is refused while it comes, and does not pile up before the workers.
+checks = partial(router.subscriber, queue="users", max_workers=256)
 _email: TypeAdapter[str] = TypeAdapter(Email)
 
 
-@answers(CreateUser.subject)
+@checks(CreateUser.subject)
 async def create_user(request: CreateUser, users: Users, passwords: Passwords) -> UserView:
     """Register a user; the email must be free and the password not a common one."""
     refuse_easy(request.password, request.email, "password")
@@ -91,7 +93,7 @@ async def update_user(request: UpdateUser, users: Users) -> UserView:
     return user.view()
 
 
-@answers(ChangePassword.subject)
+@checks(ChangePassword.subject)
 async def change_password(request: ChangePassword, users: Users, passwords: Passwords) -> Done:
     """Give a user, who knows the old one, a new password; a change of the user like any other, with its event."""
     async with users:
@@ -121,7 +123,7 @@ async def delete_user(request: DeleteUser, users: Users) -> Done:
     return Done()
 
 
-@answers(Authenticate.subject)
+@checks(Authenticate.subject)
 async def authenticate(request: Authenticate, users: Users, passwords: Passwords, signer: Signer) -> Tokens:
     """Exchange an email and a password for tokens; every refusal is the same and takes one password check."""
     async with users:

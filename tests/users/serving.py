@@ -88,7 +88,7 @@ async def in_memory() -> AsyncIterator[Service]:
     broker.context.set_global("open_users", partial(FakeUsers, store))
     broker.context.set_global("read_users", partial(FakeUsers, store))
     broker.context.set_global("read_signing_keys", open_keys)
-    broker.context.set_global("passwords", passwords)
+    broker.context.set_global("free_passwords", passwords.free)
     broker.context.set_global("signer", await load_signer(open_keys, SECRET, LIFETIME))
 
     async def told(user_id: UUID, expected: int) -> list[Sent]:
@@ -96,7 +96,7 @@ async def in_memory() -> AsyncIterator[Service]:
 
     try:
         async with TestNatsBroker(broker):
-            yield Service(broker, told, lambda: passwords)
+            yield Service(broker, told, passwords.free)
     finally:
         passwords.close()
 
@@ -121,7 +121,7 @@ async def for_real(settings: Settings) -> AsyncIterator[Service]:
         assert isinstance(app.broker, Broker)
         await app.broker.check()  # a round trip: until then the subscriptions may not have reached the server
         try:
-            yield Service(broker, partial(events_of, broker), lambda: app.context.get("passwords"))
+            yield Service(broker, partial(events_of, broker), app.context.get("free_passwords"))
         finally:
             await app.stop()
 

@@ -13,7 +13,7 @@ from apps.users.errors import PasswordTooCommon, TooManyPasswords
 from apps.users.passwords import Passwords, common_passwords, refuse_easy
 from apps.users.settings import Settings
 from contracts.errors import ErrorKind
-from contracts.users import Authenticate, GetUser
+from contracts.users import Authenticate, ChangePassword, CreateUser, GetUser
 from tests.users.serving import CHEAP, PASSWORD, Service
 
 
@@ -70,6 +70,20 @@ async def test_a_hash_of_other_parameters_is_outdated(passwords: Passwords) -> N
     assert stronger.is_outdated(stored)
     assert await stronger.verify(stored, PASSWORD)
     stronger.close()
+
+
+async def test_a_request_is_refused_before_anything_is_done_for_it(service: Service) -> None:
+    user = await service.new_user()
+    passwords = service.passwords()
+    passwords._most = 0
+    for request in (
+        CreateUser(email=user.email, password=PASSWORD),
+        Authenticate(email=user.email, password=PASSWORD),
+        ChangePassword(id=user.id, current_password=PASSWORD, new_password="another colour"),
+    ):
+        problem = await service.refuse(request)
+        assert (problem.kind, problem.slug) == (ErrorKind.UNAVAILABLE, "service-unavailable")
+    assert await service.ask(GetUser(id=user.id)) == user
 
 
 async def test_the_event_loop_runs_while_passwords_are_hashed() -> None:
