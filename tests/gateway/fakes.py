@@ -1,25 +1,24 @@
-"""What stands in for NATS and the payments database in memory: the same interfaces, the same rules, no servers."""
+"""What stands in for NATS in memory: the streams and what takes from them, with no server."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
 from apps.gateway.history import Position, StoredEvent
-from apps.payments.models import Payment
 from contracts.base import Event
-from contracts.payments import CreatePayment, PaymentStatus, PaymentView
+from contracts.payments import CreatePayment
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
-from kit import paging
 from kit.broker import Broker
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.telemetry import Trace, trace
+from tests.payments.fakes import FakePayments, Table
 from tests.users.fakes import FakeUsers, Store
 
 
@@ -104,52 +103,20 @@ class RelayedUsers(FakeUsers):
                 self._outbox.rows.put_nowait((event, trace.get()))
 
 
-class FakePayments:
-    """Stands in for the payments service's `repository.Payments`."""
+class RelayedPayments(FakePayments):
+    """The payments' fake repository, with an outbox."""
 
-    def __init__(self, rows: dict[UUID, PaymentView], outbox: Outbox) -> None:
-        self._rows = rows
+    def __init__(self, table: Table, outbox: Outbox) -> None:
+        super().__init__(table)
         self._outbox = outbox
-
-    async def __aenter__(self) -> Self:
-        self._added: dict[UUID, PaymentView] = {}
-        self._emitted: list[tuple[Event, Trace]] = []
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
+        await super().__aexit__(kind, error, at)
         if error is None:
-            self._rows |= self._added
             for row in self._emitted:
                 self._outbox.rows.put_nowait(row)
-
-    async def add(self, payments: Collection[Payment]) -> set[UUID]:
-        self._added = {payment.id: payment.view() for payment in payments if payment.id not in self._rows}
-        return set(self._added)
-
-    async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
-        self._emitted += events
-
-    async def views(self, ids: Collection[UUID]) -> list[PaymentView]:
-        return [view for view in self._rows.values() if view.id in ids]
-
-    async def newest(
-        self,
-        limit: int,
-        *,
-        before: paging.Position | None = None,
-        user_id: UUID | None = None,
-        status: PaymentStatus | None = None,
-    ) -> list[PaymentView]:
-        found = [
-            view
-            for view in self._rows.values()
-            if (before is None or (view.created_at, view.id) < before)
-            and user_id in {None, view.user_id}
-            and status in {None, view.status}
-        ]
-        return sorted(found, key=lambda view: (view.created_at, view.id), reverse=True)[:limit]
 
 
 class FakeCommands:

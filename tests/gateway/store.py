@@ -36,16 +36,16 @@ from kit.asking import ask
 from kit.broker import Broker
 from kit.gathering import Gather
 from kit.telemetry import Trace
-from tests.gateway.fakes import FakeCommands, FakeHistory, FakePayments, MemoryBroker, Outbox, RelayedUsers
+from tests.gateway.fakes import FakeCommands, FakeHistory, MemoryBroker, Outbox, RelayedPayments, RelayedUsers
 from tests.gateway.listening import Stream, listening
+from tests.payments.fakes import Table
+from tests.payments.serving import LIMIT as PAYMENT_LIMIT
 from tests.users.fakes import FakeSigningKeys
 from tests.users.fakes import Store as UsersStore
 from tests.users.serving import CHEAP, PASSWORD, cheap, new_email
 from tests.waiting import eventually
 
 SECRET = SecretStr("a secret of the tests")
-PAYMENT_LIMIT = 1_000_000
-"""A payment over this is rejected."""
 IMPATIENT = 1.0
 """Seconds that a gateway waits for a service of which a test knows that it is silent."""
 
@@ -123,6 +123,7 @@ class Store:
     http: httpx.AsyncClient
     broker: Broker
     outages: Outages
+    known: dict[str, Caller] = field(default_factory=dict)
 
     async def token(self, email: str, password: str = PASSWORD) -> str:
         form = {"grant_type": "password", "username": email, "password": password}
@@ -140,6 +141,18 @@ class Store:
         caller = await self.sign_up()
         promoted = await ask(self.broker, UpdateUser(id=UUID(caller.id), role=Role.ADMIN), deadline=15)
         return Caller(self.http, promoted.model_dump(mode="json"), await self.token(promoted.email))
+
+    async def somebody(self) -> Caller:
+        """Return the same caller each time, for tests that change nothing."""
+        if "somebody" not in self.known:
+            self.known["somebody"] = await self.sign_up()
+        return self.known["somebody"]
+
+    async def some_admin(self) -> Caller:
+        """Return the same admin each time, for tests that change nothing."""
+        if "admin" not in self.known:
+            self.known["admin"] = await self.admin()
+        return self.known["admin"]
 
     def events(self, caller: Caller, last_id: str | None = None) -> AbstractAsyncContextManager[Stream]:
         return listening(self.app, caller.token, last_id)
@@ -223,7 +236,7 @@ async def in_memory(**said: Any) -> AsyncIterator[MemoryStore]:
     app = create_app(settings(**said), broker, commands, history)
     broker.include_routers(users_router, payments_requests.router, payments_commands.router)
     open_keys: Any = partial(FakeSigningKeys, users)
-    open_payments: Any = partial(FakePayments, {}, outbox)
+    open_payments: Any = partial(RelayedPayments, Table(), outbox)
     passwords = Passwords(**CHEAP, threads=2)
     open_users = partial(RelayedUsers, users, outbox)
     given = {
@@ -231,7 +244,7 @@ async def in_memory(**said: Any) -> AsyncIterator[MemoryStore]:
         "read_users": open_users,
         "open_signing_keys": open_keys,
         "read_signing_keys": open_keys,
-        "passwords": passwords,
+        "free_passwords": passwords.free,
         "signer": await load_signer(open_keys, SECRET, timedelta(minutes=15)),
         "open_payments": open_payments,
         "find_waiting": commands.waiting,

@@ -96,7 +96,7 @@ async def test_the_whole_past_that_is_kept_can_be_asked_for(store: Store) -> Non
 
 @pytest.mark.parametrize("last_id", ["x", "1", "1-2-3", "-1-2", "x" * 51])
 async def test_what_is_no_place_is_pointed_to(store: Store, last_id: str) -> None:
-    ada = await store.sign_up()
+    ada = await store.somebody()
     answer = await ada.get("/events", {"Last-Event-ID": last_id})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/header/last-event-id"]

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from apps.gateway.idempotency import payment_id
-from tests.gateway.store import PAYMENT_LIMIT, Store, new_key
+from tests.gateway.store import Store, new_key
+from tests.payments.serving import LIMIT as PAYMENT_LIMIT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -72,7 +73,7 @@ async def test_the_same_order_in_another_spelling_is_the_same(store: Store) -> N
 async def test_another_order_under_the_same_key_is_refused(
     store: Store, other: dict[str, Any], *, recorded: bool
 ) -> None:
-    ada, key = await store.sign_up(), new_key()
+    ada, key = await store.somebody(), new_key()
     body = {"amount": 1999, "metadata": {"a": "1"}}
     if recorded:
         await ada.paid(key, **body)
@@ -131,14 +132,14 @@ async def test_without_a_key_each_is_a_payment(store: Store) -> None:
 
 @pytest.mark.parametrize("key", [" !~ key with signs: ,;\"'", "x" * 255])
 async def test_a_key_may_be_any_printable_characters(store: Store, key: str) -> None:
-    ada = await store.sign_up()
+    ada = await store.somebody()
     first, again = await ada.pay(key), await ada.pay(key)
     assert (first.status_code, again.content) == (202, first.content)
 
 
 @pytest.mark.parametrize("key", [b"", b"x" * 256, "schlüssel".encode(), b"a\tb"])
 async def test_what_is_no_key_is_pointed_to(store: Store, key: bytes) -> None:
-    ada = await store.sign_up()
+    ada = await store.somebody()
     headers = {b"Authorization": f"Bearer {ada.token}".encode(), b"Idempotency-Key": key}
     answer = await store.http.post("/payments", headers=headers, json={"amount": 1})
     assert problem(answer) == (422, "invalid-request")

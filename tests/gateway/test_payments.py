@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from tests.gateway.store import PAYMENT_LIMIT, Store, new_key
+from tests.gateway.store import Store, new_key
+from tests.payments.serving import LIMIT as PAYMENT_LIMIT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,7 +40,7 @@ async def test_a_payment_is_accepted_and_then_recorded(store: Store) -> None:
 
 
 async def test_what_is_left_out_is_the_callers_dollars_with_no_notes(store: Store) -> None:
-    ada = await store.sign_up()
+    ada = await store.somebody()
     accepted = (await ada.ask("POST", "/payments", json={"amount": 1})).json()
     assert (accepted["userId"], accepted["currency"], accepted["metadata"]) == (ada.id, "USD", {})
     assert (await ada.pay(userId=ada.id)).status_code == 202
@@ -82,7 +83,7 @@ async def test_too_large_a_payment_is_recorded_as_rejected(store: Store) -> None
     ],
 )
 async def test_what_a_payment_cannot_be_is_pointed_to(store: Store, said: dict[str, Any], pointer: str) -> None:
-    ada = await store.sign_up()
+    ada = await store.somebody()
     answer = await ada.pay(**said)
     assert problem(answer) == (422, "invalid-request")
     assert [error["pointer"].removesuffix("/[key]") for error in answer.json()["errors"]] == [pointer]
@@ -186,7 +187,7 @@ async def test_payments_are_listed_by_status(store: Store) -> None:
 async def test_what_cannot_be_asked_is_pointed_to(
     store: Store, path: str, params: dict[str, Any], pointer: str
 ) -> None:
-    admin = await store.admin()
+    admin = await store.some_admin()
     answer = await admin.get(path, **params)
     assert problem(answer) == (422, "invalid-request")
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
@@ -206,7 +207,7 @@ async def test_what_cannot_be_asked_is_pointed_to(
     ],
 )
 async def test_who_prefers_to_wait_gets_the_recorded_payment(store: Store, prefer: str, applied: int) -> None:
-    ada = await store.sign_up()
+    ada = await store.somebody()
     answer = await ada.pay(None, prefer)
     assert (answer.status_code, answer.json()["status"]) == (201, "created")
     assert answer.headers["preference-applied"] == f"wait={applied}"
@@ -216,14 +217,14 @@ async def test_who_prefers_to_wait_gets_the_recorded_payment(store: Store, prefe
 
 @pytest.mark.parametrize("prefer", ["wait", "wait=", "wait=-1", "wait=1.5", "wait=x", "waits=5", "return=minimal", ","])
 async def test_what_cannot_be_read_is_no_preference(store: Store, prefer: str) -> None:
-    ada = await store.sign_up()
+    ada = await store.somebody()
     answer = await ada.pay(None, prefer)
     assert (answer.status_code, answer.json()["status"]) == (202, "pending")
     assert "preference-applied" not in answer.headers
 
 
 async def test_preferences_may_stand_in_several_fields(store: Store) -> None:
-    ada = await store.sign_up()
+    ada = await store.somebody()
     headers = [("Authorization", f"Bearer {ada.token}"), ("Prefer", "respond-async"), ("Prefer", "wait=30")]
     answer = await store.http.post("/payments", headers=headers, json={"amount": 1})
     assert (answer.status_code, answer.headers["preference-applied"]) == (201, "wait=30")
@@ -231,7 +232,7 @@ async def test_preferences_may_stand_in_several_fields(store: Store) -> None:
 
 @pytest.mark.parametrize("seconds", [0, 1])
 async def test_who_has_waited_long_enough_gets_the_accepted_payment(store: Store, seconds: int) -> None:
-    ada = await store.sign_up()
+    ada = await store.somebody()
     async with store.outages.held():
         answer = await ada.pay(None, f"wait={seconds}")
     assert (answer.status_code, answer.json()["status"]) == (202, "pending")

@@ -84,7 +84,7 @@ async def test_oneself_is_seen_with_an_etag(store: Store) -> None:
     [('"1"', 304), ('W/"1"', 304), ('"7", W/"1"', 304), ("*", 304), ('"2"', 200), ("1", 200), ("", 200)],
 )
 async def test_what_is_known_is_not_sent_again(store: Store, known: str, status: int) -> None:
-    ada = await store.sign_up()
+    ada = await store.somebody()
     answer = await ada.get("/users/me", {"If-None-Match": known})
     assert answer.status_code == status
     assert answer.headers["etag"] == '"1"'
@@ -171,7 +171,7 @@ async def test_only_what_is_said_changes(store: Store) -> None:
     ],
 )
 async def test_a_change_that_cannot_be_is_pointed_to(store: Store, said: dict[str, Any], pointer: str) -> None:
-    admin = await store.admin()
+    admin = await store.some_admin()
     answer = await admin.ask("PATCH", f"/users/{admin.id}", json=said)
     assert answer.status_code == 422
     assert {error["pointer"] for error in answer.json()["errors"]} == {pointer}
@@ -179,7 +179,7 @@ async def test_a_change_that_cannot_be_is_pointed_to(store: Store, said: dict[st
 
 @pytest.mark.parametrize("said", [{"role": "admin"}, {"disabled": True}, {"role": "user"}])
 async def test_nobody_gives_oneself_what_is_an_admins_to_give(store: Store, said: dict[str, Any]) -> None:
-    ada = await store.sign_up()
+    ada = await store.somebody()
     assert problem(await ada.ask("PATCH", f"/users/{ada.id}", json=said)) == (403, "forbidden")
 
 
