@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# One recipe for every service: docker build --build-arg SERVICE=users --tag mkstore/users .
+# One recipe for every service: docker build --build-arg SERVICE=users --tag mkstore-users .
 # An image carries contracts, kit, one folder of apps and that service's packages from uv.lock; nothing else.
 
 ARG PYTHON_VERSION=3.11

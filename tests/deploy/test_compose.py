@@ -101,6 +101,14 @@ def test_a_service_can_neither_write_to_its_image_nor_become_root(model: dict[st
     assert part["build"]["args"] == {"SERVICE": name}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_our_images_are_built_and_never_pulled(model: dict[str, Any], name: str) -> None:
+    # Whoever took the name in a registry would run with our secrets.
+    assert model["services"][name]["pull_policy"] == "build"
+    if migrations := model["services"].get(f"{name}-migrations"):
+        assert (migrations["image"], migrations["pull_policy"]) == (model["services"][name]["image"], "never")
+
+
 def test_what_the_servers_keep_is_kept_in_named_volumes(model: dict[str, Any]) -> None:
     kept = {
         name: {mount["source"]: mount["target"] for mount in part["volumes"] if mount["type"] == "volume"}
