@@ -1,29 +1,19 @@
 """Taking payments in: a durable command for each, once, whatever is repeated or away."""
 
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from uuid import UUID
 
-from faststream.nats import PubAck
-from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeout
-from nats.js.errors import APIError, NoStreamResponseError
 from uuid_utils.compat import uuid7
 
+from apps.gateway.commands import Commands
 from apps.gateway.idempotency import payment_id
 from contracts.errors import ErrorKind, FieldError
 from contracts.payments import Charge, CreatePayment, GetPayment, PaymentStatus, PaymentView
-from contracts.streams import PAYMENT_COMMANDS
-from kit import streams
-from kit.asking import NATS, Refused, ask
+from kit.asking import Refused, ask
 from kit.broker import Broker
 from kit.errors import OutcomeUnknown, Refusal, Unavailable
-from kit.telemetry import trace
 
-_WRONG_LAST_SEQUENCE = 10071
-"""nats-server: there is a message under this subject already."""
-_FULL = 10077
-"""nats-server: the stream has reached its limit and takes nothing new."""
 _AWAY = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
 
 
@@ -48,62 +38,6 @@ class Accepted(NamedTuple):
     def first_answer(self) -> PaymentView:
         """The payment as it was shown when it was first accepted."""
         return self.payment.model_copy(update={"status": PaymentStatus.PENDING, "reason": None})
-
-
-class Commands(Protocol):
-    """Where commands wait for the payments service."""
-
-    async def send(self, command: CreatePayment, *, once: bool) -> bool:
-        """Keep `command`, durably; with `once` return False where one with its id was sent before."""
-
-    async def waiting(self, payment: UUID) -> CreatePayment | None:
-        """Return the command that still waits under this id."""
-
-
-class StreamedCommands:
-    """Commands in the stream PAYMENT_COMMANDS."""
-
-    def __init__(self, broker: Broker, timeout: float) -> None:
-        self._broker = broker
-        self._timeout = timeout
-
-    async def send(self, command: CreatePayment, *, once: bool) -> bool:
-        """Publish `command`; True means that it is on disk.
-
-        Raises `Unavailable` where NATS is away or the stream full: nothing was kept; and `OutcomeUnknown` when the
-        acknowledgement did not come in time.
-        """
-        if not self._broker.is_connected():
-            raise Unavailable(NATS)
-        headers = {"content-type": "application/json", "Nats-Msg-Id": str(command.id)} | trace.get().headers()
-        if once:  # holds for as long as the command waits; after that the message id does, for the duplicate window
-            headers["Nats-Expected-Last-Subject-Sequence"] = "0"
-        try:
-            ack: PubAck | None = await self._broker.publish(
-                command.model_dump_json().encode(),
-                command.address,
-                headers=headers,
-                stream=PAYMENT_COMMANDS.name,
-                timeout=self._timeout,
-            )
-        except APIError as error:
-            if error.err_code == _WRONG_LAST_SEQUENCE:
-                return False
-            raise Unavailable("payment queue" if error.err_code == _FULL else NATS) from error
-        except NoStreamResponseError as error:
-            raise Unavailable(NATS) from error
-        except NatsTimeout as error:
-            raise OutcomeUnknown(NATS) from error
-        except NatsError as error:
-            raise Unavailable(NATS) from error
-        return not (ack and ack.duplicate)  # in memory there is no acknowledgement
-
-    async def waiting(self, payment: UUID) -> CreatePayment | None:
-        """Look for the command in the stream by its subject."""
-        try:
-            return await streams.find(self._broker.jetstream, PAYMENT_COMMANDS, CreatePayment, payment)
-        except NatsError as error:
-            raise Unavailable(NATS) from error
 
 
 class Intake:

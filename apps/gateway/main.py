@@ -10,11 +10,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import apps.gateway
 from apps.gateway import openapi, portal, problems
 from apps.gateway.asgi import Limited, Traced
+from apps.gateway.commands import Commands, StreamedCommands
 from apps.gateway.deps import Parts, Services, address_limit
 from apps.gateway.events import event_router, owner_of
 from apps.gateway.feed import Feed
 from apps.gateway.history import History, StreamedHistory
-from apps.gateway.intake import Commands, Intake, StreamedCommands
+from apps.gateway.intake import Intake
 from apps.gateway.keys import KeyRing
 from apps.gateway.limits import Limits
 from apps.gateway.routes import auth, events, health, payments, users
@@ -74,12 +75,12 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses=problems.documented(400, 413, 422, 500, 503, 504),
+        responses=openapi.documented(400, 413, 422, 500, 503, 504),
     )
     limits = Limits(settings.rate_limits(), settings.rate_limit_storage, enabled=settings.rate_limit_enabled)
     http.state.parts = Parts(services, intake, waiters, feed, keys, limits, Health({"nats": broker.check}))
     for module in (users, auth, payments, events, portal):
-        http.include_router(module.router, dependencies=[Depends(address_limit)], responses=problems.documented(429))
+        http.include_router(module.router, dependencies=[Depends(address_limit)], responses=openapi.documented(429))
     http.include_router(health.router)  # whoever looks after the process is never told to come back later
     http.openapi = partial(openapi.document, http)  # type: ignore[method-assign]
     problems.install(http)

@@ -9,7 +9,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import iter_route_contexts
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from structlog.stdlib import get_logger
@@ -45,36 +44,12 @@ _SLUGS = {
 }
 
 
-class ProblemDetails(BaseModel):
-    """What every answer from 400 on looks like (RFC 9457)."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = Field(examples=["/problems/email-taken"])
-    title: str = Field(examples=["email taken"])
-    status: int = Field(examples=[409])
-    detail: str = Field(examples=["ada@example.com belongs to another user."])
-    code: str = Field(examples=["email-taken"], description="A slug that clients switch on.")
-    request_id: str = Field(alias="requestId", examples=["0198c5c87c1e7a529d3b4f1e8a6b2c01"])
-    errors: list[FieldError] | None = Field(None, description="With 422: each field that is wrong.")
-
-
 class HTTPRefusal(Exception):
     """The gateway itself says no."""
 
     def __init__(self, status: HTTPStatus, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.status, self.slug, self.detail, self.headers = status, slug, detail, headers
-
-
-def documented(*statuses: int, also: dict[int | str, dict[str, Any]] | None = None) -> dict[int | str, dict[str, Any]]:
-    """Say in the OpenAPI document that an operation may answer with problems of these statuses, `also` otherwise."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    answers: dict[int | str, dict[str, Any]] = {}
-    for status in statuses:
-        answers[status] = {"description": HTTPStatus(status).phrase, "content": content}
-    answers.update(also or {})
-    return answers
 
 
 def answer(

@@ -11,7 +11,8 @@ from nats.errors import ConnectionClosedError, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import APIError, NoStreamResponseError
 
-from apps.gateway.intake import Accepted, Intake, KeyReused, StreamedCommands
+from apps.gateway.commands import StreamedCommands
+from apps.gateway.intake import Accepted, Intake, KeyReused
 from contracts.errors import ErrorKind, Problem
 from contracts.payments import Charge, CreatePayment, PaymentStatus, PaymentView
 from kit.answering import ERROR_CODE

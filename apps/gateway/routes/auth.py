@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 
 from apps.gateway import limits
 from apps.gateway.deps import Gateway, address
-from apps.gateway.problems import answer, documented
+from apps.gateway.openapi import documented
+from apps.gateway.problems import answer
 from contracts.errors import ErrorKind
 from contracts.users import Authenticate, JsonWebKeySet
 from kit.asking import Refused

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from apps.gateway.deps import Gateway, SignedIn
 from apps.gateway.feed import Item
 from apps.gateway.history import Position
-from apps.gateway.problems import documented
+from apps.gateway.openapi import documented
 from kit.errors import InvalidField
 
 router = APIRouter(tags=["events"])

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Response
 
 from apps.gateway.deps import Gateway
-from apps.gateway.problems import documented
+from apps.gateway.openapi import documented
 from kit.health import Report
 
 router = APIRouter(prefix="/health", tags=["health"])

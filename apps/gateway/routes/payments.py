@@ -10,7 +10,8 @@ from pydantic import MISSING, BaseModel, ConfigDict, Field
 
 from apps.gateway.bodies import StrictRoute
 from apps.gateway.deps import Gateway, SignedIn, not_found
-from apps.gateway.problems import HTTPRefusal, documented
+from apps.gateway.openapi import documented
+from apps.gateway.problems import HTTPRefusal
 from contracts.base import Cursor, PageSize
 from contracts.errors import ErrorKind, FieldError
 from contracts.payments import Charge, ListPayments, PaymentStatus, PaymentView

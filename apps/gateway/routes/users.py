@@ -11,7 +11,7 @@ from pydantic import MISSING, BaseModel, ConfigDict, Field
 from apps.gateway.bodies import StrictRoute
 from apps.gateway.deps import Caller, Gateway, SignedIn, address, not_found
 from apps.gateway.etags import IfMatch, IfNoneMatch, etag, expected_version, is_known
-from apps.gateway.problems import documented
+from apps.gateway.openapi import documented
 from contracts.base import Cursor, Message, PageSize
 from contracts.users import (
     ChangePassword,
