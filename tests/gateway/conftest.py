@@ -7,7 +7,9 @@ import pytest_asyncio
 
 from mkstore.servers import NatsServer
 from tests.conftest import Gear, NewDatabase
-from tests.gateway.store import Servers, Store, for_real, in_memory
+from tests.gateway.memory import in_memory
+from tests.gateway.real import Servers, for_real
+from tests.gateway.store import Store
 
 
 @pytest.fixture(params=["memory", "real"], scope="module")

@@ -2,87 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from itertools import pairwise
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
 from apps.gateway import feed as feeds
-from apps.gateway.events import owner_of
-from apps.gateway.feed import Feed, Item
+from apps.gateway.feed import Item
 from apps.gateway.history import Position, StoredEvent
-from contracts.payments import PaymentCreated, PaymentRejected
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
-from contracts.users import UserCreated, UserDeleted, UserUpdated
 from kit.errors import Unavailable
 from tests.gateway.fakes import FakeHistory
+from tests.gateway.feeding import ADA, BOB, Streams, started
 from tests.waiting import eventually
-
-ADA, BOB = UUID(int=1), UUID(int=2)
-
-
-class Streams:
-    """Two streams, a feed that reads them, and a number in each event to tell it by."""
-
-    def __init__(self) -> None:
-        self.history = FakeHistory()
-        self.feed = Feed(self.history, lambda _, body: UUID(json.loads(body)["of"]))
-        self.said = 0
-
-    def keep(self, stream: Stream, user: UUID = ADA) -> StoredEvent:
-        """Let an event happen of which the reader has not heard yet."""
-        self.said += 1
-        body = json.dumps({"of": str(user), "number": self.said}).encode()
-        return self.history.keep(stream, f"{stream.subjects[0].removesuffix('*')}happened", body)
-
-    def happen(self, stream: Stream, user: UUID = ADA, times: int = 1) -> None:
-        for _ in range(times):
-            self.feed.take(self.keep(stream, user))
-
-    def client(self, since: Position | None = None, user: UUID = ADA, seconds: float = 30) -> "Client":
-        return Client(self.feed.events(user, since or self.feed.position, seconds))
-
-
-class Client:
-    """Reads what the feed yields, in the background."""
-
-    def __init__(self, events: AsyncIterator[Item | None]) -> None:
-        self.items: list[Item] = []
-        self.quiet = 0
-        self.reading = asyncio.create_task(self._read(events))
-
-    async def _read(self, events: AsyncIterator[Item | None]) -> None:
-        async for item in events:
-            if item is None:
-                self.quiet += 1
-            else:
-                self.items.append(item)
-
-    @property
-    def numbers(self) -> list[int]:
-        return [json.loads(item.body)["number"] for item in self.items]
-
-    async def reads(self, *numbers: int) -> None:
-        await eventually(lambda: len(self.items) >= len(numbers), or_else=lambda: self.numbers)
-        assert self.numbers == list(numbers)
-
-    async def end(self) -> None:
-        await asyncio.wait_for(self.reading, 10)
-
-    async def leave(self) -> None:
-        self.reading.cancel()
-        await asyncio.wait([self.reading])
-
-
-@asynccontextmanager
-async def started() -> AsyncIterator[Streams]:
-    streams = Streams()
-    await streams.feed.start()
-    yield streams
-    streams.feed.close()
 
 
 def ascending(items: list[Item]) -> bool:
@@ -143,9 +77,9 @@ async def test_from_whatever_place_the_rest_comes_once() -> None:
             streams.happen([USER_EVENTS, PAYMENT_EVENTS][number % 2], [ADA, BOB][number % 3 == 0])
         whole = streams.client(Position())
         await eventually(lambda: len(whole.items) == 8)
-        for seen in range(len(whole.items)):
-            rest = streams.client(whole.items[seen].at)
-            await rest.reads(*whole.numbers[seen + 1 :]) if seen < 7 else None
+        for seen, item in enumerate(whole.items[:-1], start=1):
+            rest = streams.client(item.at)
+            await rest.reads(*whole.numbers[seen:])
             await rest.leave()
 
 
@@ -324,27 +258,3 @@ async def test_who_asks_for_a_past_that_cannot_be_read_is_let_go_and_comes_again
         again = streams.client(client.items[-1].at)
         await again.end()
         assert again.numbers == [2]
-
-
-@pytest.mark.parametrize("text", ["", "-", "1", "1-", "-1", "1-2-3", "a-b", "1-x", " 1-2", "1--2", "²-1", "+1-2"])
-def test_what_is_no_place_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"unpack|^.*-.*$"):
-        Position.parse(text)
-
-
-def test_a_place_is_read_as_it_was_written() -> None:
-    assert Position.parse(str(Position(12, 345))) == Position(12, 345)
-
-
-def example(event: type[Any]) -> tuple[str, bytes]:
-    return event.subject, json.dumps(event.model_config["json_schema_extra"]["examples"][0]).encode()
-
-
-@pytest.mark.parametrize("event", [UserCreated, UserUpdated, UserDeleted, PaymentCreated, PaymentRejected])
-def test_each_event_has_an_owner(event: type[Any]) -> None:
-    assert owner_of(*example(event)) == UUID("0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01")
-
-
-def test_an_event_of_tomorrow_may_have_none() -> None:
-    assert owner_of("payment.forgotten", b"{}") is None
-    assert owner_of("user.forgotten", b'{"reason": "x"}') is None

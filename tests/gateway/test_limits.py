@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from apps.gateway.limits import Limits, account
-from tests.gateway.store import Store, in_memory
+from tests.gateway.memory import in_memory
+from tests.gateway.store import Store
 from tests.users.serving import PASSWORD, new_email
 
 OFF = {f"rate_limit_{name}": "100000/minute" for name in ("caller", "address", "sign_up", "token", "account")}

@@ -11,7 +11,8 @@ from apps.gateway.main import STREAMS, create_app
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit.broker import Broker
 from mkstore.servers import NatsServer
-from tests.gateway.store import Caller, Servers, Store, client_of, for_real, new_key, running, settings
+from tests.gateway.real import Servers, for_real
+from tests.gateway.store import Caller, Store, client_of, new_key, running, settings
 from tests.waiting import eventually
 
 

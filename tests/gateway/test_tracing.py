@@ -10,7 +10,8 @@ import pytest
 from apps.gateway.asgi import Traced
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit.telemetry import Trace, trace
-from tests.gateway.store import MemoryStore, Store, client_of
+from tests.gateway.memory import MemoryStore
+from tests.gateway.store import Store, client_of
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -3,7 +3,8 @@
 from uuid import uuid4
 
 from kit.errors import OutcomeUnknown, Unavailable
-from tests.gateway.store import in_memory, new_key
+from tests.gateway.memory import in_memory
+from tests.gateway.store import new_key
 from tests.users.serving import PASSWORD, new_email
 
 
