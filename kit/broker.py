@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -21,11 +20,13 @@ from structlog.stdlib import get_logger
 
 from contracts.streams import Stream
 from kit import streams as jetstreams
+from kit.ending import end
 
 log = get_logger(__name__)
 
 _DRAIN_SECONDS = 10.0
 _KEEP_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
 _IDLE_LOOKS = 3
 
 
@@ -103,7 +104,7 @@ class Broker(NatsBroker):
         """Take no more, finish what is there (at most 10 s), disconnect."""
         self._leaving = True
         if self._keeper is not None:
-            self._keeper.cancel()
+            await end([self._keeper])
         try:
             if self._connection is not None and self._connection.is_connected:
                 await self._drain()
@@ -126,8 +127,11 @@ class Broker(NatsBroker):
         """Let go of a connection that is not there: nats-py refuses to drain it, and to unsubscribe from it."""
         for subscriber in self.subscribers:
             subscriber.subscription = None  # type: ignore[attr-defined]
-        with suppress(OSError):
-            await self.client.close()
+        # In a task of its own: it may fail, or cancel whoever awaits it, when it meets its own attempt to reconnect.
+        closing = asyncio.create_task(self.client.close())
+        await asyncio.wait([closing], timeout=_CLOSE_SECONDS)
+        if closing.done() and not closing.cancelled():
+            closing.exception()  # there is nothing left to do about it
         self._connection = None
 
     async def _finish(self, subscriber: Any) -> None:
@@ -135,9 +139,7 @@ class Broker(NatsBroker):
             await subscriber.subscription.drain()  # type: ignore[no-untyped-call]
             subscriber.subscription = None
         if isinstance(subscriber, PullStreamSubscriber):
-            for pulling in subscriber.tasks:
-                pulling.cancel()
-            await asyncio.wait(subscriber.tasks)  # each gives back what it has not handed out
+            await end(subscriber.tasks)  # each gives back what it has not handed out
         if isinstance(subscriber, ConcurrentMixin):
             # Taken off the connection and waiting for a worker: FastStream drops those. It has no event for their end,
             # and they need some turns of the loop from the connection to the worker.

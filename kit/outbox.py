@@ -30,6 +30,7 @@ from structlog.stdlib import get_logger
 
 from contracts.base import Event
 from kit.broker import Broker
+from kit.ending import end
 from kit.telemetry import Trace
 
 log = get_logger(__name__)
@@ -115,11 +116,8 @@ class Relay:
 
     async def stop(self) -> None:
         """End; what is not sent yet stays for the next."""
-        # More than once: up to Python 3.11 asyncio.wait_for, which nats-py uses, may swallow a cancellation that comes
-        # together with what it waits for, and the relay would go on.
-        while self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=0.1)
+        if self._task is not None:
+            await end([self._task])
 
     async def check(self) -> None:
         """Raise when nothing is relayed any more."""

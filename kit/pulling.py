@@ -73,7 +73,8 @@ async def _hand_out(
     left = BATCH
     while left > 0:
         try:
-            here = [await asyncio.wait_for(arrived.get(), _SILENCE)]
+            async with asyncio.timeout(_SILENCE):
+                here = [await arrived.get()]
         except TimeoutError:
             return  # not even a heartbeat: the request went down with a connection or a server
         refusal = None

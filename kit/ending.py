@@ -1,0 +1,20 @@
+"""Ending tasks for certain."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+_AGAIN = 0.2
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel `tasks` and return when they have ended.
+
+    A cancellation is repeated until it is heard: Python 3.11's `asyncio.wait_for`, on which the clients of NATS and
+    PostgreSQL stand, drops one that comes in the same turn of the loop as what it waits for.
+    """
+    living = {task for task in tasks if not task.done()}
+    while living:
+        for task in living:
+            task.cancel()
+        _, living = await asyncio.wait(living, timeout=_AGAIN)

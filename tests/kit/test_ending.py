@@ -1,0 +1,49 @@
+"""A task ends though its first cancellation is lost."""
+
+import asyncio
+
+import pytest
+
+from kit.ending import end
+
+
+class Stubborn:
+    """Goes on after so many cancellations."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+        self.cleaned = False
+
+    async def __call__(self) -> None:
+        try:
+            while True:
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    if not self.left:
+                        raise
+                    self.left -= 1
+        finally:
+            self.cleaned = True
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+async def test_a_task_ends_however_often_it_must_be_told(times: int) -> None:
+    work = Stubborn(times)
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await end([task])
+    assert task.cancelled()
+    assert work.cleaned
+
+
+async def test_what_has_ended_already_is_left_alone() -> None:
+    async def fails() -> None:
+        raise LookupError
+
+    task = asyncio.create_task(fails())
+    await asyncio.wait([task])
+    await end([task])
+    await end([])
+    assert isinstance(task.exception(), LookupError)
