@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from structlog.stdlib import get_logger
 
 from contracts.base import AnyCommand
-from contracts.streams import Stream
+from contracts.streams import DEAD, DEAD_LETTERS, Stream
 from kit.errors import Unavailable
 
 log = get_logger(__name__)
@@ -74,11 +74,14 @@ async def find(
 ) -> AnyCommand | None:
     """Look whether a command still waits in `stream`, by a direct get of its subject; None when it does not.
 
-    What cannot be read is no command. Raises `Unavailable` within a second when JetStream cannot tell.
+    In `DEAD_LETTERS` waits what was given up, until somebody sends it again or discards it. What cannot be read is no
+    command. Raises `Unavailable` within a second when JetStream cannot tell.
     """
+    address = command.address_of(command_id)
+    subject = f"{DEAD}{address}" if stream.name == DEAD_LETTERS.name else address
     try:
         async with asyncio.timeout(_DEADLINE):
-            message = await jetstream.get_last_msg(stream.name, command.address_of(command_id), direct=True)
+            message = await jetstream.get_last_msg(stream.name, subject, direct=True)
         return command.model_validate_json(message.data or b"")
     except (NotFoundError, ValidationError):
         return None

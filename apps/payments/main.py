@@ -44,7 +44,10 @@ def create_app(settings: Settings) -> Service:
     health = Health({"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check})
 
     async def find_waiting(payment_id: UUID) -> CreatePayment | None:
-        return await streams.find(broker.jetstream, PAYMENT_COMMANDS, CreatePayment, payment_id)
+        for stream in (PAYMENT_COMMANDS, DEAD_LETTERS):  # what was given up is still owed to the one who was told 202
+            if command := await streams.find(broker.jetstream, stream, CreatePayment, payment_id):
+                return command
+        return None
 
     @asynccontextmanager
     async def lifespan(context: ContextRepo) -> AsyncIterator[None]:

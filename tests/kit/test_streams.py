@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.streams import STREAMS
+from contracts.streams import DEAD_LETTERS, STREAMS
 from kit import streams
 from kit.broker import Broker
 from kit.errors import Unavailable
@@ -37,6 +37,15 @@ async def test_a_command_is_found_while_it_waits(broker: Broker, greetings: Gree
     await greetings.send(broker.jetstream, command)
     assert await streams.find(broker.jetstream, greetings.stream, greetings.command, command.id) == command
     assert await streams.find(broker.jetstream, greetings.stream, greetings.command, uuid4()) is None
+
+
+async def test_a_command_that_was_given_up_is_found_among_the_dead_letters(
+    broker: Broker, greetings: Greetings
+) -> None:
+    command = greetings.command(id=uuid4())
+    await broker.jetstream.publish(f"dead.{command.address}", command.model_dump_json().encode())
+    assert await streams.find(broker.jetstream, DEAD_LETTERS, greetings.command, command.id) == command
+    assert await streams.find(broker.jetstream, greetings.stream, greetings.command, command.id) is None
 
 
 async def test_what_waits_and_cannot_be_read_is_no_command(broker: Broker, greetings: Greetings) -> None:

@@ -73,7 +73,7 @@ class Client:
 
 
 class InMemory(Client):
-    """Serves from a dictionary; a command waits here until its handler has ended."""
+    """Serves from a dictionary; a command waits here until its handler has carried it out."""
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
@@ -121,7 +121,8 @@ class InMemory(Client):
             await self.broker.publish(command, command.address, headers=headers, stream=PAYMENT_COMMANDS.name)
         except Exception as error:  # noqa: BLE001 - in memory what a handler raises is raised here
             self._given_up[command.id] = type(error).__name__
-        self.waiting.pop(command.id, None)
+        else:
+            self.waiting.pop(command.id, None)
 
 
 _EVENTS: dict[str, type[PaymentCreated | PaymentRejected]] = {

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from apps.payments import commands
-from contracts.payments import GetPayments, PaymentCreated, PaymentRejected, PaymentStatus
+from contracts.payments import GetPayment, GetPayments, PaymentCreated, PaymentRejected, PaymentStatus
 from contracts.streams import DEAD_LETTERS
 from kit import consuming
 from tests.payments.conftest import AnyService
@@ -129,6 +129,8 @@ async def test_a_poisonous_command_does_not_take_its_neighbours_along(
     assert found
     for command in bad:
         assert await eventually(lambda command=command: service.dead(command.id)) == reason  # type: ignore[misc]
+        # Given up, and still there for whoever was told that it is accepted.
+        assert await service.ask(GetPayment(id=command.id)) == command.pending()
     for command in good:
         await eventually(lambda command=command: service.told(command.id))  # type: ignore[misc]
         assert len(await service.told(command.id)) == 1
