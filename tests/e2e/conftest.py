@@ -1,4 +1,4 @@
-"""One running store for all end-to-end tests that do not break it."""
+"""Running stores that the end-to-end tests share: starting one takes longer than most tests do."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -8,11 +8,34 @@ import pytest
 from tests.e2e.client import calling
 from tests.e2e.running import Running, running
 
+NO_LIMITS = {"RATE_LIMIT_ENABLED": "false"}
+
 
 @pytest.fixture(scope="session")
 def store() -> Iterator[Running]:
     """Return a running store; a test that kills a part of it starts its own with `running`."""
     with running("--ephemeral", "--port", "0") as mkstore:
+        yield mkstore
+
+
+@pytest.fixture(scope="session")
+def unlimited() -> Iterator[Running]:
+    """Return a running store without rate limits, for what asks for very much and breaks nothing."""
+    with running("--ephemeral", "--port", "0", env=NO_LIMITS) as mkstore:
+        yield mkstore
+
+
+@pytest.fixture(scope="session")
+def battered() -> Iterator[Running]:
+    """Return a running store without rate limits whose parts are killed; each test leaves it whole again."""
+    with running("--ephemeral", "--port", "0", env=NO_LIMITS) as mkstore:
+        yield mkstore
+
+
+@pytest.fixture(scope="session")
+def two_workers() -> Iterator[Running]:
+    """Return a running store without rate limits, with two processes of every service."""
+    with running("--ephemeral", "--port", "0", "--workers", "2", env=NO_LIMITS) as mkstore:
         yield mkstore
 
 

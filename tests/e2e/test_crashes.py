@@ -1,7 +1,6 @@
 """Every single process is killed in the middle of the work, and what was answered still holds."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -10,17 +9,10 @@ from tests.e2e.audit import audit_over_http, audit_payments, audit_sign_ups
 from tests.e2e.client import calling, say
 from tests.e2e.paying import Register, Till
 from tests.e2e.recovery import kill_and_recover
-from tests.e2e.running import Running, running
+from tests.e2e.running import Running
 
 PAYMENTS, CALLERS = 2000, 16
 LONGEST_ANSWER = 8.0
-
-
-@pytest.fixture(scope="module")
-def battered() -> Iterator[Running]:
-    """Return a store whose parts are killed one after the other."""
-    with running("--ephemeral", "--port", "0", env={"RATE_LIMIT_ENABLED": "false"}) as mkstore:
-        yield mkstore
 
 
 @pytest.mark.parametrize("name", ["payments", "users", "gateway", "nats", "postgres"])

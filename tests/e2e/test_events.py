@@ -6,11 +6,10 @@ import signal
 import time
 
 import httpx
-import pytest
 
 from tests.e2e.client import Caller, assert_problem, calling, say, sign_up
 from tests.e2e.recovery import wait_until_replaced
-from tests.e2e.running import running
+from tests.e2e.running import Running
 from tests.e2e.streaming import listening
 from tests.waiting import eventually
 
@@ -73,43 +72,41 @@ async def _pay_until(done: asyncio.Event, ada: Caller) -> list[str]:
     return made
 
 
-@pytest.mark.timeout(180)
-async def test_no_event_is_missed_while_nats_and_the_gateway_are_killed() -> None:
-    with running("--ephemeral", "--port", "0") as mkstore:
-        async with calling(mkstore) as http:
-            ada, done = await sign_up(http), asyncio.Event()
-            async with listening(ada, come_back=True) as source:
-                paying = asyncio.create_task(_pay_until(done, ada))
-                for name in ("nats", "gateway", "nats"):
-                    count = len(source.events)
-                    await eventually(lambda c=count: len(source.events) > c + 20, within=60)  # type: ignore[misc]
-                    pid = mkstore.record[name]["pid"]
-                    began = time.monotonic()
-                    mkstore.kill_part(name)
-                    await wait_until_replaced(mkstore, name, pid)
-                    count = len(source.events)
-                    await eventually(lambda c=count: len(source.events) > c, within=30)  # type: ignore[misc]
-                    say(f"kill -9 {name}: events flow again after {time.monotonic() - began:.1f} s")
-                done.set()
-                made = await paying
-                await eventually(
-                    lambda: set(source.payments()) >= set(made),
-                    or_else=lambda: f"{len(set(made) - set(source.payments()))} of {len(made)} are missing",
-                )
-            told = source.payments()
-            say(f"{len(made)} payments, {len(told)} events over {source.connections} connections")
-            assert set(told) == set(made)
-            assert len(told) == len(set(told)), "an id was given before the event that it stands for"
-
-            # An open stream does not keep the gateway from ending.
-            ada = await ada.signed_in_again()
-            async with listening(ada) as open_stream:
-                pid = mkstore.record["gateway"]["pid"]
+async def test_no_event_is_missed_while_nats_and_the_gateway_are_killed(battered: Running) -> None:
+    async with calling(battered) as http:
+        ada, done = await sign_up(http), asyncio.Event()
+        async with listening(ada, come_back=True) as source:
+            paying = asyncio.create_task(_pay_until(done, ada))
+            for name in ("nats", "gateway", "nats"):
+                count = len(source.events)
+                await eventually(lambda c=count: len(source.events) > c + 20, within=60)  # type: ignore[misc]
+                pid = battered.record[name]["pid"]
                 began = time.monotonic()
-                os.kill(pid, signal.SIGTERM)
-                await eventually(lambda: open_stream.endings, within=5)
-                ended_after = time.monotonic() - began
-                await wait_until_replaced(mkstore, "gateway", pid)
-                ready_after = time.monotonic() - began
-                say(f"SIGTERM gateway: stream ended after {ended_after:.1f} s, back after {ready_after:.1f} s")
-            assert open_stream.endings == ["ended"]
+                battered.kill_part(name)
+                await wait_until_replaced(battered, name, pid)
+                count = len(source.events)
+                await eventually(lambda c=count: len(source.events) > c, within=30)  # type: ignore[misc]
+                say(f"kill -9 {name}: events flow again after {time.monotonic() - began:.1f} s")
+            done.set()
+            made = await paying
+            await eventually(
+                lambda: set(source.payments()) >= set(made),
+                or_else=lambda: f"{len(set(made) - set(source.payments()))} of {len(made)} are missing",
+            )
+        told = source.payments()
+        say(f"{len(made)} payments, {len(told)} events over {source.connections} connections")
+        assert set(told) == set(made)
+        assert len(told) == len(set(told)), "an id was given before the event that it stands for"
+
+        # An open stream does not keep the gateway from ending.
+        ada = await ada.signed_in_again()
+        async with listening(ada) as open_stream:
+            pid = battered.record["gateway"]["pid"]
+            began = time.monotonic()
+            os.kill(pid, signal.SIGTERM)
+            await eventually(lambda: open_stream.endings, within=5)
+            ended_after = time.monotonic() - began
+            await wait_until_replaced(battered, "gateway", pid)
+            ready_after = time.monotonic() - began
+            say(f"SIGTERM gateway: stream ended after {ended_after:.1f} s, back after {ready_after:.1f} s")
+        assert open_stream.endings == ["ended"]

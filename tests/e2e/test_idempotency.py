@@ -14,17 +14,10 @@ import pytest
 from tests.e2e.audit import event_ids, recorded, wait_until_settled
 from tests.e2e.client import Caller, assert_problem, calling, say, sign_up
 from tests.e2e.recovery import wait_until_replaced
-from tests.e2e.running import Running, running
+from tests.e2e.running import Running
 from tests.waiting import eventually
 
 AT_ONCE = 200
-
-
-@pytest.fixture(scope="module")
-def two_workers() -> Iterator[Running]:
-    """Return a store with two processes of every service."""
-    with running("--ephemeral", "--port", "0", "--workers", "2") as mkstore:
-        yield mkstore
 
 
 @pytest.fixture(params=["one process", "two workers"])
@@ -97,17 +90,10 @@ def _held_down(mkstore: Running, name: str) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-@pytest.fixture(scope="module")
-def shaken() -> Iterator[Running]:
-    """Return a store whose parts are held down and killed."""
-    with running("--ephemeral", "--port", "0") as mkstore:
-        yield mkstore
-
-
-async def test_a_key_is_taken_once_while_the_payments_service_is_away(shaken: Running) -> None:
-    async with calling(shaken) as http:
+async def test_a_key_is_taken_once_while_the_payments_service_is_away(battered: Running) -> None:
+    async with calling(battered) as http:
         ada, key = await sign_up(http), uuid.uuid4().hex
-        with _held_down(shaken, "payments"):
+        with _held_down(battered, "payments"):
             answers = [await ada.pay(key=key) for _ in range(2)]
             answers += await asyncio.gather(*(ada.pay(key=key) for _ in range(20)))
             assert {answer.status_code for answer in answers} == {202}, {answer.text for answer in answers}
@@ -124,20 +110,20 @@ async def test_a_key_is_taken_once_while_the_payments_service_is_away(shaken: Ru
         assert (recorded_payment.status_code, recorded_payment.json()["status"]) == (201, "created")
         after = await ada.pay(key=key)
         assert (after.status_code, after.content) == (202, answers[0].content)
-        await wait_until_settled(shaken)
-        found = {row["id"] for row in await recorded(shaken, [ada.id])}
+        await wait_until_settled(battered)
+        found = {row["id"] for row in await recorded(battered, [ada.id])}
         assert found == {answers[0].json()["id"], unkeyed.json()["id"]}
         say(f"payments held down: slowest of 22 answers with one key {slowest:.1f} s")
 
 
 @pytest.mark.parametrize("name", ["payments", "users", "gateway", "nats", "postgres"])
-async def test_a_key_that_is_repeated_around_a_crash_makes_one_payment(shaken: Running, name: str) -> None:
-    async with calling(shaken) as http:
+async def test_a_key_that_is_repeated_around_a_crash_makes_one_payment(battered: Running, name: str) -> None:
+    async with calling(battered) as http:
         ada, key = await sign_up(http), uuid.uuid4().hex
         first = await ada.pay(key=key)
         assert first.status_code == 202, first.text
-        pid = shaken.record[name]["pid"]
-        shaken.kill_part(name)
+        pid = battered.record[name]["pid"]
+        battered.kill_part(name)
         refused: set[str] = set()
 
         async def again() -> bool:
@@ -149,15 +135,15 @@ async def test_a_key_that_is_repeated_around_a_crash_makes_one_payment(shaken: R
             if answer.status_code == 202:
                 assert answer.content == first.content
                 assert answer.headers["Idempotent-Replayed"] == "true"
-                return shaken.record[name]["pid"] not in {pid, None}
+                return battered.record[name]["pid"] not in {pid, None}
             assert answer.status_code in {503, 504}, answer.text
             assert_problem(answer)
             refused.add(str(answer.status_code))
             return False
 
         await eventually(again, within=60)
-        await wait_until_replaced(shaken, name, pid)
+        await wait_until_replaced(battered, name, pid)
         waited = await ada.pay(key=key, wait=20)
         assert (waited.status_code, waited.json()["id"]) == (201, first.json()["id"]), waited.text
-        assert await _one_payment(shaken, ada) == first.json()["id"]
+        assert await _one_payment(battered, ada) == first.json()["id"]
         say(f"one key around kill -9 {name}: refused meanwhile with {sorted(refused) or 'nothing'}")

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -12,30 +12,22 @@ import pytest
 from tests.e2e.client import PASSWORD, Caller, assert_problem, calling, say, sign_up, tracebacks, unused_email
 from tests.e2e.forging import forged
 from tests.e2e.rubbish import AMOUNTS, BODIES, OTHER_FIELDS, each
-from tests.e2e.running import Running, running
+from tests.e2e.running import Running
 
 MIB = 1 << 20
 JSON = {"Content-Type": "application/json"}
 
 
-@pytest.fixture(scope="module")
-def dustbin() -> Iterator[Running]:
-    """Return a store that takes any amount of rubbish; fail if one of its parts left a stack trace in its log."""
-    with running("--ephemeral", "--port", "0", env={"RATE_LIMIT_ENABLED": "false"}) as mkstore:
-        yield mkstore
-        assert tracebacks(mkstore) == []
-
-
 @pytest.fixture
-async def ada(dustbin: Running) -> AsyncIterator[Caller]:
+async def ada(unlimited: Running) -> AsyncIterator[Caller]:
     """Return somebody with a good token, who must still be able to pay when the rubbish is out."""
-    async with calling(dustbin, patience=30) as http:
+    async with calling(unlimited, patience=30) as http:
         caller = await sign_up(http)
         yield caller
         payment = await caller.paid()
         listed = (await caller("GET", "/payments")).json()["data"]
         assert listed == [payment], "rubbish was taken for a payment"
-        assert tracebacks(dustbin) == []
+        assert tracebacks(unlimited) == []
 
 
 def refused(answer: httpx.Response, what: object) -> None:

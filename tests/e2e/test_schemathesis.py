@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.e2e.client import PASSWORD, tracebacks, unused_email
-from tests.e2e.running import Running, running
+from tests.e2e.running import Running
 
 EXAMPLES = 20
 CHECKED = [
@@ -47,17 +47,10 @@ bounded = settings(
 
 
 @pytest.fixture(scope="module")
-def unlimited() -> Iterator[Running]:
-    """Return a store without rate limits; fail if one of its parts left a stack trace in its log."""
-    with running("--ephemeral", "--port", "0", env={"RATE_LIMIT_ENABLED": "false"}) as mkstore:
-        yield mkstore
-        assert tracebacks(mkstore) == []
-
-
-@pytest.fixture(scope="module")
-def documented(unlimited: Running) -> BaseSchema:
+def documented(unlimited: Running) -> Iterator[BaseSchema]:
     """Return what the running gateway says of itself; a stream of events never ends, and has tests of its own."""
-    return schemathesis.openapi.from_url(f"{unlimited.url}/openapi.json").exclude(path="/events")
+    yield schemathesis.openapi.from_url(f"{unlimited.url}/openapi.json").exclude(path="/events")
+    assert tracebacks(unlimited) == []
 
 
 @pytest.fixture(scope="module")
