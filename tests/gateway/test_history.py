@@ -1,8 +1,11 @@
 """The past as JetStream keeps it: read whole and in order, and nothing is left of the reading."""
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -66,8 +69,49 @@ async def test_what_has_gone_is_passed_over(broker: Broker) -> None:
     await broker.jetstream.delete_msg(PAYMENT_EVENTS.name, 20)
     assert await read(broker, 0, 20) == [*range(6, 10), *range(11, 20)]
     assert await read(broker, 19, 20) == []
+    assert await read(broker, 9, 10) == []
+    assert await read(broker, 2, 5) == []
     await broker.jetstream.purge_stream(PAYMENT_EVENTS.name)
     assert await read(broker, 0, 20) == []
+
+
+class Lagging:
+    """Stands in for a connection whose first answers come from a replica that is behind the others."""
+
+    def __init__(self, shown: list[list[int]]) -> None:
+        self._shown = iter(shown)
+        self._answers: list[dict[str, str]] = []
+        self.client = self.jetstream = self
+        self.asked: list[int] = []
+
+    def is_connected(self) -> bool:
+        return True
+
+    def new_inbox(self) -> str:
+        return "inbox"
+
+    async def subscribe(self, inbox: str) -> "Lagging":
+        return self
+
+    async def unsubscribe(self) -> None:
+        self._answers = []
+
+    async def publish(self, subject: str, body: bytes, reply: str) -> None:
+        self.asked.append(json.loads(body)["seq"])
+        shown = [{"Nats-Sequence": str(n), "Nats-Subject": "payment.created"} for n in next(self._shown)]
+        self._answers = [*shown, {"Status": "204" if shown else "404"}]
+
+    async def next_msg(self, timeout: float) -> SimpleNamespace:  # noqa: ASYNC109 - as nats-py has it
+        return SimpleNamespace(headers=self._answers.pop(0), data=b"{}")
+
+    async def get_msg(self, stream: str, sequence: int) -> None:
+        """Find the message at the leader."""
+
+
+async def test_a_replica_that_is_behind_is_asked_again() -> None:
+    lagging: Any = Lagging([[], [1, 2], [], [3, 4]])
+    assert await read(lagging, 0, 4) == [1, 2, 3, 4]
+    assert lagging.asked == [1, 1, 3, 3]
 
 
 async def test_nothing_is_left_of_the_reading(broker: Broker) -> None:
