@@ -1,6 +1,7 @@
 """The store as those see it who call it: people with an account and a token, over HTTP."""
 
 import asyncio
+import itertools
 import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -18,11 +19,27 @@ PROBLEM = "application/problem+json"
 MEMBERS = {"type", "title", "status", "detail", "code", "requestId"}
 
 
+class _Spread(httpx.AsyncBaseTransport):
+    """Several pools of connections, used in turn: the work for one grows with the square of its connections."""
+
+    def __init__(self, pools: int) -> None:
+        context, limits = httpx.create_ssl_context(), httpx.Limits(max_connections=None, max_keepalive_connections=16)
+        self._pools = [httpx.AsyncHTTPTransport(verify=context, limits=limits) for _ in range(pools)]
+        self._turns = itertools.cycle(self._pools)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request over the next pool."""
+        return await next(self._turns).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await asyncio.gather(*(pool.aclose() for pool in self._pools))
+
+
 @asynccontextmanager
 async def calling(mkstore: Running, *, patience: float = 15.0) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client of the gateway with as many connections as there are calls at once."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-    async with httpx.AsyncClient(base_url=mkstore.url, timeout=patience, limits=limits, trust_env=False) as http:
+    async with httpx.AsyncClient(transport=_Spread(8), base_url=mkstore.url, timeout=patience, trust_env=False) as http:
         yield http
 
 
