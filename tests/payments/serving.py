@@ -27,6 +27,7 @@ from kit.broker import Broker
 from kit.gathering import Gather
 from kit.telemetry import REQUEST_ID
 from tests.payments.fakes import FakePayments, Table
+from tests.processes import connected
 from tests.waiting import eventually
 
 LIMIT = 1_000_000
@@ -201,17 +202,6 @@ async def in_memory() -> AsyncIterator[InMemory]:
         service = InMemory(broker)
         yield service
         await service.end()
-
-
-@asynccontextmanager
-async def connected(nats_url: str) -> AsyncIterator[Broker]:
-    """Connect as somebody who asks."""
-    broker = Broker(nats_url, name="a test")
-    await broker.connect()
-    try:
-        yield broker
-    finally:
-        await broker.stop()
 
 
 @asynccontextmanager

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import httpx
 import pytest
 from nats.errors import Error as NatsError
 
@@ -22,79 +22,15 @@ from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, ST
 from kit import database
 from kit.broker import Broker
 from kit.streams import provision
-from mkstore import ports
 from mkstore.servers import NatsServer, PostgresServer
+from tests import processes
 from tests.conftest import ROOT
 from tests.payments.conftest import settings_for
-from tests.payments.serving import ForReal, all_events, connected, order
+from tests.payments.serving import ForReal, all_events, order
+from tests.processes import Process, connected
 from tests.waiting import eventually
 
-
-class Process:
-    """A payments service under `faststream run`."""
-
-    def __init__(self, process: asyncio.subprocess.Process, port: int, output: Path) -> None:
-        self.process = process
-        self.port = port
-        self._output = output
-
-    @property
-    def text(self) -> str:
-        """What it said so far."""
-        return self._output.read_text()
-
-    async def says(self, text: str) -> None:
-        await eventually(lambda: text in self.text, within=30, or_else=lambda: self.text)
-
-    async def health(self) -> dict[str, Any]:
-        """Return what `/health` says; nothing while nobody listens."""
-        async with httpx.AsyncClient() as http:
-            try:
-                answer = await http.get(f"http://127.0.0.1:{self.port}/health", timeout=5)
-            except httpx.TransportError:
-                return {}
-            return dict(answer.json())
-
-    async def is_ready(self) -> None:
-        async def look() -> bool:
-            return (await self.health()).get("status") == "ok"
-
-        await eventually(look, within=30, or_else=lambda: self.text)
-
-    async def ends(self) -> int:
-        return await asyncio.wait_for(self.process.wait(), 20)
-
-    async def kill(self) -> None:
-        self.process.kill()
-        await self.process.wait()
-
-
-@asynccontextmanager
-async def started(folder: Path, environment: Mapping[str, str], *options: str) -> AsyncIterator[Process]:
-    """Run the service until the end of the block."""
-    port = ports.free_port()
-    output = folder / f"payments-{port}.log"
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    with output.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "faststream", "run", "apps.payments.main:app"),
-            *("--host", "127.0.0.1", "--port", str(port), *options),
-            env={**inherited, **environment},
-            cwd=ROOT,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=file,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-    try:
-        yield Process(process, port, output)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), 20)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+started = partial(processes.started, "payments")
 
 
 class Own(NamedTuple):

@@ -24,6 +24,7 @@ from contracts.streams import USER_EVENTS
 from contracts.users import CreateUser, UserCreated, UserDeleted, UserUpdated, UserView
 from kit.asking import Refused, ask
 from kit.broker import Broker
+from tests.processes import connected
 from tests.users.fakes import FakeSigningKeys, FakeUsers, Store
 from tests.waiting import eventually
 
@@ -99,17 +100,6 @@ async def in_memory() -> AsyncIterator[Service]:
             yield Service(broker, told, passwords.free)
     finally:
         passwords.close()
-
-
-@asynccontextmanager
-async def connected(nats_url: str) -> AsyncIterator[Broker]:
-    """Connect as somebody who asks."""
-    broker = Broker(nats_url, name="a test")
-    await broker.connect()
-    try:
-        yield broker
-    finally:
-        await broker.stop()
 
 
 @asynccontextmanager

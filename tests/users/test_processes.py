@@ -10,9 +10,8 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import httpx
 import pytest
 
 from apps.users.models import User
@@ -34,73 +33,20 @@ from kit.settings import load
 from kit.tokens import Verifier
 from mkstore import ports
 from mkstore.servers import NatsServer, PostgresServer
+from tests import processes
 from tests.conftest import ROOT, NewDatabase
+from tests.processes import Process, connected
 from tests.users.conftest import settings_for
-from tests.users.serving import PASSWORD, cheap, connected, events_of, for_real, new_email
+from tests.users.serving import PASSWORD, cheap, events_of, for_real, new_email
 from tests.waiting import eventually
-
-
-class Process:
-    """A users service under `faststream run`."""
-
-    def __init__(self, process: asyncio.subprocess.Process, port: int, output: Path) -> None:
-        self.process = process
-        self.port = port
-        self._output = output
-
-    @property
-    def text(self) -> str:
-        """What it said so far."""
-        return self._output.read_text()
-
-    async def says(self, text: str) -> None:
-        await eventually(lambda: text in self.text, within=30, or_else=lambda: self.text)
-
-    async def health(self) -> dict[str, Any]:
-        """Return what `/health` says; nothing while nobody listens."""
-        async with httpx.AsyncClient() as http:
-            try:
-                answer = await http.get(f"http://127.0.0.1:{self.port}/health", timeout=5)
-            except httpx.TransportError:
-                return {}
-            return dict(answer.json())
-
-    async def is_ready(self) -> None:
-        async def look() -> bool:
-            return (await self.health()).get("status") == "ok"
-
-        await eventually(look, within=30, or_else=lambda: self.text)
-
-    async def ends(self) -> int:
-        return await asyncio.wait_for(self.process.wait(), 20)
 
 
 @asynccontextmanager
 async def started(folder: Path, environment: Mapping[str, str], *options: str) -> AsyncIterator[Process]:
-    """Run the service until the end of the block."""
-    port = ports.free_port()
-    output = folder / f"users-{port}.log"
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    with output.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "faststream", "run", "apps.users.main:app"),
-            *("--host", "127.0.0.1", "--port", str(port), *options),
-            env={**inherited, "JWT_SECRET": "a secret of the tests", **environment},
-            cwd=ROOT,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=file,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-    try:
-        yield Process(process, port, output)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), 20)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+    """Run the users service until the end of the block."""
+    secret = {"JWT_SECRET": "a secret of the tests"}
+    async with processes.started("users", folder, secret | dict(environment), *options) as users:
+        yield users
 
 
 class Own(NamedTuple):
