@@ -8,10 +8,8 @@ from contracts.base import Reply, Request
 from contracts.errors import Problem
 from kit.answering import ERROR_CODE
 from kit.broker import Broker
-from kit.errors import OutcomeUnknown, Unavailable
+from kit.errors import NATS, OutcomeUnknown, Unavailable
 from kit.telemetry import trace
-
-NATS = "message broker"
 
 
 class Refused(Exception):

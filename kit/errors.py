@@ -4,6 +4,9 @@ from typing import ClassVar
 
 from contracts.errors import ErrorKind, FieldError, Problem
 
+NATS = "message broker"
+"""What NATS is called where a refusal names it."""
+
 
 class CannotStart(Exception):
     """What keeps a process from working until somebody has changed something; the sentence says what."""

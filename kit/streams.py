@@ -13,11 +13,10 @@ from structlog.stdlib import get_logger
 
 from contracts.base import AnyCommand
 from contracts.streams import DEAD, DEAD_LETTERS, Stream
-from kit.errors import Unavailable
+from kit.errors import NATS, Unavailable
 
 log = get_logger(__name__)
 
-_NATS = "message broker"
 _DEADLINE = 1.0
 
 
@@ -86,4 +85,4 @@ async def find(
     except (NotFoundError, ValidationError):
         return None
     except (NatsError, TimeoutError) as error:
-        raise Unavailable(_NATS) from error
+        raise Unavailable(NATS) from error

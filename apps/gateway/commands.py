@@ -11,9 +11,8 @@ from nats.js.errors import APIError, NoStreamResponseError
 from contracts.payments import CreatePayment
 from contracts.streams import PAYMENT_COMMANDS
 from kit import streams
-from kit.asking import NATS
 from kit.broker import Broker
-from kit.errors import OutcomeUnknown, Unavailable
+from kit.errors import NATS, OutcomeUnknown, Unavailable
 from kit.telemetry import trace
 
 _WRONG_LAST_SEQUENCE = 10071
@@ -72,7 +71,4 @@ class StreamedCommands:
 
     async def waiting(self, payment: UUID) -> CreatePayment | None:
         """Look for the command in the stream by its subject."""
-        try:
-            return await streams.find(self._broker.jetstream, PAYMENT_COMMANDS, CreatePayment, payment)
-        except NatsError as error:
-            raise Unavailable(NATS) from error
+        return await streams.find(self._broker.jetstream, PAYMENT_COMMANDS, CreatePayment, payment)

@@ -12,8 +12,7 @@ from structlog.stdlib import get_logger
 
 from apps.gateway.history import History, Position, StoredEvent
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS
-from kit.asking import NATS
-from kit.errors import Unavailable
+from kit.errors import NATS, Unavailable
 
 log = get_logger(__name__)
 

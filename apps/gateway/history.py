@@ -11,9 +11,8 @@ from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
-from kit.asking import NATS
 from kit.broker import Broker
-from kit.errors import Unavailable
+from kit.errors import NATS, Unavailable
 
 _BATCH = 256
 _SECONDS = 5.0
