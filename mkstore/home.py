@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from mkstore import processes
+
 RUN_FILE = "run.json"
 DEFAULT_HOME = Path(".mkstore")
 _SECRETS = ("jwt_secret", "nats_operator", "nats_services", "postgres")
@@ -106,7 +108,7 @@ def _locked(root: Path) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = _pid_in(lock)
-            if holder is None or psutil.pid_exists(holder) or time.monotonic() > deadline:
+            if holder is None or _runs(holder) or time.monotonic() > deadline:
                 os.close(lock)
                 raise HomeInUseError(root, holder) from None
             time.sleep(0.05)
@@ -114,6 +116,13 @@ def _locked(root: Path) -> int:
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)
             return lock
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return processes.is_alive(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _pid_in(lock: int) -> int | None:

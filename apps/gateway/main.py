@@ -19,6 +19,7 @@ from apps.gateway.intake import Intake
 from apps.gateway.keys import KeyRing
 from apps.gateway.limits import Limits
 from apps.gateway.routes import auth, events, health, payments, users
+from apps.gateway.serving import serve_well
 from apps.gateway.settings import Settings
 from apps.gateway.termination import on_termination
 from apps.gateway.waiting import Waiters
@@ -31,8 +32,6 @@ from kit.service import Service
 from kit.settings import load
 
 TITLE = "mkstore"
-KEEP_ALIVE_SECONDS = 75
-"""An idle connection is kept for longer than clients and proxies keep theirs."""
 STREAMS = (PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS)
 """The streams that the gateway writes to and reads from."""
 
@@ -45,17 +44,10 @@ class Gateway(Service):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the life of the process."""
         if scope["type"] == "lifespan":
-            _keep_connections(receive)
+            serve_well(receive)
             await super().__call__(scope, receive, send)
         else:
             await self.http(scope, receive, send)
-
-
-def _keep_connections(receive: Receive) -> None:
-    # uvicorn closes an idle connection after the 5 s after which many clients send on it for the last time, and that
-    # request is lost. `faststream run` cannot say it better: it hands options on as strings, and this is a number.
-    if config := getattr(getattr(receive, "__self__", None), "config", None):
-        config.timeout_keep_alive = KEEP_ALIVE_SECONDS
 
 
 def create_app(

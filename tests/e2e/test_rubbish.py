@@ -55,6 +55,33 @@ async def test_what_is_no_document_is_refused(ada: Caller, name: str) -> None:
     refused(await ada("PUT", f"/users/{ada.id}/password", content=BODIES[name], headers=JSON), name)
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX-Name: a\x01b\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX-Request-Id: a\0b\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /health HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"POST /payments HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"hello\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_with_a_problem(ada: Caller, request_: bytes) -> None:
+    reader, writer = await asyncio.open_connection(ada.http.base_url.host, ada.http.base_url.port)
+    writer.write(request_)
+    async with asyncio.timeout(10):
+        received = await reader.read()  # to the end: the connection is closed
+    writer.close()
+    head, body = received.split(b"\r\n\r\n", 1)
+    status, *fields = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, value in (field.split(": ", 1) for field in fields)}
+    assert status == "HTTP/1.1 400 Bad Request"
+    assert headers["connection"] == "close"
+    assert_problem(httpx.Response(400, headers=headers, content=body), 400, "malformed-request")
+
+
 async def test_a_body_of_ten_mebibytes_is_too_large_however_it_comes(ada: Caller) -> None:
     large = b'{"amount": 1, "metadata": {"a": "' + b"x" * (10 * MIB) + b'"}}'
 
