@@ -22,6 +22,7 @@ from contracts.errors import ErrorKind
 from contracts.streams import DEAD, Stream
 from kit import telemetry
 from kit.errors import Refusal
+from kit.failpoints import AFTER_ACK, AFTER_DEAD_LETTER, BEFORE_ACK, BEFORE_DEAD_LETTER, reached
 from kit.pulling import BATCH, pull
 
 log = get_logger(__name__)
@@ -65,7 +66,9 @@ class Delivery(BaseMiddleware[Any, Any]):
     ) -> bool | None:
         """Decide what becomes of the message, once its handler has ended in whatever way."""
         if exc_val is None:
+            reached(BEFORE_ACK)
             await self.msg.ack()
+            reached(AFTER_ACK)
             return False
         if not isinstance(exc_val, Exception):
             return False  # the process is being stopped: another one gets the message
@@ -86,7 +89,9 @@ class Delivery(BaseMiddleware[Any, Any]):
             return
         log.error("to the dead letters", subject=self.msg.subject, attempt=attempt, exc_info=error)
         try:
+            reached(BEFORE_DEAD_LETTER)
             await self._bury(error, attempt)
+            reached(AFTER_DEAD_LETTER)
         except NatsError as refused:
             log.critical("the dead letters do not take it", subject=self.msg.subject, reason=str(refused))
             await self.msg.nak(delay=_LONGEST_PAUSE)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from kit.errors import CannotStart, OutcomeUnknown, Unavailable
+from kit.failpoints import AFTER_COMMIT, BEFORE_COMMIT, reached
 from kit.settings import DatabaseSettings
 
 DATABASE = "database"
@@ -92,12 +93,14 @@ class Transaction:
             raise Unavailable(DATABASE) from error
 
     async def _commit(self) -> None:
+        reached(BEFORE_COMMIT)
         try:
             await self._connection.commit()
         except Exception as error:
             if is_away(error):  # the commit may have arrived and only its answer be lost
                 raise OutcomeUnknown(DATABASE) from error
             raise
+        reached(AFTER_COMMIT)
 
 
 async def check_schema(pool: AsyncEngine, migrations: Path) -> None:

@@ -31,6 +31,7 @@ from structlog.stdlib import get_logger
 from contracts.base import Event
 from kit.broker import Broker
 from kit.ending import end
+from kit.failpoints import AFTER_PUBLISH, AFTER_REMOVAL, BEFORE_PUBLISH, HALF_A_BATCH, reached
 from kit.telemetry import Trace
 
 log = get_logger(__name__)
@@ -164,12 +165,15 @@ class Relay:
             # Else each attempt would be kept in memory, and all of them sent after the reconnect.
             raise NotAccepted("NATS is away")
         started = time.monotonic()
+        reached(BEFORE_PUBLISH)
         if len(rows) == 1 or not await self._send_together(rows):
             for row in rows:
                 await self._broker.jetstream.publish(
                     row["subject"], row["body"], timeout=_DEADLINE, headers=self._headers(row)
                 )
+        reached(AFTER_PUBLISH)
         await connection.execute("DELETE FROM outbox WHERE seq = ANY($1)", [row["seq"] for row in rows])
+        reached(AFTER_REMOVAL)
         log.debug("events sent", count=len(rows), seconds=round(time.monotonic() - started, 4))
         return len(rows)
 
@@ -181,6 +185,7 @@ class Relay:
             if number < len(rows):
                 await self._broker.client.publish(row["subject"], row["body"], headers=headers)
             else:
+                reached(HALF_A_BATCH)
                 headers["Nats-Batch-Commit"] = "1"
                 reply = await self._broker.client.request(row["subject"], row["body"], _DEADLINE, headers=headers)
         error = json.loads(reply.data).get("error")

@@ -25,12 +25,17 @@ class Settings(BaseSettings):
     stream_replicas: int = Field(
         1, ge=1, le=5, description="On how many NATS servers each stream is kept; 3 in a cluster."
     )
+    failpoints: str = Field(
+        "", description="A folder: a file there names a point at which the process dies. For proofs; not in production."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")
     log_format: LogFormat = Field("console", description="One line a fact: console for people, json for machines.")
 
     @model_validator(mode="after")
     def _production_has_secrets(self) -> Self:
         if self.app_env == "production":
+            if self.failpoints:
+                raise ValueError("FAILPOINTS must not be set in production.")
             for name, value in self:
                 if isinstance(value, SecretStr) and value.get_secret_value() in {"", DEVELOPMENT_SECRET}:
                     raise ValueError(f"{name.upper()} must be set to a secret of your own in production.")

@@ -13,6 +13,7 @@ from contracts.streams import PAYMENT_COMMANDS
 from kit import streams
 from kit.broker import Broker
 from kit.errors import NATS, OutcomeUnknown, Unavailable
+from kit.failpoints import AFTER_PUBLISH, BEFORE_PUBLISH, reached
 from kit.telemetry import trace
 
 _WRONG_LAST_SEQUENCE = 10071
@@ -49,6 +50,7 @@ class StreamedCommands:
         headers = {"content-type": "application/json", "Nats-Msg-Id": str(command.id)} | trace.get().headers()
         if once:  # holds for as long as the command waits; after that the message id does, for the duplicate window
             headers["Nats-Expected-Last-Subject-Sequence"] = "0"
+        reached(BEFORE_PUBLISH)
         try:
             ack: PubAck | None = await self._broker.publish(
                 command.model_dump_json().encode(),
@@ -67,6 +69,7 @@ class StreamedCommands:
             raise OutcomeUnknown(NATS) from error
         except NatsError as error:
             raise Unavailable(NATS) from error
+        reached(AFTER_PUBLISH)
         return not (ack and ack.duplicate)  # in memory there is no acknowledgement
 
     async def waiting(self, payment: UUID) -> CreatePayment | None:

@@ -26,6 +26,7 @@ from apps.gateway.waiting import Waiters
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit.asyncapi import VERSION, specification
 from kit.broker import Broker
+from kit.failpoints import arm
 from kit.health import Health
 from kit.logging import configure_logging
 from kit.service import Service
@@ -100,4 +101,5 @@ def make_broker(settings: Settings) -> Broker:
 
 _settings = load(Settings)
 configure_logging(_settings.log_level, _settings.log_format)
+arm(_settings.failpoints, "gateway")
 app = create_app(_settings, make_broker(_settings))

@@ -17,6 +17,7 @@ from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS
 from kit import database, streams
 from kit.asyncapi import specification
 from kit.broker import Broker
+from kit.failpoints import arm
 from kit.gathering import Gather
 from kit.health import Health
 from kit.logging import configure_logging
@@ -31,6 +32,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def create_app(settings: Settings) -> Service:
     """Build the whole service; nothing is connected before it is started."""
     configure_logging(settings.log_level, settings.log_format)
+    arm(settings.failpoints, "payments")
     pool = database.engine(settings)
     open_payments = partial(Payments, pool)
     broker = Broker(

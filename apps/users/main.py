@@ -19,6 +19,7 @@ from contracts.streams import USER_EVENTS
 from kit import database
 from kit.asyncapi import specification
 from kit.broker import Broker
+from kit.failpoints import arm
 from kit.health import Health
 from kit.logging import configure_logging
 from kit.outbox import Relay
@@ -32,6 +33,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 def create_app(settings: Settings) -> Service:
     """Build the whole service; nothing is connected before it is started."""
     configure_logging(settings.log_level, settings.log_format)
+    arm(settings.failpoints, "users")
     pool = database.engine(settings)
     reading = pool.execution_options(isolation_level="AUTOCOMMIT")  # the same connections
     broker = Broker(settings.nats_url, name="users", streams=[USER_EVENTS], replicas=settings.stream_replicas)
