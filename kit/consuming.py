@@ -1,58 +1,48 @@
 """Taking durable messages from a stream: acks, retries and dead letters, written once."""
 
-import json
-import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from faststream import AckPolicy, BaseMiddleware
+from faststream import AckPolicy, BaseMiddleware, ContextRepo
 from faststream.nats import JStream, NatsRouter, PullSub
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NotJSMessageError
 from nats.js.api import ConsumerConfig, DeliverPolicy
-from pydantic import ValidationError
 from structlog.stdlib import get_logger
 
 from contracts.base import Command
-from contracts.errors import ErrorKind
 from contracts.streams import DEAD, Stream
 from kit import telemetry
-from kit.errors import Refusal
 from kit.failpoints import AFTER_ACK, AFTER_DEAD_LETTER, BEFORE_ACK, BEFORE_DEAD_LETTER, reached
 from kit.pulling import BATCH, pull
+from kit.retrying import Retrying, is_away
 
 log = get_logger(__name__)
 
-ATTEMPTS = 10
-"""So often a message is tried that fails for reasons of its own, before it goes to the dead letters."""
 ACK_WAIT = 10.0
 """Seconds after which a message is given to another consumer: the one that had it is dead."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _HEARTBEAT = 1.0
 """Seconds; after two without one an ordered consumer is made anew."""
-_TRANSIENT = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
 
 Taken = TypeVar("Taken", bound=Command)
 Handler = Callable[..., Awaitable[None]]
 
 
-def _pause(attempt: int) -> float:
-    """Seconds until the next attempt: twice as long each time, with jitter, at most half a minute."""
-    longest = min(_FIRST_PAUSE * 2.0 ** (attempt - 1), _LONGEST_PAUSE)
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-
-
 class Delivery(BaseMiddleware[Any, Any]):
     """Acks what was handled, repeats what failed, keeps what cannot be handled.
 
-    While something that the work needs is away, a message is tried again for as long as that lasts: it is not its
-    fault. What fails otherwise is tried `ATTEMPTS` times, what does not fit its contract once; then it goes to
-    `DEAD_LETTERS`, and is acked only when it is safe there. In memory there is no stream, and errors are raised.
+    `Retrying` says what is tried again and when; the composition root puts one into the context as `retrying`. What
+    is given up goes to `DEAD_LETTERS`, and is acked only when it is safe there. In memory there is no stream, and
+    errors are raised.
     """
+
+    def __init__(self, msg: Msg, /, *, context: ContextRepo, retrying: Retrying) -> None:
+        super().__init__(msg, context=context)
+        self._retrying: Retrying = context.get("retrying") or retrying
 
     async def on_receive(self) -> None:
         """Take up the request that the message's headers tell of."""
@@ -65,28 +55,37 @@ class Delivery(BaseMiddleware[Any, Any]):
         exc_tb: TracebackType | None = None,  # noqa: ARG002 - likewise
     ) -> bool | None:
         """Decide what becomes of the message, once its handler has ended in whatever way."""
+        if exc_val is not None and not isinstance(exc_val, Exception):
+            return False  # the process is being stopped: another one gets the message
+        try:
+            about = self.msg.metadata
+        except NotJSMessageError:
+            return False
+        message = (about.consumer, about.sequence.stream)
         if exc_val is None:
+            self._retrying.settled(message)
             reached(BEFORE_ACK)
             await self.msg.ack()
             reached(AFTER_ACK)
             return False
-        if not isinstance(exc_val, Exception):
-            return False  # the process is being stopped: another one gets the message
-        try:
-            attempt = self.msg.metadata.num_delivered or 1
-        except NotJSMessageError:
-            return False
-        await self._failed(exc_val, attempt)
+        attempt = about.num_delivered or 1
+        pause = self._retrying.pause_after(exc_val, message)
+        if pause is not None:
+            self._tell_of_pause(exc_val, attempt, pause)
+            await self.msg.nak(delay=pause)
+        elif await self._is_buried(exc_val, attempt):
+            self._retrying.settled(message)
+            await self.msg.ack()
+        else:
+            await self.msg.nak(delay=self._retrying.longest_pause)
         return True
 
-    async def _failed(self, error: Exception, attempt: int) -> None:
-        away = isinstance(error, Refusal) and error.kind in _TRANSIENT
-        hopeless = isinstance(error, ValidationError | json.JSONDecodeError | UnicodeDecodeError)
-        if away or (attempt < ATTEMPTS and not hopeless):
-            pause = _pause(attempt)
-            log.warning("tried again later", subject=self.msg.subject, attempt=attempt, pause=pause, reason=str(error))
-            await self.msg.nak(delay=pause)
-            return
+    def _tell_of_pause(self, error: Exception, attempt: int, pause: float) -> None:
+        # While a server is away everything comes again and again: of each message one line is enough.
+        tell = log.debug if is_away(error) and attempt > 1 else log.warning
+        tell("tried again later", subject=self.msg.subject, attempt=attempt, pause=round(pause, 3), reason=str(error))
+
+    async def _is_buried(self, error: Exception, attempt: int) -> bool:
         log.error("to the dead letters", subject=self.msg.subject, attempt=attempt, exc_info=error)
         try:
             reached(BEFORE_DEAD_LETTER)
@@ -94,9 +93,8 @@ class Delivery(BaseMiddleware[Any, Any]):
             reached(AFTER_DEAD_LETTER)
         except NatsError as refused:
             log.critical("the dead letters do not take it", subject=self.msg.subject, reason=str(refused))
-            await self.msg.nak(delay=_LONGEST_PAUSE)
-        else:
-            await self.msg.ack()
+            return False
+        return True
 
     async def _bury(self, error: Exception, attempt: int) -> None:
         about = self.msg.metadata
@@ -123,7 +121,7 @@ class CommandRouter(NatsRouter):
     """A router for the durable commands that one service takes."""
 
     def __init__(self, service: str) -> None:
-        super().__init__(middlewares=[Delivery])
+        super().__init__(middlewares=[partial(Delivery, retrying=Retrying())])
         self._service = service
 
     def takes(self, command: type[Command], stream: Stream) -> Callable[[Handler], Handler]:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from kit.errors import CannotStart, OutcomeUnknown, Unavailable
+from kit.errors import CannotStart, OutcomeUnknown, Permanent, Unavailable
 from kit.failpoints import AFTER_COMMIT, BEFORE_COMMIT, reached
 from kit.settings import DatabaseSettings
 
@@ -18,6 +18,23 @@ DATABASE = "database"
 
 _AWAY = ("08", "53", "57P")
 """SQLSTATE classes of a server that goes, comes or has no room: connection exception, resources, operator."""
+
+
+_UNACCEPTABLE = ("22", "23")
+"""SQLSTATE classes of what is wrong with the data: data exception, integrity constraint violation."""
+
+
+class RefusedByDatabase(Permanent):
+    """What was to be written does not fit the tables or breaks a constraint, and always will."""
+
+    def __init__(self, error: DBAPIError) -> None:
+        # Not the server's own words: they quote the values, such as somebody's email.
+        cause = getattr(error.orig, "__cause__", None)
+        constraint = getattr(cause, "constraint_name", None)
+        super().__init__(
+            f"The database refuses what was to be written: {type(cause or error).__name__}"
+            f" (SQLSTATE {_state(error)}){f', constraint {constraint}' if constraint else ''}."
+        )
 
 
 class SchemaOutdated(CannotStart):
@@ -57,15 +74,29 @@ def engine(settings: DatabaseSettings) -> AsyncEngine:
 def is_away(error: BaseException) -> bool:
     """Tell whether `error` says that the server is away, rather than that it disagrees."""
     if isinstance(error, DBAPIError):
-        state = str(getattr(error.orig, "sqlstate", None) or "")
-        return error.connection_invalidated or isinstance(error, InterfaceError) or state.startswith(_AWAY)
+        return error.connection_invalidated or isinstance(error, InterfaceError) or _state(error).startswith(_AWAY)
     return isinstance(error, OSError | PoolTimeout)  # OSError: refused, reset, unreachable; TimeoutError is one too
+
+
+def _state(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def _said_by(error: BaseException) -> Exception | None:
+    """Return what `error` means to those who know no database; None where it is not the database's."""
+    if is_away(error):
+        return Unavailable(DATABASE)
+    # By the code alone: SQLAlchemy has no DataError for what asyncpg raises.
+    if isinstance(error, DBAPIError) and _state(error).startswith(_UNACCEPTABLE):
+        return RefusedByDatabase(error)
+    return None
 
 
 class Transaction:
     """Work in one transaction: `async with` commits at its end and undoes on an error.
 
-    Raises `Unavailable` when the server is away, and `OutcomeUnknown` when it went away during the commit.
+    Raises `Unavailable` when the server is away, `OutcomeUnknown` when it went away during the commit, and
+    `RefusedByDatabase` when it will never take what was to be written.
     """
 
     def __init__(self, pool: AsyncEngine) -> None:
@@ -89,8 +120,8 @@ class Transaction:
                 await self._commit()
         finally:
             await self._connection.close()  # undoes what is not committed
-        if error is not None and is_away(error):
-            raise Unavailable(DATABASE) from error
+        if error is not None and (said := _said_by(error)) is not None:
+            raise said from error
 
     async def _commit(self) -> None:
         reached(BEFORE_COMMIT)
@@ -99,6 +130,8 @@ class Transaction:
         except Exception as error:
             if is_away(error):  # the commit may have arrived and only its answer be lost
                 raise OutcomeUnknown(DATABASE) from error
+            if (said := _said_by(error)) is not None:  # a constraint that is looked at only now
+                raise said from error
             raise
         reached(AFTER_COMMIT)
 

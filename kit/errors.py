@@ -12,6 +12,10 @@ class CannotStart(Exception):
     """What keeps a process from working until somebody has changed something; the sentence says what."""
 
 
+class Permanent(Exception):
+    """What fails in the same way however often it is tried; a message that does is not tried again."""
+
+
 class Refusal(Exception):
     """A way in which a service says no; each subclass names its kind and slug once."""
 

@@ -53,6 +53,29 @@ class DatabaseSettings(Settings):
     db_pool_size: int = Field(10, ge=1, le=200, description="At most so many connections per process.")
 
 
+class ConsumerSettings(DatabaseSettings):
+    """The settings of a service that takes durable messages into its database."""
+
+    delivery_attempts: int = Field(
+        10, ge=1, le=1000, description="So often a message is tried that keeps failing, before it is a dead letter."
+    )
+    delivery_first_pause: float = Field(
+        0.2,
+        gt=0,
+        le=60,
+        description="Seconds until a message that failed is tried again; each later pause is twice as long.",
+    )
+    delivery_longest_pause: float = Field(
+        30.0, gt=0, le=3600, description="And no pause is longer than so many seconds."
+    )
+
+    @model_validator(mode="after")
+    def _the_longest_pause_is_not_shorter(self) -> Self:
+        if self.delivery_longest_pause < self.delivery_first_pause:
+            raise ValueError("DELIVERY_LONGEST_PAUSE must not be shorter than DELIVERY_FIRST_PAUSE.")
+        return self
+
+
 def load(settings: type[AnySettings]) -> AnySettings:
     """Read `settings` from the environment; what is wrong there ends the process with a sentence for each variable."""
     try:

@@ -22,6 +22,7 @@ from kit.gathering import Gather
 from kit.health import Health
 from kit.logging import configure_logging
 from kit.outbox import Relay
+from kit.retrying import Retrying
 from kit.service import Service
 from kit.settings import load
 from kit.starting import wait_for_database
@@ -51,9 +52,12 @@ def create_app(settings: Settings) -> Service:
                 return command
         return None
 
+    retrying = Retrying(settings.delivery_attempts, settings.delivery_first_pause, settings.delivery_longest_pause)
+
     @asynccontextmanager
     async def lifespan(context: ContextRepo) -> AsyncIterator[None]:
         context.set_global("open_payments", open_payments)
+        context.set_global("retrying", retrying)
         context.set_global("find_waiting", find_waiting)
         context.set_global("record", Gather(partial(commands.record_all, open_payments, settings.payment_limit)))
         await wait_for_database(pool, MIGRATIONS)

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from kit.settings import DatabaseSettings
+from kit.settings import ConsumerSettings
 
 
-class Settings(DatabaseSettings):
+class Settings(ConsumerSettings):
     """The payments service's settings."""
 
     db_database: str = Field("payments_db", description="The payments service's own database.")

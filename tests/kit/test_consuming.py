@@ -6,15 +6,21 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from nats.aio.msg import Msg
 from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
+from sqlalchemy.exc import IntegrityError
 
 from contracts.base import Command
+from contracts.errors import ErrorKind, Problem
 from contracts.streams import DEAD_LETTERS
 from kit import consuming, telemetry
+from kit.asking import Refused
 from kit.broker import Broker
 from kit.consuming import CommandRouter
-from kit.errors import Unavailable
+from kit.database import RefusedByDatabase
+from kit.errors import InvalidField, Refusal, Unavailable
+from kit.retrying import Retrying
 from tests.kit.conftest import Greetings, NewBroker
 from tests.waiting import eventually
 
@@ -27,26 +33,39 @@ class Host:
         self.greeted: list[UUID] = []
         self.requests: list[str] = []
         self.seconds = 0.0
+        self.poison: UUID | None = None
+        self.errors = [error] * failures if error is not None else []
         self.router = CommandRouter("tests")
 
         @self.router.takes(greetings.command, greetings.stream)
         async def greet(command: greetings.command) -> None:  # type: ignore[name-defined]
             self.tries[command.id] += 1
             self.requests.append(telemetry.trace.get().request_id)
-            if error is not None and self.tries[command.id] <= failures:
+            if error is not None and command.id == self.poison:
                 raise error
+            if self.errors:
+                raise self.errors.pop(0)
             await asyncio.sleep(self.seconds)
             self.greeted.append(command.id)
 
-    async def start(self, broker: Broker) -> None:
+    async def start(self, broker: Broker, *, longest: float = 30.0) -> None:
+        broker.context.set_global("retrying", Retrying(attempts=3, first_pause=0.02, longest_pause=longest))
         broker.include_router(self.router)
         await broker.start()
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consuming, "ATTEMPTS", 3)
-    monkeypatch.setattr(consuming, "_FIRST_PAUSE", 0.02)
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the server was asked to wait before it gives a message again, in order."""
+    asked: list[float] = []
+    nak = Msg.nak
+
+    async def seen(message: Msg, delay: float | None = None) -> None:
+        asked.append(delay or 0.0)
+        await nak(message, delay)
+
+    monkeypatch.setattr(Msg, "nak", seen)
+    return asked
 
 
 async def dead_letter(broker: Broker, command: Command) -> RawStreamMsg | None:
@@ -79,7 +98,9 @@ async def test_a_lone_command_does_not_wait_for_others(new_broker: NewBroker, gr
 
 
 @pytest.mark.parametrize("error", [LookupError("not yet"), ValueError("a bug that mends itself")])
-async def test_what_fails_is_tried_again(new_broker: NewBroker, greetings: Greetings, error: Exception) -> None:
+async def test_what_fails_is_tried_again_after_longer_and_longer_pauses(
+    new_broker: NewBroker, greetings: Greetings, error: Exception, pauses: list[float]
+) -> None:
     broker, host = new_broker(), Host(greetings, error, failures=2)
     await host.start(broker)
     command = greetings.command(id=uuid4())
@@ -87,6 +108,8 @@ async def test_what_fails_is_tried_again(new_broker: NewBroker, greetings: Greet
     await eventually(lambda: _empty(broker, greetings))
     assert host.greeted == [command.id]
     assert host.tries[command.id] == 3
+    assert 0.01 <= pauses[0] <= pauses[1] <= 0.04
+    assert len(pauses) == 2
     assert await dead_letter(broker, command) is None
 
 
@@ -154,13 +177,76 @@ async def test_what_the_dead_letters_do_not_take_stays_where_it_is(
 ) -> None:
     monkeypatch.setattr(consuming, "DEAD", "nowhere.")
     broker, host = new_broker(), Host(greetings, LookupError(), failures=4)
-    monkeypatch.setattr(consuming, "_LONGEST_PAUSE", 0.02)
-    await host.start(broker)
+    await host.start(broker, longest=0.02)
     command = greetings.command(id=uuid4())
     await greetings.send(broker.jetstream, command)
     await eventually(lambda: host.tries[command.id] > 3)
     await eventually(lambda: _empty(broker, greetings))
     assert host.greeted == [command.id]
+
+
+class Unpayable(Refusal):
+    kind = ErrorKind.CONFLICT
+    slug = "unpayable"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unpayable("never"),
+        InvalidField("name", "wrong", "No such name."),
+        Refused(Problem(kind=ErrorKind.FORBIDDEN, slug="no", detail="Another service says no.")),
+        RefusedByDatabase(IntegrityError("INSERT", None, Exception("check"))),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_would_only_fail_again_is_tried_once(
+    new_broker: NewBroker, greetings: Greetings, error: Exception, pauses: list[float]
+) -> None:
+    broker, host = new_broker(), Host(greetings, error, failures=99)
+    await host.start(broker)
+    command = greetings.command(id=uuid4())
+    await greetings.send(broker.jetstream, command)
+    await eventually(lambda: _empty(broker, greetings))
+    letter = await dead_letter(broker, command)
+    assert letter is not None
+    headers = letter.headers or {}
+    assert (headers["Dead-Reason"], headers["Dead-Attempts"]) == (type(error).__name__, "1")
+    assert host.tries[command.id] == 1
+    assert not pauses
+
+
+async def test_what_was_tried_during_an_outage_does_not_count_against_a_message(
+    new_broker: NewBroker, greetings: Greetings
+) -> None:
+    broker, host = new_broker(), Host(greetings)
+    host.errors = [*[Unavailable("database")] * 5, LookupError(), LookupError()]
+    await host.start(broker)
+    command = greetings.command(id=uuid4())
+    await greetings.send(broker.jetstream, command)
+    await eventually(lambda: _empty(broker, greetings))
+    assert host.greeted == [command.id]
+    assert await dead_letter(broker, command) is None
+
+
+async def test_a_poison_among_a_thousand_delays_none_of_them(
+    new_broker: NewBroker, greetings: Greetings, pauses: list[float]
+) -> None:
+    broker = new_broker()
+    host = Host(greetings, LookupError("poison"))
+    poison, *good = (greetings.command(id=uuid4()) for _ in range(1001))
+    host.poison = poison.id
+    await host.start(broker)
+    await greetings.send(broker.jetstream, poison)
+    for start in range(0, 1000, 200):
+        await asyncio.gather(*(greetings.send(broker.jetstream, each) for each in good[start : start + 200]))
+    await eventually(lambda: _empty(broker, greetings))
+    assert Counter(host.greeted) == Counter(command.id for command in good)
+    assert {tries for command_id, tries in host.tries.items() if command_id != poison.id} == {1}
+    assert len(pauses) == 2  # the poison's own
+    letter = await dead_letter(broker, poison)
+    assert letter is not None
+    assert (letter.headers or {})["Dead-Attempts"] == "3"
 
 
 async def test_replicas_share_the_work_and_a_stopped_one_gives_back_what_it_has_not_begun(

@@ -18,7 +18,9 @@ from tests.payments.serving import LIMIT, ForReal, InMemory, for_real, in_memory
 def settings_for(environment: dict[str, str], nats_url: str, **others: Any) -> Settings:
     """Read settings as the service does, from an environment that is given."""
     values = {name.lower(): value for name, value in environment.items()}
-    return Settings(**{"nats_url": nats_url, "db_pool_size": 5, "payment_limit": LIMIT, **values, **others})
+    own = {"nats_url": nats_url, "db_pool_size": 5, "payment_limit": LIMIT}
+    impatient = {"delivery_attempts": 3, "delivery_first_pause": 0.02}
+    return Settings(**{**own, **impatient, **values, **others})
 
 
 @pytest.fixture(scope="session")

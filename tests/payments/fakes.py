@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from apps.payments.models import Payment
 from contracts.base import Event
 from contracts.payments import PaymentStatus, PaymentView
+from kit.database import RefusedByDatabase
 from kit.paging import Position
 from kit.telemetry import Trace
 
@@ -45,6 +46,8 @@ class FakePayments:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
+        if isinstance(error, IntegrityError):
+            raise RefusedByDatabase(error) from error
         if error is None:
             self._table.rows |= self._added
             self._table.events += self._emitted

@@ -9,7 +9,6 @@ import pytest
 from apps.payments import commands
 from contracts.payments import GetPayment, GetPayments, PaymentCreated, PaymentRejected, PaymentStatus
 from contracts.streams import DEAD_LETTERS
-from kit import consuming
 from tests.payments.conftest import AnyService
 from tests.payments.fakes import REFUSED_AMOUNT
 from tests.payments.serving import LIMIT, ForReal, order
@@ -17,12 +16,6 @@ from tests.waiting import eventually
 
 NO_MOMENT = datetime.fromisoformat("0001-01-01T00:00:00+14:00")
 """It fits the contract, and is before the first moment that can be told in UTC."""
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consuming, "ATTEMPTS", 3)
-    monkeypatch.setattr(consuming, "_FIRST_PAUSE", 0.02)
 
 
 async def test_a_payment_is_recorded_as_it_was_ordered(service: AnyService) -> None:
@@ -115,7 +108,7 @@ async def test_of_two_under_one_id_in_one_group_the_first_stands(service: AnySer
 
 @pytest.mark.parametrize(
     ("poison", "reason"),
-    [({"amount": REFUSED_AMOUNT}, "IntegrityError"), ({"created_at": NO_MOMENT}, "OverflowError")],
+    [({"amount": REFUSED_AMOUNT}, "RefusedByDatabase"), ({"created_at": NO_MOMENT}, "OverflowError")],
     ids=["the database refuses it", "no row can be made of it"],
 )
 async def test_a_poisonous_command_does_not_take_its_neighbours_along(
