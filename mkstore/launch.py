@@ -16,7 +16,7 @@ from mkstore.guardian import Guardian, end_leftovers
 from mkstore.home import Home
 from mkstore.migrations import is_newest, migrate
 from mkstore.parts import PartFailedError
-from mkstore.plan import Options, Plan, planned
+from mkstore.plan import Detour, Options, Plan, planned, straight
 from mkstore.servers import anybody_listens, create_databases
 from mkstore.services import ServiceSpec
 from mkstore.supervisor import Supervisor
@@ -45,13 +45,14 @@ class Launch:
         *,
         say: Callable[[str], None],
         ready: Callable[[Plan, Home], None],
+        detour: Detour = straight,
         patience: float = PATIENCE,
     ) -> None:
         self._home = home
         self._say = say
         self._ready = ready
         self._patience = patience
-        self._plan = planned(options, specs, home, environ)
+        self._plan = planned(options, specs, home, environ, detour)
         self._guardian = Guardian(home)
         self._supervisor = Supervisor(say, self._write_run_file, patience=patience)
         self._stop_asked = asyncio.Event()

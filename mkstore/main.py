@@ -7,6 +7,7 @@ import typer
 
 from mkstore.docs import docs
 from mkstore.env import env
+from mkstore.prove.command import prove
 from mkstore.up import up
 from mkstore.users import app as users
 
@@ -23,4 +24,5 @@ def mkstore() -> None:
 app.command("up")(up)
 app.command("docs")(docs)
 app.command("env")(env)
+app.command("prove")(prove)
 app.add_typer(users, name="users")

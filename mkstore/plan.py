@@ -1,7 +1,7 @@
 """What one `mkstore up` consists of: its own servers or those that the environment names, and the services on them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mkstore import ports
@@ -9,6 +9,14 @@ from mkstore.guardian import mark
 from mkstore.home import Home
 from mkstore.servers import Login, NatsServer, PostgresServer
 from mkstore.services import DatabaseLogin, Service, ServiceSpec, service_environment
+
+Detour = Callable[[str, str, int], int]
+"""Given a service, `nats` or `postgres` and that server's port, returns the port at which the service shall find it."""
+
+
+def straight(service: str, server: str, port: int) -> int:  # noqa: ARG001 - the form of a detour
+    """Let every service go straight to the server."""
+    return port
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,17 @@ class Plan:
         return record
 
 
-def planned(options: Options, specs: Sequence[ServiceSpec], home: Home, environ: Mapping[str, str]) -> Plan:
-    """Return the plan for a home; nothing runs yet. `NATS_URL` and `DB_HOST` in `environ` name others' servers."""
+def planned(
+    options: Options,
+    specs: Sequence[ServiceSpec],
+    home: Home,
+    environ: Mapping[str, str],
+    detour: Detour = straight,
+) -> Plan:
+    """Return the plan for a home; nothing runs yet. `NATS_URL` and `DB_HOST` in `environ` name others' servers.
+
+    `detour` says how the services get to servers of this run's own.
+    """
     secrets = home.secrets()
     nats = None if environ.get("NATS_URL") else _own_nats(home, secrets)
     postgres = None if environ.get("DB_HOST") else _own_postgres(home, secrets)
@@ -75,7 +92,11 @@ def planned(options: Options, specs: Sequence[ServiceSpec], home: Home, environ:
 
     services, environments = [], {}
     for spec in specs:
-        env = service_environment(spec, environ, nats_url=nats_url, database=database, jwt_secret=jwt_secret)
+        to_nats = nats.url_at(detour(spec.name, "nats", nats.port)) if nats else nats_url
+        to_database = database
+        if postgres is not None and spec.database is not None:
+            to_database = replace(database, port=str(detour(spec.name, "postgres", postgres.port)))
+        env = service_environment(spec, environ, nats_url=to_nats, database=to_database, jwt_secret=jwt_secret)
         port = options.port if spec is specs[-1] and options.port else ports.free_port()
         service = Service(spec, env=env, port=port, workers=options.workers, log=home.log(spec.name))
         service.mark = mark(spec.name, home.root)

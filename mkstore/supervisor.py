@@ -10,7 +10,7 @@ from mkstore.parts import Part, PartFailedError
 
 PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds before the first, second, ... start of a part that keeps dying."""
-STEADY = 60.0
+STEADY = 10.0
 """Seconds after which a part that ran counts as healthy again, and its next death as the first."""
 
 _POLL = 0.05

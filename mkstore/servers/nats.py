@@ -66,16 +66,20 @@ class NatsServer(Part):
     @property
     def url(self) -> str:
         """The services' address, with their login."""
-        return self.url_of(self._services)
+        return self.url_at(self.port)
+
+    def url_at(self, port: int) -> str:
+        """Return the services' address when they reach it by another port of this machine."""
+        return self.url_of(self._services, port)
 
     @property
     def admin_url(self) -> str:
         """The operator's address, with its own login to the same account."""
         return self.url_of(self._operator)
 
-    def url_of(self, login: Login) -> str:
+    def url_of(self, login: Login, port: int | None = None) -> str:
         """Return the address with a login's name and password in it."""
-        return f"nats://{login.user}:{login.password}@{ports.LOOPBACK}:{self.port}"
+        return f"nats://{login.user}:{login.password}@{ports.LOOPBACK}:{port or self.port}"
 
     @property
     def address(self) -> str:

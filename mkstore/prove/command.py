@@ -1,0 +1,61 @@
+"""`mkstore prove`: the command."""
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mkstore.operating import JsonOption, fail, show
+
+_SHORT = (
+    "kill -9 payments",
+    "kill -9 nats",
+    "kill -9 gateway and users and payments and nats and postgres",
+    "dies at payments.after-commit",
+    "dies at payments.half-a-batch",
+    "dies at gateway.after-publish",
+    "payments-nats half-open",
+)
+
+
+def prove(
+    payments: Annotated[int, typer.Option(min=100, help="Payments in all, at least.")] = 100_000,
+    *,
+    short: Annotated[
+        bool, typer.Option("--short", help="A handful of faults, 200 payments each: a minute or two.")
+    ] = False,
+    only: Annotated[str, typer.Option(help="Only the faults whose name contains this.")] = "",
+    payers: Annotated[int, typer.Option(min=1, max=150, help="How many pay at once.")] = 32,
+    seed: Annotated[int, typer.Option(help="Of the order of the faults and of the load.")] = 1,
+    report: Annotated[Path | None, typer.Option(help="A folder for the table, the picture and the figures.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Break a store of its own in every known way, under load, and count what was lost.
+
+    Exits with 1 when anything was lost, doubled, invented, not told, out of order, or answered wrongly.
+    """
+    from mkstore.prove import report as reports  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+    from mkstore.prove.faults import every_fault  # noqa: PLC0415
+    from mkstore.prove.rounds import Load, Proof  # noqa: PLC0415
+    from mkstore.prove.store import NotWhole  # noqa: PLC0415
+
+    faults = [fault for fault in every_fault() if only in fault.name and (not short or fault.name in _SHORT)]
+    if not faults:
+        fail(f"No fault has {only!r} in its name. There are: " + "; ".join(fault.name for fault in every_fault()))
+    random.Random(seed).shuffle(faults)  # noqa: S311 - no secret
+    each = 200 if short else -(-payments // len(faults))
+    proof = Proof(Load(payers, each), seed, lambda text: typer.echo(text, err=json))
+    try:
+        asyncio.run(proof.run(faults))
+    except (NotWhole, TimeoutError) as error:
+        fail(f"The proof failed: {error}")
+    finally:
+        if report is not None and proof.rounds:
+            reports.write(proof, report)
+    show("what was kept, and what was not", reports.SHORT_COLUMNS, reports.rows(proof), as_json=json)
+    total = reports.summary(proof)
+    typer.echo(", ".join(f"{value} {name}" for name, value in total.items() if isinstance(value, int)), err=json)
+    if not all(done.is_clean for done in proof.rounds):
+        fail("Something accepted was not kept; the lines above say what.")

@@ -1,0 +1,167 @@
+"""Everything that is done to a running store, each under a name."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import nats
+from nats.js import JetStreamContext
+
+from contracts.streams import PAYMENT_COMMANDS
+from mkstore.prove.network import Mode
+from mkstore.prove.store import PARTS, NotWhole, Store, eventually
+
+Strike = Callable[[Store], Awaitable[None]]
+
+HELD_SECONDS = 10.0
+"""A process is stopped (SIGSTOP) for so long."""
+BROKEN_SECONDS = 5.0
+"""A link, a stream or a database is broken for so long."""
+_REACHED_SECONDS = 60.0
+
+FAILPOINTS = (
+    "gateway.before-publish",
+    "gateway.after-publish",
+    "payments.before-commit",
+    "payments.after-commit",
+    "payments.before-ack",
+    "payments.after-ack",
+    "payments.before-publish",
+    "payments.half-a-batch",
+    "payments.after-publish",
+    "payments.after-removal",
+    "users.before-commit",
+    "users.after-commit",
+    "users.before-publish",
+    "users.after-publish",
+    "users.after-removal",
+)
+TOGETHER = (("payments", "nats"), ("nats", "postgres"), ("gateway", "payments"), ("users", "postgres"), PARTS)
+LINKS = ("gateway-nats", "users-nats", "payments-nats", "users-postgres", "payments-postgres")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is done to a store; `strike` returns when it is over, and the store may still be recovering."""
+
+    name: str
+    strike: Strike
+    staged: bool = False
+    """Whether it needs links."""
+    poisons: int = 0
+    """How many dead letters it leaves."""
+
+
+def _signals(number: signal.Signals, *parts: str) -> Strike:
+    async def strike(store: Store) -> None:
+        for part in parts:
+            store.send(part, number)
+
+    return strike
+
+
+def _holds(part: str) -> Strike:
+    async def strike(store: Store) -> None:
+        store.send(part, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(HELD_SECONDS)
+        finally:
+            store.send(part, signal.SIGCONT)
+
+    return strike
+
+
+def _dies_at(point: str, *, poisoned: bool = False) -> Strike:
+    async def strike(store: Store) -> None:
+        file = store.failpoint(point)
+        if poisoned:
+            await _poison(store)
+
+        async def reached() -> bool:
+            return not file.exists()
+
+        if not await eventually(reached, within=_REACHED_SECONDS):
+            raise NotWhole(f"{point} was never reached")
+
+    return strike
+
+
+def _breaks(link: str, mode: Mode) -> Strike:
+    async def strike(store: Store) -> None:
+        await store.link(link, mode)
+        try:
+            await asyncio.sleep(BROKEN_SECONDS)
+        finally:
+            await store.link(link, Mode.OPEN)
+
+    return strike
+
+
+async def _fills_the_stream(store: Store) -> None:
+    async def limit(jetstream: JetStreamContext) -> None:
+        config = (await jetstream.stream_info(PAYMENT_COMMANDS.name)).config
+        whole = config.max_bytes
+        config.max_bytes = 1
+        await jetstream.update_stream(config)
+        try:
+            await asyncio.sleep(BROKEN_SECONDS)
+        finally:
+            config.max_bytes = whole
+            await jetstream.update_stream(config)
+
+    await _as_operator(store, limit)
+
+
+async def _poison(store: Store) -> None:
+    async def send(jetstream: JetStreamContext) -> None:
+        await jetstream.publish(PAYMENT_COMMANDS.subjects[0].replace("*", str(uuid4())), b'{"amount": "poison"}')
+
+    await _as_operator(store, send)
+
+
+async def _as_operator(store: Store, work: Callable[[JetStreamContext], Awaitable[None]]) -> None:
+    client = await nats.connect(store.record["nats"]["admin_url"])
+    try:
+        await work(client.jetstream())
+    finally:
+        await client.close()
+
+
+async def _locks_the_database(store: Store) -> None:
+    url = urlsplit(store.record["postgres"]["url"])
+    connection = await asyncpg.connect(urlunsplit(url._replace(path="/postgres")))
+    try:
+        await connection.execute("ALTER DATABASE payments_db ALLOW_CONNECTIONS false")
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'payments_db'")
+        await asyncio.sleep(BROKEN_SECONDS)
+    finally:
+        await connection.execute("ALTER DATABASE payments_db ALLOW_CONNECTIONS true")
+        await connection.close()
+
+
+def every_fault() -> list[Fault]:
+    """Return all of them; the same part is not struck twice in a row where that can be helped."""
+    faults = [Fault(f"kill -9 {part}", _signals(signal.SIGKILL, part)) for part in PARTS]
+    faults += [Fault(f"{part} stopped for {HELD_SECONDS:g} s", _holds(part)) for part in PARTS]
+    faults += [Fault(f"SIGTERM {part}", _signals(signal.SIGTERM, part)) for part in PARTS]
+    faults += [Fault(f"kill -9 {' and '.join(parts)}", _signals(signal.SIGKILL, *parts)) for parts in TOGETHER]
+    points = [Fault(f"dies at {point}", _dies_at(point)) for point in FAILPOINTS]
+    points += [
+        Fault(f"dies at {point}", _dies_at(point, poisoned=True), poisons=1)
+        for point in ("payments.before-dead-letter", "payments.after-dead-letter")
+    ]
+    faults += sorted(points, key=lambda fault: fault.name.partition(".")[2])
+    faults += [
+        Fault("the stream of commands is full", _fills_the_stream),
+        Fault("PostgreSQL refuses connections to payments_db", _locks_the_database),
+    ]
+    faults += [
+        Fault(f"{link} {mode}", _breaks(link, mode), staged=True)
+        for mode in (Mode.CUT, Mode.DELAYED, Mode.HALF_OPEN)
+        for link in LINKS
+    ]
+    return faults

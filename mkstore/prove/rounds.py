@@ -1,0 +1,139 @@
+"""One fault after the other: the load, the strike, the recovery, the audit."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from mkstore.prove.audit import Auditor, Verdict
+from mkstore.prove.faults import Fault
+from mkstore.prove.http import Api
+from mkstore.prove.ledger import Ledger, Person
+from mkstore.prove.people import Crowd, signed_up
+from mkstore.prove.store import Store, running
+
+CALM_SECONDS = 1.5
+"""The load runs for so long before a strike and after a recovery, to be seen."""
+_POLL = 0.02
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many pay at once, and how many payments a round has at least; a `rate` (per second) bounds them."""
+
+    payers: int
+    payments: int
+    rate: float = 0.0
+
+
+@dataclass
+class Round:
+    """What happened; times are seconds since the round began."""
+
+    fault: str
+    struck: float
+    over: float
+    """When the fault itself was over, such as a stopped process continued."""
+    whole: float
+    """When every part was ready again."""
+    ended: float
+    accepted: int
+    slowest: float
+    refusals: dict[str, int]
+    answers: list[tuple[float, str, bool]]
+    verdict: Verdict
+    surprises: list[str]
+    memory: tuple[int, int]
+    """Bytes that the gateway used at the beginning and at most."""
+    at: float = 0.0
+    """When it began, in seconds since the first round did."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was lost, doubled, invented, untold or misordered, and no answer was wrong."""
+        return self.verdict.is_clean and not self.surprises
+
+    def silence(self, what: str) -> float:
+        """Return the longest time, from the strike on, in which nobody got a good answer to `what`."""
+        good = [at for at, asked, is_good in self.answers if asked == what and is_good and at >= self.struck]
+        times = [self.struck, *good, self.ended]
+        return max(after - before for before, after in pairwise(times))
+
+
+@dataclass
+class Proof:
+    """All rounds on their stores."""
+
+    load: Load
+    seed: int
+    say: Callable[[str], None]
+    rounds: list[Round] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    async def run(self, faults: Sequence[Fault]) -> None:
+        """Strike with each fault; those that need links on a store of their own.
+
+        Raises:
+            NotWhole: the store did not come back.
+            TimeoutError: what was accepted was not carried out.
+
+        """
+        for staged in (False, True):
+            if mine := [fault for fault in faults if fault.staged is staged]:
+                async with running(staged=staged, env={}) as store, Api(store.url) as api:
+                    payers, auditor = await signed_up(api, self.load.payers), Auditor(store)
+                    for fault in mine:
+                        done = await self._round(store, api, payers, auditor, fault)
+                        self.rounds.append(done)
+                        self.say(sentence(done))
+
+    async def _round(self, store: Store, api: Api, payers: list[Person], auditor: Auditor, fault: Fault) -> Round:
+        ledger = Ledger()
+        number = len(self.rounds)
+        crowd = Crowd(api, payers, ledger, seed=self.seed + number, rate=self.load.rate)
+        began = time.monotonic()
+        memory = [store.memory("gateway")]
+        crowd.start()
+        try:
+            await asyncio.sleep(CALM_SECONDS)
+            struck = time.monotonic() - began
+            await fault.strike(store)
+            over = time.monotonic() - began
+            memory.append(store.memory("gateway"))
+            await store.wait_until_whole()
+            whole = time.monotonic() - began
+            while ledger.accepted < self.load.payments or time.monotonic() - began < whole + CALM_SECONDS:  # noqa: ASYNC110 - a counter sets no event
+                await asyncio.sleep(_POLL)
+        finally:
+            ended = time.monotonic() - began
+            memory.append(store.memory("gateway"))
+            await crowd.stop()
+        verdict = await auditor.audit(ledger, payers, fault.poisons)
+        return Round(
+            fault=fault.name,
+            struck=struck,
+            over=over,
+            whole=whole,
+            ended=ended,
+            accepted=ledger.accepted,
+            slowest=ledger.slowest,
+            refusals=dict(ledger.refusals),
+            answers=sorted((at - began, what, good) for at, what, good in ledger.answers),
+            verdict=verdict,
+            surprises=ledger.surprises,
+            memory=(memory[0], max(memory)),
+            at=began - self.began,
+        )
+
+
+def sentence(done: Round) -> str:
+    """Say how a round ended."""
+    found = [*(f"{len(what)} {name}" for name, what in done.verdict.faults.items() if what)]
+    found += [f"{len(done.surprises)} wrong answers"] if done.surprises else []
+    examples = [what[0] for what in (*done.verdict.faults.values(), done.surprises) if what]
+    verdict = "0 lost, 0 double, 0 phantom" if done.is_clean else "; ".join([*found, *examples])
+    return (
+        f"{done.fault}: {done.accepted} accepted, {done.verdict.recorded} recorded; whole after "
+        f"{done.whole - done.struck:.1f} s, no payment taken for {done.silence('pay'):.1f} s; {verdict}"
+    )
