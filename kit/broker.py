@@ -56,6 +56,7 @@ class Broker(NatsBroker):
         self._streams = tuple(streams)
         self._replicas = replicas
         self._leaving = False
+        self._gone = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -74,6 +75,10 @@ class Broker(NatsBroker):
         """Tell whether a message could be sent now; in memory that is always so."""
         # HTTP is served before the first connection is there.
         return bool(self.config.connection_state and self.client.is_connected)
+
+    async def lost(self) -> None:
+        """Return when the connection that is there now is lost."""
+        await self._gone.wait()
 
     async def start(self) -> None:
         """Connect, make the streams, subscribe; waits for as long as NATS is away."""
@@ -177,10 +182,12 @@ class Broker(NatsBroker):
         log.warning("NATS", reason=str(error) or type(error).__name__)
 
     async def _disconnected(self) -> None:
+        self._gone.set()
         if not self._leaving:
             log.warning("NATS is away")
 
     async def _reconnected(self) -> None:
+        self._gone = asyncio.Event()
         log.info("NATS is back")
 
     async def _closed(self) -> None:

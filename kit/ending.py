@@ -1,7 +1,7 @@
 """Ending tasks for certain."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 _AGAIN = 0.2
@@ -18,3 +18,16 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in living:
             task.cancel()
         _, living = await asyncio.wait(living, timeout=_AGAIN)
+
+
+async def first_of(*work: Coroutine[Any, Any, None]) -> None:
+    """Do all of `work` side by side until the first of it ends, and end the rest; raises what that one raised."""
+    tasks = [asyncio.create_task(part) for part in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await end(tasks)
+        failed = [task for task in tasks if not task.cancelled() and task.exception()]  # asked, none is complained of
+    for task in failed:
+        if task in done:
+            task.result()

@@ -21,7 +21,7 @@ from kit.failpoints import arm
 from kit.gathering import Gather
 from kit.health import Health
 from kit.logging import configure_logging
-from kit.outbox import Relay
+from kit.relay import Relay
 from kit.retrying import Retrying
 from kit.service import Service
 from kit.settings import load
@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> Service:
         replicas=settings.stream_replicas,
     )
     broker.include_routers(requests.router, commands.router)
-    relay = Relay(database.url(settings), broker, "mkstore/payments")
+    relay = Relay(database.url(settings), broker, "mkstore/payments", PAYMENT_EVENTS)
     health = Health({"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check})
 
     async def find_waiting(payment_id: UUID) -> CreatePayment | None:

@@ -22,7 +22,7 @@ from kit.broker import Broker
 from kit.failpoints import arm
 from kit.health import Health
 from kit.logging import configure_logging
-from kit.outbox import Relay
+from kit.relay import Relay
 from kit.service import Service
 from kit.settings import load
 from kit.starting import wait_for_database
@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> Service:
     reading = pool.execution_options(isolation_level="AUTOCOMMIT")  # the same connections
     broker = Broker(settings.nats_url, name="users", streams=[USER_EVENTS], replicas=settings.stream_replicas)
     broker.include_router(router)
-    relay = Relay(database.url(settings), broker, source="mkstore/users")
+    relay = Relay(database.url(settings), broker, "mkstore/users", USER_EVENTS)
     health = Health({"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check})
 
     @asynccontextmanager

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from kit.ending import end
+from kit.ending import end, first_of
 
 
 class Stubborn:
@@ -47,3 +47,20 @@ async def test_what_has_ended_already_is_left_alone() -> None:
     await end([task])
     await end([])
     assert isinstance(task.exception(), LookupError)
+
+
+async def test_the_first_part_of_some_work_that_ends_ends_the_others_and_says_why() -> None:
+    others = asyncio.Event()
+
+    async def fails() -> None:
+        raise LookupError("it is gone")
+
+    async def goes_on() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            others.set()
+
+    with pytest.raises(LookupError, match="it is gone"):
+        await first_of(goes_on(), fails())
+    assert others.is_set()

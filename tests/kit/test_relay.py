@@ -1,101 +1,31 @@
-"""The outbox: in order, at least once, one leader at a time, whatever is killed."""
+"""The relay: in order, at least once, one leader at a time, whatever is killed."""
 
 import asyncio
-import secrets
+import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
-from typing import ClassVar, NamedTuple
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import uuid4
 
-import asyncpg
 import pytest
-from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeout
-from sqlalchemy import URL, MetaData, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from nats.js.errors import BadRequestError
 
-from contracts.base import Event
-from contracts.streams import Stream
-from kit import outbox
 from kit.broker import Broker
-from kit.outbox import Relay, emit, outbox_table
+from kit.outbox import emit
+from kit.relay import Relay
 from kit.telemetry import Trace
-from mkstore.servers import NatsServer, PostgresServer, create_databases
+from mkstore.servers import NatsServer, PostgresServer
+from tests.kit.telling import TABLE, Leaders, Told, telling
 from tests.waiting import eventually
-
-METADATA = MetaData()
-TABLE = outbox_table(METADATA)
-
-
-class Counted(Event):
-    """What the tests tell."""
-
-    subject: ClassVar[str]
-    id: UUID
-    number: int
-
-    @property
-    def aggregate_id(self) -> UUID:
-        return self.id
-
-    @property
-    def aggregate_version(self) -> int:
-        return self.number
-
-
-class Told(NamedTuple):
-    """An event of this test alone, the stream that it goes to, and the database that it comes from."""
-
-    event: type[Counted]
-    stream: Stream
-    address: URL
-    pool: AsyncEngine
-
-    async def emit(self, *numbers: int) -> None:
-        async with self.pool.begin() as connection:
-            aggregate = uuid4()
-            events = [(self.event(id=aggregate, number=n), Trace(f"r{n}", "")) for n in numbers]
-            await emit(connection, TABLE, events)
-
-    async def left(self) -> int:
-        async with self.pool.connect() as connection:
-            return len((await connection.execute(TABLE.select())).all())
-
-    async def events(self, broker: Broker) -> list[Msg]:
-        """Return everything that the stream holds."""
-        subscription = await broker.jetstream.subscribe(self.event.subject, ordered_consumer=True)
-        try:
-            count = (await broker.jetstream.stream_info(self.stream.name)).state.messages
-            return [await subscription.next_msg(timeout=5) for _ in range(count)]
-        finally:
-            await subscription.unsubscribe()
-
-    async def numbers(self, broker: Broker) -> list[int]:
-        return [self.event.model_validate_json(message.data).number for message in await self.events(broker)]
 
 
 @pytest.fixture
 async def told(postgres_server: PostgresServer) -> AsyncIterator[Told]:
-    word = f"o{secrets.token_hex(4)}"
-    await create_databases(postgres_server.url, [word])
-    address = make_url(postgres_server.url_of(word)).set(drivername="postgresql+asyncpg")
-    pool = create_async_engine(address)
-    async with pool.begin() as connection:
-        await connection.run_sync(METADATA.create_all)
-
-    class OwnCounted(Counted):
-        subject: ClassVar[str] = f"{word}.counted"
-
-    stream = Stream(
-        name=word.upper(),
-        subjects=(f"{word}.*",),
-        retention="limits",
-        discard="old",
-        duplicate_window=timedelta(minutes=10),
-    )
-    yield Told(OwnCounted, stream, address, pool)
-    await pool.dispose()
+    async with telling(postgres_server) as told:
+        yield told
 
 
 StartRelay = Callable[[Broker], Awaitable[Relay]]
@@ -106,7 +36,7 @@ async def start_relay(told: Told) -> AsyncIterator[StartRelay]:
     async with AsyncExitStack() as stack:
 
         async def start(broker: Broker) -> Relay:
-            relay = Relay(told.address, broker, "tests")
+            relay = Relay(told.address, broker, "tests", told.stream)
             await relay.start()
             stack.push_async_callback(relay.stop)
             return relay
@@ -128,7 +58,7 @@ async def test_events_are_sent_in_order_and_say_what_they_are(
     await told.emit(*range(1, 451))
     await start_relay(broker)
     await told.emit(451)
-    await eventually(lambda: _all_sent(told))
+    await eventually(told.all_sent)
     assert await told.numbers(broker) == list(range(1, 452))
     first, *_, last = await told.events(broker)
     for message, number in ((first, 1), (last, 451)):
@@ -150,7 +80,7 @@ async def test_a_lone_event_is_sent_at_once(told: Told, broker: Broker, start_re
     await start_relay(broker)
     for number in range(1, 11):
         await told.emit(number)
-        await eventually(lambda: _all_sent(told), within=2)  # the relay looks by itself every five seconds
+        await eventually(told.all_sent, within=2)  # the relay looks by itself every five seconds
     assert await told.numbers(broker) == list(range(1, 11))
 
 
@@ -163,7 +93,7 @@ async def test_an_undone_transaction_tells_nothing_and_neither_do_no_events(
         await connection.rollback()
     await told.emit()
     await told.emit(2)
-    await eventually(lambda: _all_sent(told))
+    await eventually(told.all_sent)
     assert await told.numbers(broker) == [2]
 
 
@@ -178,14 +108,13 @@ async def test_what_was_sent_before_a_crash_is_there_once_and_the_rest_follows(
         row = rows[number - 1]
         await broker.jetstream.publish(row.subject, row.body, headers={"Nats-Msg-Id": str(row.id)})
     await start_relay(broker)
-    await eventually(lambda: _all_sent(told))
+    await eventually(told.all_sent)
     assert await told.numbers(broker) == already + [number for number in range(1, 6) if number not in already]
 
 
 async def test_no_event_is_lost_doubled_or_out_of_order_while_nats_is_killed(
-    told: Told, own_server: NatsServer, start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+    told: Told, own_server: NatsServer, start_relay: StartRelay
 ) -> None:
-    monkeypatch.setattr(outbox, "_DEADLINE", 1.0)
     await asyncio.to_thread(own_server.start)
     broker = Broker(own_server.url, name="tests", streams=[told.stream])
     try:
@@ -204,7 +133,7 @@ async def test_no_event_is_lost_doubled_or_out_of_order_while_nats_is_killed(
             await asyncio.to_thread(own_server.start)
             await eventually(broker.is_connected)
         await emitting
-        await eventually(lambda: _all_sent(told))
+        await eventually(told.all_sent)
         assert await told.numbers(broker) == list(range(1, 3001))
         ids = {(message.headers or {})["Nats-Msg-Id"] for message in await told.events(broker)}
         assert len(ids) == 3000
@@ -216,25 +145,46 @@ async def test_one_of_two_relays_leads_and_the_other_takes_over_when_its_connect
     told: Told, broker: Broker, start_relay: StartRelay
 ) -> None:
     relays = [await start_relay(broker), await start_relay(broker)]
-    connection = await asyncpg.connect(told.address.set(drivername="postgresql").render_as_string(hide_password=False))
+    leaders = await Leaders.of(told)
     try:
-        leaders: list[int] = []
+        before: list[int] = []
         for number in range(1, 4):
-            leader = await eventually(lambda: _leader(connection, *leaders))
-            await eventually(lambda: _lock_count(connection, granted=False))
-            leaders.append(leader)
+            leader = await eventually(lambda: leaders.session(*before))
+            await eventually(lambda: leaders.locks(granted=False))
+            assert sorted(relay.leads for relay in relays) == [False, True]
+            before.append(leader)
             await told.emit(number)
-            await eventually(lambda: _all_sent(told))
-            assert await _lock_count(connection, granted=True) == 1
-            await connection.execute("SELECT pg_terminate_backend($1)", leader)
+            await eventually(told.all_sent)
+            assert await leaders.locks(granted=True) == 1
+            await leaders.connection.execute("SELECT pg_terminate_backend($1)", leader)
         await told.emit(4)
-        await eventually(lambda: _all_sent(told))
+        await eventually(told.all_sent)
         assert await told.numbers(broker) == [1, 2, 3, 4]
-        assert len(set(leaders)) == 3
+        assert len(set(before)) == 3
         for relay in relays:
             await relay.check()
     finally:
-        await connection.close()
+        await leaders.connection.close()
+
+
+async def test_a_replica_waits_for_its_turn_whatever_limits_the_database_sets(
+    told: Told, broker: Broker, start_relay: StartRelay
+) -> None:
+    leaders = await Leaders.of(told)
+    try:
+        for limit in ("statement_timeout", "lock_timeout"):
+            await leaders.connection.execute(f"ALTER DATABASE {told.address.database} SET {limit} = '200ms'")
+        first = await start_relay(broker)
+        await eventually(lambda: first.leads)
+        second = await start_relay(broker)
+        waiting = await eventually(lambda: leaders.session(granted=False))
+        await asyncio.sleep(1.6)  # longer than a leader may be idle, too
+        assert await leaders.session(granted=False) == waiting
+        await first.stop()
+        await eventually(lambda: second.leads)
+        assert await leaders.session() == waiting
+    finally:
+        await leaders.connection.close()
 
 
 async def test_a_stopped_relay_says_so_and_leaves_what_is_not_sent_to_the_next(
@@ -248,7 +198,7 @@ async def test_a_stopped_relay_says_so_and_leaves_what_is_not_sent_to_the_next(
     await told.emit(1, 2)
     assert await told.left() == 2
     await start_relay(broker)
-    await eventually(lambda: _all_sent(told))
+    await eventually(told.all_sent)
     assert await told.numbers(broker) == [1, 2]
 
 
@@ -272,23 +222,63 @@ async def test_a_relay_stops_although_a_cancellation_is_swallowed(
     assert await told.left() == 1
 
 
-_LOCKS = """
-    FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
-    WHERE locktype = 'advisory' AND datname = current_database()
-"""
+async def test_a_batch_that_nats_died_with_is_sent_again_as_soon_as_nats_is_back(
+    told: Told, own_server: NatsServer, start_relay: StartRelay
+) -> None:
+    await asyncio.to_thread(own_server.start)
+    broker = Broker(own_server.url, name="tests", streams=[told.stream])
+    try:
+        await broker.start()
+        relay = await start_relay(broker)
+        await eventually(lambda: relay.leads)
+        assert own_server.pid is not None
+        os.kill(own_server.pid, signal.SIGSTOP)  # it takes the batch and does not answer
+        await told.emit(1, 2, 3)
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(own_server.kill)
+        await asyncio.to_thread(own_server.start)
+        await eventually(broker.is_connected)
+        await eventually(told.all_sent, within=1.5)  # the deadline of an answer is five seconds
+        assert await told.numbers(broker) == [1, 2, 3]
+    finally:
+        await broker.stop()
 
 
-async def _lock_count(connection: asyncpg.Connection, *, granted: bool) -> int:
-    return int(await connection.fetchval(f"SELECT count(*) {_LOCKS} AND granted = $1", granted))
+async def test_what_a_former_leader_had_under_way_is_refused_however_late_it_arrives(
+    postgres_server: PostgresServer, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later than the duplicate window is long: the message's id alone would not keep it out."""
+    async with telling(postgres_server, timedelta(milliseconds=200)) as told, AsyncExitStack() as stack:
+        brokers = [Broker(nats_server.url, name="tests", streams=[told.stream]) for _ in range(2)]
+        for broker in brokers:
+            await broker.start()
+            stack.push_async_callback(broker.stop)
+        late: list[tuple[Any, ...]] = []
+        sending = asyncio.Event()
+        publish = brokers[0].jetstream.publish
 
+        async def hang(*arguments: Any, **options: Any) -> None:
+            late.append((arguments, options))
+            sending.set()
+            await asyncio.sleep(60)
 
-async def _leader(connection: asyncpg.Connection, *before: int) -> int:
-    """Return who leads, if that is none of those before: one that was killed leads until it is dead."""
-    return int(await connection.fetchval(f"SELECT pid {_LOCKS} AND granted AND pid <> ALL($1)", before) or 0)
-
-
-async def _all_sent(told: Told) -> bool:
-    return await told.left() == 0
+        monkeypatch.setattr(brokers[0].jetstream, "publish", hang)
+        first, second = (Relay(told.address, broker, "tests", told.stream) for broker in brokers)
+        await first.start()
+        await eventually(lambda: first.leads)
+        await told.emit(1)
+        await sending.wait()
+        await first.stop()
+        await second.start()
+        stack.push_async_callback(second.stop)
+        await eventually(told.all_sent)
+        await told.emit(2)
+        await eventually(told.all_sent)
+        await asyncio.sleep(0.5)  # the window
+        ((arguments, options),) = late
+        with pytest.raises(BadRequestError, match="wrong last sequence"):
+            await publish(*arguments, **options)
+        assert await told.numbers(brokers[1]) == [1, 2]
 
 
 async def _holds_more_than(broker: Broker, told: Told, count: int) -> bool:
