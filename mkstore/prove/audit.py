@@ -62,8 +62,8 @@ class Auditor:
         self._read: dict[str, int] = {}
         self._poisons = 0
 
-    async def audit(self, ledger: Ledger, payers: list[Person], poisons: int) -> Verdict:
-        """Compare a round that is over with what is there, once nothing is under way any more.
+    async def wait_until_settled(self, poisons: int) -> None:
+        """Return once nothing is under way, and what was poison in this round is a dead letter.
 
         Raises:
             TimeoutError: something still waits after 90 s.
@@ -72,6 +72,9 @@ class Auditor:
         self._poisons += poisons
         if not await eventually(self._settled, within=_SETTLED_SECONDS):
             raise TimeoutError(f"something still waits after {_SETTLED_SECONDS:g} s")
+
+    async def audit(self, ledger: Ledger, payers: list[Person]) -> Verdict:
+        """Compare a round that is over and settled with what is there."""
         verdict = Verdict()
         payments = await self._told("PAYMENT_EVENTS")
         await self._payments(ledger, payments, verdict)

@@ -10,9 +10,12 @@ import typer
 from mkstore.operating import JsonOption, fail, show
 
 _SHORT = (
+    "kill -9 gateway",
+    "kill -9 users",
     "kill -9 payments",
     "kill -9 nats",
-    "kill -9 gateway and users and payments and nats and postgres",
+    "kill -9 postgres",
+    "kill -9 of everything",
     "dies at payments.after-commit",
     "dies at payments.half-a-batch",
     "dies at gateway.after-publish",
@@ -37,16 +40,17 @@ def prove(
     Exits with 1 when anything was lost, doubled, invented, not told, out of order, or answered wrongly.
     """
     from mkstore.prove import report as reports  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
-    from mkstore.prove.faults import every_fault  # noqa: PLC0415
-    from mkstore.prove.rounds import Load, Proof  # noqa: PLC0415
+    from mkstore.prove.faults import Load, every_fault  # noqa: PLC0415
+    from mkstore.prove.rounds import Proof  # noqa: PLC0415
     from mkstore.prove.store import NotWhole  # noqa: PLC0415
 
     faults = [fault for fault in every_fault() if only in fault.name and (not short or fault.name in _SHORT)]
     if not faults:
         fail(f"No fault has {only!r} in its name. There are: " + "; ".join(fault.name for fault in every_fault()))
     random.Random(seed).shuffle(faults)  # noqa: S311 - no secret
-    each = 200 if short else -(-payments // len(faults))
-    proof = Proof(Load(payers, each), seed, lambda text: typer.echo(text, err=json))
+    own = sum(fault.load.payments for fault in faults if fault.load)
+    each = 200 if short else -(-(payments - own) // max(1, sum(not fault.load for fault in faults)))
+    proof = Proof(Load(payers, max(each, 1)), seed, lambda text: typer.echo(text, err=json))
     try:
         asyncio.run(proof.run(faults))
     except (NotWhole, TimeoutError) as error:

@@ -13,14 +13,19 @@ from nats.js import JetStreamContext
 
 from contracts.streams import PAYMENT_COMMANDS
 from mkstore.prove.network import Mode
+from mkstore.prove.stage import AWAY, BACK
 from mkstore.prove.store import PARTS, NotWhole, Store, eventually
 
 Strike = Callable[[Store], Awaitable[None]]
 
+AWAY_SECONDS = 60.0
+"""A service is not there for so long, while people go on at `AWAY_LOAD`."""
 HELD_SECONDS = 10.0
 """A process is stopped (SIGSTOP) for so long."""
 BROKEN_SECONDS = 5.0
 """A link, a stream or a database is broken for so long."""
+SILENT_SECONDS = 20.0
+"""A link is half open for so long: longer than it takes to find that out."""
 _REACHED_SECONDS = 60.0
 
 FAILPOINTS = (
@@ -40,8 +45,20 @@ FAILPOINTS = (
     "users.after-publish",
     "users.after-removal",
 )
-TOGETHER = (("payments", "nats"), ("nats", "postgres"), ("gateway", "payments"), ("users", "postgres"), PARTS)
+TOGETHER = (("payments", "nats"), ("nats", "postgres"), ("gateway", "payments"), ("users", "postgres"))
 LINKS = ("gateway-nats", "users-nats", "payments-nats", "users-postgres", "payments-postgres")
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many pay at once, and how many payments a round has at least; a `rate` (per second) bounds them."""
+
+    payers: int
+    payments: int
+    rate: float = 0.0
+
+
+AWAY_LOAD = Load(payers=64, payments=12_000, rate=200.0)
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,8 @@ class Fault:
     """Whether it needs links."""
     poisons: int = 0
     """How many dead letters it leaves."""
+    load: Load | None = None
+    """The load that it is struck under, where that matters."""
 
 
 def _signals(number: signal.Signals, *parts: str) -> Strike:
@@ -92,11 +111,22 @@ def _dies_at(point: str, *, poisoned: bool = False) -> Strike:
 
 def _breaks(link: str, mode: Mode) -> Strike:
     async def strike(store: Store) -> None:
-        await store.link(link, mode)
+        await store.tell(link, mode)
         try:
-            await asyncio.sleep(BROKEN_SECONDS)
+            await asyncio.sleep(SILENT_SECONDS if mode is Mode.HALF_OPEN else BROKEN_SECONDS)
         finally:
-            await store.link(link, Mode.OPEN)
+            await store.tell(link, Mode.OPEN)
+
+    return strike
+
+
+def _leaves(part: str) -> Strike:
+    async def strike(store: Store) -> None:
+        await store.tell(part, AWAY)
+        try:
+            await asyncio.sleep(AWAY_SECONDS)
+        finally:
+            await store.tell(part, BACK)
 
     return strike
 
@@ -149,6 +179,7 @@ def every_fault() -> list[Fault]:
     faults += [Fault(f"{part} stopped for {HELD_SECONDS:g} s", _holds(part)) for part in PARTS]
     faults += [Fault(f"SIGTERM {part}", _signals(signal.SIGTERM, part)) for part in PARTS]
     faults += [Fault(f"kill -9 {' and '.join(parts)}", _signals(signal.SIGKILL, *parts)) for parts in TOGETHER]
+    faults += [Fault("kill -9 of everything", _signals(signal.SIGKILL, *PARTS))]
     points = [Fault(f"dies at {point}", _dies_at(point)) for point in FAILPOINTS]
     points += [
         Fault(f"dies at {point}", _dies_at(point, poisoned=True), poisons=1)
@@ -164,4 +195,5 @@ def every_fault() -> list[Fault]:
         for mode in (Mode.CUT, Mode.DELAYED, Mode.HALF_OPEN)
         for link in LINKS
     ]
+    faults += [Fault(f"payments away for {AWAY_SECONDS:g} s", _leaves("payments"), staged=True, load=AWAY_LOAD)]
     return faults

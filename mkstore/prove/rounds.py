@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from mkstore.prove.audit import Auditor, Verdict
-from mkstore.prove.faults import Fault
+from mkstore.prove.faults import Fault, Load
 from mkstore.prove.http import Api
 from mkstore.prove.ledger import Ledger, Person
 from mkstore.prove.people import Crowd, signed_up
@@ -16,15 +16,6 @@ from mkstore.prove.store import Store, running
 CALM_SECONDS = 1.5
 """The load runs for so long before a strike and after a recovery, to be seen."""
 _POLL = 0.02
-
-
-@dataclass(frozen=True)
-class Load:
-    """How many pay at once, and how many payments a round has at least; a `rate` (per second) bounds them."""
-
-    payers: int
-    payments: int
-    rate: float = 0.0
 
 
 @dataclass
@@ -38,6 +29,9 @@ class Round:
     whole: float
     """When every part was ready again."""
     ended: float
+    """When the last was paid."""
+    settled: float
+    """When everything that was accepted was carried out and told of."""
     accepted: int
     slowest: float
     refusals: dict[str, int]
@@ -82,49 +76,58 @@ class Proof:
         for staged in (False, True):
             if mine := [fault for fault in faults if fault.staged is staged]:
                 async with running(staged=staged, env={}) as store, Api(store.url) as api:
-                    payers, auditor = await signed_up(api, self.load.payers), Auditor(store)
+                    most = max((fault.load or self.load).payers for fault in mine)
+                    payers, auditor = await signed_up(api, most), Auditor(store)
                     for fault in mine:
                         done = await self._round(store, api, payers, auditor, fault)
                         self.rounds.append(done)
                         self.say(sentence(done))
 
     async def _round(self, store: Store, api: Api, payers: list[Person], auditor: Auditor, fault: Fault) -> Round:
-        ledger = Ledger()
-        number = len(self.rounds)
-        crowd = Crowd(api, payers, ledger, seed=self.seed + number, rate=self.load.rate)
+        ledger, load = Ledger(), fault.load or self.load
+        crowd = Crowd(api, payers[: load.payers], ledger, seed=self.seed + len(self.rounds), rate=load.rate)
         began = time.monotonic()
-        memory = [store.memory("gateway")]
+        memory: list[int] = []
+        watching = asyncio.create_task(_watch(store, memory))
         crowd.start()
         try:
             await asyncio.sleep(CALM_SECONDS)
             struck = time.monotonic() - began
             await fault.strike(store)
             over = time.monotonic() - began
-            memory.append(store.memory("gateway"))
             await store.wait_until_whole()
             whole = time.monotonic() - began
-            while ledger.accepted < self.load.payments or time.monotonic() - began < whole + CALM_SECONDS:  # noqa: ASYNC110 - a counter sets no event
+            while ledger.accepted < load.payments or time.monotonic() - began < whole + CALM_SECONDS:  # noqa: ASYNC110 - a counter sets no event
                 await asyncio.sleep(_POLL)
         finally:
             ended = time.monotonic() - began
-            memory.append(store.memory("gateway"))
             await crowd.stop()
-        verdict = await auditor.audit(ledger, payers, fault.poisons)
+            watching.cancel()
+        await auditor.wait_until_settled(fault.poisons)
+        settled = time.monotonic() - began
+        verdict = await auditor.audit(ledger, payers)
         return Round(
             fault=fault.name,
             struck=struck,
             over=over,
             whole=whole,
             ended=ended,
+            settled=settled,
             accepted=ledger.accepted,
             slowest=ledger.slowest,
             refusals=dict(ledger.refusals),
             answers=sorted((at - began, what, good) for at, what, good in ledger.answers),
             verdict=verdict,
             surprises=ledger.surprises,
-            memory=(memory[0], max(memory)),
+            memory=(memory[0], max(memory[1:], default=memory[0])),
             at=began - self.began,
         )
+
+
+async def _watch(store: Store, memory: list[int]) -> None:
+    while True:
+        memory.append(store.memory("gateway"))
+        await asyncio.sleep(1)
 
 
 def sentence(done: Round) -> str:

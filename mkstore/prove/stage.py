@@ -1,7 +1,7 @@
 """A store whose services reach their servers through links: `python -m mkstore.prove.stage HOME`.
 
-Everything else is `mkstore up`. A line `<link> <mode>` to the socket `links.sock` in the home changes a link, and is
-answered with a line when that is done; a link is called `<service>-<server>`, such as `payments-nats`.
+Everything else is `mkstore up`. A line to the socket `stage.sock` in the home is answered with a line when it is done:
+`<service>-<server> <mode>` changes a link, `<service> away` and `<service> back` stop a service and start it again.
 """
 
 import asyncio
@@ -13,10 +13,20 @@ from mkstore import home as homes
 from mkstore.launch import Launch
 from mkstore.plan import Options
 from mkstore.prove.network import Link, Mode
-from mkstore.services import SERVICES
+from mkstore.services import SERVICES, Service
 from mkstore.up import announce, say
 
-SOCKET = "links.sock"
+SOCKET = "stage.sock"
+AWAY, BACK = "away", "back"
+
+
+class Stage(Launch):
+    """A launch whose services can be sent away."""
+
+    async def tell(self, name: str, what: str) -> None:
+        """Stop or start a service."""
+        part: Service = next(service for service in self._plan.services if service.name == name)
+        await (self._supervisor.stop(part) if what == AWAY else self._supervisor.start(part))
 
 
 async def _stage(root: Path) -> None:
@@ -27,27 +37,23 @@ async def _stage(root: Path) -> None:
         links[name] = Link(name, port)
         return links[name].port
 
-    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := (await reader.readline()).decode().split():
-            links[line[0]].set(Mode(line[1]))
-            writer.write(b"done\n")
-        writer.close()
-
     with homes.opened(root, ephemeral=True) as home:
-        launch = Launch(
-            Options(0, root, ephemeral=True, workers=1),
-            SERVICES,
-            home,
-            os.environ,
-            say=say,
-            ready=announce,
-            detour=detour,
-        )
+        options = Options(0, root, ephemeral=True, workers=1)
+        stage = Stage(options, SERVICES, home, os.environ, say=say, ready=announce, detour=detour)
+
+        async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            name, what = (await reader.readline()).decode().split()
+            if name in links:
+                links[name].set(Mode(what))
+            else:
+                await stage.tell(name, what)
+            writer.write(b"done\n")
+            writer.close()
+
         for link in links.values():
             await link.start()
         await asyncio.start_unix_server(listen, home.root / SOCKET)
-        await launch.run()
-    say("the stage is empty")
+        await stage.run()
 
 
 if __name__ == "__main__":

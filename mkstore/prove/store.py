@@ -20,7 +20,6 @@ import aiohttp
 import psutil
 
 from mkstore.home import RUN_FILE
-from mkstore.prove.network import Mode
 from mkstore.prove.stage import SOCKET
 
 SERVICES = ("gateway", "users", "payments")
@@ -73,10 +72,10 @@ class Store:
         file.touch()
         return file
 
-    async def link(self, name: str, mode: Mode) -> None:
-        """Change a link of the stage."""
+    async def tell(self, name: str, what: str) -> None:
+        """Change a link of the stage, or send a service away and call it back; returns when that is done."""
         reader, writer = await asyncio.open_unix_connection(self.home / SOCKET)
-        writer.write(f"{name} {mode}\n".encode())
+        writer.write(f"{name} {what}\n".encode())
         await reader.readline()
         writer.close()
 
