@@ -16,6 +16,10 @@ class Permanent(Exception):
     """What fails in the same way however often it is tried; a message that does is not tried again."""
 
 
+class Warned(Exception):
+    """Something works, and somebody should look at it all the same; the sentence says at what, and what to do."""
+
+
 class Refusal(Exception):
     """A way in which a service says no; each subclass names its kind and slug once."""
 

@@ -23,7 +23,8 @@ from kit.telemetry import Trace
 log = get_logger(__name__)
 
 BATCH = 200
-_LOCK = 4_217_000_002
+LOCK = 4_217_000_002
+"""The advisory lock of whoever relays; in each service's database there is one."""
 _DEADLINE = 5.0
 _PAUSE = 0.5
 _DUPLICATE = 10201
@@ -83,7 +84,7 @@ class Relay:
     async def _lead(self) -> None:
         if not self._broker.is_connected():
             raise NotAccepted("NATS is away")  # a replica that reaches it may lead meanwhile
-        async with leading(self._dsn, _LOCK) as session:
+        async with leading(self._dsn, LOCK) as session:
             self.leads = True
             try:
                 await first_of(self._send_all(session), session.beat(), self._disconnected())

@@ -50,6 +50,9 @@ class DatabaseSettings(Settings):
     db_user: str = Field("postgres", description="Who the service is to it.")
     db_password: SecretStr = Field(SecretStr(DEVELOPMENT_SECRET), description="And how it proves that.")
     db_database: str
+    outbox_lag_warning: float = Field(
+        10.0, gt=0, description="Seconds for which an event may wait to be sent, until `/health/ready` warns of it."
+    )
     db_pool_size: int = Field(10, ge=1, le=200, description="At most so many connections per process.")
 
 

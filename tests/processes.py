@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from kit.broker import Broker
 from mkstore import ports
@@ -40,6 +41,14 @@ class Process:
             except httpx.TransportError:
                 return {}
             return dict(answer.json())
+
+    async def metrics(self) -> dict[str, float]:
+        """Return what `/metrics` says: each gauge without its labels."""
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5)
+        assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
+        families = text_string_to_metric_families(answer.text)
+        return {sample.name: sample.value for family in families for sample in family.samples}
 
     async def is_ready(self) -> None:
         async def look() -> bool:

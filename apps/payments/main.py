@@ -14,13 +14,14 @@ from apps.payments.repository import Payments
 from apps.payments.settings import Settings
 from contracts.payments import CreatePayment
 from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS
-from kit import database, streams
+from kit import backlog, database, metrics, streams
 from kit.asyncapi import specification
 from kit.broker import Broker
 from kit.failpoints import arm
 from kit.gathering import Gather
 from kit.health import Health
 from kit.logging import configure_logging
+from kit.metrics import Metrics
 from kit.relay import Relay
 from kit.retrying import Retrying
 from kit.service import Service
@@ -44,7 +45,14 @@ def create_app(settings: Settings) -> Service:
     )
     broker.include_routers(requests.router, commands.router)
     relay = Relay(database.url(settings), broker, "mkstore/payments", PAYMENT_EVENTS)
-    health = Health({"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check})
+    health = Health(
+        {"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check},
+        advice={
+            "outbox-lag": partial(backlog.check_outbox, pool, settings.outbox_lag_warning),
+            "dead-letters": partial(backlog.check_dead_letters, broker),
+        },
+    )
+    measured = Metrics(metrics.of_outbox(pool), metrics.of_relay(relay), metrics.of_dead_letters(broker))
 
     async def find_waiting(payment_id: UUID) -> CreatePayment | None:
         for stream in (PAYMENT_COMMANDS, DEAD_LETTERS):  # what was given up is still owed to the one who was told 202
@@ -66,7 +74,7 @@ def create_app(settings: Settings) -> Service:
 
     return Service(
         broker,
-        asgi_routes=health.routes(),
+        asgi_routes=[*health.routes(), *measured.routes()],
         lifespan=lifespan,
         after_startup=[relay.start],
         on_shutdown=[relay.stop],

@@ -16,12 +16,13 @@ from apps.users.repository import SigningKeys, Users
 from apps.users.requests import router
 from apps.users.settings import Settings
 from contracts.streams import USER_EVENTS
-from kit import database
+from kit import backlog, database, metrics
 from kit.asyncapi import specification
 from kit.broker import Broker
 from kit.failpoints import arm
 from kit.health import Health
 from kit.logging import configure_logging
+from kit.metrics import Metrics
 from kit.relay import Relay
 from kit.service import Service
 from kit.settings import load
@@ -39,7 +40,13 @@ def create_app(settings: Settings) -> Service:
     broker = Broker(settings.nats_url, name="users", streams=[USER_EVENTS], replicas=settings.stream_replicas)
     broker.include_router(router)
     relay = Relay(database.url(settings), broker, "mkstore/users", USER_EVENTS)
-    health = Health({"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check})
+    health = Health(
+        {"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check},
+        advice={
+            "outbox-lag": partial(backlog.check_outbox, pool, settings.outbox_lag_warning),
+        },
+    )
+    measured = Metrics(metrics.of_outbox(pool), metrics.of_relay(relay))
 
     @asynccontextmanager
     async def lifespan(context: ContextRepo) -> AsyncIterator[None]:
@@ -69,7 +76,7 @@ def create_app(settings: Settings) -> Service:
         lifespan=lifespan,
         after_startup=[relay.start],
         on_shutdown=[relay.stop],
-        asgi_routes=health.routes(),
+        asgi_routes=[*health.routes(), *measured.routes()],
         specification=specification("users", apps.users.__doc__),
         logger=None,
     )

@@ -14,7 +14,8 @@ from contracts.base import Command
 from contracts.streams import DEAD_LETTERS, Stream
 from kit.broker import Broker
 from kit.logging import configure_logging
-from mkstore.servers import NatsServer
+from mkstore.servers import NatsServer, PostgresServer
+from tests.kit.telling import Told, telling
 
 configure_logging("INFO", "console")  # structlog's own default renders each traceback for seconds
 
@@ -39,6 +40,12 @@ class Greetings(NamedTuple):
     async def waiting(self, jetstream: JetStreamContext) -> int:
         """Count the commands that nobody has acked."""
         return (await jetstream.stream_info(self.stream.name)).state.messages
+
+
+@pytest.fixture
+async def told(postgres_server: PostgresServer) -> AsyncIterator[Told]:
+    async with telling(postgres_server) as told:
+        yield told
 
 
 @pytest.fixture

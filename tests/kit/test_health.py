@@ -9,6 +9,7 @@ from faststream.asgi import AsgiFastStream
 
 from kit import health
 from kit.broker import Broker
+from kit.errors import Warned
 from kit.health import Health
 
 
@@ -28,8 +29,11 @@ async def hangs() -> None:
     await asyncio.sleep(60)
 
 
-async def get(checks: dict[str, health.Check], path: str) -> httpx.Response:
-    app = AsgiFastStream(Broker("nats://127.0.0.1:1", name="tests"), asgi_routes=Health(checks).routes())
+async def get(
+    checks: dict[str, health.Check], path: str, advice: dict[str, health.Check] | None = None
+) -> httpx.Response:
+    routes = Health(checks, advice).routes()
+    app = AsgiFastStream(Broker("nats://127.0.0.1:1", name="tests"), asgi_routes=routes)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://service") as http:
         return await http.get(path)
 
@@ -65,6 +69,28 @@ async def test_it_says_what_is_missing_and_asks_all_at_the_same_time(
         "c": "TimeoutError",
         "d": "TimeoutError",
         "e": "LookupError",
+    }
+
+
+async def warns() -> None:
+    raise Warned("There are 2 dead letters.")
+
+
+async def test_a_warning_and_an_advice_that_cannot_be_given_leave_it_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_DEADLINE", 0.4)
+    answer = await get(
+        {"a": works, "b": warns}, "/health/ready", advice={"c": works, "d": warns, "e": fails, "f": hangs}
+    )
+    assert answer.status_code == 200
+    report = answer.json()
+    assert report["status"] == "ok"
+    assert {name: (check["status"], check["reason"]) for name, check in report["checks"].items()} == {
+        "a": ("ok", None),
+        "b": ("warning", "There are 2 dead letters."),
+        "c": ("ok", None),
+        "d": ("warning", "There are 2 dead letters."),
+        "e": ("warning", "This cannot be told now: stream X is missing"),
+        "f": ("warning", "This cannot be told now: TimeoutError"),
     }
 
 

@@ -21,13 +21,6 @@ from mkstore.servers import NatsServer, PostgresServer
 from tests.kit.telling import TABLE, Leaders, Told, telling
 from tests.waiting import eventually
 
-
-@pytest.fixture
-async def told(postgres_server: PostgresServer) -> AsyncIterator[Told]:
-    async with telling(postgres_server) as told:
-        yield told
-
-
 StartRelay = Callable[[Broker], Awaitable[Relay]]
 
 

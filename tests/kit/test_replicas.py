@@ -15,19 +15,13 @@ import pytest
 from kit.broker import Broker
 from kit.outbox import emit
 from kit.telemetry import Trace
-from mkstore.servers import NatsServer, PostgresServer
+from mkstore.servers import NatsServer
 from tests.conftest import ROOT
-from tests.kit.telling import TABLE, Leaders, Told, telling
+from tests.kit.telling import TABLE, Leaders, Told
 from tests.waiting import eventually
 
 TAKEN_OVER = 2.0
 """Seconds within which another replica sends what was committed after the leader died or hung."""
-
-
-@pytest.fixture
-async def told(postgres_server: PostgresServer) -> AsyncIterator[Told]:
-    async with telling(postgres_server) as told:
-        yield told
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ import pytest
 from nats.errors import Error as NatsError
 
 from contracts.payments import CreatePayment, GetPayments, PaymentCreated
-from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, STREAMS
+from contracts.streams import DEAD, DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, STREAMS
 from kit import database
 from kit.broker import Broker
 from kit.streams import provision
@@ -100,6 +101,8 @@ async def test_it_starts_before_its_servers_do(tmp_path: Path, own: Own) -> None
             "nats": "failed",
             "database": "ok",
             "outbox": "failed",
+            "outbox-lag": "ok",
+            "dead-letters": "warning",
         }
         own.nats.start()
         await payments.is_ready()
@@ -119,7 +122,7 @@ async def test_readiness_says_what_is_missing(tmp_path: Path, own: Own) -> None:
 
         async def failed() -> dict[str, str]:
             checks = (await payments.health()).get("checks", {})
-            return {name: check["reason"] for name, check in checks.items() if check["status"] != "ok"}
+            return {name: check["reason"] for name, check in checks.items() if check["status"] == "failed"}
 
         own.postgres.kill()
         await eventually(lambda: _is({"database"}, failed))
@@ -212,3 +215,34 @@ async def _rows(own: Own, orders: Sequence[CreatePayment]) -> list[UUID]:
 
 async def _is(expected: set[str], failed: Callable[[], Awaitable[dict[str, str]]]) -> bool:
     return set(await failed()) == expected
+
+
+async def test_it_is_measured_whatever_is_away_and_whichever_worker_is_asked(tmp_path: Path, own: Own) -> None:
+    async with started(tmp_path, own.environment, "--workers", "2") as payments, connected(own.nats.url) as broker:
+        await payments.is_ready()
+        before = (await payments.metrics())["mkstore_dead_letters"]
+        await broker.jetstream.publish(f"{DEAD}payments.create.x", b"x")
+        for _ in range(6):
+            found = await payments.metrics()
+            assert (found["mkstore_outbox_rows"], found["mkstore_outbox_oldest_seconds"]) == (0, 0)
+            assert (found["mkstore_outbox_leaders"], found["mkstore_dead_letters"]) == (1, before + 1)
+            assert found["mkstore_outbox_leads"] in {0, 1}
+        report = await payments.health()
+        assert (report["status"], report["checks"]["dead-letters"]["status"]) == ("ok", "warning")
+        assert "`mkstore dead-letters list`" in report["checks"]["dead-letters"]["reason"]
+        own.nats.kill()
+        own.postgres.kill()
+        began = time.monotonic()
+        await eventually(lambda: _measures_only(payments, "mkstore_outbox_leads"))
+        assert time.monotonic() - began < 4
+        own.postgres.start()
+        own.nats.start()
+        await eventually(lambda: _measures(payments, "mkstore_outbox_rows", "mkstore_dead_letters"))
+
+
+async def _measures_only(payments: Process, name: str) -> bool:
+    return set(await payments.metrics()) == {name}
+
+
+async def _measures(payments: Process, *names: str) -> bool:
+    return set(names) <= set(await payments.metrics())

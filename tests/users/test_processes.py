@@ -147,6 +147,7 @@ async def test_it_starts_before_its_servers_do(tmp_path: Path, own: Own) -> None
             "nats": "failed",
             "database": "ok",
             "outbox": "failed",
+            "outbox-lag": "ok",
         }
         own.nats.start()
         await users.is_ready()
