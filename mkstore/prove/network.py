@@ -32,11 +32,19 @@ class Link:
     mode: Mode = Mode.OPEN
     _flows: set[asyncio.StreamWriter] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _connections: set[asyncio.Task[None]] = field(default_factory=set)
+    _server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen on the loopback, until the process ends."""
-        await asyncio.start_server(self._connected, ports.LOOPBACK, self.port)
+        """Listen on the loopback."""
+        self._server = await asyncio.start_server(self._accept, ports.LOOPBACK, self.port)
+
+    async def stop(self) -> None:
+        """Listen no more, and end what is open."""
+        if self._server is not None:
+            self._server.close()
+        self.set(Mode.CUT)
+        await asyncio.gather(*self._connections)
 
     def set(self, mode: Mode) -> None:
         """Be like that from now on; what a half-open link swallowed is lost with its connections."""
@@ -46,6 +54,11 @@ class Link:
         self.mode = mode
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._connected(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.mode is Mode.CUT:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from mkstore.prove.audit import Auditor, Verdict
+from mkstore.prove.audit import Auditor
 from mkstore.prove.faults import Fault, Load
 from mkstore.prove.http import Api
 from mkstore.prove.ledger import Ledger, Person
 from mkstore.prove.people import Crowd, signed_up
 from mkstore.prove.store import Store, running
+from mkstore.prove.verdict import Verdict
 
 CALM_SECONDS = 1.5
 """The load runs for so long before a strike and after a recovery, to be seen."""

@@ -1,7 +1,6 @@
 """What the store really holds, read past its services: rows in PostgreSQL, messages on NATS."""
 
 import asyncio
-import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping
@@ -16,7 +15,7 @@ from nats.js import JetStreamContext
 from nats.js.api import DeliverPolicy
 
 from tests.e2e.client import Caller
-from tests.e2e.paying import Register, Till
+from tests.e2e.paying import Till
 from tests.e2e.running import Running
 
 CloudEvents = dict[str, set[str]]
@@ -141,17 +140,3 @@ async def audit_over_http(till: Till) -> None:
             assert (answer.status_code, answer.json()["status"]) == (200, "created"), answer.text
 
     await asyncio.gather(*(one(caller) for caller in till.callers))
-
-
-async def audit_sign_ups(mkstore: Running, register: Register) -> str:
-    """Fail unless each answered sign-up has one event, and a refused one none; returns the figures in a sentence."""
-    await wait_until_settled(mkstore)
-    ids: CloudEvents = defaultdict(set)
-    for message in await messages(mkstore, "USER_EVENTS", "user.created"):
-        ids[json.loads(message.body)["user"]["email"]].add(message.headers["ce-id"])
-    assert {email: ids[email] for email in register.created if len(ids[email]) != 1} == {}
-    assert {email: ids[email] for email in register.refused if ids[email]} == {}
-    assert not register.surprises, register.surprises[:5]
-    return (
-        f"sign-ups: {len(register.created)} created, {len(register.refused)} refused, {len(register.unknown)} unknown"
-    )

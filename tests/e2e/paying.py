@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from tests.e2e.client import PASSWORD, PROBLEM, Caller, sign_up_many, unused_email
+from tests.e2e.client import PROBLEM, Caller, sign_up_many
 from tests.waiting import eventually
 
 GIVE_UP = 90.0
@@ -125,38 +125,3 @@ class Till:
             if answer.status_code not in {503, 504} or not is_problem:
                 self.surprises.append(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
         return answer, None
-
-
-@dataclass
-class Register:
-    """People who sign up one after the other, and what they were told."""
-
-    http: httpx.AsyncClient
-    created: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
-    surprises: list[str] = field(default_factory=list)
-
-    async def run(self) -> None:
-        """Sign somebody up every now and then, until cancelled; each tries once."""
-        while True:
-            email = unused_email()
-            # Not cancelled half way: what was sent must be known.
-            await asyncio.shield(asyncio.ensure_future(self._sign_up(email)))
-            await asyncio.sleep(0.3)
-
-    async def _sign_up(self, email: str) -> None:
-        self.unknown.append(email)
-        try:
-            answer = await self.http.post("/users", json={"email": email, "password": PASSWORD})
-        except httpx.TransportError:
-            return
-        if answer.status_code == 504:
-            return
-        self.unknown.remove(email)
-        if answer.status_code == 201:
-            self.created.append(email)
-        else:
-            self.refused.append(email)
-            if answer.status_code != 503 or answer.headers["content-type"] != PROBLEM:
-                self.surprises.append(f"{answer.status_code} {answer.text[:300]}")

@@ -1,7 +1,5 @@
 """How long the store takes until it works again after a part of it was killed."""
 
-import time
-
 import httpx
 
 from tests.e2e.running import Running
@@ -27,12 +25,3 @@ async def wait_until_replaced(mkstore: Running, name: str, dead_pid: int, *, wit
             return True
 
         await eventually(whole, within=within, or_else=lambda: f"{name} is not back:\n{mkstore.text}")
-
-
-async def kill_and_recover(mkstore: Running, name: str) -> float:
-    """Kill a part with -9 and return how many seconds it took until the whole store was ready again."""
-    pid = mkstore.record[name]["pid"]
-    began = time.monotonic()
-    mkstore.kill_part(name)
-    await wait_until_replaced(mkstore, name, pid)
-    return time.monotonic() - began

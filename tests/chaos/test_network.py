@@ -1,0 +1,111 @@
+"""A link does to a connection what its mode says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from mkstore import ports
+from mkstore.prove.network import Link, Mode
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@pytest.fixture
+async def link() -> AsyncIterator[Link]:
+    """Return a link to somebody who says everything again."""
+
+    talking: set[asyncio.Task[Any] | None] = set()
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talking.add(asyncio.current_task())
+        with suppress(OSError):
+            while data := await reader.read(1000):
+                writer.write(data)
+        writer.close()
+
+    server = await asyncio.start_server(echo, ports.LOOPBACK, 0)
+    link = Link("here-there", server.sockets[0].getsockname()[1])
+    await link.start()
+    yield link
+    await link.stop()
+    server.close()
+    await asyncio.gather(*(task for task in talking if task))
+
+
+class Caller:
+    """Connects to the link, and hangs up at the end of the test."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._open: list[asyncio.StreamWriter] = []
+
+    async def __call__(self) -> Connection:
+        reader, writer = await asyncio.open_connection(ports.LOOPBACK, self._link.port)
+        self._open.append(writer)
+        return reader, writer
+
+    def hang_up(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
+
+
+@pytest.fixture
+def connect(link: Link) -> Iterator[Caller]:
+    caller = Caller(link)
+    yield caller
+    caller.hang_up()
+
+
+async def say(connection: Connection, text: bytes, within: float = 5.0) -> bytes:
+    reader, writer = connection
+    async with asyncio.timeout(within):
+        writer.write(text)
+        return await reader.read(1000)
+
+
+async def test_an_open_link_hands_everything_on_and_ends_with_its_ends(connect: Caller) -> None:
+    reader, writer = connection = await connect()
+    assert await say(connection, b"hello") == b"hello"
+    writer.write_eof()
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_cut_link_resets_what_is_there_and_what_comes(link: Link, connect: Caller) -> None:
+    before = await connect()
+    assert await say(before, b"hello") == b"hello"
+    link.set(Mode.CUT)
+    with pytest.raises(ConnectionError):
+        await say(before, b"hello")
+    with pytest.raises(ConnectionError):
+        await say(await connect(), b"hello")
+    link.set(Mode.OPEN)
+    after = await connect()
+    assert await say(after, b"again") == b"again"
+
+
+async def test_a_delayed_link_is_slower_and_keeps_the_order(link: Link, connect: Caller) -> None:
+    link.set(Mode.DELAYED)
+    reader, writer = await connect()
+    began = asyncio.get_running_loop().time()
+    writer.writelines([b"1", b"2", b"3"])
+    assert await asyncio.wait_for(reader.readexactly(3), 5) == b"123"
+    assert asyncio.get_running_loop().time() - began >= 0.4, "200 ms there and 200 ms back"
+
+
+async def test_a_half_open_link_swallows_what_it_is_given_and_says_nothing(link: Link, connect: Caller) -> None:
+    before = await connect()
+    assert await say(before, b"hello") == b"hello"
+    link.set(Mode.HALF_OPEN)
+    with pytest.raises(TimeoutError):
+        await say(before, b"hello", within=0.5)
+    meanwhile = await connect()
+    with pytest.raises(TimeoutError):
+        await say(meanwhile, b"hello", within=0.5)
+    link.set(Mode.OPEN)
+    with pytest.raises(ConnectionError):
+        await say(before, b"hello")
+    after = await connect()
+    assert await say(after, b"again") == b"again"

@@ -1,0 +1,83 @@
+"""`mkstore prove`: the short proof holds, and on a real store a lie does not pass."""
+
+import json
+import subprocess
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from mkstore.prove.audit import Auditor
+from mkstore.prove.faults import every_fault
+from mkstore.prove.http import Api
+from mkstore.prove.ledger import Ledger
+from mkstore.prove.people import Crowd, signed_up
+from mkstore.prove.store import PARTS, Store, eventually, running
+from tests.e2e.running import MKSTORE
+
+
+def test_the_short_proof_loses_nothing_and_writes_its_report(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [MKSTORE, "prove", "--short", "--json", "--report", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(done.stdout)
+    assert {f"kill -9 {part}" for part in PARTS} < {row["fault"] for row in rows}
+    assert all(row["accepted"] >= 200 for row in rows)
+    assert not any(row[what] for row in rows for what in ("lost", "doubled", "phantoms", "untold", "misordered"))
+    summary = json.loads((tmp_path / "report.json").read_text())["summary"]
+    assert summary["faults"] == len(rows)
+    assert summary["accepted"] == sum(row["accepted"] for row in rows)
+    assert f"**{len(rows)} faults" in (tmp_path / "README.md").read_text()
+    assert "kill -9 nats" in (tmp_path / "timeline.svg").read_text()
+
+
+def test_the_long_proof_reaches_every_part_every_failpoint_and_every_link() -> None:
+    names = [fault.name for fault in every_fault()]
+    assert len(set(names)) == len(names) >= 30
+    for part in PARTS:
+        assert {f"kill -9 {part}", f"SIGTERM {part}", f"{part} stopped for 10 s"} <= set(names)
+
+
+async def _spoil(store: Store, database: str, statement: str, *arguments: object) -> None:
+    url = urlsplit(store.record["postgres"]["url"])
+    connection = await asyncpg.connect(urlunsplit(url._replace(path=f"/{database}")))
+    try:
+        assert (await connection.execute(statement, *arguments)).endswith(" 1")
+    finally:
+        await connection.close()
+
+
+async def test_what_is_spoiled_in_a_running_store_is_found() -> None:
+    async with running(staged=False, env={}) as store, Api(store.url) as api:
+        payers, auditor, ledger = await signed_up(api, 4), Auditor(store), Ledger()
+        crowd = Crowd(api, payers, ledger, seed=1)
+        crowd.start()
+
+        async def enough() -> bool:
+            return ledger.accepted >= 100 and len(ledger.people) > 3
+
+        assert await eventually(enough, within=60)
+        await crowd.stop()
+        await auditor.wait_until_settled(0)
+        lost, renamed, *_ = (wish.id for wish in ledger.wishes if wish.id)
+        await _spoil(store, "payments_db", "DELETE FROM payments WHERE id = $1", lost)
+        await _spoil(store, "payments_db", "UPDATE payments SET metadata = '{}' WHERE id = $1", renamed)
+        await _spoil(
+            store,
+            "payments_db",
+            "INSERT INTO payments (id, user_id, amount, currency, metadata, status, created_at) "
+            "SELECT $1, user_id, amount, currency, '{}', status, created_at FROM payments LIMIT 1",
+            uuid.uuid4(),
+        )
+        await _spoil(store, "users_db", "UPDATE users SET version = 9 WHERE id = $1", ledger.people[0].id)
+        verdict = await auditor.audit(ledger, payers)
+        assert len(verdict.lost) == 2, verdict
+        assert len(verdict.phantoms) == 3, verdict  # an event without a row, a row nobody asked for, one row too many
+        assert len(verdict.untold) == 1, verdict
+        assert (await auditor.audit(Ledger(), payers)).is_clean
