@@ -1,5 +1,6 @@
 """Taking payments in: a durable command for each, once, whatever is repeated or away."""
 
+import time
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -84,19 +85,28 @@ class Intake:
         return replay
 
     async def _known(self, payment: UUID) -> PaymentView | None:
-        """Look the payment up; while the payments service is away only the stream can tell."""
-        try:
-            return await ask(self._broker, GetPayment(id=payment), deadline=self._timeout)
-        except Refused as error:
-            if error.problem.kind is ErrorKind.NOT_FOUND:
-                return None
-            if error.problem.kind not in _AWAY:
-                raise
-        except (Unavailable, OutcomeUnknown):
-            if not self._broker.is_connected():
-                raise
-        waiting = await self._commands.waiting(payment)
-        return waiting.pending() if waiting else None
+        """Look the payment up; while the payments service is away only the stream can tell.
+
+        What the stream no longer has may have been recorded since the service was asked, so that is asked once more.
+        """
+        ends = time.monotonic() + self._timeout
+        for _ in range(2):
+            left = ends - time.monotonic()
+            if left < self._timeout / 2:
+                break  # it was asked, and did not answer: it is away
+            try:
+                return await ask(self._broker, GetPayment(id=payment), deadline=left)
+            except Refused as error:
+                if error.problem.kind is ErrorKind.NOT_FOUND:
+                    return None
+                if error.problem.kind not in _AWAY:
+                    raise
+            except (Unavailable, OutcomeUnknown):
+                if not self._broker.is_connected():
+                    raise
+            if waiting := await self._commands.waiting(payment):
+                return waiting.pending()
+        return None
 
 
 def _body(payment: PaymentView) -> tuple[object, ...]:

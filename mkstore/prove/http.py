@@ -1,18 +1,19 @@
 """Asking the gateway, and knowing of every answer what it says about what was done."""
 
-import asyncio
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum, auto
+from json import loads
 from typing import Any, Self
 
-import aiohttp
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, TransportError
 
 PROBLEM = "application/problem+json"
 _PATIENCE = 15.0
-_OK, _BAD_REQUEST = 200, 400
+_BAD_REQUEST = 400
 
 
 class Outcome(Enum):
@@ -37,13 +38,14 @@ class Answer:
     code: str
     body: bytes
     headers: Mapping[str, str]
+    """By name, in lower case."""
     began: float
     seconds: float
 
     @property
     def json(self) -> Any:
         """The body."""
-        return json.loads(self.body)
+        return loads(self.body)
 
     @property
     def is_away(self) -> bool:
@@ -59,41 +61,58 @@ class Api:
     """The gateway's HTTP API on up to `connections` connections; `async with` closes them."""
 
     def __init__(self, url: str, connections: int = 200) -> None:
-        self._url = url
-        self._connections = connections
-        self._session: aiohttp.ClientSession
+        self._builder = (
+            ClientBuilder()
+            .base_url(url)
+            .max_connections(connections)
+            .timeout(timedelta(seconds=_PATIENCE))
+            .no_proxy()
+            .follow_redirects(False)
+        )
+        self._client: Client
 
     async def __aenter__(self) -> Self:
         """Open."""
-        connector = aiohttp.TCPConnector(limit=self._connections)
-        self._session = aiohttp.ClientSession(
-            self._url, connector=connector, timeout=aiohttp.ClientTimeout(total=_PATIENCE), trust_env=False
-        )
+        self._client = await self._builder.build().__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close."""
-        await self._session.close()
+        await self._client.close()
 
     async def __call__(
-        self, method: str, path: str, *, token: str = "", headers: Mapping[str, str] | None = None, **more: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str = "",
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Ask; never raises because of what is away. `more` is aiohttp's: json, data."""
-        fields = dict(headers or {}) | ({"Authorization": f"Bearer {token}"} if token else {})
+        """Ask; never raises because of what is away."""
+        request = self._client.request(method, path).headers(dict(headers or {}))
+        if token:
+            request = request.bearer_auth(token)
+        if json is not None:
+            request = request.body_json(json)
+        if form is not None:
+            request = request.form(dict(form))
         began = time.monotonic()
         try:
-            async with self._session.request(method, path, headers=fields, **more) as answer:
-                body = await answer.read()
-        except aiohttp.ClientConnectorError as error:
+            answer = await request.build().send()
+            body = bytes(await answer.bytes())
+        except (ConnectError, ConnectTimeoutError) as error:
             return self._nothing(Outcome.NOT_SENT, error, began)
-        except (aiohttp.ClientError, TimeoutError, ConnectionError, asyncio.IncompleteReadError) as error:
+        except TransportError as error:
             return self._nothing(Outcome.UNKNOWN, error, began)
         code, outcome = "", Outcome.DONE
         if answer.status >= _BAD_REQUEST:
-            is_problem = answer.headers.get("content-type") == PROBLEM
-            code = str(json.loads(body)["code"]) if is_problem else "no problem+json"
+            is_problem = answer.get_header("content-type") == PROBLEM
+            code = str(loads(body)["code"]) if is_problem else "no problem+json"
             outcome = Outcome.UNKNOWN if answer.status in {500, 504} else Outcome.REFUSED
-        return Answer(outcome, answer.status, code, body, answer.headers, began, time.monotonic() - began)
+        fields = {name.lower(): value for name, value in answer.headers.items()}
+        return Answer(outcome, answer.status, code, body, fields, began, time.monotonic() - began)
 
     def _nothing(self, outcome: Outcome, error: Exception, began: float) -> Answer:
         return Answer(outcome, 0, type(error).__name__, b"", {}, began, time.monotonic() - began)

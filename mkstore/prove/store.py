@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
+import httpx
 import psutil
 
 from mkstore.home import RUN_FILE
@@ -97,16 +97,16 @@ class Store:
                     return False
             for service in SERVICES:
                 try:
-                    async with http.get(record[service]["url"] + "/health/ready") as answer:
-                        if answer.status != 200:  # noqa: PLR2004 - an HTTP status
-                            reason = await answer.text()
-                            return False
-                except (aiohttp.ClientError, TimeoutError) as error:
+                    answer = await http.get(record[service]["url"] + "/health/ready")
+                    if not answer.is_success:
+                        reason = answer.text
+                        return False
+                except httpx.TransportError as error:
                     reason = f"{service}: {error!r}"
                     return False
             return True
 
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
             if not await eventually(whole, within=within):
                 raise NotWhole(f"not whole after {within:g} s: {reason}\n{self.output.read_text()[-2000:]}")
         self.dead.clear()

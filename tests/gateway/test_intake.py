@@ -48,7 +48,7 @@ class Payments(MemoryBroker):
         self.published: list[tuple[bytes, str, dict[str, Any]]] = []
 
     async def request(self, message: Any, subject: str, *args: Any, **options: Any) -> Any:
-        answer = self.answers.pop(0)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -146,6 +146,14 @@ async def test_while_the_service_is_away_the_stream_tells(away: Answer | Excepti
     assert again.first_answer == first.first_answer
     with pytest.raises(KeyReused):
         await setting.accept(amount=7)
+
+
+async def test_what_was_recorded_between_two_looks_is_found() -> None:
+    """The service did not answer, and when the stream was looked at it had already taken the command from there."""
+    setting = Setting(NoRespondersError(), Answer(recorded(Setting(NOT_FOUND).command())))
+    replay = await setting.intake.replay(setting.command())
+    assert replay is not None
+    assert replay.replayed
 
 
 async def test_another_refusal_of_the_service_is_no_outage() -> None:
