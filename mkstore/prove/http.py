@@ -9,11 +9,12 @@ from json import loads
 from typing import Any, Self
 
 from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, TransportError
+from pyreqwest.exceptions import RequestError
 
 PROBLEM = "application/problem+json"
 _PATIENCE = 15.0
 _BAD_REQUEST = 400
+_NOT_CONNECTED = "client error (Connect)"
 
 
 class Outcome(Enum):
@@ -102,10 +103,11 @@ class Api:
         try:
             answer = await request.build().send()
             body = bytes(await answer.bytes())
-        except (ConnectError, ConnectTimeoutError) as error:
-            return self._nothing(Outcome.NOT_SENT, error, began)
-        except TransportError as error:
-            return self._nothing(Outcome.UNKNOWN, error, began)
+        except RequestError as error:
+            # The class does not tell: pyreqwest calls an answer that was cut off a ConnectError too.
+            never_sent = any(_NOT_CONNECTED in cause["message"] for cause in error.details.get("causes") or ())
+            outcome = Outcome.NOT_SENT if never_sent else Outcome.UNKNOWN
+            return Answer(outcome, 0, type(error).__name__, b"", {}, began, time.monotonic() - began)
         code, outcome = "", Outcome.DONE
         if answer.status >= _BAD_REQUEST:
             is_problem = answer.get_header("content-type") == PROBLEM
@@ -113,6 +115,3 @@ class Api:
             outcome = Outcome.UNKNOWN if answer.status in {500, 504} else Outcome.REFUSED
         fields = {name.lower(): value for name, value in answer.headers.items()}
         return Answer(outcome, answer.status, code, body, fields, began, time.monotonic() - began)
-
-    def _nothing(self, outcome: Outcome, error: Exception, began: float) -> Answer:
-        return Answer(outcome, 0, type(error).__name__, b"", {}, began, time.monotonic() - began)

@@ -1,0 +1,57 @@
+"""What somebody who asked knows of what was done: the judge stands on it."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from mkstore import ports
+from mkstore.prove.http import Api, Outcome
+
+Reply = Callable[[asyncio.StreamWriter], None]
+
+
+async def ask(reply: Reply) -> tuple[Outcome, int, str]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        reply(writer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, ports.LOOPBACK, 0)
+    async with Api(f"http://{ports.LOOPBACK}:{server.sockets[0].getsockname()[1]}") as api:
+        answer = await api("POST", "/payments", token="x", json={})
+    server.close()
+    return answer.outcome, answer.status, answer.code
+
+
+def says(head: str, body: str) -> Reply:
+    return lambda writer: writer.write(
+        f"HTTP/1.1 {head}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n{body}".encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome", "status", "code"),
+    [
+        (says("202 Accepted", "{}"), Outcome.DONE, 202, ""),
+        (says("503 X\r\ncontent-type: application/problem+json", '{"code": "away"}'), Outcome.REFUSED, 503, "away"),
+        (says("504 X\r\ncontent-type: application/problem+json", '{"code": "late"}'), Outcome.UNKNOWN, 504, "late"),
+        (says("500 X\r\ncontent-type: text/html", "<p>"), Outcome.UNKNOWN, 500, "no problem+json"),
+        (lambda writer: writer.transport.abort(), Outcome.UNKNOWN, 0, "ConnectError"),
+        (lambda _: None, Outcome.UNKNOWN, 0, "ConnectError"),
+        (
+            lambda writer: writer.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 9\r\n\r\nhalf"),
+            Outcome.UNKNOWN,
+            0,
+            "BodyDecodeError",
+        ),
+    ],
+)
+async def test_what_was_sent_is_done_refused_or_unknown(reply: Reply, outcome: Outcome, status: int, code: str) -> None:
+    assert await ask(reply) == (outcome, status, code)
+
+
+async def test_what_nobody_took_was_never_sent() -> None:
+    async with Api(f"http://{ports.LOOPBACK}:{ports.free_port()}") as api:
+        answer = await api("POST", "/payments", json={})
+    assert (answer.outcome, answer.status, answer.is_away) == (Outcome.NOT_SENT, 0, True)
