@@ -107,7 +107,8 @@ class Transaction:
         try:
             self._connection = await self._pool.connect()
         except Exception as error:
-            if is_away(error):
+            # Whatever a server says to somebody who wants in and is not let in, the work can be done later.
+            if is_away(error) or isinstance(error, DBAPIError):
                 raise Unavailable(DATABASE) from error
             raise
         return self

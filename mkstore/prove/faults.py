@@ -177,7 +177,9 @@ def every_fault() -> list[Fault]:
     """Return all of them; the same part is not struck twice in a row where that can be helped."""
     faults = [Fault(f"kill -9 {part}", _signals(signal.SIGKILL, part)) for part in PARTS]
     faults += [Fault(f"{part} stopped for {HELD_SECONDS:g} s", _holds(part)) for part in PARTS]
-    faults += [Fault(f"SIGTERM {part}", _signals(signal.SIGTERM, part)) for part in PARTS]
+    # PostgreSQL waits for its clients to leave when it gets a SIGTERM, and its operators send SIGINT.
+    faults += [Fault(f"SIGTERM {part}", _signals(signal.SIGTERM, part)) for part in PARTS if part != "postgres"]
+    faults += [Fault("SIGINT postgres", _signals(signal.SIGINT, "postgres"))]
     faults += [Fault(f"kill -9 {' and '.join(parts)}", _signals(signal.SIGKILL, *parts)) for parts in TOGETHER]
     faults += [Fault("kill -9 of everything", _signals(signal.SIGKILL, *PARTS))]
     points = [Fault(f"dies at {point}", _dies_at(point)) for point in FAILPOINTS]

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from kit.database import RefusedByDatabase, Transaction
+from kit.errors import Unavailable
 from mkstore.servers import PostgresServer
 
 things = Table(
@@ -80,3 +81,20 @@ async def test_a_mistake_of_ours_is_not_taken_for_the_datas(pool: AsyncEngine) -
     with pytest.raises(DBAPIError):
         async with Things(pool) as there:
             await there.say("SELECT nothing FROM nowhere")
+
+
+async def test_a_database_that_lets_nobody_in_is_away(pool: AsyncEngine) -> None:
+    async with pool.connect() as connection:
+        (name,) = (await connection.execute(text("SELECT current_database()"))).one()
+    outside = create_async_engine(pool.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    async with outside.connect() as operator:
+        await operator.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+        await operator.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"))
+        for _ in range(2):  # the connection of the pool, which was ended, and a new one
+            with pytest.raises(Unavailable):
+                async with Things(pool) as refused:
+                    await refused.say("SELECT 1")
+        await operator.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
+    async with Things(pool) as again:
+        await again.say("SELECT 1")
+    await outside.dispose()
