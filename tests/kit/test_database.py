@@ -89,7 +89,8 @@ async def test_a_database_that_lets_nobody_in_is_away(pool: AsyncEngine) -> None
     outside = create_async_engine(pool.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
     async with outside.connect() as operator:
         await operator.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
-        await operator.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"))
+        end = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+        await operator.execute(end, {"name": name})
         for _ in range(2):  # the connection of the pool, which was ended, and a new one
             with pytest.raises(Unavailable):
                 async with Things(pool) as refused:
