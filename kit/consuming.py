@@ -99,19 +99,17 @@ class Delivery(BaseMiddleware[Any, Any]):
     async def _bury(self, error: Exception, attempt: int) -> None:
         about = self.msg.metadata
         own = {k: v for k, v in (self.msg.headers or {}).items() if not k.startswith("Nats-")}
-        headers = (
-            own
-            | {
-                "Nats-Msg-Id": f"{about.stream}.{about.sequence.stream}",  # buried once, though its ack be lost
-                "Dead-Reason": type(error).__name__,
-                "Dead-Detail": " ".join(str(error).split())[:500].encode("ascii", "replace").decode(),
-                "Dead-Attempts": str(attempt),
-                "Dead-First-Time": about.timestamp.astimezone(UTC).isoformat(),
-                "Dead-Last-Time": datetime.now(UTC).isoformat(),
-                "Dead-Stream": about.stream,
-                "Dead-Consumer": about.consumer,
-            }
-        )
+        headers = own | {
+            # Buried once, though its ack be lost; and once for each who could not handle it.
+            "Nats-Msg-Id": f"{about.stream}.{about.sequence.stream}.{about.consumer}",
+            "Dead-Reason": type(error).__name__,
+            "Dead-Detail": " ".join(str(error).split())[:500].encode("ascii", "replace").decode(),
+            "Dead-Attempts": str(attempt),
+            "Dead-First-Time": about.timestamp.astimezone(UTC).isoformat(),
+            "Dead-Last-Time": datetime.now(UTC).isoformat(),
+            "Dead-Stream": about.stream,
+            "Dead-Consumer": about.consumer,
+        }
         await self.msg._client.jetstream().publish(  # noqa: SLF001 - a message knows its connection, and nobody else
             f"{DEAD}{self.msg.subject}", self.msg.data, headers=headers
         )
