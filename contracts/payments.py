@@ -107,6 +107,18 @@ class GetPayment(Request[PaymentView]):
     id: UUID
 
 
+class RejectPayment(Request[PaymentView]):
+    """Record a payment that was accepted and cannot be carried out as rejected; one that is recorded already stands.
+
+    For operators: it is how whoever was told that a payment is accepted learns that it was given up.
+    """
+
+    model_config = example(command=_PAYMENT)
+    subject: ClassVar[str] = "payments.reject"
+
+    command: CreatePayment
+
+
 class GetPayments(Request[PaymentList]):
     """Look up many payments by id, recorded or still waiting; an unknown id is left out of the answer."""
 

@@ -55,7 +55,8 @@ def create_app(settings: Settings) -> Service:
     measured = Metrics(metrics.of_outbox(pool), metrics.of_relay(relay), metrics.of_dead_letters(broker))
 
     async def find_waiting(payment_id: UUID) -> CreatePayment | None:
-        for stream in (PAYMENT_COMMANDS, DEAD_LETTERS):  # what was given up is still owed to the one who was told 202
+        # What was given up is still owed to the one who was told 202; and it may be sent again between two looks.
+        for stream in (PAYMENT_COMMANDS, DEAD_LETTERS, PAYMENT_COMMANDS):
             if command := await streams.find(broker.jetstream, stream, CreatePayment, payment_id):
                 return command
         return None

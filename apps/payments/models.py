@@ -13,6 +13,7 @@ from contracts.payments import CreatePayment, PaymentCreated, PaymentRejected, P
 from kit.outbox import outbox_table
 
 OVER_LIMIT = "amount-over-limit"
+GIVEN_UP = "given-up"
 
 
 class Table(SQLModel, registry=registry()):
@@ -60,6 +61,13 @@ class Payment(Table, table=True):
             reason=OVER_LIMIT if over else None,
             created_at=command.created_at.astimezone(UTC),
         )
+
+    @classmethod
+    def give_up(cls, command: CreatePayment) -> Self:
+        """Return the payment that `command` ordered and that will never be made: rejected, whatever its amount."""
+        payment = cls.decide(command, limit=0)
+        payment.reason = GIVEN_UP
+        return payment
 
     def orders_the_same_as(self, standing: PaymentView) -> bool:
         """Tell whether `standing` comes from the same order, whenever that was sent."""

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from apps.payments.deps import FindWaiting, OpenPayments
 from apps.payments.errors import PaymentNotFound
+from apps.payments.models import Payment
 from contracts.payments import (
     GetPayment,
     GetPayments,
@@ -13,9 +14,11 @@ from contracts.payments import (
     PaymentList,
     PaymentPage,
     PaymentView,
+    RejectPayment,
 )
 from kit import paging
 from kit.answering import request_router
+from kit.telemetry import trace
 
 router = request_router()
 
@@ -32,6 +35,18 @@ async def get_payment(request: GetPayment, open_payments: OpenPayments, find_wai
 async def get_payments(request: GetPayments, open_payments: OpenPayments, find_waiting: FindWaiting) -> PaymentList:
     """Look up many payments, recorded or still waiting; an unknown id is left out of the answer."""
     return PaymentList(payments=tuple(await _look(open_payments, find_waiting, set(request.ids))))
+
+
+@router.subscriber(RejectPayment.subject, queue="payments", max_workers=8)
+async def reject_payment(request: RejectPayment, open_payments: OpenPayments) -> PaymentView:
+    """Record a payment that was given up as rejected; returns the one that stands, which may be made already."""
+    payment = Payment.give_up(request.command)
+    async with open_payments() as payments:
+        if not await payments.add([payment]):
+            (standing,) = await payments.views([payment.id])
+            return standing
+        await payments.emit([(payment.event(), trace.get())])
+    return payment.view()
 
 
 @router.subscriber(ListPayments.subject, queue="payments", max_workers=64)

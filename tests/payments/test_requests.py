@@ -10,7 +10,15 @@ import pytest
 from apps.payments import requests
 from contracts.base import Request
 from contracts.errors import ErrorKind
-from contracts.payments import GetPayment, GetPayments, ListPayments, PaymentStatus, PaymentView
+from contracts.payments import (
+    GetPayment,
+    GetPayments,
+    ListPayments,
+    PaymentRejected,
+    PaymentStatus,
+    PaymentView,
+    RejectPayment,
+)
 from contracts.streams import PAYMENT_COMMANDS
 from kit import broker
 from tests.payments.conftest import AnyService
@@ -26,6 +34,28 @@ async def test_a_payment_that_waits_is_shown_as_pending(service: AnyService) -> 
         assert await service.ask(GetPayment(id=command.id)) == command.pending()
         assert (await service.ask(GetPayments(ids=(command.id,)))).payments == (command.pending(),)
     assert (await service.recorded(command.id)).status is PaymentStatus.CREATED
+
+
+async def test_a_payment_that_was_given_up_is_recorded_as_rejected_and_told_of(service: AnyService) -> None:
+    command = order()
+    rejected = command.pending().model_copy(update={"status": PaymentStatus.REJECTED, "reason": "given-up"})
+    for _ in range(2):
+        assert await service.ask(RejectPayment(command=command)) == rejected
+    assert await service.ask(GetPayment(id=command.id)) == rejected
+    [sent] = await eventually(lambda: service.told(command.id))
+    assert sent.event == PaymentRejected(payment=rejected)
+    await service.send(command)  # that somebody sends it again all the same changes nothing
+    await service.send(last := order())
+    await service.recorded(last.id)
+    assert await service.recorded(command.id) == rejected
+
+
+async def test_a_payment_that_is_made_cannot_be_given_up_any_more(service: AnyService) -> None:
+    command = order()
+    await service.send(command)
+    made = await service.recorded(command.id)
+    assert await service.ask(RejectPayment(command=command)) == made
+    assert await service.ask(GetPayment(id=command.id)) == made
 
 
 async def test_an_unknown_payment_is_refused_alone_and_left_out_among_others(service: AnyService) -> None:
