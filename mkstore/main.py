@@ -5,6 +5,7 @@ A module imports what is slow (the services, their drivers) inside its command, 
 
 import typer
 
+from mkstore.dead_letters import app as dead_letters
 from mkstore.docs import docs
 from mkstore.env import env
 from mkstore.prove.command import prove
@@ -26,3 +27,4 @@ app.command("docs")(docs)
 app.command("env")(env)
 app.command("prove")(prove)
 app.add_typer(users, name="users")
+app.add_typer(dead_letters, name="dead-letters")

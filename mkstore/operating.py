@@ -79,12 +79,14 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], 
         return
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column)
     for row in rows:
-        table.add_row(*(str(row.get(column, "")) for column in columns))
+        # As Text: what stands in brackets would be taken for markup, and fail or vanish.
+        table.add_row(*(Text(str(row.get(column, "")), overflow="fold") for column in columns))
     Console().print(table)
 
 
