@@ -14,7 +14,7 @@ from nats.js import JetStreamContext
 from contracts.streams import PAYMENT_COMMANDS
 from mkstore.prove.network import Mode
 from mkstore.prove.stage import AWAY, BACK
-from mkstore.prove.store import PARTS, NotWhole, Store, eventually
+from mkstore.prove.store import PARTS, SERVICES, Kind, NotWhole, Store, eventually
 
 Strike = Callable[[Store], Awaitable[None]]
 
@@ -67,8 +67,8 @@ class Fault:
 
     name: str
     strike: Strike
-    staged: bool = False
-    """Whether it needs links."""
+    on: Kind = Kind.PLAIN
+    """The kind of store that it needs."""
     poisons: int = 0
     """How many dead letters it leaves."""
     load: Load | None = None
@@ -79,6 +79,13 @@ def _signals(number: signal.Signals, *parts: str) -> Strike:
     async def strike(store: Store) -> None:
         for part in parts:
             store.send(part, number)
+
+    return strike
+
+
+def _kills_one_of_two(part: str) -> Strike:
+    async def strike(store: Store) -> None:
+        store.kill_worker(part)
 
     return strike
 
@@ -193,9 +200,10 @@ def every_fault() -> list[Fault]:
         Fault("PostgreSQL refuses connections to payments_db", _locks_the_database),
     ]
     faults += [
-        Fault(f"{link} {mode}", _breaks(link, mode), staged=True)
+        Fault(f"{link} {mode}", _breaks(link, mode), on=Kind.STAGED)
         for mode in (Mode.CUT, Mode.DELAYED, Mode.HALF_OPEN)
         for link in LINKS
     ]
-    faults += [Fault(f"payments away for {AWAY_SECONDS:g} s", _leaves("payments"), staged=True, load=AWAY_LOAD)]
+    faults += [Fault(f"kill -9 one of two {part}", _kills_one_of_two(part), on=Kind.DOUBLED) for part in SERVICES]
+    faults += [Fault(f"payments away for {AWAY_SECONDS:g} s", _leaves("payments"), on=Kind.STAGED, load=AWAY_LOAD)]
     return faults

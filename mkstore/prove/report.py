@@ -77,7 +77,7 @@ def _row(done: Round) -> dict[str, Any]:
             round(seconds, 1)
             for seconds in (
                 done.whole - done.struck,
-                max(0.0, done.settled - done.whole),
+                done.settled - done.ended,
                 *(done.silence(what) for what in ("pay", "look", "who")),
                 done.slowest,
             )
@@ -97,8 +97,8 @@ def _markdown(proof: Proof, table: list[dict[str, Any]]) -> str:
 ![Payments accepted per second, and the faults](timeline.svg)
 
 Refused: answers other than success; whoever got one knows that nothing was done, or asks again with the same key.
-Whole after: from the strike until every part is ready again; carried out after: from then until everything accepted,
-also what was accepted since, is recorded and told of. No payment taken, no payment shown, no user shown: the
+Whole after: from the strike until every part is ready again, after which people go on for a second and a half at
+least; carried out after: from the last payment until everything accepted is recorded and told of. No payment taken, no payment shown, no user shown: the
 longest time without a good answer to `POST /payments`, `GET /payments`, `GET /users/me`.
 
 """

@@ -11,7 +11,7 @@ from mkstore.prove.faults import Fault, Load
 from mkstore.prove.http import Api
 from mkstore.prove.ledger import Ledger, Person
 from mkstore.prove.people import Crowd, signed_up
-from mkstore.prove.store import Store, running
+from mkstore.prove.store import Kind, Store, running
 from mkstore.prove.verdict import Verdict
 
 CALM_SECONDS = 1.5
@@ -67,16 +67,16 @@ class Proof:
     began: float = field(default_factory=time.monotonic)
 
     async def run(self, faults: Sequence[Fault]) -> None:
-        """Strike with each fault; those that need links on a store of their own.
+        """Strike with each fault, on a store of the kind that it needs.
 
         Raises:
             NotWhole: the store did not come back.
             TimeoutError: what was accepted was not carried out.
 
         """
-        for staged in (False, True):
-            if mine := [fault for fault in faults if fault.staged is staged]:
-                async with running(staged=staged, env={}) as store, Api(store.url) as api:
+        for kind in Kind:
+            if mine := [fault for fault in faults if fault.on is kind]:
+                async with running(kind) as store, Api(store.url) as api:
                     most = max((fault.load or self.load).payers for fault in mine)
                     payers, auditor = await signed_up(api, most), Auditor(store)
                     for fault in mine:

@@ -10,9 +10,10 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,16 @@ SERVICES = ("gateway", "users", "payments")
 PARTS = (*SERVICES, "nats", "postgres")
 _START_SECONDS, _STOP_SECONDS = 90.0, 60.0
 _POLL = 0.05
+
+
+class Kind(Enum):
+    """What a store is started as."""
+
+    PLAIN = auto()
+    DOUBLED = auto()
+    """With two processes of every service."""
+    STAGED = auto()
+    """With links between the services and the servers."""
 
 
 class NotWhole(Exception):
@@ -64,6 +75,12 @@ class Store:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
+    def kill_worker(self, part: str) -> None:
+        """Kill the first worker of a service with -9."""
+        pid = int(self.record[part]["pids"][0])
+        self.dead[part] = pid
+        psutil.Process(pid).kill()
+
     def failpoint(self, name: str) -> Path:
         """Make the process of a service die at a point, such as `payments.after-commit`; returns what goes then."""
         part = name.partition(".")[0]
@@ -92,7 +109,11 @@ class Store:
             nonlocal reason
             record = self.record
             for part, pid in self.dead.items():
-                if record[part]["pid"] in {pid, None}:
+                if (
+                    record[part]["pid"] in {pid, None}
+                    or pid in (pids := record[part].get("pids", []))
+                    or len(pids) == 1
+                ):
                     reason = f"{part} has no successor"
                     return False
             for service in SERVICES:
@@ -136,8 +157,8 @@ async def eventually(look: Callable[[], Awaitable[bool]], *, within: float) -> b
 
 
 @asynccontextmanager
-async def running(*, staged: bool, env: Mapping[str, str]) -> AsyncIterator[Store]:
-    """Start a store in a temporary home, with links if it is `staged`; stop it and remove the home at the end.
+async def running(kind: Kind) -> AsyncIterator[Store]:
+    """Start a store in a temporary home; stop it and remove the home at the end.
 
     Raises:
         NotWhole: it does not start.
@@ -145,17 +166,18 @@ async def running(*, staged: bool, env: Mapping[str, str]) -> AsyncIterator[Stor
     """
     home = _new_home()
     output = home / "output"
-    if staged:
+    if kind is Kind.STAGED:
         command = [sys.executable, "-m", "mkstore.prove.stage", str(home)]
     else:
         program = str(Path(sysconfig.get_path("scripts"), "mkstore"))
         command = [program, "up", "--home", str(home), "--ephemeral", "--port", "0"]
+        command += ["--workers", "2"] if kind is Kind.DOUBLED else []
     own = {"RATE_LIMIT_ENABLED": "false", "FAILPOINTS": str(home / "failpoints"), "LOG_LEVEL": "WARNING"}
     inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
     with output.open("wb") as file:
         process = subprocess.Popen(  # noqa: ASYNC220, S603 - it returns at once; the command is ours
             command,
-            env=inherited | own | dict(env),
+            env=inherited | own,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -13,7 +13,7 @@ from mkstore.prove.faults import every_fault
 from mkstore.prove.http import Api
 from mkstore.prove.ledger import Ledger
 from mkstore.prove.people import Crowd, signed_up
-from mkstore.prove.store import PARTS, Store, eventually, running
+from mkstore.prove.store import PARTS, Kind, Store, eventually, running
 from tests.e2e.running import MKSTORE
 
 
@@ -55,7 +55,7 @@ async def _spoil(store: Store, database: str, statement: str, *arguments: object
 
 
 async def test_what_is_spoiled_in_a_running_store_is_found() -> None:
-    async with running(staged=False, env={}) as store, Api(store.url) as api:
+    async with running(Kind.PLAIN) as store, Api(store.url) as api:
         payers, auditor, ledger = await signed_up(api, 4), Auditor(store), Ledger()
         crowd = Crowd(api, payers, ledger, seed=1)
         crowd.start()
