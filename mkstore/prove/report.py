@@ -97,9 +97,9 @@ def _markdown(proof: Proof, table: list[dict[str, Any]]) -> str:
 ![Payments accepted per second, and the faults](timeline.svg)
 
 Refused: answers other than success; whoever got one knows that nothing was done, or asks again with the same key.
-Whole after: from the strike until every part is ready again, after which people go on for a second and a half at
-least; carried out after: from the last payment until everything accepted is recorded and told of. No payment taken, no payment shown, no user shown: the
-longest time without a good answer to `POST /payments`, `GET /payments`, `GET /users/me`.
+Whole after: from the strike until every part is ready again; people go on for a second and a half more, at least.
+Carried out after: from the last payment until everything accepted is recorded and told of. No payment taken, no payment
+shown, no user shown: the longest time without a good answer to `POST /payments`, `GET /payments`, `GET /users/me`.
 
 """
     lines = [
