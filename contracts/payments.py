@@ -67,7 +67,11 @@ class CreatePayment(Command, Charge):
 
 
 class PaymentView(Message):
-    """A payment as its payer may see it; `reason` says why it was rejected, in a slug."""
+    """A payment as its payer may see it.
+
+    `reason` says why it was rejected: `amount-over-limit`, `payer-closed` when the payer is disabled or deleted, or
+    `given-up` by an operator.
+    """
 
     model_config = example(**_PAYMENT, status="created")
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from faststream import AckPolicy, BaseMiddleware, ContextRepo
 from faststream.nats import JStream, NatsRouter, PullSub
@@ -14,7 +14,7 @@ from nats.errors import NotJSMessageError
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from structlog.stdlib import get_logger
 
-from contracts.base import Command
+from contracts.base import Command, Event
 from contracts.streams import DEAD, Stream
 from kit import telemetry
 from kit.failpoints import AFTER_ACK, AFTER_DEAD_LETTER, BEFORE_ACK, BEFORE_DEAD_LETTER, reached
@@ -28,7 +28,6 @@ ACK_WAIT = 10.0
 _HEARTBEAT = 1.0
 """Seconds; after two without one an ordered consumer is made anew."""
 
-Taken = TypeVar("Taken", bound=Command)
 Handler = Callable[..., Awaitable[None]]
 
 
@@ -115,22 +114,23 @@ class Delivery(BaseMiddleware[Any, Any]):
         )
 
 
-class CommandRouter(NatsRouter):
-    """A router for the durable commands that one service takes."""
+class DurableRouter(NatsRouter):
+    """A router for what one service must not miss: the commands that it takes, and the events that it reacts to."""
 
     def __init__(self, service: str) -> None:
         super().__init__(middlewares=[partial(Delivery, retrying=Retrying())])
         self._service = service
 
-    def takes(self, command: type[Command], stream: Stream) -> Callable[[Handler], Handler]:
-        """Subscribe a handler to every `command` in `stream`, shared by all replicas under one durable name.
+    def takes(self, message: type[Command | Event], stream: Stream) -> Callable[[Handler], Handler]:
+        """Subscribe a handler to every `message` in `stream`, shared by all replicas under one durable name.
 
-        Up to a hundred commands are handed out at once, each to a call of its own.
+        Up to a hundred are handed out at once, each to a call of its own, and again and again until one of those calls
+        returns. So they come in no order, and more than once: a handler makes both harmless in its transaction.
         """
 
         def subscribe(handler: Handler) -> Handler:
             subscriber = self.subscriber(
-                command.subject,
+                message.subject,
                 stream=JStream(stream.name, declare=False),
                 durable=f"{self._service}-{handler.__name__}",
                 # One message a call, and not a list: one that does not validate would fail its whole list.

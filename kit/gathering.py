@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from kit.errors import OutcomeUnknown, Unavailable
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -59,3 +61,22 @@ class Gather(Generic[Item, Result]):
             self._free += 1
             if self._waiting:
                 self._start()
+
+
+async def apart(work: Callable[[Sequence[Item]], Awaitable[None]], items: Sequence[Item]) -> list[Exception | None]:
+    """Do `work` for all `items` at once, and tell of each what kept it from being done.
+
+    One that cannot be worked on does not take its neighbours along: the group is halved until it stands alone. So
+    `work` does all or nothing, and what is done stays done when it is asked for again. Raises `Unavailable` or
+    `OutcomeUnknown`, for all of them, when something that the work needs is away.
+    """
+    try:
+        await work(items)
+    except (Unavailable, OutcomeUnknown):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is one item's fault and not its neighbours'
+        if len(items) == 1:
+            return [error]
+        half = len(items) // 2
+        return [*await apart(work, items[:half]), *await apart(work, items[half:])]
+    return [None] * len(items)

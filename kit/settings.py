@@ -71,6 +71,9 @@ class ConsumerSettings(DatabaseSettings):
     delivery_longest_pause: float = Field(
         30.0, gt=0, le=3600, description="And no pause is longer than so many seconds."
     )
+    inbox_keep_days: int = Field(
+        8, ge=7, le=3650, description="For so many days it is remembered which messages were handled; streams keep 7."
+    )
 
     @model_validator(mode="after")
     def _the_longest_pause_is_not_shorter(self) -> Self:

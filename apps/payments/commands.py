@@ -1,6 +1,7 @@
 """The durable commands that the payments service takes from their stream."""
 
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 from structlog.stdlib import get_logger
@@ -9,11 +10,11 @@ from apps.payments.deps import OpenPayments, Order, Record
 from apps.payments.models import Payment
 from contracts.payments import CreatePayment
 from contracts.streams import PAYMENT_COMMANDS
-from kit.consuming import CommandRouter
-from kit.errors import OutcomeUnknown, Unavailable
+from kit.consuming import DurableRouter
+from kit.gathering import apart
 from kit.telemetry import Trace, trace
 
-router = CommandRouter("payments")
+router = DurableRouter("payments")
 log = get_logger(__name__)
 
 
@@ -27,30 +28,21 @@ async def create_payment(command: CreatePayment, record: Record) -> None:
 async def record_all(open_payments: OpenPayments, limit: int, orders: Sequence[Order]) -> list[Exception | None]:
     """Record `orders` in one transaction, and tell of each what kept it from being recorded.
 
-    One that the database refuses does not take its neighbours along: the group is halved until it stands alone.
     Raises `Unavailable` or `OutcomeUnknown`, for all of them, when the database is away.
     """
-    try:
-        await _record(open_payments, limit, orders)
-    except (Unavailable, OutcomeUnknown):
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is one order's fault and not its neighbours'
-        if len(orders) == 1:
-            return [error]
-        half = len(orders) // 2
-        return [
-            *await record_all(open_payments, limit, orders[:half]),
-            *await record_all(open_payments, limit, orders[half:]),
-        ]
-    return [None] * len(orders)
+    return await apart(partial(_record, open_payments, limit), orders)
 
 
 async def _record(open_payments: OpenPayments, limit: int, orders: Sequence[Order]) -> None:
-    decided = [(Payment.decide(order.command, limit), order.trace) for order in orders]
-    firsts: dict[UUID, tuple[Payment, Trace]] = {}
-    for payment, origin in decided:
-        firsts.setdefault(payment.id, (payment, origin))
     async with open_payments() as payments:
+        closed = await payments.closed_payers({order.command.user_id for order in orders})
+        decided = [
+            (Payment.decide(order.command, limit, payer_is_closed=order.command.user_id in closed), order.trace)
+            for order in orders
+        ]
+        firsts: dict[UUID, tuple[Payment, Trace]] = {}
+        for payment, origin in decided:
+            firsts.setdefault(payment.id, (payment, origin))
         added = await payments.add([payment for payment, _ in firsts.values()])
         await payments.emit([(payment.event(), origin) for payment, origin in firsts.values() if payment.id in added])
         standing = {payment_id: firsts[payment_id][0].view() for payment_id in added}

@@ -5,9 +5,11 @@ from typing import Annotated, NamedTuple, TypeAlias
 from uuid import UUID
 
 from apps.payments import repository
+from apps.payments.models import Payer
 from contracts.payments import CreatePayment
 from kit.gathering import Gather
 from kit.given import Given
+from kit.inbox import Mark
 from kit.telemetry import Trace
 
 OpenPayments: TypeAlias = Annotated[Callable[[], repository.Payments], Given("open_payments")]
@@ -26,3 +28,14 @@ class Order(NamedTuple):
 
 Record: TypeAlias = Annotated[Gather[Order, Exception | None], Given("record")]
 """Records an order, together with those that come at the same time; returns what kept it from being recorded."""
+
+
+class Told(NamedTuple):
+    """What an event says of a payer, and what marks the event as handled."""
+
+    mark: Mark
+    payer: Payer
+
+
+Learn: TypeAlias = Annotated[Gather[Told, Exception | None], Given("learn")]
+"""Takes in what an event says, together with those that come at the same time; returns what kept it from that."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -9,17 +10,19 @@ from uuid import UUID
 from faststream import ContextRepo
 
 import apps.payments
-from apps.payments import commands, requests
+from apps.payments import commands, events, requests
+from apps.payments.models import inbox
 from apps.payments.repository import Payments
 from apps.payments.settings import Settings
 from contracts.payments import CreatePayment
-from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS
+from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit import backlog, database, metrics, streams
 from kit.asyncapi import specification
 from kit.broker import Broker
 from kit.failpoints import arm
 from kit.gathering import Gather
 from kit.health import Health
+from kit.inbox import Sweeper
 from kit.logging import configure_logging
 from kit.metrics import Metrics
 from kit.relay import Relay
@@ -40,10 +43,10 @@ def create_app(settings: Settings) -> Service:
     broker = Broker(
         settings.nats_url,
         name="payments",
-        streams=[PAYMENT_COMMANDS, PAYMENT_EVENTS, DEAD_LETTERS],
+        streams=[PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS, DEAD_LETTERS],
         replicas=settings.stream_replicas,
     )
-    broker.include_routers(requests.router, commands.router)
+    broker.include_routers(requests.router, commands.router, events.router)
     relay = Relay(database.url(settings), broker, "mkstore/payments", PAYMENT_EVENTS)
     health = Health(
         {"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check},
@@ -61,6 +64,7 @@ def create_app(settings: Settings) -> Service:
                 return command
         return None
 
+    sweeper = Sweeper(pool, inbox, timedelta(days=settings.inbox_keep_days))
     retrying = Retrying(settings.delivery_attempts, settings.delivery_first_pause, settings.delivery_longest_pause)
 
     @asynccontextmanager
@@ -68,6 +72,7 @@ def create_app(settings: Settings) -> Service:
         context.set_global("open_payments", open_payments)
         context.set_global("retrying", retrying)
         context.set_global("find_waiting", find_waiting)
+        context.set_global("learn", Gather(partial(events.learn_all, open_payments), in_flight=1))
         context.set_global("record", Gather(partial(commands.record_all, open_payments, settings.payment_limit)))
         await wait_for_database(pool, MIGRATIONS)
         yield
@@ -77,8 +82,8 @@ def create_app(settings: Settings) -> Service:
         broker,
         asgi_routes=[*health.routes(), *measured.routes()],
         lifespan=lifespan,
-        after_startup=[relay.start],
-        on_shutdown=[relay.stop],
+        after_startup=[relay.start, sweeper.start],
+        on_shutdown=[relay.stop, sweeper.stop],
         specification=specification("payments", apps.payments.__doc__),
         logger=None,
     )

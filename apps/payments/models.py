@@ -1,6 +1,8 @@
-"""Payments: the table and the rules on it."""
+"""Payments and payers: the tables and the rules on them."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
@@ -10,10 +12,13 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from contracts.payments import CreatePayment, PaymentCreated, PaymentRejected, PaymentStatus, PaymentView
+from contracts.users import UserCreated, UserDeleted, UserUpdated
+from kit.inbox import inbox_table
 from kit.outbox import outbox_table
 
 OVER_LIMIT = "amount-over-limit"
 GIVEN_UP = "given-up"
+PAYER_CLOSED = "payer-closed"
 
 
 class Table(SQLModel, registry=registry()):
@@ -48,17 +53,20 @@ class Payment(Table, table=True):
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
     @classmethod
-    def decide(cls, command: CreatePayment, limit: int) -> Self:
-        """Return the payment that `command` orders: rejected when its amount is over `limit`, else created."""
-        over = command.amount > limit
+    def decide(cls, command: CreatePayment, limit: int, *, payer_is_closed: bool = False) -> Self:
+        """Return the payment that `command` orders.
+
+        It is rejected when its payer is known to be gone or disabled, or its amount is over `limit`; else created.
+        """
+        reason = PAYER_CLOSED if payer_is_closed else OVER_LIMIT if command.amount > limit else None
         return cls(
             id=command.id,
             user_id=command.user_id,
             amount=command.amount,
             currency=command.currency,
             notes=command.metadata,
-            status=(PaymentStatus.REJECTED if over else PaymentStatus.CREATED).value,
-            reason=OVER_LIMIT if over else None,
+            status=(PaymentStatus.REJECTED if reason else PaymentStatus.CREATED).value,
+            reason=reason,
             created_at=command.created_at.astimezone(UTC),
         )
 
@@ -93,4 +101,55 @@ class Payment(Table, table=True):
         return PaymentRejected(payment=self.view()) if rejected else PaymentCreated(payment=self.view())
 
 
+class PayerState(StrEnum):
+    """What is known of somebody who pays."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    DELETED = "deleted"
+
+
+class Payer(Table, table=True):
+    """A user as far as payments are concerned, as the users service has last told."""
+
+    __tablename__ = "payers"
+    __table_args__ = (
+        CheckConstraint("version > 0", name="a_version_counts_from_one"),
+        CheckConstraint("state IN ('active', 'disabled', 'deleted')", name="state_is_known"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    version: int = Field(sa_type=BigInteger)
+    """The user's: what is told with a lower one, or the same again, is no news."""
+    state: str = Field(sa_type=Text)
+
+    @classmethod
+    def told_by(cls, event: UserCreated | UserUpdated | UserDeleted) -> Self:
+        """Return the payer that a user is since `event`."""
+        if isinstance(event, UserDeleted):
+            state = PayerState.DELETED
+        else:
+            state = PayerState.DISABLED if event.user.disabled else PayerState.ACTIVE
+        return cls(id=event.aggregate_id, version=event.aggregate_version, state=state.value)
+
+    def supersedes(self, known: Self | None) -> bool:
+        """Tell whether this is news to whom `known` is known."""
+        return known is None or self.version > known.version
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether payments of this payer are rejected."""
+        return self.state != PayerState.ACTIVE
+
+
+def newest(told: Iterable[Payer]) -> list[Payer]:
+    """Return the last that was told of each payer, in whatever order it came."""
+    last: dict[UUID, Payer] = {}
+    for payer in told:
+        if payer.supersedes(last.get(payer.id)):
+            last[payer.id] = payer
+    return list(last.values())
+
+
 outbox = outbox_table(Table.metadata)
+inbox = inbox_table(Table.metadata)

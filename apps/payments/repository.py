@@ -7,19 +7,22 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Select, Table, Uuid, any_, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
-from apps.payments.models import Payment, outbox
+from apps.payments.models import Payer, PayerState, Payment, inbox, outbox
 from contracts.base import Event
 from contracts.payments import PaymentStatus, PaymentView
+from kit import inbox as inboxes
 from kit.database import Transaction
+from kit.inbox import Mark
 from kit.outbox import emit
 from kit.paging import Position
 from kit.telemetry import Trace
 
 _payments: Table = Payment.metadata.tables["payments"]
+_payers: Table = Payer.metadata.tables["payers"]
 
 
 class Payments(Transaction):
-    """The payments, seen and added to in one transaction."""
+    """The payments and who may make them, seen and added to in one transaction."""
 
     async def add(self, payments: Collection[Payment]) -> set[UUID]:
         """Record each payment whose id is new; returns the ids of those."""
@@ -27,6 +30,30 @@ class Payments(Transaction):
         rows = [_values(payment) for payment in sorted(payments, key=lambda payment: payment.id)]
         added = insert(_payments).on_conflict_do_nothing(index_elements=["id"]).returning(_payments.c.id)
         return set((await self._connection.execute(added, rows)).scalars())
+
+    async def closed_payers(self, user_ids: Collection[UUID]) -> set[UUID]:
+        """Return those among `user_ids` who are known to be gone or disabled."""
+        among = _payers.c.id == any_(literal(list(user_ids), ARRAY(Uuid)))
+        closed = select(_payers.c.id).where(among, _payers.c.state != PayerState.ACTIVE.value)
+        return set((await self._connection.execute(closed)).scalars())
+
+    async def learn(self, payers: Collection[Payer]) -> None:
+        """Keep what was told of each payer, unless as much or more is known; each stands once among `payers`."""
+        if not payers:
+            return
+        told = insert(_payers)
+        news = told.on_conflict_do_update(
+            index_elements=["id"],
+            set_={"version": told.excluded.version, "state": told.excluded.state},
+            where=told.excluded.version > _payers.c.version,
+        )
+        await self._connection.execute(
+            news, [payer.model_dump() for payer in sorted(payers, key=lambda payer: payer.id)]
+        )
+
+    async def mark(self, marks: Collection[Mark]) -> set[Mark]:
+        """Write that messages are handled, if and when this transaction commits; returns the marks that are new."""
+        return await inboxes.mark(self._connection, inbox, marks)
 
     async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
         """Tell others, each with the request that it belongs to, if and when this transaction commits."""

@@ -15,7 +15,7 @@ from kit import broker as kit_broker
 from kit.answering import request_router
 from kit.asking import ask
 from kit.broker import Broker
-from kit.consuming import CommandRouter
+from kit.consuming import DurableRouter
 from mkstore.servers import NatsServer
 from tests.kit.conftest import Greetings, NewBroker
 from tests.waiting import eventually
@@ -52,7 +52,7 @@ async def test_after_nats_came_back_empty_streams_and_consumers_are_made_again_a
     new_broker: NewBroker, own_server: NatsServer, greetings: Greetings
 ) -> None:
     await asyncio.to_thread(own_server.start)
-    broker, router, greeted = new_broker(own_server.url), CommandRouter("tests"), []
+    broker, router, greeted = new_broker(own_server.url), DurableRouter("tests"), []
 
     @router.takes(greetings.command, greetings.stream)
     async def greet(command: greetings.command) -> None:  # type: ignore[name-defined]
@@ -75,7 +75,7 @@ async def test_after_nats_came_back_empty_streams_and_consumers_are_made_again_a
 
 @pytest.mark.usefixtures("kept_often")
 async def test_a_consumer_that_somebody_deleted_is_made_again(new_broker: NewBroker, greetings: Greetings) -> None:
-    broker, router, greeted = new_broker(), CommandRouter("tests"), []
+    broker, router, greeted = new_broker(), DurableRouter("tests"), []
 
     @router.takes(greetings.command, greetings.stream)
     async def greet(command: greetings.command) -> None:  # type: ignore[name-defined]
@@ -108,7 +108,7 @@ async def test_a_broker_stops_while_nats_is_away(
     new_broker: NewBroker, own_server: NatsServer, greetings: Greetings
 ) -> None:
     await asyncio.to_thread(own_server.start)
-    broker, router = new_broker(own_server.url), CommandRouter("tests")
+    broker, router = new_broker(own_server.url), DurableRouter("tests")
 
     @router.takes(greetings.command, greetings.stream)
     async def greet(_: greetings.command) -> None:  # type: ignore[name-defined]

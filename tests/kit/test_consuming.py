@@ -17,7 +17,7 @@ from contracts.streams import DEAD_LETTERS
 from kit import consuming, telemetry
 from kit.asking import Refused
 from kit.broker import Broker
-from kit.consuming import CommandRouter
+from kit.consuming import DurableRouter
 from kit.database import RefusedByDatabase
 from kit.errors import InvalidField, Refusal, Unavailable
 from kit.retrying import Retrying
@@ -35,7 +35,7 @@ class Host:
         self.seconds = 0.0
         self.poison: UUID | None = None
         self.errors = [error] * failures if error is not None else []
-        self.router = CommandRouter("tests")
+        self.router = DurableRouter("tests")
 
         @self.router.takes(greetings.command, greetings.stream)
         async def greet(command: greetings.command) -> None:  # type: ignore[name-defined]

@@ -9,7 +9,7 @@ import pytest
 from contracts.base import Command
 from contracts.streams import DEAD_LETTERS
 from kit.broker import Broker
-from kit.consuming import CommandRouter
+from kit.consuming import DurableRouter
 from kit.errors import Permanent
 from kit.letters import Letter, Letters, StaysDead, StreamFull
 from kit.retrying import Retrying
@@ -178,7 +178,7 @@ async def test_each_consumer_that_cannot_handle_a_message_leaves_a_letter_of_its
     both = greetings.stream.model_copy(update={"retention": "limits"})  # a work queue has one consumer alone
     async with AsyncExitStack() as stack:
         for service in ("one", "other"):
-            router = CommandRouter(service)
+            router = DurableRouter(service)
 
             @router.takes(greetings.command, both)
             async def greet(command: greetings.command) -> None:  # type: ignore[name-defined]

@@ -1,16 +1,20 @@
 """The payments service in two gears, and a database of its own for each run."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from apps.payments.settings import Settings
 from kit import database
-from mkstore.servers import NatsServer
-from tests.conftest import Gear, NewDatabase
+from kit.broker import Broker
+from mkstore.servers import NatsServer, PostgresServer
+from tests.conftest import ROOT, Gear, NewDatabase
 from tests.payments.fakes import REFUSED_AMOUNT
 from tests.payments.serving import LIMIT, ForReal, InMemory, for_real, in_memory
 
@@ -64,3 +68,49 @@ async def real_service(settings: Settings) -> AsyncIterator[ForReal]:
     """Serve for real: for what only the real thing can show."""
     async with for_real(settings) as running:
         yield running
+
+
+class Own(NamedTuple):
+    """Servers that a test may kill.
+
+    They are started where the test runs and not in a thread: Linux ends a child when the thread that made it ends.
+    """
+
+    nats: NatsServer
+    postgres: PostgresServer
+    environment: dict[str, str]
+
+    def client(self, broker: Broker) -> ForReal:
+        return ForReal(settings_for(self.environment, self.nats.url), broker)
+
+
+@pytest.fixture(scope="module")
+def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
+    """Make servers of this a module's own, and a migrated database on them."""
+    folder = tmp_path_factory.mktemp("own")
+    with NatsServer(folder / "nats") as nats, PostgresServer(folder / "postgres") as postgres:
+        postgres.create_databases("payments_db")
+        environment = {
+            "NATS_URL": nats.url,
+            "DB_HOST": "127.0.0.1",
+            "DB_PORT": str(postgres.port),
+            "DB_USER": postgres.user,
+            "DB_PASSWORD": postgres.password,
+            "DB_DATABASE": "payments_db",
+        }
+        subprocess.run(
+            [sys.executable, "-m", "alembic", "-c", "apps/payments/alembic.ini", "upgrade", "head"],
+            env={**os.environ, **environment},
+            cwd=ROOT,
+            check=True,
+        )
+        yield Own(nats, postgres, environment)
+
+
+@pytest.fixture
+def own(own_servers: Own) -> Own:
+    """Return servers of this a module's own that run, whatever the test before did to them."""
+    for server in (own_servers.nats, own_servers.postgres):
+        if not server.is_running:
+            server.start()
+    return own_servers

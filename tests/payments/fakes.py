@@ -9,10 +9,11 @@ from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 
-from apps.payments.models import Payment
+from apps.payments.models import Payer, Payment
 from contracts.base import Event
 from contracts.payments import PaymentStatus, PaymentView
 from kit.database import RefusedByDatabase
+from kit.inbox import Mark
 from kit.paging import Position
 from kit.telemetry import Trace
 
@@ -25,6 +26,8 @@ class Table:
     """What there is; `events` are those of transactions that committed."""
 
     rows: dict[UUID, PaymentView] = field(default_factory=dict)
+    payers: dict[UUID, Payer] = field(default_factory=dict)
+    marks: set[Mark] = field(default_factory=set)
     events: list[tuple[Event, Trace]] = field(default_factory=list)
     unlocked: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -41,6 +44,8 @@ class FakePayments:
     async def __aenter__(self) -> Self:
         self._added: dict[UUID, PaymentView] = {}
         self._emitted: list[tuple[Event, Trace]] = []
+        self._marked: set[Mark] = set()
+        self._learned: dict[UUID, Payer] = {}
         return self
 
     async def __aexit__(
@@ -51,6 +56,8 @@ class FakePayments:
         if error is None:
             self._table.rows |= self._added
             self._table.events += self._emitted
+            self._table.marks |= self._marked
+            self._table.payers |= self._learned
 
     async def add(self, payments: Collection[Payment]) -> set[UUID]:
         await self._table.unlocked.wait()
@@ -58,6 +65,16 @@ class FakePayments:
             raise IntegrityError("INSERT", None, Exception("check"))
         self._added = {payment.id: payment.view() for payment in payments if payment.id not in self._table.rows}
         return set(self._added)
+
+    async def closed_payers(self, user_ids: Collection[UUID]) -> set[UUID]:
+        return {payer.id for payer in self._table.payers.values() if payer.id in user_ids and payer.is_closed}
+
+    async def learn(self, payers: Collection[Payer]) -> None:
+        self._learned = {payer.id: payer for payer in payers if payer.supersedes(self._table.payers.get(payer.id))}
+
+    async def mark(self, marks: Collection[Mark]) -> set[Mark]:
+        self._marked = set(marks) - self._table.marks
+        return self._marked
 
     async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
         self._emitted += events

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,13 +14,14 @@ from faststream.nats import TestNatsBroker
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from apps.payments import commands, requests
+from apps.payments import commands, events, requests
 from apps.payments.main import create_app
 from apps.payments.settings import Settings
 from contracts.base import Event, Reply, Request
 from contracts.errors import Problem
 from contracts.payments import CreatePayment, GetPayment, PaymentCreated, PaymentRejected, PaymentStatus, PaymentView
-from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS
+from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
+from contracts.users import Role, UserCreated, UserDeleted, UserUpdated, UserView
 from kit import database
 from kit.asking import Refused, ask
 from kit.broker import Broker
@@ -38,6 +39,32 @@ def order(**said: Any) -> CreatePayment:
     """Return a command of 19.99 dollars by somebody, accepted now, unless `said` otherwise."""
     fields = {"id": uuid4(), "user_id": uuid4(), "amount": 1999, "created_at": datetime.now(UTC)}
     return CreatePayment(**fields | said)
+
+
+UserEvent = UserCreated | UserUpdated | UserDeleted
+
+
+def user_event(user_id: UUID, version: int, state: str = "active") -> UserEvent:
+    """Return what is told of a user who became active, disabled or deleted with a version."""
+    now = datetime.now(UTC)
+    if state == "deleted":
+        return UserDeleted(id=user_id, version=version, deleted_at=now)
+    view = UserView(
+        id=user_id,
+        email=f"{user_id}@example.com",
+        name=None,
+        role=Role.USER,
+        disabled=state == "disabled",
+        version=version,
+        created_at=now,
+        updated_at=now,
+    )
+    return UserCreated(user=view) if version == 1 else UserUpdated(user=view)
+
+
+def event_id(event: UserEvent) -> str:
+    """Return the one id of an event, under which it comes again and again."""
+    return f"{event.aggregate_id}-{event.aggregate_version}"
 
 
 class Sent(NamedTuple):
@@ -85,6 +112,7 @@ class InMemory(Client):
         open_payments: Any = partial(FakePayments, self.table)
         broker.context.set_global("open_payments", open_payments)
         broker.context.set_global("find_waiting", self._find_waiting)
+        broker.context.set_global("learn", Gather(partial(events.learn_all, open_payments), in_flight=1))
         broker.context.set_global("record", Gather(partial(commands.record_all, open_payments, LIMIT)))
 
     async def send(self, *orders: CreatePayment, request_id: str = "") -> None:
@@ -93,6 +121,17 @@ class InMemory(Client):
             task = asyncio.create_task(self._hand_out(each, request_id))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def tell(self, *told: UserEvent) -> None:
+        for event in told:
+            with suppress(Exception):  # in memory what a handler raises is raised here
+                await self.broker.publish(
+                    event, event.subject, headers={"ce-id": event_id(event)}, stream=USER_EVENTS.name
+                )
+
+    async def payer(self, user_id: UUID) -> tuple[int, str] | None:
+        payer = self.table.payers.get(user_id)
+        return None if payer is None else (payer.version, payer.state)
 
     async def told(self, payment_id: UUID) -> list[Sent]:
         return [
@@ -149,6 +188,17 @@ class ForReal(Client):
             )
         )
 
+    async def tell(self, *told: UserEvent) -> None:
+        for event in told:
+            await self.broker.jetstream.publish(
+                event.subject, event.model_dump_json().encode(), headers={"ce-id": event_id(event)}, timeout=15
+            )
+
+    async def payer(self, user_id: UUID) -> tuple[int, str] | None:
+        async with self.sql() as connection:
+            found = await connection.fetchrow("SELECT version, state FROM payers WHERE id = $1", user_id)
+        return None if found is None else (found["version"], found["state"])
+
     async def told(self, payment_id: UUID) -> list[Sent]:
         return [sent for sent in await all_events(self.broker) if sent.event.payment.id == payment_id]
 
@@ -162,16 +212,21 @@ class ForReal(Client):
         return str((letter.headers or {})["Dead-Reason"])
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
-        """Lock the table for whoever would write to it; reading goes on."""
+    async def sql(self) -> AsyncIterator[asyncpg.Connection]:
+        """Connect to the service's own database."""
         address = database.url(self._settings).set(drivername="postgresql")
         connection = await asyncpg.connect(address.render_as_string(hide_password=False))
         try:
-            async with connection.transaction():
-                await connection.execute("LOCK TABLE payments IN EXCLUSIVE MODE")
-                yield
+            yield connection
         finally:
             await connection.close()
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Lock the table for whoever would write to it; reading goes on."""
+        async with self.sql() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE payments IN EXCLUSIVE MODE")
+            yield
 
 
 async def all_events(broker: Broker) -> list[Sent]:
@@ -197,7 +252,7 @@ async def all_events(broker: Broker) -> list[Sent]:
 async def in_memory() -> AsyncIterator[InMemory]:
     """Serve from a dictionary."""
     broker = Broker("nats://127.0.0.1:1", name="payments")
-    broker.include_routers(requests.router, commands.router)
+    broker.include_routers(requests.router, commands.router, events.router)
     async with TestNatsBroker(broker):
         service = InMemory(broker)
         yield service

@@ -11,16 +11,20 @@ from tests.payments.serving import order
 
 
 @pytest.mark.parametrize(
-    ("amount", "limit", "status", "reason"),
+    ("amount", "limit", "closed", "status", "reason"),
     [
-        (100, 100, PaymentStatus.CREATED, None),
-        (101, 100, PaymentStatus.REJECTED, "amount-over-limit"),
-        (1, 0, PaymentStatus.REJECTED, "amount-over-limit"),
+        (100, 100, False, PaymentStatus.CREATED, None),
+        (101, 100, False, PaymentStatus.REJECTED, "amount-over-limit"),
+        (1, 0, False, PaymentStatus.REJECTED, "amount-over-limit"),
+        (100, 100, True, PaymentStatus.REJECTED, "payer-closed"),
+        (101, 100, True, PaymentStatus.REJECTED, "payer-closed"),
     ],
 )
-def test_the_limit_decides(amount: int, limit: int, status: PaymentStatus, reason: str | None) -> None:
+def test_the_payer_and_the_limit_decide(
+    amount: int, limit: int, closed: bool, status: PaymentStatus, reason: str | None
+) -> None:
     command = order(amount=amount, metadata={"a": "b"})
-    payment = Payment.decide(command, limit)
+    payment = Payment.decide(command, limit, payer_is_closed=closed)
     assert payment.view() == command.pending().model_copy(update={"status": status, "reason": reason})
     event = PaymentCreated if reason is None else PaymentRejected
     assert payment.event() == event(payment=payment.view())

@@ -1,18 +1,15 @@
 """The payments service as a process: how it starts, how it refuses to, and what becomes of payments when parts die."""
 
 import asyncio
-import os
 import secrets
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -23,61 +20,13 @@ from contracts.streams import DEAD, DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVEN
 from kit import database
 from kit.broker import Broker
 from kit.streams import provision
-from mkstore.servers import NatsServer, PostgresServer
 from tests import processes
-from tests.conftest import ROOT
-from tests.payments.conftest import settings_for
+from tests.payments.conftest import Own, settings_for
 from tests.payments.serving import ForReal, all_events, order
 from tests.processes import Process, connected
 from tests.waiting import eventually
 
 started = partial(processes.started, "payments")
-
-
-class Own(NamedTuple):
-    """Servers that a test may kill.
-
-    They are started where the test runs and not in a thread: Linux ends a child when the thread that made it ends.
-    """
-
-    nats: NatsServer
-    postgres: PostgresServer
-    environment: dict[str, str]
-
-    def client(self, broker: Broker) -> ForReal:
-        return ForReal(settings_for(self.environment, self.nats.url), broker)
-
-
-@pytest.fixture(scope="module")
-def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
-    """Make servers of this module's own, and a migrated database on them."""
-    folder = tmp_path_factory.mktemp("own")
-    with NatsServer(folder / "nats") as nats, PostgresServer(folder / "postgres") as postgres:
-        postgres.create_databases("payments_db")
-        environment = {
-            "NATS_URL": nats.url,
-            "DB_HOST": "127.0.0.1",
-            "DB_PORT": str(postgres.port),
-            "DB_USER": postgres.user,
-            "DB_PASSWORD": postgres.password,
-            "DB_DATABASE": "payments_db",
-        }
-        subprocess.run(
-            [sys.executable, "-m", "alembic", "-c", "apps/payments/alembic.ini", "upgrade", "head"],
-            env={**os.environ, **environment},
-            cwd=ROOT,
-            check=True,
-        )
-        yield Own(nats, postgres, environment)
-
-
-@pytest.fixture
-def own(own_servers: Own) -> Own:
-    """Return servers of this module's own that run, whatever the test before did to them."""
-    for server in (own_servers.nats, own_servers.postgres):
-        if not server.is_running:
-            server.start()
-    return own_servers
 
 
 async def test_an_older_schema_stops_the_start_with_a_sentence(tmp_path: Path, own: Own) -> None:
