@@ -15,7 +15,7 @@ ROOMS = {"contracts": "contracts", "kit": "kit", "mkstore": "mkstore"} | {
     path.parent.name: f"apps/{path.parent.name}" for path in modules("apps") if path.name == "main.py"
 }
 """Which folder below tests belongs to which of the project's."""
-WITHOUT_A_ROOM = {"architecture", "deploy", "e2e"}
+WITHOUT_A_ROOM = {"architecture", "chaos", "deploy", "e2e"}
 """Folders below tests that look at the whole."""
 
 
