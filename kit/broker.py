@@ -76,6 +76,12 @@ class Broker(NatsBroker):
         # HTTP is served before the first connection is there.
         return bool(self.config.connection_state and self.client.is_connected)
 
+    def server_id(self) -> str:
+        """Return the name that the server has given itself; empty while there is no connection, and in memory."""
+        if not self.is_connected() or self.config.connection_state is None:
+            return ""
+        return str(getattr(self.client, "_server_info", {}).get("server_id", ""))
+
     async def lost(self) -> None:
         """Return when the connection that is there now is lost."""
         await self._gone.wait()
@@ -99,6 +105,8 @@ class Broker(NatsBroker):
             raise RuntimeError("there is no connection to NATS")
         await self.client.flush(timeout=1)
         await jetstreams.check(self.jetstream, self._streams, self._replicas)
+        for subscriber, durable in durables(self.subscribers):
+            await jetstreams.check_consumer(self.jetstream, subscriber.stream.name, durable)
 
     async def stop(
         self,
@@ -164,9 +172,8 @@ class Broker(NatsBroker):
                 continue
             try:
                 await self._provision()
-                for subscriber in self.subscribers:
-                    if durable := getattr(subscriber, "extra_options", {}).get("durable"):
-                        await self._keep_consumer(subscriber, durable)
+                for subscriber, durable in durables(self.subscribers):
+                    await self._keep_consumer(subscriber, durable)
             except NatsError as error:
                 log.warning("the streams cannot be checked", reason=str(error) or type(error).__name__)
 
@@ -194,6 +201,12 @@ class Broker(NatsBroker):
         if not self._leaving:
             log.critical("the connection to NATS is closed for good")
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def durables(subscribers: Iterable[Any]) -> list[tuple[Any, str]]:
+    """Return those of a broker's or a router's subscribers that have a durable consumer, each with that one's name."""
+    options = ((subscriber, getattr(subscriber, "extra_options", {})) for subscriber in subscribers)
+    return [(subscriber, found["durable"]) for subscriber, found in options if found.get("durable")]
 
 
 def _is_idle(subscriber: ConcurrentMixin[Any]) -> bool:

@@ -1,5 +1,6 @@
 """PostgreSQL: one transaction as an object, and what it means when the server is away."""
 
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -153,3 +154,10 @@ async def ping(pool: AsyncEngine) -> None:
     """Make one round trip to the server; raises when it is away."""
     async with pool.connect() as connection:
         await connection.execute(text("SELECT 1"))
+
+
+async def now(pool: AsyncEngine) -> datetime:
+    """Return the server's time."""
+    async with pool.connect() as connection:
+        found: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+    return found

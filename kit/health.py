@@ -11,7 +11,7 @@ from faststream.asgi import AsgiResponse, get
 from faststream.asgi.types import ASGIApp
 from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on
 
-from kit.errors import Warned
+from kit.errors import CannotStart, Warned
 
 Check = Callable[[], Awaitable[None]]
 """Returns when a dependency works, raises `Warned` when it works and needs somebody, anything else when it does not."""
@@ -72,6 +72,8 @@ async def _advise(check: Check) -> None:
             await check()
     except Warned:
         raise
+    except CannotStart as found:
+        raise Warned(str(found)) from found
     except Exception as error:
         raise Warned(f"This cannot be told now: {str(error) or type(error).__name__}") from error
 

@@ -22,6 +22,9 @@ class Settings(BaseSettings):
         "development", description="In production a missing or default secret stops the start."
     )
     nats_url: str = Field("nats://127.0.0.1:4222", description="Where NATS is; several addresses with commas between.")
+    nats_monitor_url: str = Field(
+        "", description="Where NATS's monitoring answers (its http_port): it alone tells whether messages are synced."
+    )
     stream_replicas: int = Field(
         1, ge=1, le=5, description="On how many NATS servers each stream is kept; 3 in a cluster."
     )

@@ -18,6 +18,7 @@ from kit.errors import NATS, Unavailable
 log = get_logger(__name__)
 
 _DEADLINE = 1.0
+_REPAIR = "a service that runs mends that within seconds; if none does, start it, else look at what it logs."
 
 
 def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
@@ -63,9 +64,17 @@ async def check(jetstream: JetStreamContext, streams: Iterable[Stream], replicas
         try:
             found = (await jetstream.stream_info(stream.name)).config
         except NotFoundError:
-            raise RuntimeError(f"stream {stream.name} is missing") from None
+            raise RuntimeError(f"stream {stream.name} is missing: {_REPAIR}") from None
         if differences := _differences(stream_config(stream, replicas), found):
-            raise RuntimeError(f"stream {stream.name} is not as it must be: {differences}")
+            raise RuntimeError(f"stream {stream.name} is not as it must be {differences}: {_REPAIR}")
+
+
+async def check_consumer(jetstream: JetStreamContext, stream: str, durable: str) -> None:
+    """Raise `RuntimeError` unless the durable consumer is there."""
+    try:
+        await jetstream.consumer_info(stream, durable)
+    except NotFoundError:
+        raise RuntimeError(f"consumer {durable} of stream {stream} is missing: {_REPAIR}") from None
 
 
 async def find(

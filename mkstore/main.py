@@ -7,6 +7,7 @@ import typer
 
 from mkstore.dead_letters import app as dead_letters
 from mkstore.docs import docs
+from mkstore.doctor import doctor
 from mkstore.env import env
 from mkstore.prove.command import prove
 from mkstore.up import up
@@ -25,6 +26,7 @@ def mkstore() -> None:
 app.command("up")(up)
 app.command("docs")(docs)
 app.command("env")(env)
+app.command("doctor")(doctor)
 app.command("prove")(prove)
 app.add_typer(users, name="users")
 app.add_typer(dead_letters, name="dead-letters")

@@ -39,6 +39,7 @@ class Plan:
     environments: Mapping[str, Mapping[str, str]]
     nats_url: str
     admin_url: str
+    monitor_url: str
     database: DatabaseLogin
 
     @property
@@ -64,6 +65,7 @@ class Plan:
             if service.workers > 1:
                 record[service.name]["pids"] = service.worker_pids()
         record["nats"] = {"pid": _pid(self.nats), "url": self.nats_url, "admin_url": self.admin_url}
+        record["nats"]["monitor_url"] = self.monitor_url or None
         record["postgres"] = {"pid": _pid(self.postgres), "url": self.postgres_url}
         return record
 
@@ -83,6 +85,7 @@ def planned(
     nats = None if environ.get("NATS_URL") else _own_nats(home, secrets)
     postgres = None if environ.get("DB_HOST") else _own_postgres(home, secrets)
     nats_url = nats.url if nats else environ["NATS_URL"]
+    monitor_url = nats.monitor_url if nats else environ.get("NATS_MONITOR_URL", "")
     if postgres is not None:
         database = DatabaseLogin(ports.LOOPBACK, str(postgres.port), postgres.user, postgres.password)
     else:
@@ -96,14 +99,16 @@ def planned(
         to_database = database
         if postgres is not None and spec.database is not None:
             to_database = replace(database, port=str(detour(spec.name, "postgres", postgres.port)))
-        env = service_environment(spec, environ, nats_url=to_nats, database=to_database, jwt_secret=jwt_secret)
+        env = service_environment(
+            spec, environ, nats_url=to_nats, monitor_url=monitor_url, database=to_database, jwt_secret=jwt_secret
+        )
         port = options.port if spec is specs[-1] and options.port else ports.free_port()
         service = Service(spec, env=env, port=port, workers=options.workers, log=home.log(spec.name))
         service.mark = mark(spec.name, home.root)
         services.append(service)
         environments[spec.name] = service.marked(env)
     admin_url = nats.admin_url if nats else nats_url
-    return Plan(nats, postgres, services, environments, nats_url, admin_url, database)
+    return Plan(nats, postgres, services, environments, nats_url, admin_url, monitor_url, database)
 
 
 def _own_nats(home: Home, secrets: Mapping[str, str]) -> NatsServer:

@@ -21,7 +21,7 @@ _PROBE_SECONDS = 2.0
 _NOT_INHERITED = ("FASTSTREAM_", "UVICORN_", "MKSTORE_")
 _NOT_INHERITED_NAMES = {
     *("PORT", "WEB_CONCURRENCY"),
-    *("NATS_URL", "JWT_SECRET", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_DATABASE"),
+    *("NATS_URL", "NATS_MONITOR_URL", "JWT_SECRET", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_DATABASE"),
 }
 
 
@@ -64,7 +64,13 @@ class DatabaseLogin:
 
 
 def service_environment(
-    spec: ServiceSpec, inherited: Mapping[str, str], *, nats_url: str, database: DatabaseLogin, jwt_secret: str
+    spec: ServiceSpec,
+    inherited: Mapping[str, str],
+    *,
+    nats_url: str,
+    monitor_url: str,
+    database: DatabaseLogin,
+    jwt_secret: str,
 ) -> dict[str, str]:
     """Return the environment of a service: the caller's, less what would misdirect it, plus where its servers are."""
     kept = {
@@ -72,7 +78,7 @@ def service_environment(
         for name, value in inherited.items()
         if not name.startswith(_NOT_INHERITED) and name not in _NOT_INHERITED_NAMES
     }
-    own = {"APP_ENV": inherited.get("APP_ENV", "development"), "NATS_URL": nats_url}
+    own = {"APP_ENV": inherited.get("APP_ENV", "development"), "NATS_URL": nats_url, "NATS_MONITOR_URL": monitor_url}
     if spec.keeps_keys:
         own["JWT_SECRET"] = jwt_secret
     if spec.database is not None:

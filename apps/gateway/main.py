@@ -26,6 +26,7 @@ from apps.gateway.waiting import Waiters
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit.asyncapi import VERSION, specification
 from kit.broker import Broker
+from kit.durability import Durability
 from kit.failpoints import arm
 from kit.health import Health
 from kit.logging import configure_logging
@@ -71,7 +72,9 @@ def create_app(
         responses=openapi.documented(400, 413, 422, 500, 503, 504),
     )
     limits = Limits(settings.rate_limits(), settings.rate_limit_storage, enabled=settings.rate_limit_enabled)
-    http.state.parts = Parts(services, intake, waiters, feed, keys, limits, Health({"nats": broker.check}))
+    durability = Durability.of(broker, settings)
+    ready = Health({"nats": broker.check}, advice=durability.checks())
+    http.state.parts = Parts(services, intake, waiters, feed, keys, limits, ready)
     for module in (users, auth, payments, events, portal):
         http.include_router(module.router, dependencies=[Depends(address_limit)], responses=openapi.documented(429))
     http.include_router(health.router)  # whoever looks after the process is never told to come back later
@@ -80,13 +83,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
+        await durability.before_start()
         with on_termination(feed.close):
             yield
 
     app = Gateway(
         broker,
         lifespan=lifespan,
-        after_startup=[feed.start],
+        after_startup=[feed.start, durability.look],
         specification=specification("gateway", apps.gateway.__doc__),
         logger=None,
     )

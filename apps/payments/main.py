@@ -19,6 +19,7 @@ from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, US
 from kit import backlog, database, metrics, streams
 from kit.asyncapi import specification
 from kit.broker import Broker
+from kit.durability import Durability
 from kit.failpoints import arm
 from kit.gathering import Gather
 from kit.health import Health
@@ -48,9 +49,11 @@ def create_app(settings: Settings) -> Service:
     )
     broker.include_routers(requests.router, commands.router, events.router)
     relay = Relay(database.url(settings), broker, "mkstore/payments", PAYMENT_EVENTS)
+    durability = Durability.of(broker, settings, partial(database.now, pool))
     health = Health(
         {"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check},
-        advice={
+        advice=durability.checks()
+        | {
             "outbox-lag": partial(backlog.check_outbox, pool, settings.outbox_lag_warning),
             "dead-letters": partial(backlog.check_dead_letters, broker),
         },
@@ -75,6 +78,7 @@ def create_app(settings: Settings) -> Service:
         context.set_global("learn", Gather(partial(events.learn_all, open_payments), in_flight=1))
         context.set_global("record", Gather(partial(commands.record_all, open_payments, settings.payment_limit)))
         await wait_for_database(pool, MIGRATIONS)
+        await durability.before_start()
         yield
         await pool.dispose()
 
@@ -82,7 +86,7 @@ def create_app(settings: Settings) -> Service:
         broker,
         asgi_routes=[*health.routes(), *measured.routes()],
         lifespan=lifespan,
-        after_startup=[relay.start, sweeper.start],
+        after_startup=[relay.start, sweeper.start, durability.look],
         on_shutdown=[relay.stop, sweeper.stop],
         specification=specification("payments", apps.payments.__doc__),
         logger=None,

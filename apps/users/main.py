@@ -19,6 +19,7 @@ from contracts.streams import USER_EVENTS
 from kit import backlog, database, metrics
 from kit.asyncapi import specification
 from kit.broker import Broker
+from kit.durability import Durability
 from kit.failpoints import arm
 from kit.health import Health
 from kit.logging import configure_logging
@@ -40,9 +41,11 @@ def create_app(settings: Settings) -> Service:
     broker = Broker(settings.nats_url, name="users", streams=[USER_EVENTS], replicas=settings.stream_replicas)
     broker.include_router(router)
     relay = Relay(database.url(settings), broker, "mkstore/users", USER_EVENTS)
+    durability = Durability.of(broker, settings, partial(database.now, pool))
     health = Health(
         {"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check},
-        advice={
+        advice=durability.checks()
+        | {
             "outbox-lag": partial(backlog.check_outbox, pool, settings.outbox_lag_warning),
         },
     )
@@ -51,6 +54,7 @@ def create_app(settings: Settings) -> Service:
     @asynccontextmanager
     async def lifespan(context: ContextRepo) -> AsyncIterator[None]:
         await wait_for_database(pool, MIGRATIONS)
+        await durability.before_start()
         lifetime = timedelta(seconds=settings.access_token_seconds)
         signer = await load_signer(partial(SigningKeys, pool), settings.jwt_secret, lifetime)
         await asyncio.to_thread(common_passwords)
@@ -74,7 +78,7 @@ def create_app(settings: Settings) -> Service:
     return Service(
         broker,
         lifespan=lifespan,
-        after_startup=[relay.start],
+        after_startup=[relay.start, durability.look],
         on_shutdown=[relay.stop],
         asgi_routes=[*health.routes(), *measured.routes()],
         specification=specification("users", apps.users.__doc__),

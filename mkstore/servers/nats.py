@@ -58,6 +58,7 @@ class NatsServer(Part):
         super().__init__("nats", log or folder / "nats.log")
         self.folder = folder
         self.port = port or ports.free_port()
+        self.monitor_port = ports.free_port()
         self._services = services or Login("services")
         self._operator = operator or Login("operator")
         self._others = tuple(others)
@@ -80,6 +81,11 @@ class NatsServer(Part):
     def url_of(self, login: Login, port: int | None = None) -> str:
         """Return the address with a login's name and password in it."""
         return f"nats://{login.user}:{login.password}@{ports.LOOPBACK}:{port or self.port}"
+
+    @property
+    def monitor_url(self) -> str:
+        """Where its monitoring answers, without a login and on the loopback alone."""
+        return f"http://{ports.LOOPBACK}:{self.monitor_port}"
 
     @property
     def address(self) -> str:
@@ -126,6 +132,7 @@ class NatsServer(Part):
             "server_name": self._server_name,
             "host": ports.LOOPBACK,
             "port": self.port,
+            "http": f"{ports.LOOPBACK}:{self.monitor_port}",
             "max_payload": MAX_PAYLOAD,
             "jetstream": {"store_dir": str(self.folder.resolve() / "store"), "sync_interval": "always"},
             "accounts": {_ACCOUNT: {"jetstream": "enabled", "users": users}},

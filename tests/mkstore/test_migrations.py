@@ -67,7 +67,9 @@ async def test_the_services_own_migrations_run_and_are_then_known_to_be_done(
     work = [
         (
             spec,
-            service_environment(spec, {}, nats_url="nats://127.0.0.1:1", database=login, jwt_secret="s" * 32),
+            service_environment(
+                spec, {}, nats_url="nats://127.0.0.1:1", monitor_url="", database=login, jwt_secret="s" * 32
+            ),
             tmp_path / f"{spec.name}.log",
         )
         for spec in owners

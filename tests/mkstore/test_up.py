@@ -56,7 +56,7 @@ def test_the_run_file_says_where_everything_is_and_only_to_its_owner(mkstore: Ru
         "gateway": {"pid", "url"},
         "users": {"pid", "url"},
         "payments": {"pid", "url"},
-        "nats": {"pid", "url", "admin_url"},
+        "nats": {"pid", "url", "admin_url", "monitor_url"},
         "postgres": {"pid", "url"},
     }
     assert all(psutil.pid_exists(entry["pid"]) for entry in record.values())
@@ -233,7 +233,7 @@ def test_servers_that_the_environment_names_are_used_and_left_alone(tmp_path: Pa
         }
         with running("0", str(tmp_path / "home"), "1", command=LAUNCH, env=env) as mkstore:
             record = mkstore.record
-            assert record["nats"] == {"pid": None, "url": nats.url, "admin_url": nats.url}
+            assert record["nats"] == {"pid": None, "url": nats.url, "admin_url": nats.url, "monitor_url": None}
             assert record["postgres"] == {"pid": None, "url": postgres.url}
             assert answer(record["payments"]["url"])["NATS_URL"] == nats.url
         assert (nats.is_ready(), postgres.is_ready()) == (True, True)

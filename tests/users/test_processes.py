@@ -147,6 +147,9 @@ async def test_it_starts_before_its_servers_do(tmp_path: Path, own: Own) -> None
             "nats": "failed",
             "database": "ok",
             "outbox": "failed",
+            "nats-sync": "warning",
+            "nats-clock": "ok",
+            "database-clock": "ok",
             "outbox-lag": "ok",
         }
         own.nats.start()

@@ -1,0 +1,43 @@
+"""In production no service starts on a NATS that loses in a power failure what it acknowledged."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import NewDatabase
+from tests.processes import started
+from tests.unsynced import UnsyncedNats
+
+
+@pytest.mark.parametrize("service", ["gateway", "payments", "users"])
+async def test_it_refuses_with_a_sentence_that_names_the_repair(
+    tmp_path: Path, service: str, new_database: NewDatabase
+) -> None:
+    own = {} if service == "gateway" else new_database(service)
+    with UnsyncedNats(tmp_path / "nats") as nats:
+        servers = {**own, "NATS_URL": nats.url, "NATS_MONITOR_URL": nats.monitor_url, "JWT_SECRET": "s" * 32}
+        async with started(service, tmp_path, {**servers, "APP_ENV": "production"}) as process:
+            assert await process.ends() not in {0, None}
+            assert "set `sync_interval: always` in its jetstream block" in process.text
+            assert "Traceback" not in process.text
+
+
+async def test_elsewhere_it_starts_and_warns(tmp_path: Path) -> None:
+    with UnsyncedNats(tmp_path / "nats") as nats:
+        servers = {"NATS_URL": nats.url, "NATS_MONITOR_URL": nats.monitor_url}
+        async with started("gateway", tmp_path, servers) as gateway:
+            await gateway.is_ready()
+            await gateway.says("NATS acknowledges messages before they are on its disk")
+            found = (await gateway.health())["checks"]["nats-sync"]
+            assert found["status"] == "warning"
+            assert "`sync_interval: always`" in found["reason"]
+
+
+async def test_in_production_one_that_comes_up_later_ends_the_process(tmp_path: Path) -> None:
+    nats = UnsyncedNats(tmp_path / "nats")
+    servers = {"NATS_URL": nats.url, "NATS_MONITOR_URL": nats.monitor_url, "APP_ENV": "production"}
+    async with started("gateway", tmp_path, servers) as gateway:
+        await gateway.says("running on")
+        with nats:
+            assert await gateway.ends() != 0
+            assert "set `sync_interval: always` in its jetstream block" in gateway.text
