@@ -42,7 +42,9 @@ class Gather(Generic[Item, Result]):
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self) -> None:
-        taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+        # Without those who went away: where the work hangs they would be all that is left to work for.
+        waiting = [each for each in self._waiting if not each[1].done()]
+        taken, self._waiting = waiting[: self._most], waiting[self._most :]
         try:
             # Two that end in the same turn both begin the next, and one of those finds nothing left.
             results = await self._work([item for item, _ in taken]) if taken else ()

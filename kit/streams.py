@@ -78,17 +78,21 @@ async def check_consumer(jetstream: JetStreamContext, stream: str, durable: str)
 
 
 async def find(
-    jetstream: JetStreamContext, stream: Stream, command: type[AnyCommand], command_id: UUID
+    jetstream: JetStreamContext,
+    stream: Stream,
+    command: type[AnyCommand],
+    command_id: UUID,
+    deadline: float = _DEADLINE,
 ) -> AnyCommand | None:
     """Look whether a command still waits in `stream`, by a direct get of its subject; None when it does not.
 
     In `DEAD_LETTERS` waits what was given up, until somebody sends it again or discards it. What cannot be read is no
-    command. Raises `Unavailable` within a second when JetStream cannot tell.
+    command. Raises `Unavailable` within `deadline` seconds when JetStream cannot tell.
     """
     address = command.address_of(command_id)
     subject = f"{DEAD}{address}" if stream.name == DEAD_LETTERS.name else address
     try:
-        async with asyncio.timeout(_DEADLINE):
+        async with asyncio.timeout(deadline):
             message = await jetstream.get_last_msg(stream.name, subject, direct=True)
         return command.model_validate_json(message.data or b"")
     except (NotFoundError, ValidationError):

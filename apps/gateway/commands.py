@@ -8,6 +8,7 @@ from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import APIError, NoStreamResponseError
 
+from apps.gateway.pressure import left
 from contracts.payments import CreatePayment
 from contracts.streams import PAYMENT_COMMANDS
 from kit import streams
@@ -16,6 +17,7 @@ from kit.errors import NATS, OutcomeUnknown, Unavailable
 from kit.failpoints import AFTER_PUBLISH, BEFORE_PUBLISH, reached
 from kit.telemetry import trace
 
+_LOOK_SECONDS = 0.5
 _WRONG_LAST_SEQUENCE = 10071
 """nats-server: there is a message under this subject already."""
 _FULL = 10077
@@ -57,7 +59,7 @@ class StreamedCommands:
                 command.address,
                 headers=headers,
                 stream=PAYMENT_COMMANDS.name,
-                timeout=self._timeout,
+                timeout=left(self._timeout),
             )
         except APIError as error:
             if error.err_code == _WRONG_LAST_SEQUENCE:
@@ -74,4 +76,4 @@ class StreamedCommands:
 
     async def waiting(self, payment: UUID) -> CreatePayment | None:
         """Look for the command in the stream by its subject."""
-        return await streams.find(self._broker.jetstream, PAYMENT_COMMANDS, CreatePayment, payment)
+        return await streams.find(self._broker.jetstream, PAYMENT_COMMANDS, CreatePayment, payment, left(_LOOK_SECONDS))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
@@ -14,8 +13,11 @@ from apps.gateway.feed import Feed
 from apps.gateway.intake import Intake
 from apps.gateway.keys import KeyRing, Unauthorized
 from apps.gateway.limits import Limits
+from apps.gateway.pressure import in_time, left
 from apps.gateway.problems import HTTPRefusal
 from apps.gateway.waiting import Waiters
+from contracts.base import Reply
+from contracts.base import Request as Asked
 from contracts.payments import GetPayments, PaymentView
 from contracts.users import GetUsers, Role, UserView
 from kit.asking import ask
@@ -29,17 +31,34 @@ class Services:
     """The services behind the gateway: `ask` for anything, gathered reads for what is read most."""
 
     def __init__(self, broker: Broker, timeout: float) -> None:
-        self.ask = partial(ask, broker, deadline=timeout)
-        self.user: Gather[UUID, UserView | None] = Gather(self._users)
-        self.payment: Gather[UUID, PaymentView | None] = Gather(self._payments)
+        self._broker = broker
+        self._timeout = timeout
+        self._users_by_id: Gather[UUID, UserView | None] = Gather(self._users)
+        self._payments_by_id: Gather[UUID, PaymentView | None] = Gather(self._payments)
+
+    async def ask(self, request: Asked[Reply]) -> Reply:
+        """Ask in what is left of the time of the request at hand; raises what `kit.asking.ask` does."""
+        return await ask(self._broker, request, deadline=left(self._timeout))
+
+    async def ask_for_many(self, request: Asked[Reply]) -> Reply:
+        """Ask for several requests at once: in a time of its own, for it is none of theirs."""
+        return await ask(self._broker, request, deadline=self._timeout)
+
+    async def user(self, user: UUID) -> UserView | None:
+        """Return a user; None where there is none."""
+        return await in_time(self._users_by_id(user), self._timeout, "users service")
+
+    async def payment(self, payment: UUID) -> PaymentView | None:
+        """Return a payment, recorded or waiting; None where there is none."""
+        return await in_time(self._payments_by_id(payment), self._timeout, "payments service")
 
     async def _users(self, ids: Sequence[UUID]) -> list[UserView | None]:
-        reply = await self.ask(GetUsers(ids=tuple(set(ids))))
+        reply = await self.ask_for_many(GetUsers(ids=tuple(set(ids))))
         found = {user.id: user for user in reply.users}
         return [found.get(one) for one in ids]
 
     async def _payments(self, ids: Sequence[UUID]) -> list[PaymentView | None]:
-        reply = await self.ask(GetPayments(ids=tuple(set(ids))))
+        reply = await self.ask_for_many(GetPayments(ids=tuple(set(ids))))
         found = {payment.id: payment for payment in reply.payments}
         return [found.get(one) for one in ids]
 

@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 
 from apps.gateway.commands import Commands
 from apps.gateway.idempotency import payment_id
+from apps.gateway.pressure import left
 from contracts.errors import ErrorKind, FieldError
 from contracts.payments import Charge, CreatePayment, GetPayment, PaymentStatus, PaymentView
 from kit.asking import Refused, ask
@@ -88,14 +89,16 @@ class Intake:
         """Look the payment up; while the payments service is away only the stream can tell.
 
         What the stream no longer has may have been recorded since the service was asked, so that is asked once more.
+        It takes half of the time that is left at most: the other half is for accepting what nobody knows.
         """
-        ends = time.monotonic() + self._timeout
+        whole = left(self._timeout) / 2
+        ends = time.monotonic() + whole
         for _ in range(2):
-            left = ends - time.monotonic()
-            if left < self._timeout / 2:
+            remaining = ends - time.monotonic()
+            if remaining < whole / 2:
                 break  # it was asked, and did not answer: it is away
             try:
-                return await ask(self._broker, GetPayment(id=payment), deadline=left)
+                return await ask(self._broker, GetPayment(id=payment), deadline=remaining)
             except Refused as error:
                 if error.problem.kind is ErrorKind.NOT_FOUND:
                     return None

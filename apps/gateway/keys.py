@@ -6,6 +6,7 @@ from datetime import datetime
 from http import HTTPStatus
 from uuid import UUID
 
+from apps.gateway.pressure import in_time
 from apps.gateway.problems import HTTPRefusal
 from contracts.users import GetKeys, JsonWebKeySet
 from kit.errors import OutcomeUnknown, Unavailable
@@ -27,12 +28,13 @@ class Unauthorized(HTTPRefusal):
 class KeyRing:
     """The public keys that tokens are checked with, and the users whose tokens are good no more."""
 
-    def __init__(self, fetch: Callable[[GetKeys], Awaitable[JsonWebKeySet]]) -> None:
+    def __init__(self, fetch: Callable[[GetKeys], Awaitable[JsonWebKeySet]], timeout: float = 2.0) -> None:
         self._fetch = fetch
+        self._timeout = timeout
         self._keys = JsonWebKeySet(keys=())
         self._verifier: Verifier | None = None
         self._asked = 0.0
-        self._newest: Gather[None, Verifier] = Gather(self._ask, in_flight=1)
+        self._asking: Gather[None, Verifier] = Gather(self._ask, in_flight=1)
         self._revoked: dict[UUID, float] = {}
 
     async def claims(self, token: str) -> Claims:
@@ -48,7 +50,7 @@ class KeyRing:
     async def keys(self) -> JsonWebKeySet:
         """Return the public keys: today's, or while nobody tells those that are known."""
         try:
-            await self._newest(None)
+            await self._newest()
         except (Unavailable, OutcomeUnknown):
             if self._verifier is None:
                 raise
@@ -62,11 +64,14 @@ class KeyRing:
             self._revoked = {user: at for user, at in self._revoked.items() if at > oldest}
 
     async def _verified(self, token: str) -> Claims:
-        verifier = self._verifier or await self._newest(None)
+        verifier = self._verifier or await self._newest()
         try:
             return verifier.verify(token)
         except UnknownKey:
-            return (await self._newest(None)).verify(token)
+            return (await self._newest()).verify(token)
+
+    async def _newest(self) -> Verifier:
+        return await in_time(self._asking(None), self._timeout, "users service")
 
     async def _ask(self, waiting: Sequence[None]) -> list[Verifier]:
         """Ask for the keys, once for all who wait for them; not again where that was a moment ago."""

@@ -18,6 +18,7 @@ from apps.gateway.history import History, StreamedHistory
 from apps.gateway.intake import Intake
 from apps.gateway.keys import KeyRing
 from apps.gateway.limits import Limits
+from apps.gateway.pressure import Bounded
 from apps.gateway.routes import auth, events, health, payments, users
 from apps.gateway.serving import serve_well
 from apps.gateway.settings import Settings
@@ -57,8 +58,8 @@ def create_app(
 ) -> Gateway:
     """Build the whole gateway on `broker`; nothing is connected before it is started."""
     services = Services(broker, settings.request_timeout)
-    keys = KeyRing(services.ask)
-    waiters = Waiters()
+    keys = KeyRing(services.ask_for_many, settings.request_timeout)
+    waiters = Waiters(most=settings.max_requests_in_flight // 2)
     feed = Feed(history or StreamedHistory(broker), owner_of)
     intake = Intake(broker, commands or StreamedCommands(broker, settings.request_timeout), settings.request_timeout)
     broker.include_router(event_router(feed, waiters, keys))
@@ -94,7 +95,14 @@ def create_app(
         specification=specification("gateway", apps.gateway.__doc__),
         logger=None,
     )
-    app.http = Traced(Limited(http, settings.max_body_bytes))
+    bounded = Bounded(
+        Limited(http, settings.max_body_bytes),
+        requests=settings.max_requests_in_flight,
+        streams=settings.max_event_streams,
+        passwords=settings.max_password_requests,
+        seconds=settings.request_timeout,
+    )
+    app.http = Traced(bounded)
     return app
 
 

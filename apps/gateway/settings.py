@@ -12,6 +12,13 @@ class Settings(settings.Settings):
         3000, ge=0, le=65535, description="Where `mkstore up` and Compose let it listen; `faststream run` takes --port."
     )
     request_timeout: float = Field(2.0, gt=0, le=30, description="Seconds that a service has for its answer.")
+    max_requests_in_flight: int = Field(
+        1000, ge=2, description="So many requests are served at once in one process; more are refused with 503."
+    )
+    max_password_requests: int = Field(
+        64, ge=1, description="Likewise, so many with a password: sign-ins, sign-ups and changes."
+    )
+    max_event_streams: int = Field(1000, ge=1, description="Likewise, so many open GET /events.")
     max_body_bytes: int = Field(1 << 20, ge=1, description="Longer request bodies are refused.")
     rate_limit_enabled: bool = Field(True, description="Limits per caller and per address; false for a benchmark.")
     rate_limit_storage: str = Field(

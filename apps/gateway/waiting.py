@@ -13,9 +13,13 @@ Recorded = Callable[[float], Awaitable[PaymentView | None]]
 
 
 class Waiters:
-    """Who waits for which payment in this process."""
+    """Who waits for which payment in this process: at most so many, and the others are answered at once.
 
-    def __init__(self) -> None:
+    Else those who wait while the payments service is away would take the places of all other requests.
+    """
+
+    def __init__(self, most: int = 500) -> None:
+        self._free = most
         self._waiting: dict[UUID, set[asyncio.Future[PaymentView]]] = defaultdict(set)
 
     @contextmanager
@@ -24,7 +28,12 @@ class Waiters:
         future: asyncio.Future[PaymentView] = asyncio.get_running_loop().create_future()
 
         async def recorded(seconds: float) -> PaymentView | None:
-            await asyncio.wait([future], timeout=seconds)
+            if self._free and not future.done():
+                self._free -= 1
+                try:
+                    await asyncio.wait([future], timeout=seconds)
+                finally:
+                    self._free += 1
             return future.result() if future.done() else None
 
         self._waiting[payment].add(future)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -17,6 +18,8 @@ from apps.users.errors import PasswordTooCommon, TooManyPasswords
 Result = TypeVar("Result")
 
 _SHORTEST = 8
+_LONGEST_WAIT = 1.5
+"""Seconds after which a password that still waits is refused: on a busy machine a hash takes longer than it should."""
 _WAITING = 32
 """So many passwords may wait for each thread: about a second's work, and nobody waits for an answer much longer."""
 
@@ -85,8 +88,15 @@ class Passwords:
 
     async def _on_a_thread(self, work: Callable[[], Result]) -> Result:
         self.free()
+        asked = time.monotonic()
         self._at_work += 1
+
+        def in_time() -> Result:
+            if time.monotonic() - asked > _LONGEST_WAIT:  # its caller is about to go; the next one's is not
+                raise TooManyPasswords(self._at_work)
+            return work()
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, in_time)
         finally:
             self._at_work -= 1

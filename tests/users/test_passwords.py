@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 import time
 from collections.abc import Iterator
 
@@ -9,12 +10,14 @@ import pytest
 from argon2 import Type, extract_parameters
 from pydantic import ValidationError
 
+from apps.users import passwords as passwords_room
 from apps.users.errors import PasswordTooCommon, TooManyPasswords
 from apps.users.passwords import Passwords, common_passwords, refuse_easy
 from apps.users.settings import Settings
 from contracts.errors import ErrorKind
 from contracts.users import Authenticate, ChangePassword, CreateUser, GetUser
 from tests.users.serving import CHEAP, PASSWORD, Service
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -141,3 +144,28 @@ async def test_a_hash_grows_with_the_parameters_and_nobody_notices(service: Serv
     service.passwords()._hasher = old
     assert await service.ask(GetUser(id=user.id)) == user
     stronger.close()
+
+
+async def test_a_password_that_waited_for_too_long_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords = Passwords(**CHEAP, threads=1)
+    begun: list[int] = []
+    go = threading.Event()
+
+    async def one(number: int) -> None:
+        def work() -> None:
+            begun.append(number)
+            go.wait(10)
+
+        await passwords._on_a_thread(work)
+
+    monkeypatch.setattr(passwords_room, "_LONGEST_WAIT", 0.2)
+    first = asyncio.create_task(one(0))
+    await eventually(lambda: begun)
+    others = [asyncio.create_task(one(number)) for number in range(1, 10)]
+    await asyncio.sleep(0.3)
+    go.set()
+    outcomes = await asyncio.gather(first, *others, return_exceptions=True)
+    passwords.close()
+    assert begun == [0]
+    assert [type(each) for each in outcomes[1:]] == [TooManyPasswords] * 9
+    assert passwords.free() is passwords
