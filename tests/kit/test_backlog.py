@@ -9,6 +9,7 @@ from kit import backlog
 from kit.broker import Broker
 from kit.errors import Unavailable, Warned
 from kit.relay import Relay
+from kit.streams import provision
 from tests.kit.conftest import NewBroker
 from tests.kit.telling import Told
 from tests.waiting import eventually
@@ -30,6 +31,7 @@ async def test_what_waits_in_the_outbox_is_counted_and_warned_of_once_it_waits_t
 
 
 async def test_who_relays_is_counted(told: Told, broker: Broker) -> None:
+    await provision(broker.jetstream, [told.stream])  # without it each would start over, again and again
     assert await backlog.relays(told.pool) == 0
     relays = [Relay(told.address, broker, "tests", told.stream) for _ in range(2)]
     for relay in relays:
