@@ -1,6 +1,8 @@
 """Taking payments in: a durable command for each, once, whatever is repeated or away."""
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -11,12 +13,16 @@ from apps.gateway.commands import Commands
 from apps.gateway.idempotency import payment_id
 from apps.gateway.pressure import left
 from contracts.errors import ErrorKind, FieldError
-from contracts.payments import Charge, CreatePayment, GetPayment, PaymentStatus, PaymentView
-from kit.asking import Refused, ask
+from contracts.payments import Charge, CreatePayment, PaymentStatus, PaymentView
+from kit.asking import Refused
 from kit.broker import Broker
 from kit.errors import OutcomeUnknown, Refusal, Unavailable
 
 _AWAY = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
+
+
+Find = Callable[[UUID], Awaitable[PaymentView | None]]
+"""Asks the payments service for a payment, together with whoever else asks for one."""
 
 
 class KeyReused(Refusal):
@@ -45,7 +51,8 @@ class Accepted(NamedTuple):
 class Intake:
     """Accepts payments; see docs/adr on idempotency for why this needs no store of keys."""
 
-    def __init__(self, broker: Broker, commands: Commands, timeout: float) -> None:
+    def __init__(self, find: Find, broker: Broker, commands: Commands, timeout: float) -> None:
+        self._find = find
         self._broker = broker
         self._commands = commands
         self._timeout = timeout
@@ -98,10 +105,11 @@ class Intake:
             if remaining < whole / 2:
                 break  # it was asked, and did not answer: it is away
             try:
-                return await ask(self._broker, GetPayment(id=payment), deadline=remaining)
+                async with asyncio.timeout(remaining):
+                    return await self._find(payment)
+            except TimeoutError:
+                pass
             except Refused as error:
-                if error.problem.kind is ErrorKind.NOT_FOUND:
-                    return None
                 if error.problem.kind not in _AWAY:
                     raise
             except (Unavailable, OutcomeUnknown):

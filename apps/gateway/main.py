@@ -61,7 +61,12 @@ def create_app(
     keys = KeyRing(services.ask_for_many, settings.request_timeout)
     waiters = Waiters(most=settings.max_requests_in_flight // 2)
     feed = Feed(history or StreamedHistory(broker), owner_of)
-    intake = Intake(broker, commands or StreamedCommands(broker, settings.request_timeout), settings.request_timeout)
+    intake = Intake(
+        services.payment,
+        broker,
+        commands or StreamedCommands(broker, settings.request_timeout),
+        settings.request_timeout,
+    )
     broker.include_router(event_router(feed, waiters, keys))
 
     http = FastAPI(

@@ -12,9 +12,10 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import APIError, NoStreamResponseError
 
 from apps.gateway.commands import StreamedCommands
+from apps.gateway.deps import Services
 from apps.gateway.intake import Accepted, Intake, KeyReused
 from contracts.errors import ErrorKind, Problem
-from contracts.payments import Charge, CreatePayment, PaymentStatus, PaymentView
+from contracts.payments import Charge, CreatePayment, PaymentList, PaymentStatus, PaymentView
 from kit.answering import ERROR_CODE
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.telemetry import Trace, trace
@@ -26,7 +27,9 @@ ADA = UUID(int=1)
 class Answer:
     """A reply on NATS."""
 
-    def __init__(self, body: PaymentView | Problem) -> None:
+    def __init__(self, body: PaymentView | PaymentList | Problem) -> None:
+        if isinstance(body, PaymentView):
+            body = PaymentList(payments=(body,))
         self.body = body.model_dump_json().encode()
         self.headers = {ERROR_CODE: "x"} if isinstance(body, Problem) else {}
 
@@ -35,7 +38,7 @@ def refusal(kind: ErrorKind) -> Answer:
     return Answer(Problem(kind=kind, slug="x", detail="x"))
 
 
-NOT_FOUND = refusal(ErrorKind.NOT_FOUND)
+NOT_FOUND = Answer(PaymentList(payments=()))
 
 
 class Payments(MemoryBroker):
@@ -70,7 +73,7 @@ class Setting:
     def __init__(self, *answers: Answer | Exception) -> None:
         self.broker = Payments(*answers)
         self.commands = FakeCommands(self._never)
-        self.intake = Intake(self.broker, self.commands, 2.0)
+        self.intake = Intake(Services(self.broker, 2.0).payment, self.broker, self.commands, 2.0)
 
     async def _never(self, command: CreatePayment, origin: Trace) -> None:
         raise AssertionError
