@@ -19,7 +19,7 @@ _SHORT = (
     "dies at payments.after-commit",
     "dies at payments.half-a-batch",
     "dies at gateway.after-publish",
-    "payments-nats half-open",
+    "payments-nats cut",
 )
 
 
@@ -30,7 +30,9 @@ def prove(
         bool, typer.Option("--short", help="A handful of faults, 200 payments each: a minute or two.")
     ] = False,
     only: Annotated[str, typer.Option(help="Only the faults whose name contains this.")] = "",
-    payers: Annotated[int, typer.Option(min=1, max=150, help="How many pay at once.")] = 32,
+    payers: Annotated[
+        int | None, typer.Option(min=1, max=150, help="How many pay at once.", show_default="32, short: 8")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the order of the faults and of the load.")] = 1,
     report: Annotated[Path | None, typer.Option(help="A folder for the table, the picture and the figures.")] = None,
     json: JsonOption = False,
@@ -50,7 +52,7 @@ def prove(
     random.Random(seed).shuffle(faults)  # noqa: S311 - no secret
     own = sum(fault.load.payments for fault in faults if fault.load)
     each = 200 if short else -(-(payments - own) // max(1, sum(not fault.load for fault in faults)))
-    proof = Proof(Load(payers, max(each, 1)), seed, lambda text: typer.echo(text, err=json))
+    proof = Proof(Load(payers or (8 if short else 32), max(each, 1)), seed, lambda text: typer.echo(text, err=json))
     try:
         asyncio.run(proof.run(faults))
     except (NotWhole, TimeoutError) as error:
