@@ -27,6 +27,7 @@ BROKEN_SECONDS = 5.0
 SILENT_SECONDS = 20.0
 """A link is half open for so long: longer than it takes to find that out."""
 _REACHED_SECONDS = 60.0
+_AGAIN = 0.1
 
 FAILPOINTS = (
     "gateway.before-publish",
@@ -143,9 +144,10 @@ async def _fills_the_stream(store: Store) -> None:
         config = (await jetstream.stream_info(PAYMENT_COMMANDS.name)).config
         whole = config.max_bytes
         config.max_bytes = 1
-        await jetstream.update_stream(config)
         try:
-            await asyncio.sleep(BROKEN_SECONDS)
+            for _ in range(round(BROKEN_SECONDS / _AGAIN)):
+                await jetstream.update_stream(config)  # the services mend it whenever they see it
+                await asyncio.sleep(_AGAIN)
         finally:
             config.max_bytes = whole
             await jetstream.update_stream(config)

@@ -116,7 +116,7 @@ async def test_a_key_is_taken_once_while_the_payments_service_is_away(battered: 
         say(f"payments held down: slowest of 22 answers with one key {slowest:.1f} s")
 
 
-@pytest.mark.parametrize("name", ["payments", "gateway", "nats"])
+@pytest.mark.parametrize("name", ["payments", "gateway"])
 async def test_a_key_that_is_repeated_around_a_crash_makes_one_payment(battered: Running, name: str) -> None:
     async with calling(battered) as http:
         ada, key = await sign_up(http), uuid.uuid4().hex

@@ -283,3 +283,10 @@ async def test_what_there_is_not_is_a_problem_too(http: httpx.AsyncClient) -> No
     assert refused.headers["Allow"]
     assert_problem(await ada("GET", f"/payments/{uuid.uuid4()}"), 404)
     assert_problem(await ada("GET", "/users/"), 404)
+
+
+@pytest.mark.parametrize("name", ["gateway", "users", "payments"])
+def test_every_service_says_that_it_is_ready(store: Running, name: str) -> None:
+    url = store.record[name]["url"]
+    for path in ("/health", "/health/live", "/health/ready"):
+        assert httpx.get(url + path, timeout=10, trust_env=False).status_code == 200

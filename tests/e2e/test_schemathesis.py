@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.e2e.client import PASSWORD, tracebacks, unused_email
 from tests.e2e.running import Running
 
-EXAMPLES = 20
+EXAMPLES = 15
 CHECKED = [
     not_a_server_error,
     status_code_conformance,

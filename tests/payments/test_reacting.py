@@ -11,7 +11,7 @@ from nats.js.errors import NotFoundError
 from apps.payments.models import Payer
 from contracts.streams import STREAMS, USER_EVENTS
 from kit.broker import Broker
-from kit.failpoints import AFTER_COMMIT, BEFORE_ACK, BEFORE_COMMIT
+from kit.failpoints import AFTER_COMMIT, BEFORE_COMMIT
 from kit.streams import provision
 from tests import processes
 from tests.payments.conftest import Own
@@ -36,7 +36,7 @@ def happened() -> list[UserEvent]:
     ]
 
 
-@pytest.mark.parametrize("point", [BEFORE_COMMIT, AFTER_COMMIT, BEFORE_ACK])
+@pytest.mark.parametrize("point", [BEFORE_COMMIT, AFTER_COMMIT])
 async def test_events_are_taken_in_once_though_the_service_dies_over_them_and_they_come_in_no_order(
     tmp_path: Path, own: Own, point: str
 ) -> None:
