@@ -85,6 +85,16 @@ class Running:
         """End one part with kill -9."""
         os.kill(self.record[name]["pid"], signal.SIGKILL)
 
+    @contextmanager
+    def hung(self, name: str) -> Iterator[None]:
+        """Stop a part where it stands, as a machine does that swaps or a disk that hangs, until the block ends."""
+        pid = self.record[name]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def wait_until_nothing_is_left(self, *, within: float = 20.0) -> None:
         """Return once none of the processes that were ever seen lives."""
 

@@ -1,11 +1,7 @@
 """One key makes one payment: at once, on two gateways, around crashes, and while the payments service is away."""
 
 import asyncio
-import os
-import signal
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -80,20 +76,10 @@ async def test_a_key_with_another_body_is_refused_with_and_without_a_wait(http: 
     assert (again.status_code, again.content) == (202, first.content), "the same payment in other words"
 
 
-@contextmanager
-def _held_down(mkstore: Running, name: str) -> Iterator[None]:
-    pid = mkstore.record[name]["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 async def test_a_key_is_taken_once_while_the_payments_service_is_away(battered: Running) -> None:
     async with calling(battered) as http:
         ada, key = await sign_up(http), uuid.uuid4().hex
-        with _held_down(battered, "payments"):
+        with battered.hung("payments"):
             answers = [await ada.pay(key=key) for _ in range(2)]
             answers += await asyncio.gather(*(ada.pay(key=key) for _ in range(20)))
             assert {answer.status_code for answer in answers} == {202}, {answer.text for answer in answers}

@@ -2,11 +2,10 @@
 
 import asyncio
 import os
-import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import httpx
 import psutil
@@ -27,17 +26,6 @@ HANGS = 4.0
 MOST_MEMORY = 60 << 20
 
 Request = Callable[[], Awaitable[httpx.Response]]
-
-
-@contextmanager
-def hung(mkstore: Running, name: str) -> Iterator[None]:
-    """Stop a part where it stands, as a machine does that swaps or a disk that hangs."""
-    pid = mkstore.record[name]["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 class Crowd:
@@ -95,7 +83,7 @@ async def test_while_a_part_hangs_everybody_is_answered_in_time_and_soon_after_a
         async with crowd.asking(60, *requests):
             await asyncio.sleep(1)  # so that what grows by mere use has grown
         before, crowd = memory(battered), Crowd()
-        with hung(battered, part):
+        with battered.hung(part):
             began = time.monotonic()
             async with crowd.asking(60, *requests):
                 while time.monotonic() - began < HANGS:
@@ -147,7 +135,7 @@ async def test_a_queue_at_its_limit_refuses_payments_and_loses_none(battered: Ru
             config: StreamConfig = (await context.stream_info("PAYMENT_COMMANDS")).config
             limit = config.max_bytes
             try:
-                with hung(battered, "payments"):
+                with battered.hung("payments"):
                     config.max_bytes = 10_000
                     paying = asyncio.create_task(till.pay_all())
 
