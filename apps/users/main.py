@@ -57,7 +57,6 @@ def create_app(settings: Settings) -> Service:
         await durability.before_start()
         lifetime = timedelta(seconds=settings.access_token_seconds)
         signer = await load_signer(partial(SigningKeys, pool), settings.jwt_secret, lifetime)
-        await asyncio.to_thread(common_passwords)
         passwords = Passwords(
             memory_kib=settings.argon2_memory_kib,
             iterations=settings.argon2_iterations,
@@ -69,9 +68,12 @@ def create_app(settings: Settings) -> Service:
         context.set_global("read_signing_keys", partial(SigningKeys, reading))
         context.set_global("free_passwords", passwords.free)
         context.set_global("signer", signer)
+        # Whoever looks a password up before it is there waits for it; everybody else is served meanwhile.
+        preparing = asyncio.create_task(asyncio.to_thread(common_passwords))
         try:
             yield
         finally:
+            await preparing
             passwords.close()
             await pool.dispose()
 

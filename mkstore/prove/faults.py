@@ -46,6 +46,8 @@ FAILPOINTS = (
     "users.after-publish",
     "users.after-removal",
 )
+POISONED_FAILPOINTS = ("payments.before-dead-letter", "payments.after-dead-letter")
+"""Reached by a message that is put away."""
 TOGETHER = (("payments", "nats"), ("nats", "postgres"), ("gateway", "payments"), ("users", "postgres"))
 LINKS = ("gateway-nats", "users-nats", "payments-nats", "users-postgres", "payments-postgres")
 
@@ -59,7 +61,10 @@ class Load:
     rate: float = 0.0
 
 
-AWAY_LOAD = Load(payers=64, payments=12_000, rate=200.0)
+RATE = 200.0
+"""Payments per second of people who do not take all that the machine can do."""
+AWAY_LOAD = Load(payers=64, payments=12_000, rate=RATE)
+RATED_LOAD = Load(payers=32, payments=1_500, rate=RATE)
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,19 @@ class Fault:
     """How many dead letters it leaves."""
     load: Load | None = None
     """The load that it is struck under, where that matters."""
+    kills: tuple[str, ...] = ()
+    """The parts that end by it."""
 
 
-def _signals(number: signal.Signals, *parts: str) -> Strike:
+def _killing(number: signal.Signals, *parts: str, load: Load | None = None) -> Fault:
     async def strike(store: Store) -> None:
         for part in parts:
             store.send(part, number)
 
-    return strike
+    how = "kill -9" if number is signal.SIGKILL else number.name
+    whom = "of everything" if parts == PARTS else " and ".join(parts)
+    under = f", {load.rate:g} payments/s" if load else ""
+    return Fault(f"{how} {whom}{under}", strike, kills=parts, load=load)
 
 
 def _kills_one_of_two(part: str) -> Strike:
@@ -102,7 +112,7 @@ def _holds(part: str) -> Strike:
     return strike
 
 
-def _dies_at(point: str, *, poisoned: bool = False) -> Strike:
+def _dying(point: str, *, poisoned: bool = False) -> Fault:
     async def strike(store: Store) -> None:
         file = store.failpoint(point)
         if poisoned:
@@ -114,7 +124,7 @@ def _dies_at(point: str, *, poisoned: bool = False) -> Strike:
         if not await eventually(reached, within=_REACHED_SECONDS):
             raise NotWhole(f"{point} was never reached")
 
-    return strike
+    return Fault(f"dies at {point}", strike, kills=(point.partition(".")[0],), poisons=int(poisoned))
 
 
 def _breaks(link: str, mode: Mode) -> Strike:
@@ -184,19 +194,15 @@ async def _locks_the_database(store: Store) -> None:
 
 def every_fault() -> list[Fault]:
     """Return all of them; the same part is not struck twice in a row where that can be helped."""
-    faults = [Fault(f"kill -9 {part}", _signals(signal.SIGKILL, part)) for part in PARTS]
+    faults = [_killing(signal.SIGKILL, part) for part in PARTS]
+    faults += [_killing(signal.SIGKILL, part, load=RATED_LOAD) for part in PARTS]
     faults += [Fault(f"{part} stopped for {HELD_SECONDS:g} s", _holds(part)) for part in PARTS]
     # PostgreSQL waits for its clients to leave when it gets a SIGTERM, and its operators send SIGINT.
-    faults += [Fault(f"SIGTERM {part}", _signals(signal.SIGTERM, part)) for part in PARTS if part != "postgres"]
-    faults += [Fault("SIGINT postgres", _signals(signal.SIGINT, "postgres"))]
-    faults += [Fault(f"kill -9 {' and '.join(parts)}", _signals(signal.SIGKILL, *parts)) for parts in TOGETHER]
-    faults += [Fault("kill -9 of everything", _signals(signal.SIGKILL, *PARTS))]
-    points = [Fault(f"dies at {point}", _dies_at(point)) for point in FAILPOINTS]
-    points += [
-        Fault(f"dies at {point}", _dies_at(point, poisoned=True), poisons=1)
-        for point in ("payments.before-dead-letter", "payments.after-dead-letter")
-    ]
-    faults += sorted(points, key=lambda fault: fault.name.partition(".")[2])
+    faults += [_killing(signal.SIGTERM, part) for part in PARTS if part != "postgres"]
+    faults += [_killing(signal.SIGINT, "postgres")]
+    faults += [_killing(signal.SIGKILL, *parts) for parts in (*TOGETHER, PARTS)]
+    faults += [_dying(point) for point in sorted(FAILPOINTS, key=lambda point: point.partition(".")[2])]
+    faults += [_dying(point, poisoned=True) for point in POISONED_FAILPOINTS]
     faults += [
         Fault("the stream of commands is full", _fills_the_stream),
         Fault("PostgreSQL refuses connections to payments_db", _locks_the_database),

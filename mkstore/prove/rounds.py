@@ -93,6 +93,7 @@ class Proof:
         crowd.start()
         try:
             await asyncio.sleep(CALM_SECONDS)
+            await store.wait_until_steady(fault.kills)
             struck = time.monotonic() - began
             await fault.strike(store)
             over = time.monotonic() - began

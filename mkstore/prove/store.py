@@ -10,7 +10,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -22,11 +22,14 @@ import psutil
 
 from mkstore.home import RUN_FILE
 from mkstore.prove.stage import SOCKET
+from mkstore.supervisor import STEADY
 
 SERVICES = ("gateway", "users", "payments")
 PARTS = (*SERVICES, "nats", "postgres")
 _START_SECONDS, _STOP_SECONDS = 90.0, 60.0
 _POLL = 0.05
+_MARGIN = 0.5
+"""Seconds by which the supervisor may have seen a part ready later than it was seen here."""
 
 
 class Kind(Enum):
@@ -52,6 +55,8 @@ class Store:
     output: Path
     dead: dict[str, int] = field(default_factory=dict)
     """The processes that were ended, by part: it is whole again when each has a successor."""
+    back: dict[str, float] = field(default_factory=dict)
+    """When parts that had ended were whole again, on the monotonic clock."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -130,7 +135,13 @@ class Store:
         async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
             if not await eventually(whole, within=within):
                 raise NotWhole(f"not whole after {within:g} s: {reason}\n{self.output.read_text()[-2000:]}")
+        self.back |= dict.fromkeys(self.dead, time.monotonic())
         self.dead.clear()
+
+    async def wait_until_steady(self, parts: Iterable[str]) -> None:
+        """Return when the end of any of `parts` is the first again, after which it is started again without a pause."""
+        at = max((self.back[part] + STEADY + _MARGIN for part in parts if part in self.back), default=0.0)
+        await asyncio.sleep(max(0.0, at - time.monotonic()))
 
     def memory(self, part: str) -> int:
         """Return the bytes of memory that a part's first process uses."""

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from apps.payments.main import MIGRATIONS
 from apps.payments.models import Table
 from kit import database
-from kit.database import SchemaOutdated, check_schema
+from kit.database import SchemaOutdated, check_schema, newest_revision
 from tests.conftest import NewDatabase
 from tests.payments.conftest import settings_for
 
@@ -70,6 +70,10 @@ async def test_every_migration_can_be_taken_back_and_made_again(pool: AsyncEngin
     for revision in reversed(revisions):
         await asyncio.to_thread(command.upgrade, ALEMBIC, revision.revision)
     assert await differences(pool) == []
+
+
+def test_the_last_numbered_revision_is_the_one_that_alembic_calls_its_head() -> None:
+    assert newest_revision(MIGRATIONS) == ScriptDirectory.from_config(ALEMBIC).get_current_head()
 
 
 async def test_an_older_schema_is_told_from_the_newest(pool: AsyncEngine) -> None:

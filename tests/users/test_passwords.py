@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from argon2 import Type, extract_parameters
+from argon2.exceptions import VerifyMismatchError
 from pydantic import ValidationError
 
 from apps.users import passwords as passwords_room
@@ -55,6 +56,12 @@ async def test_a_hash_is_argon2id_with_the_parameters_of_the_settings() -> None:
     assert (found.type, found.memory_cost, found.time_cost, found.parallelism) == (Type.ID, 64, 3, 2)
     assert re.fullmatch(r"\$argon2id\$v=19\$m=64,t=3,p=2\$[\w+/]+\$[\w+/]+", stored)
     passwords.close()
+
+
+def test_to_check_a_password_of_nobody_takes_a_whole_hash(passwords: Passwords) -> None:
+    assert extract_parameters(passwords._nobody) == extract_parameters(passwords._hasher.hash(PASSWORD))
+    with pytest.raises(VerifyMismatchError):  # and not InvalidHashError, which is quick
+        passwords._hasher.verify(passwords._nobody, PASSWORD)
 
 
 async def test_the_right_password_is_told_from_a_wrong_one(passwords: Passwords) -> None:
