@@ -3,6 +3,7 @@
 import json
 import platform
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ _COLUMNS = (
     "no user shown (s)",
     "slowest (s)",
 )
+
+_SILENCE = ("fault", "no payment taken (s)", "no payment shown (s)", "no user shown (s)", "refused")
 
 SHORT_COLUMNS = ("fault", "accepted", "lost", "doubled", "phantoms", "untold", "misordered", "whole after (s)")
 """What fits on a terminal."""
@@ -102,12 +105,17 @@ Carried out after: from the last payment until everything accepted is recorded a
 shown, no user shown: the longest time without a good answer to `POST /payments`, `GET /payments`, `GET /users/me`.
 
 """
+    killed = sorted((row for row in table if row["fault"].startswith("kill -9")), key=lambda row: str(row["fault"]))
+    return f"{head}{_table(table, _COLUMNS)}\n## Time without answers after kill -9\n\n{_table(killed, _SILENCE)}"
+
+
+def _table(rows: list[dict[str, Any]], columns: Sequence[str]) -> str:
     lines = [
-        "| " + " | ".join(_COLUMNS) + " |",
-        "|---|" + "---:|" * (len(_COLUMNS) - 1),
-        *("| " + " | ".join(str(row[column]) for column in _COLUMNS) + " |" for row in table),
+        "| " + " | ".join(columns) + " |",
+        "|---|" + "---:|" * (len(columns) - 1),
+        *("| " + " | ".join(str(row[column]) for column in columns) + " |" for row in rows),
     ]
-    return head + "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _draw(proof: Proof, file: Path) -> None:
