@@ -1,5 +1,6 @@
 """What every message on the wire is."""
 
+import re
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
 
@@ -15,11 +16,14 @@ Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 Instant = AwareDatetime
 """A moment with its offset from UTC; RFC 3339 in JSON."""
 
-PageSize = Annotated[int, Field(ge=1, le=100)]
-"""How many items one page holds at most."""
+PageSize = Annotated[int, Field(ge=1, le=100, description="How many items one page holds at most.")]
 
-Cursor = Annotated[str, Field(max_length=200)]
-"""Where the next page begins: opaque, taken from the page before."""
+Cursor = Annotated[
+    str, Field(max_length=200, description="Where the next page begins: opaque, taken from the page before.")
+]
+
+
+_PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
 def example(**fields: Any) -> ConfigDict:
@@ -58,7 +62,7 @@ class Command(Message):
     """An order that outlives its sender: kept in a stream until it is carried out, under a subject of its own."""
 
     subject: ClassVar[str]
-    """With `{id}` where the command's own id stands."""
+    """With a placeholder, such as `{paymentId}`, where the command's own id stands."""
 
     id: UUID
 
@@ -70,7 +74,7 @@ class Command(Message):
     @classmethod
     def address_of(cls, command_id: UUID) -> str:
         """Return the subject under which the command with this id is kept."""
-        return cls.subject.format(id=command_id)
+        return _PLACEHOLDER.sub(str(command_id), cls.subject)
 
 
 class Event(Message):

@@ -18,8 +18,15 @@ _PAYMENT = {
     "createdAt": "2026-01-31T12:00:00Z",
 }
 
-Amount = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
-"""A number of the currency's minor units; whole, and no larger than every JSON reader can tell (RFC 7493)."""
+Amount = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=1,
+        le=2**53 - 1,  # no larger than every JSON reader can tell (RFC 7493)
+        description="In the currency's minor unit (ISO 4217): 1999 USD is $19.99, 1999 JPY is 1,999 yen.",
+    ),
+]
 
 MetadataKey = Annotated[Text, Field(min_length=1, max_length=40)]
 MetadataValue = Annotated[Text, Field(max_length=500)]
@@ -29,8 +36,11 @@ def _in_order(metadata: dict[str, str]) -> dict[str, str]:
     return dict(sorted(metadata.items()))
 
 
-Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50), AfterValidator(_in_order)]
-"""What the payer noted; always in the order of its keys, so that equal payments are equal byte for byte."""
+Metadata = Annotated[
+    dict[MetadataKey, MetadataValue],
+    Field(max_length=50, description="What the payer noted."),
+    AfterValidator(_in_order),  # so that equal payments are equal byte for byte
+]
 
 
 class PaymentStatus(StrEnum):
@@ -55,11 +65,10 @@ class CreatePayment(Command, Charge):
     """Record a payment; whoever sends it twice under one id makes one payment."""
 
     model_config = example(**_PAYMENT)
-    subject: ClassVar[str] = "payments.create.{id}"
+    subject: ClassVar[str] = "payments.create.{paymentId}"
 
-    user_id: UUID
-    created_at: Instant
-    """When it was accepted."""
+    user_id: UUID = Field(description="Who pays.")
+    created_at: Instant = Field(description="When it was accepted.")
 
     def pending(self) -> "PaymentView":
         """Show the payment that this will be, as it looks until then."""
@@ -76,13 +85,15 @@ class PaymentView(Message):
     model_config = example(**_PAYMENT, status="created")
 
     id: UUID
-    user_id: UUID
-    amount: int
-    currency: str
-    metadata: Annotated[dict[str, str], AfterValidator(_in_order)]
+    user_id: UUID = Field(description="Who pays.")
+    amount: int = Field(description="In the currency's minor unit (ISO 4217).")
+    currency: str = Field(description="ISO 4217.")
+    metadata: Annotated[dict[str, str], AfterValidator(_in_order)] = Field(description="What the payer noted.")
     status: PaymentStatus
-    reason: Annotated[str | None, Field(exclude_if=lambda reason: reason is None)] = None
-    created_at: Instant
+    reason: Annotated[str | None, Field(exclude_if=lambda reason: reason is None)] = Field(
+        None, description="Why it was rejected; of others it is not there."
+    )
+    created_at: Instant = Field(description="When it was accepted.")
 
 
 class PaymentList(Message):

@@ -63,3 +63,19 @@ DEAD_LETTERS = Stream(
 )
 
 STREAMS = (PAYMENT_COMMANDS, USER_EVENTS, PAYMENT_EVENTS, DEAD_LETTERS)
+
+
+def stream_of(subject: str) -> Stream:
+    """Return the stream that keeps what is sent under `subject`, `{name}` parts included; `KeyError` where none."""
+    for stream in STREAMS:
+        if any(covers(pattern, subject) for pattern in stream.subjects):
+            return stream
+    raise KeyError(f"no stream keeps {subject}")
+
+
+def covers(pattern: str, subject: str) -> bool:
+    """Tell whether a subject with NATS' wildcards covers another one."""
+    parts, wanted = subject.split("."), pattern.split(".")
+    if wanted[-1] == ">":
+        return len(parts) >= len(wanted) and parts[: len(wanted) - 1] == wanted[:-1]
+    return len(parts) == len(wanted) and all(each in {"*", part} for each, part in zip(wanted, parts, strict=True))

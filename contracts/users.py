@@ -19,13 +19,23 @@ _ADA = {
     "updatedAt": "2026-01-31T12:00:00Z",
 }
 
-Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(str.lower)]
-"""An address without regard to case, normalised (RFC 5321, Unicode NFC)."""
+Email = Annotated[
+    EmailStr,
+    Field(max_length=254, description="An address without regard to case, normalised (RFC 5321, Unicode NFC)."),
+    AfterValidator(str.lower),
+]
 
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 
-NewPassword = Annotated[str, Field(min_length=8, max_length=128, repr=False)]
-"""A password to be: 8 to 128 characters, no composition rules (NIST SP 800-63B)."""
+NewPassword = Annotated[
+    str,
+    Field(
+        min_length=8,
+        max_length=128,
+        repr=False,
+        description="Any 8 to 128 characters that are no common password (NIST SP 800-63B).",
+    ),
+]
 
 GivenPassword = Annotated[str, Field(max_length=1024, repr=False)]
 """A password to be checked: anything that somebody typed."""
@@ -48,8 +58,7 @@ class UserView(Message):
     name: str | None
     role: Role
     disabled: bool
-    version: int
-    """Grows by one with each change."""
+    version: int = Field(description="Grows by one with each change; the first is 1.")
     created_at: Instant
     updated_at: Instant
 
@@ -77,7 +86,7 @@ class Tokens(Message):
     model_config = example(accessToken="eyJhbGciOiJFUzI1NiIs...", expiresIn=900, refreshToken=None)
 
     access_token: str = Field(repr=False)
-    expires_in: int
+    expires_in: int = Field(description="Seconds.")
     refresh_token: str | None = Field(default=None, repr=False)
 
 
@@ -162,9 +171,10 @@ class UpdateUser(Request[UserView]):
     subject: ClassVar[str] = "users.update"
 
     id: UUID
-    expected_version: int | None = None
-    name: Name | None = None
-    """Null takes the name away; left out it stays. The others stay either way."""
+    expected_version: int | None = Field(None, description="Refused (`stale`) when the user has another one by now.")
+    name: Name | None = Field(
+        None, description="Null takes it away; left out it stays."
+    )
     email: Email | None = None
     role: Role | None = None
     disabled: bool | None = None

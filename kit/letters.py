@@ -11,7 +11,7 @@ from nats.js.api import RetentionPolicy, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from contracts.errors import ErrorKind
-from contracts.streams import DEAD, DEAD_LETTERS
+from contracts.streams import DEAD, DEAD_LETTERS, covers
 from kit.broker import Broker
 from kit.errors import NATS, Refusal, Unavailable
 
@@ -194,7 +194,7 @@ class Letters:
         if config is None:
             raise StaysDead(letter, f"the stream {letter.stream} is missing")
         # Else a service that answers requests under this subject would get it.
-        if not any(_covers(pattern, letter.subject) for pattern in config.subjects or ()):
+        if not any(covers(pattern, letter.subject) for pattern in config.subjects or ()):
             raise StaysDead(letter, f"the stream {letter.stream} does not take its subject")
         return config
 
@@ -227,11 +227,3 @@ def _bare(subject: str) -> str:
 
 def _is_for(reason: str, letter: Letter) -> bool:
     return not reason or reason.casefold() == letter.reason.casefold()
-
-
-def _covers(pattern: str, subject: str) -> bool:
-    """Tell whether a subject with NATS' wildcards covers another one."""
-    wanted, said = pattern.split("."), subject.split(".")
-    if wanted[-1] == ">":
-        wanted, said = wanted[:-1], said[: len(wanted) - 1] if len(said) >= len(wanted) else []
-    return len(wanted) == len(said) and all(each in {"*", word} for each, word in zip(wanted, said, strict=True))

@@ -11,10 +11,19 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from kit.asyncapi.merging import merged
 from mkstore import generated
 from mkstore.services import SERVICES, ServiceSpec
 
-PATTERN = "asyncapi/*"
+PATTERN = "asyncapi/*.*"
+WHOLE = "mkstore"
+"""The document of the whole system."""
+
+_ABOUT = (
+    "Everything that the services of mkstore ask, order and tell each other over NATS. An operation is called "
+    "`<service>.<role>.<Message>`: a service `answers` and `asks` requests, `sends` commands and events, `takes` them "
+    "without missing one, `follows` them while it runs, and `buries` what it cannot handle."
+)
 
 # An app is imported without its user's settings: a document must not tell where somebody's NATS is.
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")
@@ -51,6 +60,8 @@ def documents(specs: Sequence[ServiceSpec]) -> dict[str, str]:
     """Return the text of every file, by its path; raises `NotDocumentedError`."""
     with ThreadPoolExecutor() as pool:
         found = dict(zip((spec.name for spec in specs), pool.map(_document, specs), strict=True))
+    if len(specs) > 1:
+        found[WHOLE] = merged(found, title=WHOLE, description=_ABOUT)
     files = {}
     for service, document in sorted(found.items()):
         files[f"asyncapi/{service}.json"] = json.dumps(document, indent=2, ensure_ascii=False) + "\n"

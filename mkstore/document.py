@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from importlib import import_module
 
 from kit.asyncapi import document
@@ -9,6 +10,8 @@ from kit.asyncapi import document
 
 def main(app: str) -> None:
     """Print what `app` ("module:name") says."""
+    # Whatever is warned of while a document is made, such as a name that is taken twice, would be missing from it.
+    warnings.simplefilter("error")
     module, _, name = app.partition(":")
     json.dump(document(getattr(import_module(module), name)), sys.stdout)
 

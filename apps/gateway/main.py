@@ -24,8 +24,19 @@ from apps.gateway.serving import serve_well
 from apps.gateway.settings import Settings
 from apps.gateway.termination import on_termination
 from apps.gateway.waiting import Waiters
+from contracts.payments import CreatePayment, GetPayments, ListPayments
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
-from kit.asyncapi import VERSION, specification
+from contracts.users import (
+    Authenticate,
+    ChangePassword,
+    CreateUser,
+    DeleteUser,
+    GetKeys,
+    GetUsers,
+    ListUsers,
+    UpdateUser,
+)
+from kit.asyncapi import VERSION, Documented
 from kit.broker import Broker
 from kit.durability import Durability
 from kit.failpoints import arm
@@ -37,6 +48,11 @@ from kit.settings import load
 TITLE = "mkstore"
 STREAMS = (PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS)
 """The streams that the gateway writes to and reads from."""
+ASKS = (
+    *(Authenticate, ChangePassword, CreateUser, DeleteUser, GetKeys, GetUsers, ListUsers, UpdateUser),
+    *(GetPayments, ListPayments),
+)
+"""What the gateway asks the services."""
 
 
 class Gateway(Service):
@@ -97,7 +113,7 @@ def create_app(
         broker,
         lifespan=lifespan,
         after_startup=[feed.start, durability.look],
-        specification=specification("gateway", apps.gateway.__doc__),
+        specification=Documented("gateway", apps.gateway.__doc__, sends=[CreatePayment], asks=ASKS),
         logger=None,
     )
     bounded = Bounded(

@@ -14,10 +14,11 @@ from apps.payments import commands, events, requests
 from apps.payments.models import inbox
 from apps.payments.repository import Payments
 from apps.payments.settings import Settings
-from contracts.payments import CreatePayment
+from contracts.headers import source_of
+from contracts.payments import CreatePayment, PaymentCreated, PaymentRejected
 from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit import backlog, database, metrics, streams
-from kit.asyncapi import specification
+from kit.asyncapi import Documented
 from kit.broker import Broker
 from kit.durability import Durability
 from kit.failpoints import arm
@@ -48,7 +49,7 @@ def create_app(settings: Settings) -> Service:
         replicas=settings.stream_replicas,
     )
     broker.include_routers(requests.router, commands.router, events.router)
-    relay = Relay(database.url(settings), broker, "mkstore/payments", PAYMENT_EVENTS)
+    relay = Relay(database.url(settings), broker, source_of("payments"), PAYMENT_EVENTS)
     durability = Durability.of(broker, settings, partial(database.now, pool))
     health = Health(
         {"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check},
@@ -88,7 +89,7 @@ def create_app(settings: Settings) -> Service:
         lifespan=lifespan,
         after_startup=[relay.start, sweeper.start, durability.look],
         on_shutdown=[relay.stop, sweeper.stop],
-        specification=specification("payments", apps.payments.__doc__),
+        specification=Documented("payments", apps.payments.__doc__, sends=[PaymentCreated, PaymentRejected]),
         logger=None,
     )
 

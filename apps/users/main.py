@@ -15,9 +15,11 @@ from apps.users.passwords import Passwords, common_passwords
 from apps.users.repository import SigningKeys, Users
 from apps.users.requests import router
 from apps.users.settings import Settings
+from contracts.headers import source_of
 from contracts.streams import USER_EVENTS
+from contracts.users import UserCreated, UserDeleted, UserUpdated
 from kit import backlog, database, metrics
-from kit.asyncapi import specification
+from kit.asyncapi import Documented
 from kit.broker import Broker
 from kit.durability import Durability
 from kit.failpoints import arm
@@ -40,7 +42,7 @@ def create_app(settings: Settings) -> Service:
     reading = pool.execution_options(isolation_level="AUTOCOMMIT")  # the same connections
     broker = Broker(settings.nats_url, name="users", streams=[USER_EVENTS], replicas=settings.stream_replicas)
     broker.include_router(router)
-    relay = Relay(database.url(settings), broker, "mkstore/users", USER_EVENTS)
+    relay = Relay(database.url(settings), broker, source_of("users"), USER_EVENTS)
     durability = Durability.of(broker, settings, partial(database.now, pool))
     health = Health(
         {"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check},
@@ -83,7 +85,7 @@ def create_app(settings: Settings) -> Service:
         after_startup=[relay.start, durability.look],
         on_shutdown=[relay.stop],
         asgi_routes=[*health.routes(), *measured.routes()],
-        specification=specification("users", apps.users.__doc__),
+        specification=Documented("users", apps.users.__doc__, sends=[UserCreated, UserUpdated, UserDeleted]),
         logger=None,
     )
 

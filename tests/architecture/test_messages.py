@@ -63,7 +63,7 @@ def test_a_request_is_an_imperative_under_its_plural_owner(request_: type[Reques
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_an_imperative_under_its_plural_owner_with_an_id(command: type[Any]) -> None:
     verb, what = words(command)
-    assert re.fullmatch(rf"{owner(command)}\.{verb}\.\{{id\}}{VERSION}", command.subject)
+    assert re.fullmatch(rf"{owner(command)}\.{verb}\.\{{{what}Id\}}{VERSION}", command.subject)
     assert what == OWNERS[owner(command)]
 
 

@@ -1,29 +1,40 @@
-"""Services that have something to say, and one that does not: what `mkstore docs` reads."""
+"""Services that have something to say, and some that cannot: what `mkstore docs` reads."""
 
 import os
+from typing import ClassVar
 
 from faststream.asgi import AsgiFastStream
 from faststream.nats import NatsBroker
-from faststream.specification import AsyncAPI
-from pydantic import BaseModel
+
+from contracts.base import Done, Request, example
+from kit.asyncapi import Documented
 
 
-class Question(BaseModel):
-    """Something that is asked."""
-
-    about: str
-
-
-def _app(*subjects: str) -> AsgiFastStream:
+def _app(*questions: type[object]) -> AsgiFastStream:
     broker = NatsBroker(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
+    for question in questions:
 
-    async def answer(question: Question) -> None:
-        """Answer in 20 °C."""
+        async def answer(request) -> Done:  # type: ignore[no-untyped-def, empty-body] # noqa: ANN001 - said below
+            """Answer in 20 °C."""
 
-    for subject in subjects:
-        broker.subscriber(subject)(answer)
-    return AsgiFastStream(broker, specification=AsyncAPI(title="Answers", version="1.0.0"))
+        answer.__annotations__["request"] = question
+        broker.subscriber(getattr(question, "subject", "answers.none"), queue="answers")(answer)
+    return AsgiFastStream(broker, specification=Documented("answers", "Answers."))
 
 
-app = _app(*(f"answers.{number:02}" for number in range(30)))
-twice = _app("answers.same", "answers.same")
+def _question(number: int) -> type[Request[Done]]:
+    class Question(Request[Done]):
+        """Something that is asked."""
+
+        model_config = example(about="it")
+        subject: ClassVar[str] = f"answers.{number:02}"
+
+        about: str
+
+    Question.__name__ = Question.__qualname__ = f"Question{number}"
+    return Question
+
+
+app = _app(*(_question(number) for number in range(30)))
+twice = _app(_question(1), _question(1))
+stranger = _app(dict)

@@ -1,0 +1,105 @@
+"""The messages themselves: their headers, their bodies, an example of each, and how a service refuses."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from contracts.base import Command, Event
+from contracts.errors import ErrorKind, Problem
+from contracts.headers import (
+    CommandHeaders,
+    DeadLetterHeaders,
+    EventHeaders,
+    ProblemHeaders,
+    ReplyHeaders,
+    RequestHeaders,
+    header_example,
+    source_of,
+)
+from kit.asyncapi.operations import Operation
+from kit.asyncapi.writing import described, named, prose, ref, title
+from kit.errors import Refusal
+
+REFUSALS = "x-problems"
+"""The extension of a problem that lists which there are."""
+
+_HEADERS: dict[str, type[BaseModel]] = {
+    "request": RequestHeaders,
+    "reply": ReplyHeaders,
+    "problem": ProblemHeaders,
+    "command": CommandHeaders,
+    "event": EventHeaders,
+    "dead-letter": DeadLetterHeaders,
+}
+_READ: frozenset[str] = frozenset({"request", "command"})
+"""Kinds whose senders are others: their schema says what is accepted, that of all the others what is sent."""
+
+
+def components_of(operations: Iterable[Operation]) -> dict[str, Any]:
+    """Return the messages of all operations and the schemas that they need, by name."""
+    operations = list(operations)
+    kinds = dict(sorted(set(_kinds(operations)), key=lambda pair: pair[0].__name__))
+    modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (message, "validation" if kind in _READ else "serialization") for message, kind in kinds.items()
+    ]
+    modes += [(_HEADERS[kind], "serialization") for kind in sorted(set(kinds.values()))]
+    _, written = models_json_schema(modes, ref_template="#/components/schemas/{model}")
+    messages = named(((message.__name__, _message(message, kind)) for message, kind in kinds.items()), "messages")
+    if any(operation.role == "answers" for operation in operations):
+        messages[Problem.__name__][REFUSALS] = _refusals()
+    return {"messages": messages, "schemas": named(written["$defs"].items(), "schemas")}
+
+
+def _kinds(operations: Iterable[Operation]) -> Iterator[tuple[Any, str]]:
+    for operation in operations:
+        yield operation.message, operation.kind
+        if operation.reply is not None:
+            yield operation.reply, "reply"
+            yield Problem, "problem"
+
+
+def _message(message: type[BaseModel], kind: str) -> dict[str, Any]:
+    extra = message.model_config.get("json_schema_extra")
+    (payload,) = extra["examples"] if isinstance(extra, dict) and isinstance(extra["examples"], list) else (None,)
+    return {
+        "name": message.__name__,
+        "title": title(message),
+        **described(message.__doc__),
+        "contentType": "application/json",
+        "tags": [{"name": kind}],
+        "headers": ref("components", "schemas", _HEADERS[kind].__name__),
+        "payload": ref("components", "schemas", message.__name__),
+        "examples": [{"name": "example", "headers": _example_headers(message, kind, payload), "payload": payload}],
+    }
+
+
+def _example_headers(message: type[BaseModel], kind: str, payload: Any) -> dict[str, str]:
+    """Return headers that fit the example's body."""
+    own: dict[str, str] = {}
+    if issubclass(message, Command):
+        own = {"Nats-Msg-Id": str(message.model_validate(payload).id)}
+    if issubclass(message, Event):
+        event = message.model_validate(payload)
+        own = {
+            "ce-type": event.subject,
+            "ce-source": source_of(event.__module__.rpartition(".")[2]),
+            "ce-subject": str(event.aggregate_id),
+            "ce-aggregateversion": str(event.aggregate_version),
+        }
+    return header_example(_HEADERS[kind]) | own
+
+
+def _refusals() -> list[dict[str, str]]:
+    """Return what this process's service may refuse a request with."""
+    found = {"internal-error": (ErrorKind.INTERNAL, "The service failed; it logs how.")}
+    for refusal in _kinds_of(Refusal):  # what refines another one has its slug, and is told by it
+        found.setdefault(refusal.slug, (refusal.kind, prose(refusal.__doc__)))
+    return [{"slug": slug, "kind": kind.value, "description": about} for slug, (kind, about) in sorted(found.items())]
+
+
+def _kinds_of(refusal: type[Refusal]) -> Iterator[type[Refusal]]:
+    yield from (kind for kind in refusal.__subclasses__() if hasattr(kind, "slug"))
+    for kind in refusal.__subclasses__():
+        yield from _kinds_of(kind)

@@ -1,0 +1,131 @@
+"""One service's AsyncAPI 3.0 document, built from its subscribers and from what it says that it sends and asks."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from faststream.asgi import AsgiFastStream
+from faststream.specification import AsyncAPI, License
+
+from contracts.base import Command, Event, Request
+from kit.asyncapi.channels import channels_of
+from kit.asyncapi.messages import components_of
+from kit.asyncapi.operations import as_written, asked, received, sent
+from kit.asyncapi.writing import prose
+
+VERSION = "0.1.0"
+"""The version of everything here; written out, because a service that stands alone has no package to ask."""
+
+_LICENSE = License(name="Apache-2.0", url="https://www.apache.org/licenses/LICENSE-2.0")
+_SERVERS = {
+    "development": {
+        "host": "127.0.0.1:4222",
+        "protocol": "nats",
+        "description": "Where `NATS_URL` is by default; `mkstore up` picks a free port and prints the address.",
+        "security": [{"$ref": "#/components/securitySchemes/login"}],
+    },
+    "production": {
+        "host": "{host}:4222",
+        "protocol": "nats",
+        "description": "Three servers in a cluster, or one that syncs before it acknowledges; any of them will do.",
+        "variables": {"host": {"description": "One of NATS's servers.", "default": "nats"}},
+        "security": [{"$ref": "#/components/securitySchemes/login"}],
+    },
+}
+_SECURITY = {
+    "login": {
+        "type": "userPassword",
+        "description": "Each service has a NATS login of its own, which may send and hear what its document says.",
+    }
+}
+
+
+class Document:
+    """A finished document, in the forms in which FastStream asks for it."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._content = content
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return str(self._content["info"]["title"])
+
+    def to_jsonable(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        content: dict[str, Any] = json.loads(self.to_json())
+        return content
+
+    def to_json(self) -> str:
+        """Return it as the committed file has it."""
+        return json.dumps(self._content, indent=2, ensure_ascii=False) + "\n"
+
+    def to_yaml(self) -> str:
+        """Return it as YAML."""
+        import yaml  # noqa: PLC0415 - `faststream docs gen --yaml` brings it, and a service that only runs needs none
+
+        return str(yaml.safe_dump(self.to_jsonable(), sort_keys=False, allow_unicode=True, width=120))
+
+
+class Documented(AsyncAPI):
+    """What FastStream calls an app's specification, with what FastStream cannot know or leaves out.
+
+    Operations are called `<service>.<role>.<Message>` and channels as their subjects, however functions are called.
+    What the service receives is read from its subscribers; what it `sends` and `asks` is said here, and NATS lets a
+    service send nothing else. A request's reply, all headers, examples, and what JetStream does with a message are part
+    of it. HTTP routes are not, and neither is anything that an environment says.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        description: str | None,
+        *,
+        sends: Sequence[type[Command | Event]] = (),
+        asks: Sequence[type[Request[Any]]] = (),
+    ) -> None:
+        super().__init__(
+            title=f"mkstore {service}",
+            version=VERSION,
+            description=description,
+            identifier=f"urn:mkstore:{service}",
+            license=_LICENSE,
+        )
+        self._service = service
+        self._sends = sends
+        self._asks = asks
+
+    def to_specification(self) -> Document:
+        """Build the document, the same in every process; nothing is connected.
+
+        Raises `ValueError` where two operations, channels or schemas would have one name, and `TypeError` where a
+        subscriber takes no message of the contracts.
+        """
+        operations = [
+            *(found for broker in self.brokers for found in received(self._service, broker.subscribers)),
+            *sent(self._service, self._sends),
+            *asked(self._service, self._asks),
+        ]
+        return Document(
+            {
+                "asyncapi": "3.0.0",
+                "id": self.identifier,
+                "info": {
+                    "title": self.title,
+                    "version": self.version,
+                    "description": prose(self.description),
+                    "license": {"name": _LICENSE.name, "url": str(_LICENSE.url)},
+                },
+                "defaultContentType": "application/json",
+                "servers": _SERVERS,
+                "channels": channels_of(operations),
+                "operations": as_written(operations),
+                "components": components_of(operations) | {"securitySchemes": _SECURITY},
+            }
+        )
+
+
+def document(app: AsgiFastStream) -> dict[str, Any]:
+    """Return the AsyncAPI document of `app` as plain values."""
+    content: dict[str, Any] = app.schema.to_specification().to_jsonable()
+    return content
