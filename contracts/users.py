@@ -171,7 +171,7 @@ class UpdateUser(Request[UserView]):
     subject: ClassVar[str] = "users.update"
 
     id: UUID
-    expected_version: int | None = Field(None, description="Refused (`stale`) when the user has another one by now.")
+    expected_version: int | None = Field(None, description="Refused (`version-mismatch`) where the user has another one by now.")
     name: Name | None = Field(
         None, description="Null takes it away; left out it stays."
     )
