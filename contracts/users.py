@@ -171,10 +171,10 @@ class UpdateUser(Request[UserView]):
     subject: ClassVar[str] = "users.update"
 
     id: UUID
-    expected_version: int | None = Field(None, description="Refused (`version-mismatch`) where the user has another one by now.")
-    name: Name | None = Field(
-        None, description="Null takes it away; left out it stays."
+    expected_version: int | None = Field(
+        None, description="Refused (`version-mismatch`) where the user has another one by now."
     )
+    name: Name | None = Field(None, description="Null takes it away; left out it stays.")
     email: Email | None = None
     role: Role | None = None
     disabled: bool | None = None
