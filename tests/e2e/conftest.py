@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.e2e.client import calling
+from tests.e2e.hearing import Documents, hearing
 from tests.e2e.running import Running, running
 
 NO_LIMITS = {"RATE_LIMIT_ENABLED": "false"}
@@ -37,6 +38,16 @@ def two_workers() -> Iterator[Running]:
     """Return a running store without rate limits, with two processes of every service."""
     with running("--ephemeral", "--port", "0", "--workers", "2", env=NO_LIMITS) as mkstore:
         yield mkstore
+
+
+@pytest.fixture(scope="module")
+def documented(store: Running) -> Iterator[None]:
+    """Fail a module, at its end, when something was said on NATS in it that the documents do not tell of."""
+    with hearing(store) as heard:
+        yield
+    found, faults = Documents().told(heard)
+    assert found, "nothing was heard"
+    assert not faults, "\n".join(faults)
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from tests.e2e.client import PASSWORD, Caller, assert_problem, operator, sign_up
 from tests.e2e.running import Running
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("documented")
+
 
 async def test_somebody_signs_up_signs_in_and_sees_themselves(http: httpx.AsyncClient) -> None:
     email = unused_email()

@@ -1,0 +1,99 @@
+"""The documents are true: what the services say is documented, and what is documented is said."""
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nats
+
+from kit.asyncapi import VERSION
+from tests.e2e.client import PASSWORD, sign_up, sign_up_admin, unused_email
+from tests.e2e.hearing import Documents, Heard, hearing
+from tests.e2e.running import Running
+from tests.waiting import eventually
+
+GOLDEN = Path(__file__).parent.parent / "contracts" / "golden" / VERSION
+RECORD = "RECORD_GOLDEN"
+"""With this in the environment what was heard becomes the golden message of each part that has none yet."""
+
+
+async def test_all_that_is_said_is_documented_and_all_that_is_documented_is_said(
+    store: Running, http: httpx.AsyncClient
+) -> None:
+    documents = Documents()
+    with hearing(store) as heard:
+        lie = await everything(store, http)
+
+        async def nothing_is_missing() -> bool:
+            return documents.told(list(heard))[0].keys() >= documents.parts
+
+        await eventually(nothing_is_missing, or_else=lambda: str(documents.parts - documents.told(heard)[0].keys()))
+    found, faults = documents.told(each for each in heard if each.subject != lie)
+    assert not faults, "\n".join(faults)
+    keep(found)
+
+
+def test_what_is_not_documented_would_be_found() -> None:
+    headers = {"content-type": "application/json"}
+    request = Heard("users.get", "_INBOX.1", headers, b'{"id": "0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01"}')
+    wrong = [
+        Heard("users.vanish", "", headers, b"{}"),
+        Heard("users.get", "", headers, b'{"id": "Ada"}'),
+        Heard("users.get", "", headers | {"X-Secret": "1"}, request.body),
+        Heard("users.get", "", {}, request.body),
+        Heard("_INBOX.1", "", headers, b'{"id": 1}'),
+        Heard("_INBOX.1", "", headers, b"{}"),
+        Heard("payment.created", "", headers, b"no json"),
+    ]
+    for each in wrong:
+        assert Documents().told([request, each])[1], each
+    assert Documents().told([request, Heard("_INBOX.2", "", {}, b"anything")])[1] == []
+
+
+async def everything(store: Running, http: httpx.AsyncClient) -> str:
+    """Have the services say all that they can say; returns the subject of what a stranger said against the contract."""
+    lie = f"payments.create.{uuid.uuid4()}"
+    ada, admin = await sign_up(http), await sign_up_admin(http, store)
+    await ada("PATCH", f"/users/{ada.id}", json={"name": "Ada"})
+    changed = {"currentPassword": PASSWORD, "newPassword": f"{PASSWORD} of another colour"}
+    await ada("PUT", f"/users/{ada.id}/password", json=changed)
+    await admin("GET", "/users", params={"limit": 1})
+    await http.post("/users", json={"email": ada.email, "password": PASSWORD})  # taken
+    payment = await ada.paid(key=uuid.uuid4().hex)
+    await ada.paid(2**53 - 1)  # rejected
+    await ada("GET", "/payments")
+    await ada("GET", f"/payments/{uuid.uuid4()}")  # none
+    client = await nats.connect(store.record["nats"]["admin_url"])
+    try:
+        told = {"content-type": "application/json"}
+
+        async def ask(subject: str, **body: Any) -> None:
+            await client.request(subject, json.dumps(body).encode(), headers=told)
+
+        await ask("users.get", id=ada.id)
+        await ask("users.get", id=str(uuid.uuid4()))
+        await ask("users.jwks")
+        await ask("payments.get", id=payment["id"])
+        given_up = {name: payment[name] for name in ("userId", "amount", "currency", "metadata", "createdAt")}
+        await ask("payments.reject", command=given_up | {"id": str(uuid.uuid4())})
+        await client.jetstream().publish(lie, b'{"amount": "much"}', headers=told | {"Nats-Msg-Id": lie})
+    finally:
+        await client.close()
+    await (await sign_up(http, unused_email()))("GET", "/users/me")
+    await ada("DELETE", f"/users/{ada.id}")
+    return lie
+
+
+def keep(found: dict[str, Heard]) -> None:
+    """Fail where a part has no golden message yet, or record it."""
+    missing = {part: heard for part, heard in found.items() if not (GOLDEN / f"{part}.json").exists()}
+    if os.environ.get(RECORD):
+        GOLDEN.mkdir(parents=True, exist_ok=True)
+        for part, heard in missing.items():
+            kept = {"subject": heard.subject, "headers": heard.headers, "body": json.loads(heard.body)}
+            (GOLDEN / f"{part}.json").write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    else:
+        assert not missing, f"no golden message of {sorted(missing)}: {RECORD}=1 records what is said"
