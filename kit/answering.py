@@ -1,5 +1,6 @@
 """The answering side of request/reply: a handler's reply or its refusal always reaches the one who asked."""
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from structlog.stdlib import get_logger
 
 from contracts.errors import ErrorKind, FieldError, Problem
 from kit import telemetry
+from kit.counting import counts
 from kit.errors import Refusal
 
 ERROR = "Nats-Service-Error"
@@ -67,15 +69,21 @@ class Answering(BaseMiddleware[Any, Any]):
         telemetry.incoming(self.msg.headers)
 
     async def consume_scope(self, call_next: Any, msg: StreamMessage[Msg]) -> Any:
-        """Call the handler; what it raises, or that the body cannot be read, is the reply."""
+        """Call the handler; what it raises, or that the body cannot be read, is the reply. Each answer is counted."""
+        started = time.perf_counter_ns()
+        problem: Problem | None = None
         try:
             await msg.decode()  # kept for the handler: what it raises itself is not to be taken for this
         except ValueError:  # no JSON, no text
-            return _reply(_UNREADABLE)
-        try:
-            return await call_next(msg)
-        except Exception as error:  # noqa: BLE001 - the router's last resort: silence would cost the caller its deadline
-            return _reply(_problem(error))
+            problem = _UNREADABLE
+        else:
+            try:
+                reply = await call_next(msg)
+            except Exception as error:  # noqa: BLE001 - the router's last resort: silence would cost the caller its deadline
+                problem = _problem(error)
+        said = f"{problem.kind.value}:{problem.slug}" if problem else ""
+        counts[self.msg.subject].add(time.perf_counter_ns() - started, said)
+        return _reply(problem) if problem else reply
 
 
 def request_router() -> NatsRouter:

@@ -28,6 +28,10 @@ class Settings(BaseSettings):
     stream_replicas: int = Field(
         1, ge=1, le=5, description="On how many NATS servers each stream is kept; 3 in a cluster."
     )
+    asyncapi_url: str = Field(
+        "/asyncapi",
+        description="Where the documents of the messages are read, which `nats micro info` tells: at the gateway.",
+    )
     failpoints: str = Field(
         "", description="A folder: a file there names a point at which the process dies. For proofs; not in production."
     )

@@ -93,6 +93,8 @@ def planned(
         database = DatabaseLogin(environ["DB_HOST"], environ.get("DB_PORT") or "5432", user, password)
     jwt_secret = environ.get("JWT_SECRET") or secrets["jwt_secret"]
 
+    gateway_port = options.port or ports.free_port()
+    environ = {"ASYNCAPI_URL": f"http://{ports.LOOPBACK}:{gateway_port}/asyncapi", **environ}
     services, environments = [], {}
     for spec in specs:
         to_nats = nats.url_at(detour(spec.name, "nats", nats.port)) if nats else nats_url
@@ -102,7 +104,7 @@ def planned(
         env = service_environment(
             spec, environ, nats_url=to_nats, monitor_url=monitor_url, database=to_database, jwt_secret=jwt_secret
         )
-        port = options.port if spec is specs[-1] and options.port else ports.free_port()
+        port = gateway_port if spec is specs[-1] else ports.free_port()
         service = Service(spec, env=env, port=port, workers=options.workers, log=home.log(spec.name))
         service.mark = mark(spec.name, home.root)
         services.append(service)

@@ -38,6 +38,7 @@ from contracts.users import (
 )
 from kit.asyncapi import VERSION, Documented
 from kit.broker import Broker
+from kit.discovery import Discovery
 from kit.durability import Durability
 from kit.failpoints import arm
 from kit.health import Health
@@ -109,11 +110,14 @@ def create_app(
         with on_termination(feed.close):
             yield
 
+    documented = Documented("gateway", apps.gateway.__doc__, sends=[CreatePayment], asks=ASKS)
+    discovery = Discovery(broker, "gateway", documented, settings.asyncapi_url)
     app = Gateway(
         broker,
         lifespan=lifespan,
-        after_startup=[feed.start, durability.look],
-        specification=Documented("gateway", apps.gateway.__doc__, sends=[CreatePayment], asks=ASKS),
+        after_startup=[feed.start, discovery.start, durability.look],
+        on_shutdown=[discovery.stop],
+        specification=documented,
         logger=None,
     )
     bounded = Bounded(

@@ -20,6 +20,7 @@ from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, US
 from kit import backlog, database, metrics, streams
 from kit.asyncapi import Documented
 from kit.broker import Broker
+from kit.discovery import Discovery
 from kit.durability import Durability
 from kit.failpoints import arm
 from kit.gathering import Gather
@@ -83,13 +84,15 @@ def create_app(settings: Settings) -> Service:
         yield
         await pool.dispose()
 
+    documented = Documented("payments", apps.payments.__doc__, sends=[PaymentCreated, PaymentRejected])
+    discovery = Discovery(broker, "payments", documented, settings.asyncapi_url)
     return Service(
         broker,
         asgi_routes=[*health.routes(), *measured.routes()],
         lifespan=lifespan,
-        after_startup=[relay.start, sweeper.start, durability.look],
-        on_shutdown=[relay.stop, sweeper.stop],
-        specification=Documented("payments", apps.payments.__doc__, sends=[PaymentCreated, PaymentRejected]),
+        after_startup=[relay.start, sweeper.start, discovery.start, durability.look],
+        on_shutdown=[discovery.stop, relay.stop, sweeper.stop],
+        specification=documented,
         logger=None,
     )
 

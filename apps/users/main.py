@@ -21,6 +21,7 @@ from contracts.users import UserCreated, UserDeleted, UserUpdated
 from kit import backlog, database, metrics
 from kit.asyncapi import Documented
 from kit.broker import Broker
+from kit.discovery import Discovery
 from kit.durability import Durability
 from kit.failpoints import arm
 from kit.health import Health
@@ -79,13 +80,15 @@ def create_app(settings: Settings) -> Service:
             passwords.close()
             await pool.dispose()
 
+    documented = Documented("users", apps.users.__doc__, sends=[UserCreated, UserUpdated, UserDeleted])
+    discovery = Discovery(broker, "users", documented, settings.asyncapi_url)
     return Service(
         broker,
         lifespan=lifespan,
-        after_startup=[relay.start, durability.look],
-        on_shutdown=[relay.stop],
+        after_startup=[relay.start, discovery.start, durability.look],
+        on_shutdown=[discovery.stop, relay.stop],
         asgi_routes=[*health.routes(), *measured.routes()],
-        specification=Documented("users", apps.users.__doc__, sends=[UserCreated, UserUpdated, UserDeleted]),
+        specification=documented,
         logger=None,
     )
 

@@ -1,0 +1,36 @@
+"""What a service says of its requests on NATS is what its document says."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from faststream.nats import NatsRouter
+
+from apps.payments import requests as payments
+from apps.users import requests as users
+from kit.endpoints import endpoints_of
+from tests.architecture.messages import REQUESTS
+from tests.conftest import ROOT
+
+ROUTERS = {"users": users.router, "payments": payments.router}
+
+
+def test_every_request_is_an_endpoint_of_one_service() -> None:
+    found = [endpoint for router in ROUTERS.values() for endpoint in endpoints_of(router.subscribers)]
+    assert sorted(endpoint.subject for endpoint in found) == sorted(request.subject for request in REQUESTS)
+    assert all(endpoint.request.subject == endpoint.subject for endpoint in found)
+
+
+@pytest.mark.parametrize(("service", "router"), ROUTERS.items())
+def test_an_endpoint_names_its_operation_in_the_document(service: str, router: NatsRouter) -> None:
+    document: dict[str, Any] = json.loads((ROOT / f"asyncapi/{service}.json").read_text(encoding="utf-8"))
+    for endpoint in endpoints_of(router.subscribers):
+        info = endpoint.info(service)
+        assert re.fullmatch(r"[A-Za-z0-9_-]+", info["name"])  # ADR-32 allows no other
+        operation = document["operations"][info["metadata"]["asyncapi.operation"]]
+        assert operation["x-nats"]["queueGroup"] == info["queue_group"]
+        channel = document["channels"][operation["channel"]["$ref"].rpartition("/")[2]]
+        assert channel["address"] == info["subject"]
+        replies = [message["$ref"].rpartition("/")[2] for message in operation["reply"]["messages"]]
+        assert info["metadata"]["reply"] in replies
