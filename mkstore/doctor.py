@@ -87,6 +87,7 @@ async def _checks(where: Where) -> "AsyncIterator[dict[str, Check]]":
 
     from kit import backlog, database  # noqa: PLC0415
     from kit.durability import Durability  # noqa: PLC0415
+    from mkstore import discovering  # noqa: PLC0415
     from mkstore.services import SERVICES  # noqa: PLC0415
 
     async with AsyncExitStack() as stack:
@@ -114,6 +115,7 @@ async def _checks(where: Where) -> "AsyncIterator[dict[str, Check]]":
                 checks[f"{spec.name} schema"] = _asked(partial(database.check_schema, pool, folder))
                 checks[f"{spec.name} outbox"] = _asked(partial(backlog.check_outbox, pool, _OUTBOX_SECONDS))
         checks["dead letters"] = partial(backlog.check_dead_letters, broker)
+        checks |= await stack.enter_async_context(discovering.checks(broker, [spec.name for spec in SERVICES]))
         yield checks
 
 

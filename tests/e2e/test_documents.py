@@ -1,5 +1,6 @@
 """The documents are true: what the services say is documented, and what is documented is said."""
 
+import hashlib
 import json
 import os
 import uuid
@@ -10,6 +11,9 @@ import httpx
 import nats
 
 from kit.asyncapi import VERSION
+from kit.broker import Broker
+from mkstore.discovering import running
+from tests.conftest import ROOT
 from tests.e2e.client import PASSWORD, sign_up, sign_up_admin, unused_email
 from tests.e2e.hearing import Documents, Heard, hearing
 from tests.e2e.running import Running
@@ -51,6 +55,21 @@ def test_what_is_not_documented_would_be_found() -> None:
     for each in wrong:
         assert Documents().told([request, each])[1], each
     assert Documents().told([request, Heard("_INBOX.2", "", {}, b"anything")])[1] == []
+
+
+async def test_what_runs_tells_by_which_documents_it_works_and_where_they_are(
+    store: Running, http: httpx.AsyncClient
+) -> None:
+    broker = Broker(store.record["nats"]["admin_url"], name="test")
+    await broker.connect()
+    found = {process.name: process for process in await running(broker, ["gateway", "users", "payments"])}
+    await broker.stop()
+    assert found.keys() == {"gateway", "users", "payments"}
+    for name, process in found.items():
+        assert process.sha256 == hashlib.sha256((ROOT / f"asyncapi/{name}.json").read_bytes()).hexdigest()
+        address = (process.metadata or {})["asyncapi.url"]
+        assert address.startswith(store.url)
+        assert hashlib.sha256((await http.get(address)).content).hexdigest() == process.sha256
 
 
 async def everything(store: Running, http: httpx.AsyncClient) -> str:

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from mkstore.doctor import consumers
 from mkstore.main import app
 from mkstore.servers import NatsServer, PostgresServer
 from tests.conftest import ROOT
+from tests.mkstore.posing import Poser, documented, posing
 from tests.unsynced import UnsyncedNats
 
 MKSTORE = str(Path(sys.executable).with_name("mkstore"))
@@ -29,10 +30,11 @@ Work = Callable[[JetStreamContext], Awaitable[Any]]
 
 
 class Store(NamedTuple):
-    """Servers as the services leave them, with no service on them."""
+    """Servers as the services leave them, with no service on them but as far as can be asked on NATS."""
 
     nats: NatsServer
     postgres: PostgresServer
+    services: Poser
 
     @property
     def environment(self) -> dict[str, str]:
@@ -102,10 +104,11 @@ def migrated(one_postgres: PostgresServer) -> PostgresServer:
 
 
 @pytest.fixture
-def store(nats: NatsServer, migrated: PostgresServer) -> Store:
-    store = Store(nats, migrated)
-    store.on_nats(_as_the_services_leave_it)
-    return store
+def store(nats: NatsServer, migrated: PostgresServer) -> Iterator[Store]:
+    with posing(nats.admin_url) as services:
+        store = Store(nats, migrated, services)
+        store.on_nats(_as_the_services_leave_it)
+        yield store
 
 
 DURABLES = """
@@ -129,15 +132,22 @@ def test_it_knows_every_durable_consumer_of_the_services() -> None:
 def test_a_healthy_store_has_nothing_wrong(store: Store) -> None:
     done = store.doctor()
     assert done.returncode == 0, done.stdout
-    for name in ("nats-sync", "database-clock", "stream PAYMENT_COMMANDS", "users schema", "dead letters"):
+    for name in (
+        "nats-sync",
+        "database-clock",
+        "stream PAYMENT_COMMANDS",
+        "users schema",
+        "dead letters",
+        "users contract",
+    ):
         assert name in done.stdout
     assert "None" not in done.stdout
     assert (store.finds("failed"), store.finds("warning")) == ({}, {})
 
 
 def test_a_nats_that_does_not_sync_is_a_failure_everywhere(tmp_path: Path, migrated: PostgresServer) -> None:
-    with UnsyncedNats(tmp_path / "nats") as nats:
-        store = Store(nats, migrated)
+    with UnsyncedNats(tmp_path / "nats") as nats, posing(nats.admin_url) as services:
+        store = Store(nats, migrated, services)
         store.on_nats(_as_the_services_leave_it)
         found = store.finds("failed")
         assert set(found) == {"nats-sync"}
@@ -196,6 +206,24 @@ def test_dead_letters_and_an_outbox_that_is_behind_are_warnings(store: Store) ->
     assert found.keys() == {"dead letters", "payments outbox"}
     assert found["dead letters"] == "There is 1 message among the dead letters: run `mkstore dead-letters list`."
     assert "There is 1 event in the outbox not sent yet, the first one for 6" in found["payments outbox"]
+
+
+def test_services_that_do_not_run_or_run_by_another_contract_are_warnings(store: Store) -> None:
+    store.services.processes = [
+        ("users", "0123456789abcdef" * 4),
+        ("users", documented("users")),
+        ("payments", "fedcba9876543210" * 4),
+        ("somebody-else", ""),
+    ]
+    found = store.finds("warning")
+    assert found.keys() == {"users contract", "payments contract", "gateway contract"}
+    assert found["users contract"] == (
+        "users runs with another contract than this code documents, in 1 of 2 processes: it says 0.1.0 with "
+        f"0123456789ab, and asyncapi/users.json here is {documented('users')[:12]}. Deploy this code, write its "
+        "document with `mkstore docs`, or run the doctor of the code that is deployed."
+    )
+    assert "payments runs with another contract than this code documents: it" in found["payments contract"]
+    assert found["gateway contract"] == "gateway does not answer on NATS: start it, or look into its log."
 
 
 def test_servers_that_do_not_answer_are_said_so(store: Store, nats: NatsServer) -> None:
