@@ -43,6 +43,7 @@ class Broker(NatsBroker):
         super().__init__(
             url.split(","),
             name=name,
+            inbox_prefix=inbox_of(name),
             logger=None,
             max_reconnect_attempts=-1,  # the default gives up after two minutes
             reconnect_time_wait=1,
@@ -201,6 +202,11 @@ class Broker(NatsBroker):
         if not self._leaving:
             log.critical("the connection to NATS is closed for good")
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def inbox_of(service: str) -> str:
+    """Return what the subjects begin with under which a service hears replies: its own, so that no other one can."""
+    return f"_INBOX.{service}"
 
 
 def durables(subscribers: Iterable[Any]) -> list[tuple[Any, str]]:

@@ -17,6 +17,7 @@ from structlog.stdlib import get_logger
 from contracts.base import Command, Event
 from contracts.streams import DEAD, Stream
 from kit import telemetry
+from kit.broker import inbox_of
 from kit.failpoints import AFTER_ACK, AFTER_DEAD_LETTER, BEFORE_ACK, BEFORE_DEAD_LETTER, reached
 from kit.pulling import BATCH, pull
 from kit.retrying import Retrying, is_away
@@ -135,6 +136,7 @@ class DurableRouter(NatsRouter):
                 durable=f"{self._service}-{handler.__name__}",
                 # One message a call, and not a list: one that does not validate would fail its whole list.
                 pull_sub=PullSub(batch_size=BATCH),
+                inbox_prefix=f"{inbox_of(self._service)}.".encode(),
                 config=ConsumerConfig(ack_wait=ACK_WAIT, max_ack_pending=1000, max_deliver=-1),
                 ack_policy=AckPolicy.MANUAL,
             )

@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from kit.asyncapi.merging import merged
-from mkstore import generated
+from mkstore import generated, permissions
 from mkstore.services import SERVICES, ServiceSpec
 
 PATTERN = "asyncapi/*.*"
@@ -60,9 +60,12 @@ def documents(specs: Sequence[ServiceSpec]) -> dict[str, str]:
     """Return the text of every file, by its path; raises `NotDocumentedError`."""
     with ThreadPoolExecutor() as pool:
         found = dict(zip((spec.name for spec in specs), pool.map(_document, specs), strict=True))
-    if len(specs) > 1:
-        found[WHOLE] = merged(found, title=WHOLE, description=_ABOUT)
     files = {}
+    if len(specs) > 1:
+        files[permissions.FILE] = permissions.as_configuration(
+            {service: permissions.permissions_of(service, document) for service, document in found.items()}
+        )
+        found[WHOLE] = merged(found, title=WHOLE, description=_ABOUT)
     for service, document in sorted(found.items()):
         files[f"asyncapi/{service}.json"] = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         files[f"asyncapi/{service}.yaml"] = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)

@@ -18,7 +18,8 @@ from mkstore import processes
 
 RUN_FILE = "run.json"
 DEFAULT_HOME = Path(".mkstore")
-_SECRETS = ("jwt_secret", "nats_operator", "nats_services", "postgres")
+_LOGINS = ("operator", "services", "gateway", "payments", "users")
+_SECRETS = ("jwt_secret", "postgres", *(f"nats_{login}" for login in _LOGINS))
 _CLEANING = 15.0
 
 

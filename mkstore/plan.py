@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mkstore import ports
+from mkstore import permissions, ports
 from mkstore.guardian import mark
 from mkstore.home import Home
 from mkstore.servers import Login, NatsServer, PostgresServer
@@ -82,7 +82,7 @@ def planned(
     `detour` says how the services get to servers of this run's own.
     """
     secrets = home.secrets()
-    nats = None if environ.get("NATS_URL") else _own_nats(home, secrets)
+    nats = None if environ.get("NATS_URL") else _own_nats(home, secrets, specs)
     postgres = None if environ.get("DB_HOST") else _own_postgres(home, secrets)
     nats_url = nats.url if nats else environ["NATS_URL"]
     monitor_url = nats.monitor_url if nats else environ.get("NATS_MONITOR_URL", "")
@@ -97,7 +97,7 @@ def planned(
     environ = {"ASYNCAPI_URL": f"http://{ports.LOOPBACK}:{gateway_port}/asyncapi", **environ}
     services, environments = [], {}
     for spec in specs:
-        to_nats = nats.url_at(detour(spec.name, "nats", nats.port)) if nats else nats_url
+        to_nats = nats.url_as(spec.name, detour(spec.name, "nats", nats.port)) if nats else nats_url
         to_database = database
         if postgres is not None and spec.database is not None:
             to_database = replace(database, port=str(detour(spec.name, "postgres", postgres.port)))
@@ -113,9 +113,10 @@ def planned(
     return Plan(nats, postgres, services, environments, nats_url, admin_url, monitor_url, database)
 
 
-def _own_nats(home: Home, secrets: Mapping[str, str]) -> NatsServer:
-    services, operator = Login("services", secrets["nats_services"]), Login("operator", secrets["nats_operator"])
-    server = NatsServer(home.data / "nats", services=services, operator=operator, log=home.log("nats"))
+def _own_nats(home: Home, secrets: Mapping[str, str], specs: Sequence[ServiceSpec]) -> NatsServer:
+    guest, operator = Login("services", secrets["nats_services"]), Login("operator", secrets["nats_operator"])
+    own = [Login(spec.name, secrets[f"nats_{spec.name}"], permissions.documented(spec.name)) for spec in specs]
+    server = NatsServer(home.data / "nats", services=guest, operator=operator, others=own, log=home.log("nats"))
     server.mark = mark(server.name, home.root)
     return server
 

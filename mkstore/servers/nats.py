@@ -37,9 +37,9 @@ class Login:
 class NatsServer(Part):
     """A nats-server on the loopback that keeps configuration, log and messages under `folder`.
 
-    `services` is the login that the services share, `operator` the one for a person at the keyboard; `others` take
-    part in the same account. The port is picked free unless given and stays the same, as do the logins, through any
-    number of starts of this object.
+    `services` is a login that may say and hear everything, for what is built beside the store's own services,
+    `operator` the one for a person at the keyboard; `others` take part in the same account. The port is picked free
+    unless given and stays the same, as do the logins, through any number of starts of this object.
     """
 
     death_signal = signal.SIGTERM
@@ -66,12 +66,13 @@ class NatsServer(Part):
 
     @property
     def url(self) -> str:
-        """The services' address, with their login."""
-        return self.url_at(self.port)
+        """The address for any service, with a login that may say and hear everything."""
+        return self.url_of(self._services)
 
-    def url_at(self, port: int) -> str:
-        """Return the services' address when they reach it by another port of this machine."""
-        return self.url_of(self._services, port)
+    def url_as(self, user: str, port: int) -> str:
+        """Return the address with the login of one of the `others`, who reaches it by `port` of this machine."""
+        (login,) = [login for login in self._others if login.user == user]
+        return self.url_of(login, port)
 
     @property
     def admin_url(self) -> str:

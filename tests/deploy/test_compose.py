@@ -13,7 +13,9 @@ SECRETS = {
     for name in (
         "JWT_SECRET",
         "NATS_OPERATOR_PASSWORD",
-        "NATS_SERVICES_PASSWORD",
+        "NATS_GATEWAY_PASSWORD",
+        "NATS_PAYMENTS_PASSWORD",
+        "NATS_USERS_PASSWORD",
         "PAYMENTS_DB_PASSWORD",
         "POSTGRES_PASSWORD",
         "USERS_DB_PASSWORD",

@@ -10,16 +10,21 @@ import asyncpg
 import nats as nats_client
 import pytest
 
+from contracts.streams import USER_EVENTS
+from kit import streams
+from kit.broker import inbox_of
 from mkstore.servers import PostgresServer
 from mkstore.servers.nats import MAX_PAYLOAD, nats_server_program
 from tests.conftest import ROOT
 from tests.deploy.conftest import ConfiguredNats
 
 PASSWORD = "for-development-only"
+SERVICES = ["gateway", "payments", "users"]
 
 
 def test_nats_takes_its_configuration() -> None:
-    env = {"PATH": os.defpath, "NATS_SERVICES_PASSWORD": '"12e4"', "NATS_OPERATOR_PASSWORD": '"0"'}
+    logins = ("GATEWAY", "PAYMENTS", "USERS", "OPERATOR")
+    env = {"PATH": os.defpath} | {f"NATS_{login}_PASSWORD": '"12e4"' for login in logins}
     command = [nats_server_program(), "-t", "-c", str(ROOT / "deploy/nats.conf")]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -29,7 +34,7 @@ def test_nats_does_not_start_without_passwords() -> None:
     command = [nats_server_program(), "-t", "-c", str(ROOT / "deploy/nats.conf")]
     done = subprocess.run(command, env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "NATS_SERVICES_PASSWORD" in done.stderr
+    assert "NATS_GATEWAY_PASSWORD" in done.stderr
 
 
 def test_nats_syncs_every_message_and_takes_what_http_lets_in(configured_nats: ConfiguredNats) -> None:
@@ -37,9 +42,24 @@ def test_nats_syncs_every_message_and_takes_what_http_lets_in(configured_nats: C
     assert configured_nats.monitor("varz")["max_payload"] == MAX_PAYLOAD
 
 
-@pytest.mark.parametrize("user", ["services", "operator"])
-async def test_each_login_of_nats_sees_the_same_streams(configured_nats: ConfiguredNats, user: str) -> None:
-    client = await nats_client.connect(f"nats://{user}:{PASSWORD}@{configured_nats.address}", allow_reconnect=False)
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_makes_its_own_streams_and_no_others(configured_nats: ConfiguredNats, service: str) -> None:
+    client = await nats_client.connect(
+        f"nats://{service}:{PASSWORD}@{configured_nats.address}",
+        inbox_prefix=inbox_of(service),
+        allow_reconnect=False,
+        error_cb=unheard,
+    )
+    try:
+        await streams.provision(client.jetstream(), [USER_EVENTS])  # every one hears or sends these
+        with pytest.raises(TimeoutError):
+            await client.jetstream(timeout=0.3).add_stream(name="STRANGE", subjects=["strange"])
+    finally:
+        await client.close()
+
+
+async def test_the_operator_may_do_everything(configured_nats: ConfiguredNats) -> None:
+    client = await nats_client.connect(f"nats://operator:{PASSWORD}@{configured_nats.address}", allow_reconnect=False)
     try:
         stream = await client.jetstream().add_stream(name="KEPT", subjects=["kept"])
         assert stream.config.name == "KEPT"
@@ -47,7 +67,11 @@ async def test_each_login_of_nats_sees_the_same_streams(configured_nats: Configu
         await client.close()
 
 
-@pytest.mark.parametrize("login", ["", "services:wrong@", "stranger:for-development-only@"])
+async def unheard(_: Exception) -> None:
+    """Take note of nothing: the server says of each refusal that it refused."""
+
+
+@pytest.mark.parametrize("login", ["", "users:wrong@", "stranger:for-development-only@"])
 async def test_nats_lets_nobody_else_in(configured_nats: ConfiguredNats, login: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", configured_nats.port)
     user, _, password = login.removesuffix("@").partition(":")

@@ -81,6 +81,11 @@ class Running:
         self.seen |= {process for process, mark in processes.with_variable(MARK) if mark.endswith(f"@{self.home}")}
         return {process for process in self.seen if processes.is_alive(process)}
 
+    def refused(self) -> list[str]:
+        """Return the lines in which its NATS says that somebody may not say or hear something."""
+        log = self.home / "logs/nats.log"
+        return [line for line in log.read_text().splitlines() if "Violation" in line] if log.exists() else []
+
     def kill_part(self, name: str) -> None:
         """End one part with kill -9."""
         os.kill(self.record[name]["pid"], signal.SIGKILL)
@@ -116,7 +121,8 @@ def running(
 ) -> Iterator[Running]:
     """Run `mkstore up` with `options`, wait until it is ready, and stop it at the end.
 
-    Asserts that it stops with exit code 0 and that no process is left, unless the test ended it by other means.
+    Asserts that it stops with exit code 0, that no process is left, and that NATS refused its services nothing, unless
+    the test ended it by other means.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
     with tempfile.TemporaryDirectory() as folder:
@@ -137,6 +143,7 @@ def running(
                 mkstore.wait_until_ready()
             yield mkstore
             if process.poll() is None:
+                assert not mkstore.refused(), "NATS refused a service what its document does not name"
                 mkstore.look_around()
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(60) == 0, mkstore.text
