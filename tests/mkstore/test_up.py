@@ -73,7 +73,8 @@ def test_it_prints_the_ready_line_and_no_password(mkstore: Running) -> None:
 def test_a_service_is_told_its_servers_and_what_the_user_set_and_nothing_that_misleads_it(mkstore: Running) -> None:
     record = mkstore.record
     users, gateway = answer(record["users"]["url"]), answer(record["gateway"]["url"])
-    assert users["NATS_URL"] == record["nats"]["url"]
+    own = json.loads((mkstore.home / "secrets.json").read_text())["nats_users"]
+    assert users["NATS_URL"] == f"nats://users:{own}@{record['nats']['url'].rpartition('@')[2]}"
     assert (users["DB_DATABASE"], gateway["DB_DATABASE"]) == ("users_db", None)
     assert (users["APP_ENV"], users["LOG_LEVEL"], users["DB_POOL_SIZE"]) == ("development", "ERROR", "3")
     assert users["PORT"] is None
