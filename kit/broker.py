@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Iterable
 from dataclasses import replace
@@ -206,7 +207,7 @@ class Broker(NatsBroker):
 
 def inbox_of(service: str) -> str:
     """Return what the subjects begin with under which a service hears replies: its own, so that no other one can."""
-    return f"_INBOX.{service}"
+    return f"_INBOX.{re.sub(r'[^A-Za-z0-9_-]+', '-', service)}"
 
 
 def durables(subscribers: Iterable[Any]) -> list[tuple[Any, str]]:
