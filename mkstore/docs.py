@@ -1,21 +1,27 @@
-"""`mkstore docs`: what the services say of their messages, written down as AsyncAPI."""
+"""`mkstore docs`: what the services say of their messages and of HTTP, written down and compared with earlier words."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import typer
 import yaml
 
+from kit.asyncapi import VERSION
 from kit.asyncapi.merging import merged
 from mkstore import generated, permissions
+from mkstore.compatibility import gate, releases, sources
+from mkstore.compatibility.announcements import PATH as ANNOUNCED
+from mkstore.compatibility.references import UnreadableError
 from mkstore.services import SERVICES, ServiceSpec
 
-PATTERN = "asyncapi/*.*"
+PATTERN = ("asyncapi/*.*", "openapi/*.*", f"!{ANNOUNCED}")
+"""The files that nobody writes by hand."""
+
 WHOLE = "mkstore"
 """The document of the whole system."""
 
@@ -41,25 +47,70 @@ def docs(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit with 1 and name the files that would change.")
     ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REV|FILE",
+            help="Write nothing; tell what changed since a git revision, a file, a folder, or `release` for the last "
+            "release, and whom it hits; exit with 1 if that breaks somebody unannounced.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --against: print JSON.")] = False,
+    release: Annotated[
+        bool, typer.Option("--release", help="Keep the documents as those of this version, which never change.")
+    ] = False,
 ) -> None:
-    """Write the AsyncAPI documents of the services into asyncapi/, from the code alone."""
+    """Write the AsyncAPI and OpenAPI documents of the services into asyncapi/ and openapi/, from the code alone."""
+    if check + release + (against is not None) > 1 or (as_json and against is None):
+        raise typer.BadParameter("--check, --against (with --json or without) and --release exclude each other.")
     try:
         files = documents(SERVICES)
-    except NotDocumentedError as error:
+        if against is not None:
+            _compare(against, files, as_json=as_json)
+        elif release:
+            _release(files)
+        elif not check:
+            generated.write(generated.ROOT, files, kept_clean=PATTERN)
+            typer.echo("\n".join(files))
+        elif found := generated.differences(generated.ROOT, files, kept_clean=PATTERN):
+            typer.echo("\n".join([*found, "`mkstore docs` writes them as the code says."]), err=True)
+            raise typer.Exit(1)
+    except (NotDocumentedError, releases.ReleasedError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
-    if not check:
-        generated.write(generated.ROOT, files, kept_clean=PATTERN)
-        typer.echo("\n".join(files))
-    elif found := generated.differences(generated.ROOT, files, kept_clean=PATTERN):
-        typer.echo("\n".join([*found, "`mkstore docs` writes them as the code says."]), err=True)
+
+
+def _compare(against: str, files: Mapping[str, str], *, as_json: bool) -> None:
+    try:
+        found = gate.report(generated.ROOT, against, sources.from_texts(_json_alone(files)))
+    except UnreadableError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    typer.echo(json.dumps(found.data(), indent=2, ensure_ascii=False) if as_json else found.text())
+    if not found.passes:
         raise typer.Exit(1)
+
+
+def _release(files: Mapping[str, str]) -> None:
+    """Keep the documents of each service, and of its HTTP API; the merged one says nothing else."""
+    texts = {path: text for path, text in _json_alone(files).items() if path != f"asyncapi/{WHOLE}.json"}
+    written = releases.record(
+        generated.ROOT,
+        VERSION,
+        {path.removeprefix("asyncapi/").replace("/", "-"): text for path, text in texts.items()},
+    )
+    typer.echo("\n".join(written) if written else f"{VERSION} is released, with these very documents.")
+
+
+def _json_alone(files: Mapping[str, str]) -> dict[str, str]:
+    return {path: text for path, text in files.items() if path.endswith(".json")}
 
 
 def documents(specs: Sequence[ServiceSpec]) -> dict[str, str]:
     """Return the text of every file, by its path; raises `NotDocumentedError`."""
     with ThreadPoolExecutor() as pool:
-        found = dict(zip((spec.name for spec in specs), pool.map(_document, specs), strict=True))
+        said = dict(zip((spec.name for spec in specs), pool.map(_documents, specs), strict=True))
+    found = {service: own["asyncapi"] for service, own in said.items()}
     files = {}
     if len(specs) > 1:
         files[permissions.FILE] = permissions.as_configuration(
@@ -69,10 +120,14 @@ def documents(specs: Sequence[ServiceSpec]) -> dict[str, str]:
     for service, document in sorted(found.items()):
         files[f"asyncapi/{service}.json"] = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         files[f"asyncapi/{service}.yaml"] = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+    for service, own in sorted(said.items()):
+        if "openapi" in own:
+            files[f"openapi/{service}.json"] = json.dumps(own["openapi"], indent=2, ensure_ascii=False) + "\n"
     return files
 
 
-def _document(spec: ServiceSpec) -> dict[str, Any]:
+def _documents(spec: ServiceSpec) -> dict[str, dict[str, Any]]:
+    """Return the AsyncAPI document of a service and, if it has one, its OpenAPI document."""
     env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     done = subprocess.run(  # noqa: S603 - this very Python, and a service's own module
         [sys.executable, "-m", "mkstore.document", spec.app],
@@ -85,5 +140,5 @@ def _document(spec: ServiceSpec) -> dict[str, Any]:
     )
     if done.returncode:
         raise NotDocumentedError(spec.name, done.stderr.strip()[-2000:])
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    return found

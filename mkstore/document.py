@@ -1,4 +1,4 @@
-"""Prints the AsyncAPI document of one app: a program, because an app reads its environment as it is imported."""
+"""Prints the documents of one app: a program, because an app reads its environment as it is imported."""
 
 import json
 import sys
@@ -9,11 +9,15 @@ from kit.asyncapi import document
 
 
 def main(app: str) -> None:
-    """Print what `app` ("module:name") says."""
+    """Print what `app` ("module:name") says of its messages, and of its HTTP API if it is called over HTTP."""
     # Whatever is warned of while a document is made, such as a name that is taken twice, would be missing from it.
     warnings.simplefilter("error")
     module, _, name = app.partition(":")
-    json.dump(document(getattr(import_module(module), name)), sys.stdout)
+    service = getattr(import_module(module), name)
+    found = {"asyncapi": document(service)}
+    if (api := getattr(service, "api", None)) is not None:
+        found["openapi"] = api.openapi()
+    json.dump(found, sys.stdout)
 
 
 if __name__ == "__main__":

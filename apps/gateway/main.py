@@ -60,6 +60,8 @@ class Gateway(Service):
     """Starts and stops as a FastStream app; every other call is FastAPI's."""
 
     http: ASGIApp
+    api: FastAPI
+    """What is behind the middlewares of `http`; it knows the API's document."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the life of the process."""
@@ -127,7 +129,7 @@ def create_app(
         passwords=settings.max_password_requests,
         seconds=settings.request_timeout,
     )
-    app.http = Traced(bounded)
+    app.http, app.api = Traced(bounded), http
     return app
 
 
