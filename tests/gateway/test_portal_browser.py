@@ -20,7 +20,8 @@ from apps.gateway import portal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVICES = ["gateway", "payments", "users"]
-PAGES = ["/asyncapi", "/asyncapi/users", "/docs"]
+MESSAGE = "/asyncapi/messages/PaymentCreated"
+PAGES = ["/asyncapi", "/asyncapi/users", MESSAGE, "/asyncapi/search?q=amount", "/docs"]
 PHONE, DESK = 390, 1280
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -102,8 +103,10 @@ class Reader:
     def arrives(self, path: str) -> Page:
         """Be on a page once it is drawn."""
         self.page.wait_for_url(self.address + path)
-        expect(self.page.locator("main .waiting")).to_have_count(0)
-        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_load_state("load")
+        if self.page.locator("main [data-document]").count():
+            expect(self.page.locator("main .waiting")).to_have_count(0, timeout=15_000)
+            self.page.wait_for_load_state("networkidle")
         return self.page
 
     def _mind_the_host(self, url: str) -> None:
@@ -121,18 +124,21 @@ def reader(browser: Browser, address: str, request: pytest.FixtureRequest) -> It
     assert reader.complaints == []
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_the_reference_shows_every_channel_and_message_of_a_service(reader: Reader, service: str) -> None:
-    document = json.loads((ROOT / f"asyncapi/{service}.json").read_bytes())
-    page = reader.opens(f"/asyncapi/{service}")
-    text = page.locator("#reference").inner_text()
-    assert document["info"]["title"] in text
-    for channel in document["channels"].values():
-        assert channel["address"] in text
-        assert channel["description"] in text
-    for schema in document["components"]["schemas"]:
-        assert page.locator(f'[id="schema-{schema}"]').count() == 1
-    assert "cannot be drawn" not in text
+def test_the_reference_shows_every_channel_and_message_of_a_service(reader: Reader) -> None:
+    for service in SERVICES:
+        document = json.loads((ROOT / f"asyncapi/{service}.json").read_bytes())
+        page = reader.opens(f"/asyncapi/{service}")
+        text = page.locator("#reference").inner_text()
+        assert document["info"]["title"] in text
+        assert "cannot be drawn" not in text
+        for channel in document["channels"].values():
+            if channel["address"]:  # that of a reply is told where it is asked for
+                assert channel["address"] in text
+                assert channel.get("description", "") in text
+        for schema in document["components"]["schemas"]:
+            assert page.locator(f'[id="schema-{schema}"]').count() == 1
+        links = page.locator("main details").first.get_by_role("link").all_inner_texts()
+        assert set(links) == set(document["components"]["messages"])
 
 
 def test_a_message_opens_down_to_its_fields_and_shows_its_example(reader: Reader) -> None:
@@ -145,7 +151,7 @@ def test_a_message_opens_down_to_its_fields_and_shows_its_example(reader: Reader
 
 
 def test_nothing_in_the_reference_reaches_a_broker(reader: Reader) -> None:
-    page = reader.opens("/asyncapi/users")
+    page = reader.opens("/asyncapi/users").locator("#reference")
     assert page.locator("form, input, textarea, select").count() == 0
     assert not any("try" in text.lower() for text in page.locator("button").all_inner_texts())
 
@@ -159,23 +165,78 @@ def test_the_http_api_can_be_read_and_tried(reader: Reader) -> None:
     expect(page.locator(".live-responses-table").get_by_text("Good day, Ada!")).to_be_visible()
 
 
-def test_the_index_leads_to_each_service_and_the_http_api(reader: Reader) -> None:
-    for service in SERVICES:
+def test_the_map_leads_to_services_streams_messages_and_the_http_api(reader: Reader) -> None:
+    for name, path in [
+        (re.compile("^users takes or answers 9 messages$"), "/asyncapi/users"),
+        (re.compile("^USER_EVENTS"), "/asyncapi/streams/USER_EVENTS"),
+        (re.compile("^event PaymentCreated, subject payment.created$"), MESSAGE),
+    ]:
         page = reader.opens("/asyncapi")
-        page.get_by_role("main").get_by_role("link", name=service, exact=True).click()
-        reader.arrives(f"/asyncapi/{service}")
+        page.locator("svg").get_by_role("link", name=name).click()
+        reader.arrives(path)
     page = reader.opens("/asyncapi")
     page.get_by_role("navigation").get_by_text("HTTP API").click()
     reader.arrives("/docs")
 
 
-@pytest.mark.parametrize("path", PAGES)
+def test_the_map_can_be_walked_by_keyboard(reader: Reader) -> None:
+    page = reader.opens("/asyncapi")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    node = page.locator("svg").get_by_role("link", name="gateway sends or asks")
+    for _ in range(2):  # what stands before the map is one link
+        page.keyboard.press("Tab")
+    expect(node).to_be_focused()
+    assert node.locator("rect").evaluate("rect => getComputedStyle(rect).strokeWidth") == "2.5px"
+    page.keyboard.press("Enter")
+    reader.arrives("/asyncapi/gateway")
+
+
+def test_a_search_is_typed_from_anywhere_and_chosen_with_the_arrows(reader: Reader) -> None:
+    page = reader.opens("/asyncapi/messages")
+    page.keyboard.press("/")
+    field = page.get_by_role("combobox", name="Search")
+    expect(field).to_be_focused()
+    page.keyboard.type("payment.amount")
+    expect(page.get_by_role("option").first).to_contain_text("payment.amount")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("option", selected=True)).to_contain_text("of PaymentCreated")
+    page.keyboard.press("Enter")
+    page = reader.arrives(f"{MESSAGE}#field-payment.amount")
+    expect(page.locator('[id="field-payment.amount"]')).to_be_visible()  # it opened what it stands in
+    page.keyboard.press("/")
+    page.keyboard.type("email-taken")
+    expect(page.get_by_role("option").first).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("option")).to_have_count(0)
+    page.keyboard.press("Enter")  # nothing is chosen: the server's page
+    page = reader.arrives("/asyncapi/search?q=email-taken")
+    expect(page.get_by_role("main").get_by_role("link").first).to_have_text("email-taken")
+
+
+def test_without_scripts_every_own_page_can_be_read_and_searched(browser: Browser, address: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{address}/asyncapi")
+    page.get_by_role("searchbox", name="Search messages").fill("PaymentCreated")
+    page.keyboard.press("Enter")
+    page.get_by_role("main").get_by_role("link", name="PaymentCreated", exact=True).first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("PaymentCreated")
+    expect(page.locator("pre.python")).to_contain_text("pull_subscribe")
+    context.close()
+
+
 @pytest.mark.parametrize("reader", [(PHONE, "light"), (PHONE, "dark"), (DESK, "dark")], indirect=True)
 def test_a_page_fits_the_window_and_follows_the_system_into_the_dark(
-    reader: Reader, path: str, request: pytest.FixtureRequest
+    reader: Reader, request: pytest.FixtureRequest
 ) -> None:
     width, scheme = request.node.callspec.params["reader"]
-    page = reader.opens(path)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    paper = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
-    assert all(part < 64 for part in paper) if scheme == "dark" else all(part > 240 for part in paper)
+    for path in PAGES:
+        page = reader.opens(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+        assert all(part < 64 for part in paper) if scheme == "dark" else all(part > 240 for part in paper), path
+    page = reader.opens("/asyncapi")
+    expect(page.locator("svg.map")).to_be_visible(visible=width > PHONE)
+    expect(page.get_by_role("main").get_by_role("link", name="PaymentCreated", exact=True)).to_be_visible()

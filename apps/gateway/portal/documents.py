@@ -1,34 +1,66 @@
 """The AsyncAPI documents: as `mkstore docs` wrote them, beside the services' package."""
 
-import hashlib
 import json
+import re
 from collections.abc import Mapping
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import apps
 
 FOLDER = Path(apps.__file__).resolve().parent.parent / "asyncapi"
+WHOLE = "mkstore"
+"""What the document of the whole system is called; the others are called as their services."""
+
+Json = Mapping[str, Any]
 
 
-class Document(NamedTuple):
-    """One service's document; `body` is the file, byte for byte."""
+class Document:
+    """One document; `body` is the file, byte for byte, and `name` says of which service."""
 
-    service: str
-    body: bytes
+    def __init__(self, name: str, body: bytes) -> None:
+        self.name, self.body = name, body
 
-    @property
-    def etag(self) -> str:
-        """Say which version of the file this is (RFC 9110)."""
-        return f'"{hashlib.sha256(self.body).hexdigest()[:16]}"'
-
-    @property
-    def content(self) -> Mapping[str, Any]:
+    @cached_property
+    def content(self) -> Json:
         """What the file says."""
-        content: Mapping[str, Any] = json.loads(self.body)
+        content: Json = json.loads(self.body)
         return content
 
 
-def documents(folder: Path) -> dict[str, Document]:
-    """Read every document in `folder`, by service and in that order; none where there is no such folder."""
-    return {file.stem: Document(file.stem, file.read_bytes()) for file in sorted(folder.glob("*.json"))}
+class Library:
+    """All documents as they stood at one moment, and of each version that was released the whole system's."""
+
+    def __init__(self, documents: Mapping[str, Document], released: Mapping[str, Document]) -> None:
+        self.documents, self.released = documents, released
+
+    @property
+    def services(self) -> list[str]:
+        """Who has a document of its own."""
+        return [name for name in self.documents if name != WHOLE]
+
+    @property
+    def whole(self) -> Json:
+        """What the document of the whole system says; nothing where there is none."""
+        return self.documents[WHOLE].content if WHOLE in self.documents else {}
+
+
+def library(folder: Path) -> Library:
+    """Read every document in `folder`, once for as long as no file changes; an empty library where there is none."""
+    files = [*sorted(folder.glob("*.json")), *sorted(folder.glob(f"released/*/{WHOLE}.json"))]
+    return _read(folder, tuple((file, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files))
+
+
+@lru_cache(maxsize=2)
+def _read(folder: Path, stamps: tuple[tuple[Path, int, int], ...]) -> Library:
+    files = [file for file, _, _ in stamps]
+    released = sorted((file for file in files if file.parent != folder), key=lambda file: _order(file.parent.name))
+    return Library(
+        {file.stem: Document(file.stem, file.read_bytes()) for file in files if file.parent == folder},
+        {file.parent.name: Document(WHOLE, file.read_bytes()) for file in released},
+    )
+
+
+def _order(version: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.+-]", version)]

@@ -1,103 +1,204 @@
-"""The portal's pages as HTML: a frame that all of them share, and what is inside."""
+"""The portal's pages, each made from the documents alone."""
 
+import json
 from collections.abc import Iterable
-from html import escape
+from typing import Any, NamedTuple
 
+from apps.gateway.portal import drawing, facts, search
 from apps.gateway.portal.assets import address
-from apps.gateway.portal.documents import Document
+from apps.gateway.portal.documents import WHOLE, Document, Json, Library
+from apps.gateway.portal.fields import Field, fields
+from apps.gateway.portal.history import Change, history
+from apps.gateway.portal.snippets import Snippet, snippets
+from apps.gateway.portal.system import FROM, KINDS, TO, Channel, Operation, System
+from apps.gateway.portal.templates import render
+
+_LINKS = {"message": search.message_page, "service": search.service_page, "stream": search.stream_page}
 
 
-def index(documents: Iterable[Document]) -> str:
-    """Show the services, a card each."""
-    found = {document.service: document for document in documents}
-    cards = "".join(_card(document) for document in found.values())
-    return _frame(
-        title="Messages",
-        here="/asyncapi",
-        services=found,
-        body=f"""
-<main class="plain">
-<h1>Messages</h1>
-<p class="lead">What each service is asked, told and says over NATS, as AsyncAPI.
-What clients use is the <a href="/docs">HTTP API</a>.</p>
-<div class="cards">{cards or "<p>There are no documents here: <code>mkstore docs</code> writes them.</p>"}</div>
-</main>""",
-    )
+class Message(NamedTuple):
+    """All that a message's page tells."""
+
+    name: str
+    kind: str
+    said: Json
+    channels: list[Channel]
+    senders: list[Operation]
+    takers: list[Operation]
+    replies: list[str]
+    requests: list[str]
+    fields: tuple[Field, ...]
+    headers: tuple[Field, ...]
+    example: Json
+    problems: list[tuple[str, list[Json]]]
+    snippets: list[Snippet]
+    changes: list[Change]
 
 
-def reference(document: Document, services: Iterable[str]) -> str:
-    """Show one document, drawn by AsyncAPI's own component."""
-    name = escape(document.service)
-    return _frame(
-        title=f"{name} · Messages",
-        here=f"/asyncapi/{name}",
-        services=services,
-        styles=["default.min.css", "reference.css"],
-        scripts=["without-eval.js", "without-parser.js", "reference.js"],
-        body=f"""
-<main id="reference" data-document="/asyncapi/{name}.json"><p class="waiting">The reference is being drawn.</p></main>
-<footer><a href="/asyncapi/{name}.json">The document as JSON</a></footer>""",
-    )
+class Pages:
+    """Renders what one library holds."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.system = System(library.whole)
+        self.entries = search.index(library, self.system)
+
+    def index(self) -> str:
+        """Show the map, the services, and every message with its sender and its taker."""
+        shown = {"drawing": drawing.draw(self.system), "cards": self._cards(), "rows": self._by_kind()}
+        return self._page("index.html", "Messages", "/asyncapi", **shown)
+
+    def messages(self) -> str:
+        """List the messages by kind."""
+        return self._page("messages.html", "All messages", "/asyncapi/messages", rows=self._by_kind())
+
+    def message(self, name: str) -> str:
+        """Show one message; `KeyError` where there is none of this name."""
+        return self._page("message.html", name, search.message_page(name), message=self._message(name))
+
+    def stream(self, name: str) -> str:
+        """Show a stream; `KeyError` where there is none of this name."""
+        channels = self.system.streams[name]
+        readers = [taken for channel in channels for kept in channel.messages for taken in self.system.who(kept, TO)]
+        shown = {
+            "stream": name,
+            "channels": channels,
+            "readers": readers,
+            "system": self.system,
+            "FROM": FROM,
+            "TO": TO,
+        }
+        return self._page("stream.html", name, search.stream_page(name), **shown)
+
+    def found(self, query: str) -> str:
+        """Show what a query finds."""
+        found = search.find(self.entries, query)
+        title = f"{query} · Search" if query else "Search"
+        return self._page("search.html", title, "/asyncapi/search", query=query, found=found, most=search.MOST)
+
+    def search_index(self) -> str:
+        """Return what can be found as JSON: rows of kind, name, text and address."""
+        return json.dumps([*self.entries], ensure_ascii=False, separators=(",", ":"))
+
+    def reference(self, document: Document) -> str:
+        """Show one document, drawn by AsyncAPI's own component."""
+        said = System(document.content)
+        names = [(kind, [name for name in said.messages if said.kind_of(name) == kind]) for kind in KINDS]
+        return self._page(
+            "reference.html",
+            "The whole system" if document.name == WHOLE else document.name,
+            search.service_page(document.name),
+            document=document.name,
+            names=[(kind, sorted(found)) for kind, found in names if found],
+            styles=["default.min.css", "reference.css"],
+            scripts=["without-eval.js", "without-parser.js", "reference.js"],
+        )
+
+    def http_api(self) -> str:
+        """Show the HTTP API, drawn by Swagger UI."""
+        styles, scripts = ["swagger-ui.css", "http-api.css"], ["swagger-ui-bundle.js", "http-api.js"]
+        return self._page("http-api.html", "HTTP API", "/docs", styles=styles, scripts=scripts)
+
+    def message_text(self, name: str) -> str:
+        """Return a message's page as Markdown; `KeyError` where there is none of this name."""
+        return render("message.md", message=self._message(name), facts=facts, json=_json, links=_LINKS)
+
+    def overview(self) -> str:
+        """Return what there is and where, as llmstxt.org describes it."""
+        return render("llms.txt", library=self.library, rows=self._by_kind(), whole=WHOLE, links=_LINKS)
+
+    def _message(self, name: str) -> Message:
+        system, said = self.system, self.system.messages[name]
+        takers = system.who(name, TO)
+        replies = list(dict.fromkeys(reply for operation in takers for reply in operation.replies))
+        return Message(
+            name=name,
+            kind=system.kind_of(name),
+            said=said,
+            channels=system.channels_of(name),
+            senders=system.who(name, FROM),
+            takers=takers,
+            replies=replies,
+            requests=system.requests_for(name),
+            fields=fields(system, said.get("payload", {})),
+            headers=fields(system, said.get("headers", {})),
+            example=facts.example_of(said),
+            problems=self._problems(name, said, takers),
+            snippets=snippets(system, name),
+            changes=history(system, self.library.released, name),
+        )
+
+    def _problems(self, name: str, said: Json, takers: Iterable[Operation]) -> list[tuple[str, list[Json]]]:
+        """Return with what each service that answers the message may refuse it, or what the problem itself may be."""
+        found = [("", list(said.get("x-problems", ())))]
+        for operation in takers:
+            if operation.service not in self.library.documents:
+                continue
+            messages = System(self.library.documents[operation.service].content).messages
+            refusals = [reply for reply in operation.replies if self.system.kind_of(reply) == "problem" != name]
+            found += [(operation.service, list(messages.get(reply, {}).get("x-problems", ()))) for reply in refusals]
+        return [(service, problems) for service, problems in found if problems]
+
+    def _by_kind(self) -> list[tuple[str, list[Message]]]:
+        """Return every message in brief, by kind."""
+        kinds = sorted({self.system.kind_of(name) for name in self.system.messages}, key=_rank)
+        return [
+            (kind, [self._brief(n) for n in self.system.messages if self.system.kind_of(n) == kind]) for kind in kinds
+        ]
+
+    def _brief(self, name: str) -> Message:
+        system = self.system
+        return Message(
+            name=name,
+            kind=system.kind_of(name),
+            said=system.messages[name],
+            channels=system.channels_of(name),
+            senders=system.who(name, FROM),
+            takers=system.who(name, TO),
+            replies=[],
+            requests=system.requests_for(name),
+            fields=(),
+            headers=(),
+            example={},
+            problems=[],
+            snippets=[],
+            changes=[],
+        )
+
+    def _cards(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": name,
+                "text": (said.get("description") or said["title"]).partition("\n")[0],
+                "version": said["version"],
+                "count": len(document.content.get("operations", {})),
+            }
+            for name, document in self.library.documents.items()
+            for said in [document.content["info"]]
+            if name != WHOLE
+        ]
+
+    def _page(self, template: str, title: str, here: str, **given: Any) -> str:
+        scripts = [*given.pop("scripts", ()), "search.js"]
+        return render(
+            template,
+            title=title,
+            here=here,
+            services=self.library.services,
+            whole=WHOLE if WHOLE in self.library.documents else "",
+            styles=[*given.pop("styles", ()), "portal.css"],
+            scripts=scripts,
+            asset=address,
+            facts=facts,
+            json=_json,
+            links=_LINKS,
+            **{"query": "", **given},
+        )
 
 
-def http_api(services: Iterable[str]) -> str:
-    """Show the HTTP API, drawn by Swagger UI."""
-    return _frame(
-        title="HTTP API",
-        here="/docs",
-        services=services,
-        styles=["swagger-ui.css", "http-api.css"],
-        scripts=["swagger-ui-bundle.js", "http-api.js"],
-        body="""
-<main id="http-api" data-document="/openapi.json"><p class="waiting">The reference is being drawn.</p></main>
-<footer><a href="/openapi.json">The document as JSON</a></footer>""",
-    )
+def _rank(kind: str) -> tuple[int, str]:
+    return (KINDS.index(kind) if kind in KINDS else len(KINDS), kind)
 
 
-def _card(document: Document) -> str:
-    content, name = document.content, escape(document.service)
-    info = content["info"]
-    count = len(content.get("operations", {}))
-    facts = f"{count} operation{'' if count == 1 else 's'} · version {escape(info['version'])}"
-    return f"""
-<article>
-<h2><a href="/asyncapi/{name}">{name}</a></h2>
-<p>{escape((info.get("description") or info["title"]).partition(chr(10))[0])}</p>
-<p class="facts">{facts} · <a href="/asyncapi/{name}.json">JSON</a></p>
-</article>"""
-
-
-def _frame(
-    *,
-    title: str,
-    here: str,
-    services: Iterable[str],
-    body: str,
-    styles: Iterable[str] = (),
-    scripts: Iterable[str] = (),
-) -> str:
-    style = "".join(f'<link rel="stylesheet" href="{address(name)}">\n' for name in [*styles, "portal.css"])
-    script = "".join(f'<script defer src="{address(name)}"></script>\n' for name in scripts)
-    links = [("/docs", "HTTP API"), ("/asyncapi", "Messages")]
-    links += [(f"/asyncapi/{escape(service)}", escape(service)) for service in services]
-    nav = "".join(f'<a href="{to}"{" aria-current=page" if to == here else ""}>{text}</a>\n' for to, text in links)
-    needs_script = "<noscript><p>This page is drawn by a script.</p></noscript>" if script else ""
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title} · mkstore</title>
-<link rel="icon" type="image/svg+xml" href="{address("favicon.svg")}">
-{style}{script}</head>
-<body>
-<header>
-<a class="brand" href="/asyncapi"><img src="{address("favicon.svg")}" alt="" width="24" height="24">mkstore</a>
-<nav aria-label="Documentation">
-{nav}</nav>
-</header>
-{needs_script}{body}
-</body>
-</html>
-"""
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
