@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -30,9 +31,9 @@ class Document:
 
 
 class Library:
-    """All documents as they stood at one moment, and of each version that was released the whole system's."""
+    """All documents as they stood at one moment, and those of each version that was released, the oldest first."""
 
-    def __init__(self, documents: Mapping[str, Document], released: Mapping[str, Document]) -> None:
+    def __init__(self, documents: Mapping[str, Document], released: Mapping[str, list[Document]]) -> None:
         self.documents, self.released = documents, released
 
     @property
@@ -48,18 +49,21 @@ class Library:
 
 def library(folder: Path) -> Library:
     """Read every document in `folder`, once for as long as no file changes; an empty library where there is none."""
-    files = [*sorted(folder.glob("*.json")), *sorted(folder.glob(f"released/*/{WHOLE}.json"))]
+    files = [*sorted(folder.glob("*.json")), *sorted(folder.glob("released/*/*.json"))]
     return _read(folder, tuple((file, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files))
 
 
 @lru_cache(maxsize=2)
 def _read(folder: Path, stamps: tuple[tuple[Path, int, int], ...]) -> Library:
-    files = [file for file, _, _ in stamps]
-    released = sorted((file for file in files if file.parent != folder), key=lambda file: _order(file.parent.name))
-    return Library(
-        {file.stem: Document(file.stem, file.read_bytes()) for file in files if file.parent == folder},
-        {file.parent.name: Document(WHOLE, file.read_bytes()) for file in released},
-    )
+    documents: dict[str, Document] = {}
+    released: dict[str, list[Document]] = defaultdict(list)
+    for file, _, _ in stamps:
+        document = Document(file.stem, file.read_bytes())
+        if file.parent == folder:
+            documents[file.stem] = document
+        elif "asyncapi" in document.content:  # a release keeps OpenAPI beside it
+            released[file.parent.name].append(document)
+    return Library(documents, {version: released[version] for version in sorted(released, key=_order)})
 
 
 def _order(version: str) -> list[tuple[int, str]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -22,9 +23,9 @@ class Change(NamedTuple):
     changed: tuple[str, ...]
 
 
-def history(system: System, released: Mapping[str, Document], name: str) -> list[Change]:
+def history(system: System, released: Mapping[str, list[Document]], name: str) -> list[Change]:
     """Return the versions that changed the message's content, newest first; `UNRELEASED` is what is here today."""
-    versions = [*((version, System(document.content)) for version, document in released.items()), (UNRELEASED, system)]
+    versions = [*((version, _together(documents)) for version, documents in released.items()), (UNRELEASED, system)]
     changes: list[Change] = []
     before: dict[str, str] = {}
     known = ""
@@ -48,6 +49,13 @@ def history(system: System, released: Mapping[str, Document], name: str) -> list
         change._replace(added=tuple(sorted(change.added)), removed=tuple(sorted(change.removed)))
         for change in reversed(changes)
     ]
+
+
+def _together(documents: list[Document]) -> System:
+    """Read a release's documents as one: a message that two of them have is the same in both."""
+    parts = [document.content.get("components", {}) for document in documents]
+    names = ("messages", "schemas")
+    return System({"components": {name: ChainMap(*(part.get(name, {}) for part in parts)) for name in names}})
 
 
 def _fields(system: System, name: str) -> dict[str, str]:
