@@ -33,9 +33,9 @@ def from_texts(texts: Mapping[str, str]) -> Documents:
     for path, text in sorted(texts.items()):
         document = _parsed(path, text)
         if "asyncapi" in document:
-            found.events.append(document)
+            found.events.append(_checked(path, document, "asyncapi", "operations", "channels"))
         elif "openapi" in document:
-            found.http.append(document)
+            found.http.append(_checked(path, document, "openapi", "paths"))
     return Documents([one for one in found.events if not _merged(one, found.events)], found.http)
 
 
@@ -87,6 +87,20 @@ def _parsed(path: str, text: str) -> Document:
         raise UnreadableError(f"{path} is neither JSON nor YAML: {line}.") from None
     if not isinstance(document, dict):
         raise UnreadableError(f"{path} is no document: it holds no object.")
+    return document
+
+
+def _checked(path: str, document: Document, kind: str, *parts: str) -> Document:
+    """Return the document if it is written in version 3 and holds what is compared; raises `UnreadableError`."""
+    if not str(document[kind]).startswith("3."):
+        raise UnreadableError(f"{path} is written in {kind} {document[kind]}; only version 3 can be compared.")
+    for part in parts:
+        members = document.get(part, {})
+        if not isinstance(members, dict) or not all(isinstance(member, dict) for member in members.values()):
+            raise UnreadableError(f"{path} is not formed as {kind} says: its {part} are no objects.")
+    for name, operation in document.get("operations", {}).items() if kind == "asyncapi" else ():
+        if "$ref" not in operation and "$ref" not in operation.get("channel", {}):
+            raise UnreadableError(f"{path} is not formed as asyncapi says: the operation {name} has no channel.")
     return document
 
 
