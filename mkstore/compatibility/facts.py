@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from mkstore.compatibility.changes import Change, Severity
-from mkstore.compatibility.references import canonical, followed, shown
+from mkstore.compatibility.references import canonical, differ, followed, shown
 
 BREAKING, RISKY, SAFE = Severity.BREAKING, Severity.RISKY, Severity.SAFE
 
@@ -24,10 +24,10 @@ _LIMITS = {
 
 def rest(place: str, old: dict[str, Any], new: dict[str, Any], known: Collection[str]) -> Iterator[Change]:
     """Compare what no rule knows: words are safe, everything else is risky."""
-    if any(canonical(old.get(key)) != canonical(new.get(key)) for key in WORDS):
+    if any(differ(old.get(key), new.get(key)) for key in WORDS):
         yield Change(place, "wording-changed", SAFE, "is described in other words")
     for key in sorted({*old, *new} - {*known, *WORDS}):
-        if canonical(old.get(key)) != canonical(new.get(key)):
+        if differ(old.get(key), new.get(key)):
             yield Change(place, f"{key}-changed", RISKY, was(key, old.get(key), new.get(key)))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from mkstore.compatibility.references import canonical
+from mkstore.compatibility.references import canonical, differ
 
 Keywords = dict[str, Any]
 
@@ -14,7 +14,7 @@ def merged(first: Keywords, second: Keywords) -> Keywords:
     for key, value in second.items():
         if key not in first:
             found[key] = value
-        elif key not in _FIRST and canonical(first[key]) != canonical(value):
+        elif key not in _FIRST and differ(first[key], value):
             found[key] = _BOTH.get(key, _all)(first[key], value)
     return found
 

@@ -59,6 +59,13 @@ def canonical(value: Any) -> str:
     return json.dumps(_plain(value), sort_keys=True, ensure_ascii=False)
 
 
+def differ(one: Any, other: Any) -> bool:
+    """Tell whether JSON calls two values different."""
+    if one is None or other is None or isinstance(one, str) or isinstance(other, str):
+        return bool(one != other)
+    return canonical(one) != canonical(other)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)

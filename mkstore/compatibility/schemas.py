@@ -5,7 +5,7 @@ from typing import Any
 
 from mkstore.compatibility.changes import Change, Direction, Effect, Severity, severity
 from mkstore.compatibility.containers import Objects, arrays
-from mkstore.compatibility.references import canonical, references, resolve, shown
+from mkstore.compatibility.references import canonical, differ, references, resolve, shown
 from mkstore.compatibility.scalars import scalars
 from mkstore.compatibility.shapes import KNOWN, TYPES, WORDING, Shape, shapes
 
@@ -121,7 +121,7 @@ class _Comparison:
     def _wording(self, old: Shape, new: Shape) -> Iterator[Change]:
         """Compare what is said beside the type's own keywords; what nobody here knows is never called safe."""
         before, after = old.keywords, new.keywords
-        if any(canonical(before.get(key)) != canonical(after.get(key)) for key in WORDING):
+        if any(differ(before.get(key), after.get(key)) for key in WORDING):
             yield Change("", "wording-changed", Severity.SAFE, "is described in other words")
         if before.get("deprecated", False) != after.get("deprecated", False):
             yield Change(
@@ -132,13 +132,13 @@ class _Comparison:
             )
         if "default" in after and "default" not in before:
             yield Change("", "default-added", Severity.SAFE, f"is {shown(after['default'])} where it is left out")
-        elif "default" in before and canonical(before["default"]) != canonical(after.get("default")):
+        elif "default" in before and ("default" not in after or differ(before["default"], after["default"])):
             now = shown(after["default"]) if "default" in after else "unsaid"
             yield Change(
                 "", "default-changed", Severity.RISKY, f"was {shown(before['default'])} where it is left out, is {now}"
             )
         for key in sorted({*before, *after} - KNOWN | {"readOnly", "writeOnly"}):
-            if canonical(before.get(key)) != canonical(after.get(key)):
+            if differ(before.get(key), after.get(key)):
                 yield Change(
                     "", f"{key}-changed", Severity.RISKY, f"{key} is another, and what that means nobody here knows"
                 )

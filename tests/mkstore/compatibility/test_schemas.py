@@ -185,6 +185,7 @@ OTHERS = [
     (whole(multipleOf=2), whole(multipleOf=3), "multipleOf-changed", BREAKING, BREAKING),
     (text(default="a"), text(default="b"), "default-changed", RISKY, RISKY),
     (text(default="a"), text(), "default-changed", RISKY, RISKY),
+    (text(default=None), text(), "default-changed", RISKY, RISKY),
     (text(default=1), text(default=True), "default-changed", RISKY, RISKY),
     (text(), text(default="a"), "default-added", SAFE, SAFE),
     (text(), text(deprecated=True), "deprecation-changed", SAFE, SAFE),
