@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from nats.aio.msg import Msg
@@ -14,6 +14,7 @@ from contracts.errors import ErrorKind
 from contracts.streams import DEAD, DEAD_LETTERS, covers
 from kit.broker import Broker
 from kit.errors import NATS, Refusal, Unavailable
+from kit.reading import reading
 
 PAGE = 100
 """So many letters are held at once at most, and no more than `_PAGE_BYTES` of them."""
@@ -109,9 +110,7 @@ class Letters:
         """
         to = await self.last() if to is None else to
         with _reachable():
-            inbox = self._broker.client.new_inbox()
-            answers = await self._broker.client.subscribe(inbox)
-            try:
+            async with reading(self._broker.client) as read:
                 while after < to:
                     begin = {
                         "seq": after + 1,
@@ -119,19 +118,12 @@ class Letters:
                         "batch": min(PAGE, to - after),
                         "max_bytes": _PAGE_BYTES,
                     }
-                    asked = f"$JS.API.DIRECT.GET.{DEAD_LETTERS.name}"
-                    await self._broker.client.publish(asked, json.dumps(begin).encode(), reply=inbox)
-                    page: list[Letter] = []
-                    while letter := _letter(await answers.next_msg(timeout=_SECONDS)):
-                        page.append(letter)
+                    page = [_letter(message) for message in await read(DEAD_LETTERS.name, begin)]
                     if not page:
                         return
                     after = page[-1].id
                     if wanted := [each for each in page if each.id <= to and _is_for(reason, each)]:
                         yield wanted
-            finally:
-                with suppress(NatsError):
-                    await answers.unsubscribe()
 
     async def replay(self, letter: Letter) -> None:
         """Send a letter to where it came from; returns when it is on disk there. Twice makes one message.
@@ -210,11 +202,8 @@ def _reachable() -> Iterator[None]:
         raise Unavailable(NATS) from error
 
 
-def _letter(message: Msg) -> Letter | None:
-    """Read an answer to a direct get; None where it says that there are no more for now (NATS ADR-31)."""
+def _letter(message: Msg) -> Letter:
     headers = dict(message.headers or {})
-    if "Nats-Sequence" not in headers:
-        return None
     number, subject = int(headers.pop("Nats-Sequence")), headers.pop("Nats-Subject")
     for added in ("Nats-Stream", "Nats-Time-Stamp", "Nats-Num-Pending", "Nats-Last-Sequence"):
         headers.pop(added, None)

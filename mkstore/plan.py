@@ -104,6 +104,8 @@ def planned(
         env = service_environment(
             spec, environ, nats_url=to_nats, monitor_url=monitor_url, database=to_database, jwt_secret=jwt_secret
         )
+        if spec is specs[-1] and nats:
+            env.setdefault("LIVE_NATS_URL", nats.admin_url)
         port = gateway_port if spec is specs[-1] else ports.free_port()
         service = Service(spec, env=env, port=port, workers=options.workers, log=home.log(spec.name))
         service.mark = mark(spec.name, home.root)

@@ -25,6 +25,7 @@ from kit.broker import Broker
 from kit.gathering import Gather
 from kit.health import Health
 from kit.tokens import Claims
+from kit.watching import Watch
 
 
 class Services:
@@ -74,6 +75,10 @@ class Parts:
     keys: KeyRing
     limits: Limits
     health: Health
+    watch: Watch | None = None
+    """Looks at what goes on now; None where nobody shall."""
+    watch_is_open: bool = False
+    """Whether everybody may look, and not only admins."""
 
 
 async def _parts(request: Request) -> Parts:
@@ -110,7 +115,11 @@ async def address_limit(request: Request, gateway: Gateway) -> None:
     await gateway.limits.hit("address", address(request))
 
 
-async def _caller(token: Annotated[str | None, Security(_bearer)], gateway: Gateway, response: Response) -> Caller:
+Token = Annotated[str | None, Security(_bearer)]
+
+
+async def signed_in(token: Token, gateway: Gateway, response: Response) -> Caller:
+    """Return whose token it is; raises `Unauthorized` where there is none, or none that is good."""
     if token is None:
         raise Unauthorized("This needs an access token: Authorization: Bearer ...")
     caller = Caller(await gateway.keys.claims(token))
@@ -118,7 +127,7 @@ async def _caller(token: Annotated[str | None, Security(_bearer)], gateway: Gate
     return caller
 
 
-SignedIn = Annotated[Caller, Depends(_caller)]
+SignedIn = Annotated[Caller, Depends(signed_in)]
 
 
 def address(request: Request) -> str:

@@ -1,9 +1,7 @@
 """The events that the streams keep, and a place in them."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from nats.aio.msg import Msg
@@ -13,9 +11,9 @@ from nats.js.errors import NotFoundError
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
 from kit.broker import Broker
 from kit.errors import NATS, Unavailable
+from kit.reading import reading
 
 _BATCH = 256
-_SECONDS = 5.0
 _PAUSE = 0.05
 
 
@@ -81,31 +79,25 @@ class StreamedHistory:
         return Position(users.state.last_seq, payments.state.last_seq)
 
     async def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredEvent, None]:
-        """Read by direct gets of many messages each, which leave nothing on the server, whoever comes and goes."""
+        """Read many at a time; nothing is left on the server, whoever comes and goes."""
         if after >= to:
             return
         if not self._broker.is_connected():
             raise Unavailable(NATS)
-        client = self._broker.client
-        inbox = client.new_inbox()
-        answers = await client.subscribe(inbox)
         try:
-            while after < to:
-                begin = {"seq": after + 1, "next_by_subj": stream.subjects[0], "batch": min(_BATCH, to - after)}
-                await client.publish(f"$JS.API.DIRECT.GET.{stream.name}", json.dumps(begin).encode(), reply=inbox)
-                before = after
-                while event := _event(stream, await answers.next_msg(timeout=_SECONDS)):
-                    after = event.sequence
-                    if after > to:
+            async with reading(self._broker.client) as read:
+                while after < to:
+                    begin = {"seq": after + 1, "next_by_subj": stream.subjects[0], "batch": min(_BATCH, to - after)}
+                    found = await read(stream.name, begin)
+                    for event in (_event(stream, message) for message in found):
+                        if event.sequence > to:
+                            return
+                        after = event.sequence
+                        yield event
+                    if not found and not await self._keeps(stream, to):
                         return
-                    yield event
-                if after == before and not await self._keeps(stream, to):
-                    return
         except NatsError as error:
             raise Unavailable(NATS) from error
-        finally:
-            with suppress(NatsError):
-                await answers.unsubscribe()
 
     async def _keeps(self, stream: Stream, sequence: int) -> bool:
         """Tell whether an event is there though a replica did not show it: then that one is behind the others."""
@@ -117,9 +109,6 @@ class StreamedHistory:
         return True
 
 
-def _event(stream: Stream, message: Msg) -> StoredEvent | None:
-    """Read an answer to a direct get; None where there are no more (NATS ADR-31)."""
+def _event(stream: Stream, message: Msg) -> StoredEvent:
     headers = message.headers or {}
-    if "Status" in headers:
-        return None
     return StoredEvent(stream.name, int(headers["Nats-Sequence"]), headers["Nats-Subject"], message.data)

@@ -19,13 +19,14 @@ from apps.gateway.intake import Intake
 from apps.gateway.keys import KeyRing
 from apps.gateway.limits import Limits
 from apps.gateway.pressure import Bounded
-from apps.gateway.routes import auth, events, health, payments, users
+from apps.gateway.routes import auth, events, health, live, payments, users
 from apps.gateway.serving import serve_well
 from apps.gateway.settings import Settings
 from apps.gateway.termination import on_termination
 from apps.gateway.waiting import Waiters
 from contracts.payments import CreatePayment, GetPayments, ListPayments
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
+from contracts.streams import STREAMS as EVERY_STREAM
 from contracts.users import (
     Authenticate,
     ChangePassword,
@@ -45,6 +46,7 @@ from kit.health import Health
 from kit.logging import configure_logging
 from kit.service import Service
 from kit.settings import load
+from kit.watching import Watch
 
 TITLE = "mkstore"
 STREAMS = (PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS)
@@ -99,8 +101,12 @@ def create_app(
     limits = Limits(settings.rate_limits(), settings.rate_limit_storage, enabled=settings.rate_limit_enabled)
     durability = Durability.of(broker, settings)
     ready = Health({"nats": broker.check}, advice=durability.checks())
-    http.state.parts = Parts(services, intake, waiters, feed, keys, limits, ready)
-    for module in (users, auth, payments, events, portal):
+    watch = (
+        Watch(settings.live_nats_url, EVERY_STREAM, bodies=settings.live_payloads) if settings.live_nats_url else None
+    )
+    is_open = settings.app_env == "development"
+    http.state.parts = Parts(services, intake, waiters, feed, keys, limits, ready, watch, watch_is_open=is_open)
+    for module in (users, auth, payments, events, live, portal):
         http.include_router(module.router, dependencies=[Depends(address_limit)], responses=openapi.documented(429))
     http.include_router(health.router)  # whoever looks after the process is never told to come back later
     http.openapi = partial(openapi.document, http)  # type: ignore[method-assign]
@@ -118,7 +124,7 @@ def create_app(
         broker,
         lifespan=lifespan,
         after_startup=[feed.start, discovery.start, durability.look],
-        on_shutdown=[discovery.stop],
+        on_shutdown=[discovery.stop, *([watch.close] if watch else [])],
         specification=documented,
         logger=None,
     )

@@ -20,6 +20,14 @@ class Settings(settings.Settings):
     )
     max_event_streams: int = Field(1000, ge=1, description="Likewise, so many open GET /events.")
     max_body_bytes: int = Field(1 << 20, ge=1, description="Longer request bodies are refused.")
+    live_nats_url: str = Field(
+        "",
+        repr=False,
+        description="NATS with a login that may see all: shows on /asyncapi what goes on now, in production to admins.",
+    )
+    live_payloads: bool = Field(
+        False, description="Whether that shows what messages say, and not only how they are built."
+    )
     rate_limit_enabled: bool = Field(True, description="Limits per caller and per address; false for a benchmark.")
     rate_limit_storage: str = Field(
         "async+memory://",

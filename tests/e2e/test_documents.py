@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import nats
 
+from contracts.streams import STREAMS
 from kit.asyncapi import VERSION
 from kit.broker import Broker
 from mkstore.discovering import running
@@ -116,3 +117,19 @@ def keep(found: dict[str, Heard]) -> None:
             (GOLDEN / f"{part}.json").write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", "utf-8")
     else:
         assert not missing, f"no golden message of {sorted(missing)}: {RECORD}=1 records what is said"
+
+
+async def test_what_goes_on_now_is_told_without_what_is_said(store: Running, http: httpx.AsyncClient) -> None:
+    ada = await sign_up(http)
+    await ada.paid()
+    answer = await http.get("/asyncapi/live.json")
+    assert answer.status_code == 200, answer.text
+    seen = answer.json()
+    assert {process["service"] for process in seen["processes"]} == {"gateway", "payments", "users"}
+    streams = {stream["name"]: stream for stream in seen["streams"]}
+    assert set(streams) == {stream.name for stream in STREAMS}
+    assert streams["USER_EVENTS"]["last_sequence"] > 0
+    assert "payments-create_payment" in {one["name"] for one in streams["PAYMENT_COMMANDS"]["consumers"]}
+    assert streams["PAYMENT_EVENTS"]["last"][-1]["body"]["payment"]["amount"] == "number"
+    assert ada.email not in answer.text
+    assert ada.id not in answer.text
