@@ -58,6 +58,8 @@ def create_app(settings: Settings) -> Service:
     async def lifespan(context: ContextRepo) -> AsyncIterator[None]:
         await wait_for_database(pool, MIGRATIONS)
         await durability.before_start()
+        # Before the first request: else that would wait for it, and on a busy machine for longer than it has.
+        await asyncio.to_thread(common_passwords)
         lifetime = timedelta(seconds=settings.access_token_seconds)
         signer = await load_signer(partial(SigningKeys, pool), settings.jwt_secret, lifetime)
         passwords = Passwords(
@@ -71,12 +73,9 @@ def create_app(settings: Settings) -> Service:
         context.set_global("read_signing_keys", partial(SigningKeys, reading))
         context.set_global("free_passwords", passwords.free)
         context.set_global("signer", signer)
-        # Whoever looks a password up before it is there waits for it; everybody else is served meanwhile.
-        preparing = asyncio.create_task(asyncio.to_thread(common_passwords))
         try:
             yield
         finally:
-            await preparing
             passwords.close()
             await pool.dispose()
 

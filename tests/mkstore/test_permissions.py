@@ -35,7 +35,8 @@ class Somebody:
 
     async def is_refused(self) -> str:
         """Return what the server said to the last thing that was tried; empty where it let it."""
-        await self.client.flush()
+        for _ in range(2):  # a first PING may overtake what is buffered
+            await self.client.flush()
         return self.refused.get_nowait() if self.refused.qsize() else ""
 
 
