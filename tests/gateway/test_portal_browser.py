@@ -165,21 +165,17 @@ def test_the_http_api_can_be_read_and_tried(reader: Reader) -> None:
     expect(page.locator(".live-responses-table").get_by_text("Good day, Ada!")).to_be_visible()
 
 
-def test_the_map_leads_to_services_streams_messages_and_the_http_api(reader: Reader) -> None:
+def test_the_map_leads_to_streams_and_messages(reader: Reader) -> None:
     for name, path in [
-        (re.compile("^users takes or answers 9 messages$"), "/asyncapi/users"),
         (re.compile("^USER_EVENTS"), "/asyncapi/streams/USER_EVENTS"),
         (re.compile("^event PaymentCreated, subject payment.created$"), MESSAGE),
     ]:
         page = reader.opens("/asyncapi")
         page.locator("svg").get_by_role("link", name=name).click()
         reader.arrives(path)
-    page = reader.opens("/asyncapi")
-    page.get_by_role("navigation").get_by_text("HTTP API").click()
-    reader.arrives("/docs")
 
 
-def test_the_map_can_be_walked_by_keyboard(reader: Reader) -> None:
+def test_the_map_can_be_walked_by_keyboard_to_a_service(reader: Reader) -> None:
     page = reader.opens("/asyncapi")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
