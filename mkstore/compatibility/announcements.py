@@ -32,7 +32,7 @@ def announced(root: Path) -> dict[str, str]:
 def _entry(entry: Any) -> tuple[str, str]:
     if isinstance(entry, dict) and set(entry) == {"id", "reason"}:
         change, reason = entry["id"], entry["reason"]
-        if isinstance(change, str) and isinstance(reason, str) and reason.strip():
+        if isinstance(change, str) and isinstance(reason, str) and reason.strip(" ."):
             return change, reason.strip()
     raise UnreadableError(
         f"{PATH} is a list of entries of an `id` and a `reason`, both of them texts; {entry!r} is none."

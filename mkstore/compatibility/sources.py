@@ -22,12 +22,14 @@ class Documents:
 
     events: list[Document] = field(default_factory=list)
     http: list[Document] = field(default_factory=list)
+    merged: list[Document] = field(default_factory=list)
+    """Those that only say again what others say; nothing is compared twice."""
 
 
 def from_texts(texts: Mapping[str, str]) -> Documents:
     """Return the documents among files, by their paths; what is no document of either kind is left out.
 
-    A merged document, all of whose operations stand in others too, is left out as well. Raises `UnreadableError`.
+    Merged is a document all of whose operations stand in others too. Raises `UnreadableError`.
     """
     found = Documents()
     for path, text in sorted(texts.items()):
@@ -36,7 +38,8 @@ def from_texts(texts: Mapping[str, str]) -> Documents:
             found.events.append(_checked(path, document, "asyncapi", "operations", "channels"))
         elif "openapi" in document:
             found.http.append(_checked(path, document, "openapi", "paths"))
-    return Documents([one for one in found.events if not _merged(one, found.events)], found.http)
+    merged = [one for one in found.events if _merged(one, found.events)]
+    return Documents([one for one in found.events if one not in merged], found.http, merged)
 
 
 def load(root: Path, name: str) -> Documents:
@@ -60,7 +63,7 @@ def load(root: Path, name: str) -> Documents:
 
 def only_counterparts(new: Documents, old: Documents) -> Documents:
     """Return the documents of `new` that `old` has, by id or title; raises `UnreadableError` where one is missing."""
-    known = {_name(document): document for document in [*new.events, *new.http]}
+    known = {_name(document): document for document in [*new.events, *new.merged, *new.http]}
     missing = [_name(document) for document in [*old.events, *old.http] if _name(document) not in known]
     if missing:
         raise UnreadableError(f"Nothing here is called {missing[0]}; there are {', '.join(sorted(known))}.")

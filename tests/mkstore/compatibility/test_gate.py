@@ -2,71 +2,19 @@
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from kit.asyncapi import VERSION
 from mkstore import docs, generated
-from mkstore.compatibility import gate, releases
-from mkstore.compatibility.references import UnreadableError
+from mkstore.compatibility import gate
 from mkstore.compatibility.sources import Documents, load
-from mkstore.main import app
 from tests.mkstore.compatibility.breaks import BREAKS
 from tests.mkstore.compatibility.documents import system
-from tests.mkstore.compatibility.harmless import RISKY, SAFE
 from tests.mkstore.compatibility.mutating import Mutation
-
-BREAK = next(one for one in BREAKS if one.name == "a new required field in a request")
-OTHER = next(one for one in BREAKS if one.name == "a field of an event is gone")
-LOOSER = next(one for one in SAFE if one.name == "a longer text in a request")
-RISK = next(one for one in RISKY if one.name == "another default")
-HIT = "gateway.asks.CreateUser"
-
-Say = Callable[..., None]
-
-
-def texts(*mutations: Mutation) -> dict[str, str]:
-    """Return the files of the system as the generator names them."""
-    documents = system()
-    for mutation in mutations:
-        mutation.mutate(documents)
-    found = {f"asyncapi/{one['id'].rpartition(':')[2]}.json": json.dumps(one) for one in documents.events}
-    return found | {"openapi/gateway.json": json.dumps(documents.http[0])}
-
-
-def keep(folder: Path, *mutations: Mutation) -> None:
-    generated.write(folder, texts(*mutations))
-
-
-def mkstore(*arguments: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, ("docs", *arguments))
-    return done.exit_code, done.output
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project, whose code says what `says` was given."""
-    monkeypatch.setattr(generated, "ROOT", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def says(root: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
-    def say(*mutations: Mutation) -> None:
-        monkeypatch.setattr(docs, "documents", lambda _: texts(*mutations))
-
-    return say
-
-
-def announce(root: Path, *entries: Any) -> None:
-    (root / "asyncapi").mkdir(exist_ok=True)
-    (root / "asyncapi/announced.yaml").write_text(yaml.safe_dump(list(entries)), "utf-8")
+from tests.mkstore.compatibility.projects import BREAK, HIT, LOOSER, OTHER, RISK, Say, announce, keep, mkstore, texts
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -128,17 +76,8 @@ def test_the_text_that_is_printed_can_be_announced_as_it_is(root: Path, says: Sa
     printed = output[output.index("- id: ") :]
     (root / "asyncapi").mkdir()
     (root / "asyncapi/announced.yaml").write_text(printed, "utf-8")
-    assert mkstore("--against", "before")[0] == 0
-
-
-def test_an_announcement_of_nothing_fails_against_the_release_alone(root: Path, says: Say) -> None:
-    says()
-    assert mkstore("--release")[0] == 0
-    announce(root, {"id": BREAK.id, "reason": "Meant."})
-    code, output = mkstore("--against", "release")
-    assert code == 1
-    assert f"asyncapi/announced.yaml announces '{BREAK.id}', which is no break since release" in output
-    keep(root / "before")
+    assert mkstore("--against", "before")[0] == 2  # three dots are no reason
+    (root / "asyncapi/announced.yaml").write_text(printed.replace("...", "Meant."), "utf-8")
     assert mkstore("--against", "before")[0] == 0
 
 
@@ -248,53 +187,21 @@ def test_options_that_exclude_each_other_are_refused(options: tuple[str, ...]) -
     assert mkstore(*options)[0] == 2
 
 
-def test_a_release_is_kept_once_and_never_changes(root: Path, says: Say) -> None:
-    says()
-    code, output = mkstore("--release")
-    kept = [f"asyncapi/released/{VERSION}/{name}.json" for name in ("users", "payments", "gateway", "openapi-gateway")]
-    assert (code, sorted(output.split())) == (0, sorted(kept))
-    assert all((root / path).read_bytes() for path in kept)
-    assert mkstore("--release") == (0, f"{VERSION} is released, with these very documents.\n")
+def test_a_merged_document_is_compared_only_where_it_is_asked_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def whole(*mutations: Mutation) -> dict[str, str]:
+        files = texts(*mutations)
+        merged: dict[str, Any] = {}
+        for document in (json.loads(text) for path, text in files.items() if path.startswith("asyncapi/")):
+            merged = document | {"operations": merged.get("operations", {}) | document["operations"]}
+        return files | {"asyncapi/mkstore.json": json.dumps(merged | {"id": "urn:mkstore"})}
 
-    says(LOOSER)
-    before = {path: (root / path).read_bytes() for path in kept}
-    code, output = mkstore("--release")
-    assert (code, {path: (root / path).read_bytes() for path in kept}) == (1, before)
-    assert f"asyncapi/released/{VERSION} is released and never changes" in output
-    assert mkstore("--against", "release")[0] == 0
-
-
-def test_the_newest_release_is_that_of_the_highest_version(root: Path) -> None:
-    for version in ("0.9.0", "0.10.0", "0.2.0"):
-        releases.record(root, version, {"users.json": texts()["asyncapi/users.json"]})
-    newest = releases.newest(root)
-    assert newest is not None
-    assert newest.name == "0.10.0"
-    (root / "asyncapi/released/next").mkdir()
-    with pytest.raises(UnreadableError, match="next is not called as a version is"):
-        releases.newest(root)
-
-
-def test_what_is_written_by_hand_or_released_is_not_cleaned_away(root: Path, says: Say) -> None:
-    says()
-    announce(root)
-    mkstore("--release")
-    (root / "openapi").mkdir()
-    (root / "openapi/old.json").write_text("{}", "utf-8")
-    mkstore()
-    assert mkstore("--check") == (0, "")
-    assert (root / "asyncapi/announced.yaml").exists()
-    assert (root / f"asyncapi/released/{VERSION}/users.json").exists()
-    assert not (root / "openapi/old.json").exists()
-
-
-def test_a_merged_document_is_not_compared_a_second_time(root: Path) -> None:
-    keep(root)
-    merged: dict[str, Any] = {"asyncapi": "3.0.0", "id": "urn:mkstore", "operations": {}}
-    for document in system().events:
-        merged["operations"] |= document["operations"]
-    generated.write(root, {"asyncapi/mkstore.json": json.dumps(merged)})
-    assert {one["id"] for one in load(root, str(root)).events} == {one["id"] for one in system().events}
+    generated.write(root, whole())
+    assert len(load(root, str(root)).events) == len(system().events)
+    monkeypatch.setattr(docs, "documents", lambda _: whole(BREAK))
+    for against in (".", "asyncapi/mkstore.json"):
+        code, output = mkstore("--against", against)
+        assert (code, output.count(f"  {BREAK.id}\n")) == (1, 1)
+        assert f"hits: {HIT}\n" in output
 
 
 def test_an_http_api_that_is_gone_breaks_its_clients() -> None:
