@@ -47,10 +47,12 @@
     const answer = await fetch(place.dataset.document);
     if (!answer.ok) throw new Error(`${place.dataset.document} answered ${answer.status}`);
     const schema = parsed(await answer.json());
+    // What has pages of its own is not drawn again; of the whole system that would take seconds.
+    const whole = "whole" in place.dataset;
     const config = {
-      show: { sidebar: true, errors: true },
+      show: { sidebar: true, errors: true, messages: false, schemas: !whole },
       sidebar: { useChannelAddressAsIdentifier: true },
-      expand: { messageExamples: true },
+      expand: { messageExamples: !whole },
     };
     window.AsyncApiStandalone.render({ schema, config }, place);
   } catch (error) {
