@@ -1,5 +1,6 @@
 """The portal as a reader sees it: in Chromium, with no error, no other host, in the light, in the dark, on a phone."""
 
+import itertools
 import json
 import os
 import re
@@ -7,6 +8,8 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pydantic import BaseModel
 
 from apps.gateway import portal
+from kit.watching import ConsumerSeen, MessageSeen, ProcessSeen, Seen, StreamSeen
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVICES = ["gateway", "payments", "users"]
@@ -58,27 +62,55 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """A small application with the portal in it, on a port of its own."""
+def going_on(moment: int) -> Seen:
+    """A store that was looked at every two seconds: each time ten more payments are told of, and a service is away."""
+    told = MessageSeen(sequence=moment, subject="payment.created", at="2026-01-31T12:00:00.125Z", body={"id": "string"})
+    waiting = ConsumerSeen(name="payments-create_payment", waiting=7, unacknowledged=3, again=0)
+    commands: tuple[str, list[ConsumerSeen], list[MessageSeen]] = ("PAYMENT_COMMANDS", [waiting], [])
+    events: tuple[str, list[ConsumerSeen], list[MessageSeen]] = ("PAYMENT_EVENTS", [], [told])
+    return Seen(
+        at=datetime(2026, 1, 31, 12, tzinfo=UTC) + timedelta(seconds=2 * moment),
+        streams=[
+            StreamSeen(name=name, messages=1234, bytes=1, last_sequence=20 * moment, consumers=consumers, last=last)
+            for name, consumers, last in (commands, events)
+        ],
+        processes=[ProcessSeen(service="users", id="0123456789", requests=4 * moment, errors=1, milliseconds=1.5)],
+    )
+
+
+def application() -> FastAPI:
+    """A small application with something to try out; the portal is still to be put into it."""
     app = FastAPI(title="Greetings", docs_url=None, redoc_url=None)
-    app.include_router(portal.router)
 
     @app.get("/greetings/{name}")
     def greet(name: str) -> Greeting:
         """Greet somebody."""
         return Greeting(name=name, words=f"Good day, {name}!")
 
+    return app
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """Serve an application on a port of its own; yields its address."""
+    app.include_router(portal.router)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
     deadline = time.monotonic() + 10
-    while not server.started:
-        assert time.monotonic() < deadline
+    while not server.started and time.monotonic() < deadline:
         time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    host, port = server.servers[0].sockets[0].getsockname()
+    yield f"http://{host}:{port}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The portal as it is where nobody wants what goes on to be seen."""
+    with serving(application()) as where:
+        yield where
 
 
 class Reader:
@@ -236,3 +268,26 @@ def test_a_page_fits_the_window_and_follows_the_system_into_the_dark(
     page = reader.opens("/asyncapi")
     expect(page.locator("svg.map")).to_be_visible(visible=width > PHONE)
     expect(page.get_by_role("main").get_by_role("link", name="PaymentCreated", exact=True)).to_be_visible()
+
+
+def test_what_goes_on_is_on_the_map_and_below_it(browser: Browser) -> None:
+    app, moments = application(), itertools.count(1)
+    app.state.shows_live = True
+
+    @app.get("/asyncapi/live.json", include_in_schema=False)
+    def live() -> Seen:
+        return going_on(next(moments))
+
+    with serving(app) as where:
+        reader = Reader(browser, where, width=DESK, scheme="light")
+        page = reader.opens("/asyncapi")
+        section = page.get_by_role("region", name="What goes on now")
+        expect(section.get_by_role("row", name="PAYMENT_COMMANDS")).to_contain_text("7 waiting, 3 at work")
+        expect(section.get_by_role("row", name="payment.created").last).to_contain_text('{"id":"string"}')
+        box = page.locator('.map .box[data-stream="PAYMENT_EVENTS"]')
+        expect(box.locator(".head .note")).to_have_text("1,234 kept · 10/s")
+        expect(page.locator('.map .node[data-service="users"] .note').first).to_have_text("1 process · 2/s")
+        expect(page.locator('.map .node[data-service="payments"].away')).to_have_count(2)
+        page.goto("about:blank")  # where it asks no more
+        page.context.close()
+        assert reader.complaints == []

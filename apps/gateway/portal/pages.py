@@ -43,10 +43,11 @@ class Pages:
         self.system = System(library.whole)
         self.entries = search.index(library, self.system)
 
-    def index(self) -> str:
-        """Show the map, the services, and every message with its sender and its taker."""
+    def index(self, *, live: bool = False) -> str:
+        """Show the map, the services, and every message with its sender and its taker; if wanted what goes on now."""
         shown = {"drawing": drawing.draw(self.system), "cards": self._cards(), "rows": self._by_kind()}
-        return self._page("index.html", "Messages", "/asyncapi", **shown)
+        files = {"styles": ["live.css"], "scripts": ["live.js"]} if live else {}
+        return self._page("index.html", "Messages", "/asyncapi", live=live, **files, **shown)
 
     def messages(self) -> str:
         """List the messages by kind."""

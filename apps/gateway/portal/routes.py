@@ -46,7 +46,8 @@ def http_api(request: Request) -> Response:
 @_read("/asyncapi")
 def index(request: Request) -> Response:
     """Show the map: which services there are, and what they ask, order and tell each other."""
-    return _answer(request, _pages().index())
+    # Only then: a browser tells of each page that is not there.
+    return _answer(request, _pages().index(live=getattr(request.app.state, "shows_live", False)))
 
 
 @_read("/llms.txt")
