@@ -8,6 +8,8 @@ LOOPBACK = "127.0.0.1"
 _LOWEST = 10_000
 _USUAL_EPHEMERAL = 32_768
 _TRIES = 200
+_given: set[int] = set()
+"""What was handed out before: nobody may listen there yet, and it is somebody's all the same."""
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -23,7 +25,7 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_port() -> int:
-    """Return a port on the loopback that nobody listens on, below the range for outgoing connections.
+    """Return a port on the loopback that nobody listens on or was given, below the range for outgoing connections.
 
     A port from inside that range can be taken, while its server is being started again, by any outgoing connection of
     this machine: even by the client that tries to reach it, which then talks to itself.
@@ -35,7 +37,8 @@ def free_port() -> int:
     below = _first_ephemeral()
     for _ in range(_TRIES):
         port = random.randrange(_LOWEST, below)  # noqa: S311 - spreads the choice, keeps no secret
-        if is_free(port):
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port
     raise OSError(f"no free port found between {_LOWEST} and {below}")
 
