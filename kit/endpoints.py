@@ -1,10 +1,11 @@
 """The requests that a service answers, as NATS ADR-32 tells of them: endpoints."""
 
-import typing
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from contracts.base import Request
+from kit.asyncapi.operations import handled
+from kit.asyncapi.writing import described
 from kit.counting import counts
 
 
@@ -47,17 +48,13 @@ def endpoints_of(subscribers: Iterable[Any]) -> list[Endpoint]:
     found = []
     for subscriber in subscribers:
         if getattr(subscriber, "queue", ""):  # what comes from a stream has none
-            request = _request_of(subscriber)
-            found.append(Endpoint(request, subscriber.subject.broker_address, subscriber.queue))
+            found += [
+                Endpoint(request, subscriber.subject.broker_address, subscriber.queue)
+                for request, _ in handled(subscriber)
+            ]
     return sorted(found, key=lambda endpoint: endpoint.subject)
 
 
 def summary_of(text: str | None) -> str:
     """Return the first paragraph of a docstring as one line."""
-    return " ".join((text or "").strip().partition("\n\n")[0].split())
-
-
-def _request_of(subscriber: Any) -> type[Request[Any]]:
-    handler = subscriber.calls[0].handler._original_call  # noqa: SLF001 - FastStream tells in no other way what it was
-    hints = typing.get_type_hints(handler).values()
-    return next(hint for hint in hints if isinstance(hint, type) and issubclass(hint, Request))
+    return described(text)["summary"]

@@ -66,7 +66,7 @@ def received(service: str, subscribers: Iterable[Any]) -> Iterator[Operation]:
     """Read what a service answers, takes and follows from its subscribers; `TypeError` for one that does none of it."""
     buries = False
     for subscriber in subscribers:
-        for message, handler in _handled(subscriber):
+        for message, handler in handled(subscriber):
             if issubclass(message, Request):
                 yield Operation(service, "answers", message, handler.__doc__, delivery.of_answers(subscriber.queue))
             elif isinstance(subscriber, PullStreamSubscriber):
@@ -125,7 +125,7 @@ def _written(operation: Operation) -> dict[str, Any]:
     return written | {"x-nats": {"role": operation.role, **operation.facts}}
 
 
-def _handled(subscriber: Any) -> Iterator[tuple[type[Any], Any]]:
+def handled(subscriber: Any) -> Iterator[tuple[type[Any], Any]]:
     """Return the messages of the contracts that a subscriber's handlers take, and each one's handler."""
     for call in subscriber.calls:
         handler = call.handler._original_call  # noqa: SLF001 - FastStream says in no other way what was decorated
