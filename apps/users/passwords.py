@@ -22,7 +22,8 @@ _SHORTEST = 8
 _SALT, _DIGEST = 16, 32
 """Bytes of each in argon2-cffi's own hashes."""
 _LONGEST_WAIT = 1.5
-"""Seconds after which a password that still waits is refused: on a busy machine a hash takes longer than it should."""
+"""Seconds after which a password that still waits for others is refused: on a busy machine a hash takes longer than it
+should. One that found a thread free waits for nobody, however late the machine lets it begin."""
 _WAITING = 32
 """So many passwords may wait for each thread: about a second's work, and nobody waits for an answer much longer."""
 
@@ -55,6 +56,7 @@ class Passwords:
             time_cost=iterations, memory_cost=memory_kib, parallelism=parallelism, type=Type.ID
         )
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
+        self._most_at_once = threads
         self._most = threads * (1 + _WAITING)
         self._at_work = 0
         # What is checked when there is no user to check: it costs the same, and it is the hash of no known password.
@@ -93,10 +95,11 @@ class Passwords:
     async def _on_a_thread(self, work: Callable[[], Result]) -> Result:
         self.free()
         asked = time.monotonic()
+        waits = self._at_work >= self._most_at_once
         self._at_work += 1
 
         def in_time() -> Result:
-            if time.monotonic() - asked > _LONGEST_WAIT:  # its caller is about to go; the next one's is not
+            if waits and time.monotonic() - asked > _LONGEST_WAIT:  # its caller is about to go; the next one's is not
                 raise TooManyPasswords(self._at_work)
             return work()
 

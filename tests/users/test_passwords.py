@@ -176,3 +176,10 @@ async def test_a_password_that_waited_for_too_long_is_not_begun(monkeypatch: pyt
     assert begun == [0]
     assert [type(each) for each in outcomes[1:]] == [TooManyPasswords] * 9
     assert passwords.free() is passwords
+
+
+async def test_a_password_that_found_a_thread_free_is_never_too_late(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords_room, "_LONGEST_WAIT", -1)
+    assert await passwords.hash(PASSWORD)
