@@ -112,6 +112,10 @@ class Part(ABC):
                 raise PartFailedError(self.name, reason, processes.tail(self.log))
             time.sleep(_POLL)
 
+    def give_way(self) -> None:
+        """Let whatever is started from now on go first."""
+        processes.give_way(self.leftovers())
+
     def ask_to_stop(self) -> None:
         """Send the signal that ends it in order, and return at once."""
         if self.process is not None and self.is_running:

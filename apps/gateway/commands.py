@@ -1,5 +1,7 @@
 """Where the commands wait that the gateway gives to the payments service: the stream PAYMENT_COMMANDS."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -15,6 +17,7 @@ from kit import streams
 from kit.broker import Broker
 from kit.errors import NATS, OutcomeUnknown, Unavailable
 from kit.failpoints import AFTER_PUBLISH, BEFORE_PUBLISH, reached
+from kit.gathering import Gather
 from kit.telemetry import trace
 
 _LOOK_SECONDS = 0.5
@@ -40,6 +43,7 @@ class StreamedCommands:
     def __init__(self, broker: Broker, timeout: float) -> None:
         self._broker = broker
         self._timeout = timeout
+        self._looks: Gather[UUID, CreatePayment | None] = Gather(self._look)
 
     async def send(self, command: CreatePayment, *, once: bool) -> bool:
         """Publish `command`; True means that it is on disk.
@@ -75,5 +79,18 @@ class StreamedCommands:
         return not (ack and ack.duplicate)  # in memory there is no acknowledgement
 
     async def waiting(self, payment: UUID) -> CreatePayment | None:
-        """Look for the command in the stream by its subject."""
-        return await streams.find(self._broker.jetstream, PAYMENT_COMMANDS, CreatePayment, payment, left(_LOOK_SECONDS))
+        """Look for the command in the stream by its subject; many who look for the same one at a time ask once.
+
+        Raises `Unavailable` when NATS does not tell in half a second.
+        """
+        try:
+            async with asyncio.timeout(left(_LOOK_SECONDS)):
+                return await self._looks(payment)
+        except TimeoutError as error:
+            raise Unavailable(NATS) from error
+
+    async def _look(self, payments: Sequence[UUID]) -> list[CreatePayment | None]:
+        jetstream, each = self._broker.jetstream, set(payments)
+        looks = (streams.find(jetstream, PAYMENT_COMMANDS, CreatePayment, payment, _LOOK_SECONDS) for payment in each)
+        found = dict(zip(each, await asyncio.gather(*looks), strict=True))
+        return [found[payment] for payment in payments]

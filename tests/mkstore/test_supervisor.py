@@ -11,6 +11,7 @@ import pytest
 from mkstore import processes
 from mkstore.parts import Part, PartFailedError
 from mkstore.supervisor import PAUSES, Supervisor
+from tests.waiting import eventually
 
 
 class Shell(Part):
@@ -106,6 +107,34 @@ async def test_what_a_dead_part_left_behind_ends_before_it_is_started_again(
     assert not processes.is_alive(orphan)
     await supervisor.stop(part)
     assert part.leftovers() == []
+
+
+def autogroup_niceness(pid: int | None) -> int | None:
+    """Return what counts before a process's own niceness on some Linux systems; None on others."""
+    file = Path(f"/proc/{pid}/autogroup")
+    return int(file.read_text().split()[-1]) if file.exists() else None
+
+
+async def test_a_part_gives_way_once_it_is_ready_and_goes_first_when_it_is_started_again(
+    supervisor: Supervisor, said: Said, tmp_path: Path
+) -> None:
+    def niceness() -> set[int]:
+        return {process.nice() for process in part.leftovers()}
+
+    async def gives_way() -> bool:
+        return niceness() == {lowered}
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    lowered = max(own, processes.GIVES_WAY)
+    part = Shell("clerk", tmp_path, "nice; sleep 100 & echo ready; wait")
+    await supervisor.start(part)
+    await eventually(gives_way)
+    assert autogroup_niceness(part.pid) in {lowered, None}
+    assert part.process is not None
+    part.process.kill()
+    await said.wait_for("clerk is ready again: shell://clerk")
+    assert processes.tail(part.log).splitlines()[0] == str(own)
+    await supervisor.stop(part)
 
 
 async def test_a_part_that_never_starts_fails_with_the_end_of_its_log(supervisor: Supervisor, tmp_path: Path) -> None:
