@@ -105,7 +105,7 @@ def create_app(
         Watch(settings.live_nats_url, EVERY_STREAM, bodies=settings.live_payloads) if settings.live_nats_url else None
     )
     is_open = settings.app_env == "development"
-    http.state.shows_live = watch is not None
+    http.state.live = ("everybody" if is_open else "admins") if watch else None
     http.state.parts = Parts(services, intake, waiters, feed, keys, limits, ready, watch, watch_is_open=is_open)
     for module in (users, auth, payments, events, live, portal):
         http.include_router(module.router, dependencies=[Depends(address_limit)], responses=openapi.documented(429))

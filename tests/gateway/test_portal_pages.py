@@ -22,7 +22,7 @@ STREAMS = ["DEAD_LETTERS", "PAYMENT_COMMANDS", "PAYMENT_EVENTS", "USER_EVENTS"]
 SERVICES = ["gateway", "mkstore", "payments", "users"]
 KNOWN = {
     *("/docs", "/asyncapi", "/asyncapi/messages", "/llms.txt", "/asyncapi/mkstore.json"),
-    *(f"/asyncapi/{service}" for service in SERVICES),
+    *(f"/asyncapi/{service}{form}" for service in SERVICES for form in ("", ".json", "/reference")),
     *(f"/asyncapi/messages/{name}{form}" for name in MESSAGES for form in ("", ".md")),
     *(f"/asyncapi/streams/{stream}" for stream in STREAMS),
 }
@@ -116,6 +116,35 @@ async def test_a_field_inside_another_one_can_be_opened_and_linked_to(client: As
     assert '<tr id="field-payment">' in html
     assert '<tr id="field-payment.amount">' in html
     assert "The 8 fields of <code>payment</code>" in html
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_s_page_tells_all_that_it_does(client: AsyncClient, service: str) -> None:
+    document = json.loads((FOLDER / f"{service}.json").read_bytes())
+    page = Page((await client.get(f"/asyncapi/{service}")).text)
+    assert {link for link in page.links if link[0] == "/"} <= KNOWN
+    assert document["info"]["version"] in page.texts
+    for key, operation in document["operations"].items():
+        _, _, told = page.html.partition(f'id="{key}"')
+        told = Page(told.partition("</article>")[0]).text
+        channel = document["channels"][operation["channel"]["$ref"].rpartition("/")[2]]
+        facts = operation["x-nats"]
+        for said in [channel["address"], operation["summary"], facts["delivery"], facts["order"]]:
+            assert said.replace("`", "") in told
+        for message in operation["messages"] + operation.get("reply", {}).get("messages", []):
+            assert message["$ref"].rpartition("/")[2] in told
+    for server in document["servers"].values():
+        assert f"nats://{server['host']}" in page.texts
+    assert "userPassword" in page.texts
+
+
+async def test_a_service_s_page_shows_the_fields_of_what_is_asked_and_answered(client: AsyncClient) -> None:
+    html = (await client.get("/asyncapi/payments")).text
+    assert '<tr id="GetPayment-PaymentView-amount">' in html
+    assert '<tr id="CreatePayment-CreatePayment-currency">' in html
+    assert html.count("<h1") == 1
+    identifiers = re.findall(r' id="([^"]+)"', html)
+    assert len(identifiers) == len(set(identifiers))
 
 
 @pytest.mark.parametrize("stream", STREAMS)

@@ -1,12 +1,29 @@
 """What JetStream and a service do with a message, in words and figures: a list of name and value."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from apps.gateway.portal.documents import Json
-from apps.gateway.portal.system import Channel, Operation
+from apps.gateway.portal.system import Channel, Operation, last
 
 Fact = tuple[str, str]
+
+
+class Role(NamedTuple):
+    """What a service does with a message, as a heading, and what that means."""
+
+    title: str
+    meaning: str
+
+
+ROLES = {
+    "answers": Role("Answers", "Requests that it replies to: one process of the service each."),
+    "takes": Role("Takes", "What it takes from a stream, each until it is handled, however long it was away."),
+    "follows": Role("Follows", "What it hears from a stream while it runs, and not what it missed."),
+    "asks": Role("Asks", "Requests that it makes to others."),
+    "sends": Role("Sends", "What it says, and a stream keeps."),
+    "buries": Role("Gives up", "What it took and cannot handle: it is kept for an operator."),
+}
 
 _RETENTION = {
     "limits": "every message, until its limits are reached",
@@ -51,6 +68,23 @@ def of_operation(operation: Operation) -> list[Fact]:
         ("What is given up goes to", facts.get("deadLetterSubject", "")),
     ]
     return [(name, value) for name, value in said if value]
+
+
+def of_servers(document: Json) -> list[tuple[str, list[Fact]]]:
+    """Say of each server where it is, and how to log in."""
+    schemes = document.get("components", {}).get("securitySchemes", {})
+    return [(name, [*_server(server, schemes)]) for name, server in document.get("servers", {}).items()]
+
+
+def _server(server: Json, schemes: Json) -> Iterator[Fact]:
+    yield "Address", f"`{server['protocol']}://{server['host']}`"
+    for name, variable in server.get("variables", {}).items():
+        yield f"`{{{name}}}`", f"{variable.get('description', '')} By default `{variable.get('default', '')}`."
+    if about := server.get("description"):
+        yield "Which", about
+    for scheme in server.get("security", ()):
+        login = schemes.get(last(scheme.get("$ref", "")), {})
+        yield "Login", f"`{login.get('type', '')}`. {login.get('description', '')}"
 
 
 def _consumer(consumer: Json) -> Iterator[Fact]:

@@ -13,7 +13,12 @@ from apps.gateway.portal.snippets import Snippet, snippets
 from apps.gateway.portal.system import FROM, KINDS, TO, Channel, Operation, System
 from apps.gateway.portal.templates import render
 
-_LINKS = {"message": search.message_page, "service": search.service_page, "stream": search.stream_page}
+_LINKS = {
+    "message": search.message_page,
+    "reference": search.reference_page,
+    "service": search.service_page,
+    "stream": search.stream_page,
+}
 
 
 class Message(NamedTuple):
@@ -43,8 +48,11 @@ class Pages:
         self.system = System(library.whole)
         self.entries = search.index(library, self.system)
 
-    def index(self, *, live: bool = False) -> str:
-        """Show the map, the services, and every message with its sender and its taker; if wanted what goes on now."""
+    def index(self, *, live: str | None = None) -> str:
+        """Show the map, the services, and every message with its sender and its taker; for `live` what goes on now.
+
+        That is `everybody`, or `admins`: then the page asks for a token before it asks the gateway.
+        """
         shown = {"drawing": drawing.draw(self.system), "cards": self._cards(), "rows": self._by_kind()}
         files = {"styles": ["live.css"], "scripts": ["live.js"]} if live else {}
         return self._page("index.html", "Messages", "/asyncapi", live=live, **files, **shown)
@@ -81,16 +89,29 @@ class Pages:
         """Return what can be found as JSON: rows of kind, name, text and address."""
         return json.dumps([*self.entries], ensure_ascii=False, separators=(",", ":"))
 
-    def reference(self, document: Document) -> str:
-        """Show one document, drawn by AsyncAPI's own component."""
+    def service(self, document: Document) -> str:
+        """Show what one service does, or all of them: each operation with its subject, its fields and its delivery."""
         said = System(document.content)
-        names = [(kind, [name for name in said.messages if said.kind_of(name) == kind]) for kind in KINDS]
         return self._page(
-            "reference.html",
-            "The whole system" if document.name == WHOLE else document.name,
+            "service.html",
+            _title(document),
             search.service_page(document.name),
             document=document.name,
-            names=[(kind, sorted(found)) for kind, found in names if found],
+            info=document.content["info"],
+            system=said,
+            groups=said.by_service(),
+            words=facts.ROLES,
+            bodies={name: fields(said, message.get("payload", {})) for name, message in said.messages.items()},
+            servers=facts.of_servers(document.content),
+        )
+
+    def reference(self, document: Document) -> str:
+        """Show one document, drawn by AsyncAPI's own component."""
+        return self._page(
+            "reference.html",
+            _title(document),
+            search.reference_page(document.name),
+            document=document.name,
             styles=["default.min.css", "reference.css"],
             scripts=["without-eval.js", "without-parser.js", "reference.js"],
         )
@@ -195,6 +216,10 @@ class Pages:
             links=_LINKS,
             **{"query": "", **given},
         )
+
+
+def _title(document: Document) -> str:
+    return "The whole system" if document.name == WHOLE else document.name
 
 
 def _rank(kind: str) -> tuple[int, str]:

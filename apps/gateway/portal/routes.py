@@ -47,7 +47,7 @@ def http_api(request: Request) -> Response:
 def index(request: Request) -> Response:
     """Show the map: which services there are, and what they ask, order and tell each other."""
     # Only then: a browser tells of each page that is not there.
-    return _answer(request, _pages().index(live=getattr(request.app.state, "shows_live", False)))
+    return _answer(request, _pages().index(live=getattr(request.app.state, "live", None)))
 
 
 @_read("/llms.txt")
@@ -103,8 +103,14 @@ def document(request: Request, service: str) -> Response:
 
 
 @_read("/asyncapi/{service}")
-def reference(request: Request, service: str) -> Response:
+def service_page(request: Request, service: str) -> Response:
     """Show what the service is asked, told, and says."""
+    return _answer(request, _pages().service(_document(service)))
+
+
+@_read("/asyncapi/{service}/reference")
+def reference(request: Request, service: str) -> Response:
+    """Show the service's document, drawn by AsyncAPI's own component."""
     return _answer(request, _pages().reference(_document(service)))
 
 

@@ -36,6 +36,11 @@ def service_page(name: str) -> str:
     return f"/asyncapi/{quote(name, safe='')}"
 
 
+def reference_page(name: str) -> str:
+    """Return the address of a service's document, drawn by AsyncAPI's component."""
+    return f"{service_page(name)}/reference"
+
+
 def index(library: Library, system: System) -> list[Entry]:
     """List everything that can be found, the more important first."""
     return list(dict.fromkeys([*_services(library), *_system(system)]))

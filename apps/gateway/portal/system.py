@@ -84,6 +84,15 @@ class System:
             found[operation.message].append(operation)
         return found
 
+    def by_service(self) -> list[tuple[str, list[tuple[str, list[Operation]]]]]:
+        """Return what each service does, by role: first what comes to it, then what it says."""
+        found: dict[str, dict[str, list[Operation]]] = defaultdict(lambda: defaultdict(list))
+        for operation in self.operations:
+            found[operation.service][operation.role].append(operation)
+        return [
+            (service, [(role, roles[role]) for role in TO + FROM if role in roles]) for service, roles in found.items()
+        ]
+
     @cached_property
     def streams(self) -> Mapping[str, list[Channel]]:
         """The channels that each stream keeps, by its name."""

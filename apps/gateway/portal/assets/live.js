@@ -125,5 +125,6 @@
     return part;
   }
 
-  look();
+  if (section.dataset.for === "admins") ask(false);
+  else look();
 })();
