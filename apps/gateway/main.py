@@ -96,6 +96,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=openapi.operation_id,
         responses=openapi.documented(400, 413, 422, 500, 503, 504),
     )
     limits = Limits(settings.rate_limits(), settings.rate_limit_storage, enabled=settings.rate_limit_enabled)

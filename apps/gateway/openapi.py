@@ -5,12 +5,23 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
 from apps.gateway.problems import MEDIA_TYPE
 from contracts.errors import FieldError
 
 _REFERENCES = "#/components/schemas/{model}"
+HEADERS = {
+    "Cache-Control": "Who may keep the answer, and for how long (RFC 9111).",
+    "ETag": "What `If-Match` and `If-None-Match` compare (RFC 9110).",
+    "Idempotent-Replayed": "`true` where the key was used before: the answer is that of the first time.",
+    "Location": "Where what was made can be read.",
+    "Preference-Applied": "How long the answer was waited for (RFC 7240).",
+    "Retry-After": "In so many seconds it may be tried again (RFC 9110).",
+}
+"""What the headers of answers mean that are the gateway's own."""
+_LATER = frozenset({429, 503})
 
 
 class ProblemDetails(BaseModel):
@@ -27,12 +38,29 @@ class ProblemDetails(BaseModel):
     errors: list[FieldError] | None = Field(None, description="With 422: each field that is wrong.")
 
 
+def operation_id(route: APIRoute) -> str:
+    """Name an operation for those who generate clients: `createPayment`; to be kept when a path changes."""
+    first, *rest = route.name.split("_")
+    return first + "".join(map(str.capitalize, rest))
+
+
+def answered(meaning: str, *headers: str) -> dict[str, Any]:
+    """Say what a success means, and which headers it has."""
+    return {"description": meaning, "headers": _headers(*headers)}
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in names}
+
+
 def documented(*statuses: int, also: dict[int | str, dict[str, Any]] | None = None) -> dict[int | str, dict[str, Any]]:
     """Say in the OpenAPI document that an operation may answer with problems of these statuses, `also` otherwise."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
     problems: dict[int | str, dict[str, Any]] = {
         status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses
     }
+    for status in _LATER & problems.keys():
+        problems[status]["headers"] = _headers("Retry-After")
     return problems | (also or {})
 
 

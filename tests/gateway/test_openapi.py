@@ -8,7 +8,9 @@ import pytest
 from schemathesis.specs.openapi import definitions
 
 from apps.gateway.main import app
-from tests.gateway.store import api, client_of
+from apps.gateway.openapi import HEADERS
+from tests.gateway.store import Store, api, client_of
+from tests.users.serving import PASSWORD, new_email
 
 DOCUMENT: dict[str, Any] = api(app).openapi()
 OPERATIONS = {
@@ -100,6 +102,53 @@ def test_it_says_who_needs_a_token_and_who_may_be_told_to_wait(method: str, path
 def test_every_operation_says_what_it_does(operation: dict[str, Any]) -> None:
     assert operation["description"]
     assert operation["tags"]
+
+
+def test_operations_are_called_as_generated_clients_want_it() -> None:
+    names = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", name) for name in names), names
+    assert OPERATIONS["POST", "/payments"]["operationId"] == "createPayment"
+
+
+@every_operation
+def test_every_answer_says_what_it_means(operation: dict[str, Any]) -> None:
+    for status, answer in operation["responses"].items():
+        assert answer["description"] != "Successful Response"
+        if status in {"429", "503"} and "health" not in operation["tags"]:
+            assert set(answer["headers"]) == {"Retry-After"}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_headers_of_a_success_are_those_that_it_says(store: Store) -> None:
+    ada = await store.sign_up()
+    form = {"grant_type": "password", "username": ada.user["email"], "password": PASSWORD}
+    first = await ada.pay("a key", "wait=10")
+    said = {
+        ("POST", "/users"): [await store.http.post("/users", json={"email": new_email(), "password": PASSWORD})],
+        ("POST", "/auth/token"): [await store.http.post("/auth/token", data=form)],
+        ("GET", "/.well-known/jwks.json"): [await store.http.get("/.well-known/jwks.json")],
+        ("GET", "/users/me"): [
+            await ada.get("/users/me"),
+            await ada.ask("GET", "/users/me", {"If-None-Match": '"1"'}),
+        ],
+        ("GET", "/users/{user_id}"): [await ada.get(f"/users/{ada.id}")],
+        ("POST", "/payments"): [first, await ada.pay("a key")],
+        ("GET", "/payments"): [await ada.get("/payments")],
+        ("GET", "/payments/{payment_id}"): [await ada.get(first.headers["location"])],
+        ("PATCH", "/users/{user_id}"): [await ada.ask("PATCH", f"/users/{ada.id}", {}, json={"name": "Ada"})],
+        ("DELETE", "/users/{user_id}"): [await ada.ask("DELETE", f"/users/{ada.id}", {})],
+    }
+    own = {header.lower() for header in HEADERS}
+    for operation, answers in said.items():
+        for answer in answers:
+            documented = OPERATIONS[operation]["responses"][str(answer.status_code)]["headers"]
+            promised = {header.lower() for header in documented}
+            assert own & answer.headers.keys() <= promised, (operation, answer.status_code)
+            if operation != ("POST", "/payments"):
+                assert promised <= answer.headers.keys(), (operation, answer.status_code)
+    assert first.headers["preference-applied"] == "wait=10"
+    assert said["POST", "/payments"][1].headers["idempotent-replayed"] == "true"
 
 
 def test_names_are_camel_case_but_for_those_of_oauth() -> None:

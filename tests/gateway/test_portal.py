@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 VENDOR = Path(portal.__file__).parent / "vendor"
 SERVICES = ["gateway", "payments", "users"]
 OWN = ["/asyncapi/messages", "/asyncapi/messages/PaymentCreated", "/asyncapi/streams/USER_EVENTS", "/asyncapi/search"]
-PLAIN = ["/asyncapi", "/asyncapi/mkstore", *(f"/asyncapi/{service}" for service in SERVICES), *OWN]
-PAGES = ["/docs", "/asyncapi/users/reference", *PLAIN]
+PLAIN = ["/docs", "/asyncapi", "/asyncapi/mkstore", *(f"/asyncapi/{service}" for service in SERVICES), *OWN]
+PAGES = ["/docs/try", "/asyncapi/users/reference", *PLAIN]
 """What the server draws itself; the headings of the others are drawn by a script."""
 
 POLICY = (

@@ -26,7 +26,7 @@ from kit.watching import ConsumerSeen, MessageSeen, ProcessSeen, Seen, StreamSee
 ROOT = Path(__file__).resolve().parent.parent.parent
 MESSAGE = "/asyncapi/messages/PaymentCreated"
 REFERENCE = "/asyncapi/users/reference"
-PAGES = ["/asyncapi", "/asyncapi/users", REFERENCE, MESSAGE, "/asyncapi/search?q=amount", "/docs"]
+PAGES = ["/asyncapi", "/asyncapi/users", REFERENCE, MESSAGE, "/asyncapi/search?q=amount", "/docs", "/docs/try"]
 PHONE, DESK = 390, 1280
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -83,7 +83,7 @@ def application() -> FastAPI:
     """A small application with something to try out; the portal is still to be put into it."""
     app = FastAPI(title="Greetings", docs_url=None, redoc_url=None)
 
-    @app.get("/greetings/{name}")
+    @app.get("/greetings/{name}", operation_id="greet")
     def greet(name: str) -> Greeting:
         """Greet somebody."""
         return Greeting(name=name, words=f"Good day, {name}!")
@@ -186,7 +186,10 @@ def test_a_message_opens_down_to_its_fields_and_shows_its_example(reader: Reader
 
 def test_the_http_api_can_be_read_and_tried(reader: Reader) -> None:
     page = reader.opens("/docs")
-    page.get_by_text("/greetings/{name}").click()
+    page.get_by_text("Answer 200: Greeting").click()
+    expect(page.get_by_role("cell", name="string").first).to_be_visible()
+    page.get_by_role("link", name="Try GET /greetings/{name}").click()
+    page = reader.arrives("/docs/try#/default/greet")
     page.get_by_role("button", name="Try it out").click()
     page.get_by_placeholder("name").fill("Ada")
     page.get_by_role("button", name="Execute").click()

@@ -12,9 +12,11 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
 from apps.gateway import portal, problems
+from apps.gateway.main import app as gateway
 from apps.gateway.portal import routes
 from apps.gateway.portal.documents import FOLDER
 from tests.gateway.portal_page import Page
+from tests.gateway.store import api, client_of
 
 WHOLE: dict[str, Any] = json.loads((FOLDER / "mkstore.json").read_bytes())
 MESSAGES = sorted(WHOLE["components"]["messages"])
@@ -143,6 +145,29 @@ async def test_a_service_s_page_shows_the_fields_of_what_is_asked_and_answered(c
     assert '<tr id="GetPayment-PaymentView-amount">' in html
     assert '<tr id="CreatePayment-CreatePayment-currency">' in html
     assert html.count("<h1") == 1
+    identifiers = re.findall(r' id="([^"]+)"', html)
+    assert len(identifiers) == len(set(identifiers))
+
+
+async def test_the_http_api_s_page_tells_every_call_with_its_fields_and_its_answers() -> None:
+    document = api(gateway).openapi()
+    async with client_of(gateway) as http:
+        html = (await http.get("/docs")).text
+    for path, methods in document["paths"].items():
+        for method, said in methods.items():
+            _, _, told = html.partition(f'id="{method}-{path}"')
+            page = Page(told.partition("</article>")[0])
+            assert f"/docs/try#/{said['tags'][0]}/{said['operationId']}" in page.links
+            assert said["description"].replace("`", "") in page.text
+            for parameter in said.get("parameters", []):
+                assert parameter["name"] in page.texts
+            for status, answer in said["responses"].items():
+                assert status in page.text
+                assert set(answer.get("headers", {})) <= set(page.texts)
+    texts = set(Page(html).texts)
+    schemas = document["components"]["schemas"]
+    for name in ("NewPayment", "PaymentView", "UserChanges", "TokenAnswer", "ProblemDetails"):
+        assert set(schemas[name]["properties"]) <= texts
     identifiers = re.findall(r' id="([^"]+)"', html)
     assert len(identifiers) == len(set(identifiers))
 

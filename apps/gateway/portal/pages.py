@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from apps.gateway.portal import drawing, facts, search
+from apps.gateway.portal import drawing, facts, http_api, search
 from apps.gateway.portal.assets import address
 from apps.gateway.portal.documents import WHOLE, Document, Json, Library
 from apps.gateway.portal.fields import Field, fields
@@ -116,10 +116,25 @@ class Pages:
             scripts=["without-eval.js", "without-parser.js", "reference.js"],
         )
 
-    def http_api(self) -> str:
-        """Show the HTTP API, drawn by Swagger UI."""
+    def http_api(self, document: Json) -> str:
+        """Show the HTTP API that an OpenAPI document describes."""
+        components = document.get("components", {})
+        problem = components.get("schemas", {}).get("ProblemDetails", {})
+        return self._page(
+            "http-api.html",
+            "HTTP API",
+            http_api.PAGE,
+            info=document["info"],
+            calls=http_api.calls(document),
+            logins=components.get("securitySchemes", {}),
+            problem=fields(System(document), problem),
+            **{"try": http_api.TRY},
+        )
+
+    def try_out(self) -> str:
+        """Show the HTTP API with forms to call it, drawn by Swagger UI."""
         styles, scripts = ["swagger-ui.css", "http-api.css"], ["swagger-ui-bundle.js", "http-api.js"]
-        return self._page("http-api.html", "HTTP API", "/docs", styles=styles, scripts=scripts)
+        return self._page("try.html", "HTTP API", http_api.TRY, styles=styles, scripts=scripts)
 
     def message_text(self, name: str) -> str:
         """Return a message's page as Markdown; `KeyError` where there is none of this name."""

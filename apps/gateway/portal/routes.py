@@ -39,8 +39,14 @@ _read: Callable[[str], Callable[..., Callable[..., Response]]] = partial(router.
 
 @_read("/docs")
 def http_api(request: Request) -> Response:
-    """Show the HTTP API, which can be tried out from there."""
-    return _answer(request, _pages().http_api())
+    """Show the HTTP API."""
+    return _answer(request, _pages().http_api(request.app.openapi()))
+
+
+@_read("/docs/try")
+def try_out(request: Request) -> Response:
+    """Show the HTTP API with forms to call it."""
+    return _answer(request, _pages().try_out())
 
 
 @_read("/asyncapi")

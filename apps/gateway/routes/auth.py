@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from apps.gateway import limits
 from apps.gateway.deps import Gateway, address
-from apps.gateway.openapi import documented
+from apps.gateway.openapi import answered, documented
 from apps.gateway.problems import answer
 from contracts.errors import ErrorKind
 from contracts.users import Authenticate, JsonWebKeySet
@@ -28,7 +28,12 @@ class TokenAnswer(BaseModel):
     refresh_token: str | None = None
 
 
-@router.post("/auth/token", response_model=TokenAnswer, response_model_exclude_none=True, responses=documented(400))
+@router.post(
+    "/auth/token",
+    response_model=TokenAnswer,
+    response_model_exclude_none=True,
+    responses=documented(400, also={200: answered("An access token.", "Cache-Control")}),
+)
 async def issue_token(
     request: Request,
     gateway: Gateway,
@@ -64,7 +69,7 @@ async def issue_token(
     )
 
 
-@router.get("/.well-known/jwks.json")
+@router.get("/.well-known/jwks.json", responses=documented(also={200: answered("The keys.", "Cache-Control")}))
 async def get_keys(gateway: Gateway, response: Response) -> JsonWebKeySet:
     """Show the public keys of the access tokens."""
     response.headers["Cache-Control"] = "public, max-age=300"

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from apps.gateway.deps import Gateway, SignedIn
 from apps.gateway.feed import Item
 from apps.gateway.history import Position
-from apps.gateway.openapi import documented
+from apps.gateway.openapi import answered, documented
 from kit.errors import InvalidField
 
 router = APIRouter(tags=["events"])
@@ -21,7 +21,7 @@ _RETRY_MILLISECONDS = 1000
 @router.get(
     "/events",
     response_class=StreamingResponse,
-    responses=documented(401, also={200: {"description": "The events.", "content": {"text/event-stream": {}}}}),
+    responses=documented(401, also={200: {**answered("The events."), "content": {"text/event-stream": {}}}}),
 )
 async def stream_events(
     caller: SignedIn,

@@ -5,15 +5,20 @@ from http import HTTPStatus
 from fastapi import APIRouter, Response
 
 from apps.gateway.deps import Gateway
-from apps.gateway.openapi import documented
+from apps.gateway.openapi import answered, documented
 from kit.health import Report
 
 router = APIRouter(prefix="/health", tags=["health"])
 
-_NOT_READY = documented(also={503: {"model": Report, "description": "Something that the gateway needs is away."}})
+_NOT_READY = documented(
+    also={
+        200: answered("It can work."),
+        503: {"model": Report, "description": "Something that the gateway needs is away."},
+    }
+)
 
 
-@router.get("", responses=_NOT_READY)
+@router.get("", name="health", responses=_NOT_READY)
 @router.get("/ready", responses=_NOT_READY)
 async def ready(gateway: Gateway, response: Response) -> Report:
     """Say whether everything that the gateway needs is there, one entry per dependency."""
@@ -23,7 +28,7 @@ async def ready(gateway: Gateway, response: Response) -> Report:
     return report
 
 
-@router.get("/live")
+@router.get("/live", responses=documented(also={200: answered("It answers.")}))
 async def live() -> Report:
     """Say that the process answers."""
     return {"status": "ok", "checks": {}}

@@ -10,7 +10,7 @@ from pydantic import MISSING, BaseModel, ConfigDict, Field
 
 from apps.gateway.bodies import StrictRoute
 from apps.gateway.deps import Gateway, SignedIn, not_found
-from apps.gateway.openapi import documented
+from apps.gateway.openapi import answered, documented
 from apps.gateway.problems import HTTPRefusal
 from contracts.base import Cursor, PageSize
 from contracts.errors import ErrorKind, FieldError
@@ -20,6 +20,7 @@ from kit.errors import Refusal
 router = APIRouter(prefix="/payments", tags=["payments"], route_class=StrictRoute)
 
 LONGEST_WAIT = 30
+_HEADERS = ("Location", "Idempotent-Replayed", "Preference-Applied")
 _WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,4000})\"?", re.IGNORECASE)
 
 
@@ -53,7 +54,13 @@ class Payments(BaseModel):
 @router.post(
     "",
     status_code=HTTPStatus.ACCEPTED,
-    responses=documented(401, 403, also={201: {"model": PaymentView, "description": "Recorded."}}),
+    responses=documented(
+        *(401, 403),
+        also={
+            201: {"model": PaymentView, **answered("Recorded: it was waited for.", *_HEADERS)},
+            202: answered("Certain to be recorded.", *_HEADERS),
+        },
+    ),
 )
 async def create_payment(
     body: NewPayment,
@@ -95,7 +102,7 @@ async def create_payment(
     return payment
 
 
-@router.get("/{payment_id}", responses=documented(401, 404))
+@router.get("/{payment_id}", responses=documented(401, 404, also={200: answered("The payment.")}))
 async def get_payment(payment_id: UUID, caller: SignedIn, gateway: Gateway) -> PaymentView:
     """Show one payment, from the moment on in which it was accepted."""
     payment = await gateway.services.payment(payment_id)
@@ -104,7 +111,7 @@ async def get_payment(payment_id: UUID, caller: SignedIn, gateway: Gateway) -> P
     return payment
 
 
-@router.get("", responses=documented(401, 403))
+@router.get("", responses=documented(401, 403, also={200: answered("A page of payments.")}))
 async def list_payments(
     caller: SignedIn,
     gateway: Gateway,

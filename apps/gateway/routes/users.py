@@ -11,7 +11,7 @@ from pydantic import MISSING, BaseModel, ConfigDict, Field
 from apps.gateway.bodies import StrictRoute
 from apps.gateway.deps import Caller, Gateway, SignedIn, address, not_found
 from apps.gateway.etags import IfMatch, IfNoneMatch, etag, expected_version, is_known
-from apps.gateway.openapi import documented
+from apps.gateway.openapi import answered, documented
 from contracts.base import Cursor, Message, PageSize
 from contracts.users import (
     ChangePassword,
@@ -28,6 +28,14 @@ from contracts.users import (
 )
 
 router = APIRouter(prefix="/users", tags=["users"], route_class=StrictRoute)
+
+_SHOWN = documented(
+    *(401, 404),
+    also={
+        200: answered("The user.", "ETag", "Cache-Control"),
+        304: answered("The user is as the client knows it.", "ETag", "Cache-Control"),
+    },
+)
 
 
 class NewUser(CreateUser, extra="forbid", validate_by_name=False):
@@ -60,7 +68,11 @@ class Users(BaseModel):
     next_cursor: str | None = Field(alias="nextCursor", description="The cursor of the next page.")
 
 
-@router.post("", status_code=HTTPStatus.CREATED, responses=documented(409))
+@router.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    responses=documented(409, also={201: answered("The new user.", "Location", "ETag")}),
+)
 async def create_user(body: NewUser, request: Request, gateway: Gateway, response: Response) -> UserView:
     """Register a user."""
     await gateway.limits.hit("sign_up", address(request), response)
@@ -69,7 +81,7 @@ async def create_user(body: NewUser, request: Request, gateway: Gateway, respons
     return user
 
 
-@router.get("/me", response_model=UserView, responses=documented(401, 404, also={304: {"description": "Not Modified"}}))
+@router.get("/me", response_model=UserView, responses=_SHOWN)
 async def get_me(
     caller: SignedIn, gateway: Gateway, response: Response, if_none_match: IfNoneMatch = None
 ) -> UserView | Response:
@@ -77,9 +89,7 @@ async def get_me(
     return await _get(caller.id, caller, gateway, response, if_none_match)
 
 
-@router.get(
-    "/{user_id}", response_model=UserView, responses=documented(401, 404, also={304: {"description": "Not Modified"}})
-)
+@router.get("/{user_id}", response_model=UserView, responses=_SHOWN)
 async def get_user(
     user_id: UUID, caller: SignedIn, gateway: Gateway, response: Response, if_none_match: IfNoneMatch = None
 ) -> UserView | Response:
@@ -87,7 +97,7 @@ async def get_user(
     return await _get(user_id, caller, gateway, response, if_none_match)
 
 
-@router.get("", responses=documented(401, 403))
+@router.get("", responses=documented(401, 403, also={200: answered("A page of users.")}))
 async def list_users(
     caller: SignedIn,
     gateway: Gateway,
@@ -100,7 +110,10 @@ async def list_users(
     return Users(data=page.users, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
 
 
-@router.patch("/{user_id}", responses=documented(401, 403, 404, 409, 412))
+@router.patch(
+    "/{user_id}",
+    responses=documented(401, 403, 404, 409, 412, also={200: answered("The user as it is now.", "ETag")}),
+)
 async def update_user(
     user_id: UUID, body: UserChanges, caller: SignedIn, gateway: Gateway, response: Response, if_match: IfMatch = None
 ) -> UserView:
@@ -116,7 +129,11 @@ async def update_user(
     return user
 
 
-@router.put("/{user_id}/password", status_code=HTTPStatus.NO_CONTENT, responses=documented(401, 404))
+@router.put(
+    "/{user_id}/password",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=documented(401, 404, also={204: answered("Changed.")}),
+)
 async def change_password(user_id: UUID, body: PasswordChange, caller: SignedIn, gateway: Gateway) -> None:
     """Change one's own password."""
     if user_id != caller.id:
@@ -127,7 +144,11 @@ async def change_password(user_id: UUID, body: PasswordChange, caller: SignedIn,
     )
 
 
-@router.delete("/{user_id}", status_code=HTTPStatus.NO_CONTENT, responses=documented(401, 404))
+@router.delete(
+    "/{user_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=documented(401, 404, also={204: answered("Deleted.")}),
+)
 async def delete_user(user_id: UUID, caller: SignedIn, gateway: Gateway) -> None:
     """Delete a user: oneself, or for an admin anybody. What was paid stays recorded."""
     if not caller.may_see(user_id):
