@@ -7,10 +7,12 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from structlog.stdlib import get_logger
@@ -28,6 +30,39 @@ URL = "asyncapi.url"
 """In the metadata: where that document is read."""
 
 _QUIET_SECONDS = 5.0
+
+
+async def ask_everyone(
+    client: Client,
+    verb: str,
+    *,
+    within: float,
+    quiet: float,
+    complete: Callable[[list[dict[str, Any]]], bool] = lambda _: True,
+) -> list[dict[str, Any]]:
+    """Ask all processes of all services, `$SRV.INFO` or another verb; what is no JSON object is no answer.
+
+    Nobody can tell how many there are. It ends when nobody has said anything for `quiet` seconds and what was said is
+    `complete`, or after `within` seconds. Raises nats-py's errors where it cannot ask.
+    """
+    inbox = client.new_inbox()
+    subscription = await client.subscribe(inbox)
+    found: list[dict[str, Any]] = []
+    try:
+        async with asyncio.timeout(within):
+            await client.publish(f"$SRV.{verb}", reply=inbox)
+            while True:
+                message = await subscription.next_msg(timeout=quiet if complete(found) else within)
+                if "Status" in (message.headers or {}):
+                    break  # nobody is subscribed
+                with suppress(ValueError):
+                    found += [answer] if isinstance(answer := json.loads(message.data), dict) else []
+    except TimeoutError:  # nats-py's own is one
+        pass  # nobody else says anything
+    finally:
+        with suppress(NatsError):
+            await subscription.unsubscribe()
+    return found
 
 
 class Discovery:

@@ -9,13 +9,13 @@ from typing import Any
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeout
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from pydantic import BaseModel
 from structlog.stdlib import get_logger
 
 from contracts.streams import Stream
+from kit.discovery import ask_everyone
 from kit.errors import NATS, Unavailable
 from kit.reading import Read, reading
 
@@ -23,7 +23,8 @@ log = get_logger(__name__)
 
 _LAST = 5
 """So many messages of each stream are shown."""
-_ANSWERS_SECONDS = 0.3
+_LONGEST_SECONDS, _QUIET_SECONDS = 1.5, 0.3
+"""How long processes are waited for: in all, and after one that answered."""
 _CONNECT_SECONDS = 2
 
 
@@ -164,19 +165,8 @@ class Watch:
 
 
 async def _processes(client: Client) -> list[ProcessSeen]:
-    inbox = client.new_inbox()
-    answers = await client.subscribe(inbox)
-    found = []
-    try:
-        await client.publish("$SRV.STATS", reply=inbox)
-        while "Status" not in ((answer := await answers.next_msg(timeout=_ANSWERS_SECONDS)).headers or {}):
-            found.append(_process(json.loads(answer.data)))
-    except NatsTimeout:  # nobody else says anything
-        pass
-    finally:
-        with suppress(NatsError):
-            await answers.unsubscribe()
-    return sorted(found, key=lambda process: (process.service, process.id))
+    answers = await ask_everyone(client, "STATS", within=_LONGEST_SECONDS, quiet=_QUIET_SECONDS)
+    return sorted(map(_process, answers), key=lambda process: (process.service, process.id))
 
 
 def redacted(body: Any) -> Any:

@@ -2,17 +2,16 @@
 
 import asyncio
 import hashlib
-import json
-from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from nats.aio.msg import Msg
 from pydantic import BaseModel, ValidationError
 
 from kit.broker import Broker
-from kit.discovery import SHA256
+from kit.discovery import SHA256, ask_everyone
 from kit.ending import end
 from kit.errors import Warned
 from kit.health import Check
@@ -51,25 +50,14 @@ async def running(broker: Broker, services: Collection[str]) -> list[Running]:
     """Return every process that answers `$SRV.INFO`, within 1.5 s; it takes less once all of `services` answered."""
     if not broker.is_connected():
         raise RuntimeError("NATS does not answer: start it, or set NATS_URL to where it is.")
-    answers: asyncio.Queue[Msg] = asyncio.Queue()
-    inbox = broker.client.new_inbox()
-    subscription = await broker.client.subscribe(inbox, cb=answers.put)
-    found: list[Running] = []
-    try:
-        async with asyncio.timeout(_DEADLINE):
-            await broker.client.publish("$SRV.INFO", reply=inbox)
-            while True:
-                complete = {process.name for process in found} >= set(services)
-                async with asyncio.timeout(_QUIET if complete else None):
-                    answer = await answers.get()
-                if (answer.headers or {}).get("Status") == "503":
-                    break  # nobody is subscribed
-                found += _read(answer.data)
-    except TimeoutError:
-        pass  # that was all
-    finally:
-        await subscription.unsubscribe()
-    return found
+    answers = await ask_everyone(
+        broker.client,
+        "INFO",
+        within=_DEADLINE,
+        quiet=_QUIET,
+        complete=lambda found: {answer.get("name") for answer in found} >= set(services),
+    )
+    return [process for answer in answers for process in _read(answer)]
 
 
 async def check(service: str, asking: Awaitable[Sequence[Running]], root: Path) -> None:
@@ -93,9 +81,9 @@ async def check(service: str, asking: Awaitable[Sequence[Running]], root: Path) 
         )
 
 
-def _read(answer: bytes) -> list[Running]:
+def _read(answer: Mapping[str, Any]) -> list[Running]:
     """Return who that is; nobody where it is no answer: others may be on the same NATS."""
     try:
-        return [Running.model_validate(json.loads(answer))]
-    except (ValueError, ValidationError):
+        return [Running.model_validate(answer)]
+    except ValidationError:
         return []

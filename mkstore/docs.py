@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import typer
-import yaml
 
-from kit.asyncapi import VERSION
+from kit.asyncapi import VERSION, Document
 from kit.asyncapi.merging import merged
 from mkstore import generated, permissions
 from mkstore.compatibility import gate, releases, sources
@@ -118,11 +117,11 @@ def documents(specs: Sequence[ServiceSpec]) -> dict[str, str]:
         )
         found[WHOLE] = merged(found, title=WHOLE, description=_ABOUT)
     for service, document in sorted(found.items()):
-        files[f"asyncapi/{service}.json"] = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-        files[f"asyncapi/{service}.yaml"] = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+        files[f"asyncapi/{service}.json"] = Document(document).to_json()
+        files[f"asyncapi/{service}.yaml"] = Document(document).to_yaml()
     for service, own in sorted(said.items()):
         if "openapi" in own:
-            files[f"openapi/{service}.json"] = json.dumps(own["openapi"], indent=2, ensure_ascii=False) + "\n"
+            files[f"openapi/{service}.json"] = Document(own["openapi"]).to_json()
     return files
 
 

@@ -4,19 +4,17 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient
+from httpx import AsyncClient
 
 from apps.gateway import portal
 from apps.gateway.portal import routes
 from apps.gateway.portal.assets import assets
-from tests.gateway.portal_page import Page
+from tests.gateway.portal.page import Page
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 VENDOR = Path(portal.__file__).parent / "vendor"
 SERVICES = ["gateway", "payments", "users"]
 OWN = ["/asyncapi/messages", "/asyncapi/messages/PaymentCreated", "/asyncapi/streams/USER_EVENTS", "/asyncapi/search"]
@@ -28,14 +26,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[AsyncClient]:
-    app = FastAPI(docs_url=None, redoc_url=None)
-    app.include_router(portal.router)
-    async with AsyncClient(transport=ASGITransport(app), base_url="http://portal.test") as client:
-        yield client
 
 
 @pytest.mark.parametrize("page", PAGES)

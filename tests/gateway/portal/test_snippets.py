@@ -25,7 +25,7 @@ from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS
 from kit.broker import Broker
 from kit.streams import provision
 from mkstore.servers import NatsServer
-from tests.gateway.portal_page import Page
+from tests.gateway.portal.page import Page
 from tests.users.fakes import FakeUsers, Store
 from tests.waiting import eventually
 
