@@ -23,11 +23,12 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 async def first_of(*work: Coroutine[Any, Any, None]) -> None:
     """Do all of `work` side by side until the first of it ends, and end the rest; raises what that one raised."""
     tasks = [asyncio.create_task(part) for part in work]
+    for task in tasks:  # asked, none is complained of: whoever ends this twice does not wait for what a task says
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await end(tasks)
-        failed = [task for task in tasks if not task.cancelled() and task.exception()]  # asked, none is complained of
-    for task in failed:
-        if task in done:
+    for task in tasks:
+        if task in done and not task.cancelled():
             task.result()

@@ -40,6 +40,8 @@ class Part(ABC):
     """What Linux sends it when its starter dies."""
     stop_within = 10.0
     """Seconds that an orderly end may take."""
+    gives_way = False
+    """Whether, once it is ready, whatever is started later goes first."""
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
@@ -111,10 +113,6 @@ class Part(ABC):
                 self.kill()
                 raise PartFailedError(self.name, reason, processes.tail(self.log))
             time.sleep(_POLL)
-
-    def give_way(self) -> None:
-        """Let whatever is started from now on go first."""
-        processes.give_way(self.leftovers())
 
     def ask_to_stop(self) -> None:
         """Send the signal that ends it in order, and return at once."""

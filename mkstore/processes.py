@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 
 GIVES_WAY = 4
-"""The nice value of what runs beside something that is being started: that gets about twice as much processor. With a
-higher one the store would hardly answer in time on a machine that is busy with other things."""
+"""The nice value of services that run beside one that is being started: that gets about twice as much processor. With
+a higher one the store would hardly answer in time on a machine that is busy with other things."""
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None

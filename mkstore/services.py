@@ -95,6 +95,8 @@ def service_environment(
 class Service(Part):
     """One service under `faststream run`, with `workers` processes."""
 
+    gives_way = True  # its start is a second of imports; NATS and PostgreSQL are soon there, and all wait for them
+
     def __init__(self, spec: ServiceSpec, *, env: Mapping[str, str], port: int, workers: int, log: Path) -> None:
         super().__init__(spec.name, log)
         self.spec = spec

@@ -41,7 +41,7 @@ def stream() -> SlowStream:
 
 @pytest.fixture
 def commands(stream: SlowStream) -> StreamedCommands:
-    return StreamedCommands(cast(Broker, SimpleNamespace(jetstream=stream)), timeout=2)
+    return StreamedCommands(cast(Broker, SimpleNamespace(jetstream=stream)), timeout=1)
 
 
 async def test_a_crowd_that_looks_for_one_command_asks_once(commands: StreamedCommands, stream: SlowStream) -> None:

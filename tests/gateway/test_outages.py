@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from operator import le
 from typing import Any
 
 import pytest
@@ -80,7 +81,8 @@ async def test_many_clients_share_one_reader(servers: Servers) -> None:
             await ada.paid()
             for number, stream in enumerate(streams):
                 await stream.until(2 if number % 2 else 1)
-            assert await consumers(store) == before
+            now = await consumers(store)
+            assert all(map(le, now, before)), (now, before)  # one of an earlier store may have gone meanwhile
 
 
 async def test_events_go_on_without_a_gap_or_a_double_when_nats_comes_back(

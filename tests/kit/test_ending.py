@@ -1,6 +1,8 @@
 """A task ends though its first cancellation is lost."""
 
 import asyncio
+import gc
+from contextlib import suppress
 
 import pytest
 
@@ -64,3 +66,28 @@ async def test_the_first_part_of_some_work_that_ends_ends_the_others_and_says_wh
     with pytest.raises(LookupError, match="it is gone"):
         await first_of(goes_on(), fails())
     assert others.is_set()
+
+
+async def test_work_that_is_ended_twice_leaves_nothing_to_complain_of() -> None:
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said["message"]))
+
+    async def fails_slowly() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            for _ in range(2):
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.05)
+            raise LookupError("its server is gone")
+
+    task = asyncio.create_task(first_of(fails_slowly(), asyncio.sleep(60)))
+    await asyncio.sleep(0.01)
+    for _ in range(2):  # the second one does not let it wait until its work has ended
+        task.cancel()
+        await asyncio.sleep(0.01)
+    await asyncio.wait([task])
+    await asyncio.sleep(0.2)
+    del task
+    gc.collect()
+    assert complaints == []

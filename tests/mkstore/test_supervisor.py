@@ -18,6 +18,7 @@ class Shell(Part):
     """A part that is ready once its script says so in its log."""
 
     stop_within = 2.0
+    gives_way = True
 
     def __init__(self, name: str, folder: Path, script: str) -> None:
         super().__init__(name, folder / f"{name}.log")
