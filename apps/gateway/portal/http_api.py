@@ -7,6 +7,7 @@ from urllib.parse import quote
 from apps.gateway.portal.documents import Json
 from apps.gateway.portal.facts import Fact
 from apps.gateway.portal.fields import Field, fields
+from apps.gateway.portal.search import Entry
 from apps.gateway.portal.system import System, last
 
 PAGE, TRY = "/docs", "/docs/try"
@@ -57,6 +58,15 @@ def calls(document: Json) -> list[tuple[str, list[Call]]]:
                 tag = (said.get("tags") or ["default"])[0]
                 found.setdefault(tag, []).append(_call(System(document), method, path, tag, said))
     return list(found.items())
+
+
+def entries(document: Json) -> list[Entry]:
+    """List the calls for a search."""
+    found = [call for _, tagged in calls(document) for call in tagged]
+    return [
+        Entry("http", f"{call.method} {call.path}", f"{call.title}. {call.meaning}", f"{PAGE}#{quote(call.key)}")
+        for call in found
+    ]
 
 
 def _call(system: System, method: str, path: str, tag: str, said: Json) -> Call:

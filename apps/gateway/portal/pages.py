@@ -46,7 +46,7 @@ class Pages:
     def __init__(self, library: Library) -> None:
         self.library = library
         self.system = System(library.whole)
-        self.entries = search.index(library, self.system)
+        self._messages = search.index(library, self.system)
 
     def index(self, *, live: str | None = None) -> str:
         """Show the map, the services, and every message with its sender and its taker; for `live` what goes on now.
@@ -79,15 +79,15 @@ class Pages:
         }
         return self._page("stream.html", name, search.stream_page(name), **shown)
 
-    def found(self, query: str) -> str:
-        """Show what a query finds."""
-        found = search.find(self.entries, query)
+    def found(self, query: str, http: Json) -> str:
+        """Show what a query finds in the documents, and in the OpenAPI document `http`."""
+        found = search.find(self._entries(http), query)
         title = f"{query} · Search" if query else "Search"
         return self._page("search.html", title, "/asyncapi/search", query=query, found=found, most=search.MOST)
 
-    def search_index(self) -> str:
+    def search_index(self, http: Json) -> str:
         """Return what can be found as JSON: rows of kind, name, text and address."""
-        return json.dumps([*self.entries], ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(self._entries(http), ensure_ascii=False, separators=(",", ":"))
 
     def service(self, document: Document) -> str:
         """Show what one service does, or all of them: each operation with its subject, its fields and its delivery."""
@@ -143,6 +143,9 @@ class Pages:
     def overview(self) -> str:
         """Return what there is and where, as llmstxt.org describes it."""
         return render("llms.txt", library=self.library, rows=self._by_kind(), whole=WHOLE, links=_LINKS)
+
+    def _entries(self, http: Json) -> list[search.Entry]:
+        return [*self._messages, *http_api.entries(http)]
 
     def _message(self, name: str) -> Message:
         system, said = self.system, self.system.messages[name]

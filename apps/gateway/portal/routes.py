@@ -66,13 +66,13 @@ def overview(request: Request) -> Response:
 @_read("/asyncapi/search")
 def search(request: Request, q: Annotated[str, Query(max_length=200)] = "") -> Response:
     """Show what a query finds in the documents."""
-    return _answer(request, _pages().found(q.strip()))
+    return _answer(request, _pages().found(q.strip(), request.app.openapi()))
 
 
 @_read("/asyncapi/search.json")
 def search_index(request: Request) -> Response:
     """Hand out all that can be found, for a search in the browser."""
-    return _answer(request, _pages().search_index(), "application/json")
+    return _answer(request, _pages().search_index(request.app.openapi()), "application/json")
 
 
 @_read("/asyncapi/messages")

@@ -104,7 +104,7 @@ def test_without_scripts_every_own_page_can_be_read_and_searched(browser: Browse
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{address}/asyncapi")
-    page.get_by_role("searchbox", name="Search messages").fill("PaymentCreated")
+    page.get_by_role("searchbox", name="Search calls").fill("PaymentCreated")
     page.keyboard.press("Enter")
     page.get_by_role("main").get_by_role("link", name="PaymentCreated", exact=True).first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("PaymentCreated")

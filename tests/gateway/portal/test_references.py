@@ -2,6 +2,7 @@
 
 import json
 import re
+from urllib.parse import unquote
 
 import pytest
 from httpx import AsyncClient
@@ -11,6 +12,17 @@ from apps.gateway.portal.documents import FOLDER
 from tests.gateway.portal.known import KNOWN, SERVICES
 from tests.gateway.portal.page import Page
 from tests.gateway.store import api, client_of
+
+
+async def test_the_search_finds_calls_too() -> None:
+    async with client_of(gateway) as http:
+        html = (await http.get("/asyncapi/search", params={"q": "patch /users"})).text
+        index = (await http.get("/asyncapi/search.json")).json()
+        shown = (await http.get("/docs")).text
+    link = Page(html.partition('<ol class="found">')[2]).links[0]
+    assert link == "/docs#patch-/users/%7Buser_id%7D"
+    assert f'id="{unquote(link.partition("#")[2])}"' in shown
+    assert link in [href for _, _, _, href in index]
 
 
 @pytest.mark.parametrize("service", SERVICES)
