@@ -40,8 +40,8 @@ class Part(ABC):
     """What Linux sends it when its starter dies."""
     stop_within = 10.0
     """Seconds that an orderly end may take."""
-    gives_way = False
-    """Whether, once it is ready, whatever is started later goes first."""
+    nice = 0
+    """Its nice value once it is ready: with a higher one, whatever is started later goes first."""
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name

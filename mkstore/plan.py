@@ -27,6 +27,7 @@ class Options:
     home: Path | None
     ephemeral: bool
     workers: int
+    nice: int = 4
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def planned(
         if spec is specs[-1] and nats:
             env.setdefault("LIVE_NATS_URL", nats.admin_url)
         port = gateway_port if spec is specs[-1] else ports.free_port()
-        service = Service(spec, env=env, port=port, workers=options.workers, log=home.log(spec.name))
+        log = home.log(spec.name)
+        service = Service(spec, env=env, port=port, workers=options.workers, nice=options.nice, log=log)
         service.mark = mark(spec.name, home.root)
         services.append(service)
         environments[spec.name] = service.marked(env)

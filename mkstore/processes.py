@@ -12,10 +12,6 @@ from pathlib import Path
 
 import psutil
 
-GIVES_WAY = 4
-"""The nice value of services that run beside one that is being started: that gets about twice as much processor. With
-a higher one the store would hardly answer in time on a machine that is busy with other things."""
-
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -108,20 +104,20 @@ def kill_all(find: Callable[[], Sequence[psutil.Process]], within: float = 5.0) 
     return len(killed)
 
 
-def give_way(found: Sequence[psutil.Process]) -> None:
-    """Lower the priority of processes for good; one that is gone, somebody else's, or that low already is let be.
+def give_way(found: Sequence[psutil.Process], nice: int) -> None:
+    """Lower the priority of processes for good, to a nice value; one that is gone or that low already is let be.
 
     On Linux threads have a priority each, and the session's counts first where there is no control group (autogroup).
     """
     for process in found:
         with contextlib.suppress(psutil.Error, OSError):
-            if process.nice() >= GIVES_WAY:
+            if process.nice() >= nice:
                 continue
-            process.nice(GIVES_WAY)
+            process.nice(nice)
             if sys.platform == "linux":
                 for thread in process.threads():
-                    os.setpriority(os.PRIO_PROCESS, thread.id, GIVES_WAY)
-                Path(f"/proc/{process.pid}/autogroup").write_text(str(GIVES_WAY))
+                    os.setpriority(os.PRIO_PROCESS, thread.id, nice)
+                Path(f"/proc/{process.pid}/autogroup").write_text(str(nice))
 
 
 def tail(log: Path, lines: int = 20) -> str:

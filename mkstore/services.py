@@ -93,15 +93,19 @@ def service_environment(
 
 
 class Service(Part):
-    """One service under `faststream run`, with `workers` processes."""
+    """One service under `faststream run`, with `workers` processes, which have the value `nice` once they are ready.
 
-    gives_way = True  # its start is a second of imports; NATS and PostgreSQL are soon there, and all wait for them
+    Its start is a second of imports; NATS and PostgreSQL, for which all others wait, are there sooner.
+    """
 
-    def __init__(self, spec: ServiceSpec, *, env: Mapping[str, str], port: int, workers: int, log: Path) -> None:
+    def __init__(
+        self, spec: ServiceSpec, *, env: Mapping[str, str], port: int, workers: int, nice: int, log: Path
+    ) -> None:
         super().__init__(spec.name, log)
         self.spec = spec
         self.port = port
         self.workers = workers
+        self.nice = nice
         self._env = env
 
     @property

@@ -21,7 +21,7 @@ _TRIES_AT_FIRST = 2
 class Supervisor:
     """Watches over parts; everything is said through `say`, and `changed` is called when a part has a new process.
 
-    A service that is ready gives way, so that one that died comes back soon even where all processors are taken.
+    A part with a nice value gives way once it is ready, so that one that died comes back soon on a busy machine too.
     `patience` is how many seconds a part may take until it is ready. To be used inside one event loop.
     """
 
@@ -97,8 +97,8 @@ class Supervisor:
             self._say(f"{part.name} is ready{' again' if again else ''}: {part.address}")
         if not first.done():
             first.set_result(None)
-        if part.gives_way:
-            await asyncio.to_thread(lambda: processes.give_way(part.leftovers()))
+        if part.nice:
+            await asyncio.to_thread(lambda: processes.give_way(part.leftovers(), part.nice))
         while part.is_running:  # noqa: ASYNC110 - a process sets no event
             await asyncio.sleep(_POLL)
         return time.monotonic() - ready_at

@@ -32,12 +32,16 @@ def up(
         bool, typer.Option("--ephemeral", help="Keep the data in a temporary folder that is removed at the end.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes per service.")] = 1,
+    nice: Annotated[
+        int,
+        typer.Option(min=0, max=19, help="The nice value of services that run: one that is started again goes first."),
+    ] = Options.nice,
 ) -> None:
     """Start NATS, PostgreSQL and the services, and keep them running until Ctrl-C.
 
     With NATS_URL or DB_HOST set, those servers are used instead of own ones.
     """
-    raise typer.Exit(run(Options(port, home, ephemeral, workers), SERVICES))
+    raise typer.Exit(run(Options(port, home, ephemeral, workers, nice), SERVICES))
 
 
 def run(options: Options, specs: Sequence[ServiceSpec]) -> int:

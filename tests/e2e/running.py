@@ -118,7 +118,7 @@ class Running:
 @contextmanager
 def running(
     *options: str,
-    command: Sequence[str] = (MKSTORE, "up"),
+    command: Sequence[str] = (MKSTORE, "up", "--nice", "0"),  # other stores start beside it
     env: Mapping[str, str] | None = None,
     wait: bool = True,
     **popen: Any,

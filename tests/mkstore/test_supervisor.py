@@ -18,7 +18,7 @@ class Shell(Part):
     """A part that is ready once its script says so in its log."""
 
     stop_within = 2.0
-    gives_way = True
+    nice = 4
 
     def __init__(self, name: str, folder: Path, script: str) -> None:
         super().__init__(name, folder / f"{name}.log")
@@ -126,7 +126,7 @@ async def test_a_part_gives_way_once_it_is_ready_and_goes_first_when_it_is_start
         return niceness() == {lowered}
 
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    lowered = max(own, processes.GIVES_WAY)
+    lowered = max(own, Shell.nice)
     part = Shell("clerk", tmp_path, "nice; sleep 100 & echo ready; wait")
     await supervisor.start(part)
     await eventually(gives_way)

@@ -70,6 +70,12 @@ def test_it_prints_the_ready_line_and_no_password(mkstore: Running) -> None:
         assert password not in mkstore.text
 
 
+def test_services_that_run_give_way_and_the_servers_for_which_they_wait_do_not(mkstore: Running) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    wanted = [max(own, Options.nice)] * 3 + [own] * 2
+    eventually(lambda: [psutil.Process(mkstore.record[name]["pid"]).nice() for name in PARTS] == wanted)
+
+
 def test_a_service_is_told_its_servers_and_what_the_user_set_and_nothing_that_misleads_it(mkstore: Running) -> None:
     record = mkstore.record
     users, gateway = answer(record["users"]["url"]), answer(record["gateway"]["url"])
