@@ -103,7 +103,8 @@ def _types(node: Json) -> list[str]:
 
 
 def _figure(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    whole = isinstance(value, float) and value.is_integer()  # OpenAPI documents have 1.0 where 1 is meant
+    return f"{int(value):,}" if whole or isinstance(value, int) else str(value)
 
 
 def _json(value: Any) -> str:

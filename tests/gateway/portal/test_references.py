@@ -73,5 +73,6 @@ async def test_the_http_api_s_page_tells_every_call_with_its_fields_and_its_answ
     schemas = document["components"]["schemas"]
     for name in ("NewPayment", "PaymentView", "UserChanges", "TokenAnswer", "ProblemDetails"):
         assert set(schemas[name]["properties"]) <= texts
+    assert "at least 1; at most 9,007,199,254,740,991" in html
     identifiers = re.findall(r' id="([^"]+)"', html)
     assert len(identifiers) == len(set(identifiers))
