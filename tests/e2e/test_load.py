@@ -22,8 +22,6 @@ async def test_two_thousand_payments_by_fifty_callers_are_each_recorded_once() -
     assert len(till.answered) == 2000
     assert len({wish.id for wish in till.answered}) == 2000
     assert not any(wish.replayed for wish in till.wishes)
-    # Each was told so at once or in time, and asked again. Without others at work on this machine there is none.
-    assert set(till.refusals) <= {"503 service-unavailable", "504 outcome-unknown"}
-    assert till.refusals.total() <= 20
+    assert not till.refusals
     say(f"accepted in {accepted_after:.1f} s, all recorded and told of after {settled_after:.1f} s; {figures}")
     say(f"slowest answer {till.slowest:.2f} s")
