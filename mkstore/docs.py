@@ -117,8 +117,8 @@ def documents(specs: Sequence[ServiceSpec]) -> dict[str, str]:
         )
         found[WHOLE] = merged(found, title=WHOLE, description=_ABOUT)
     for service, document in sorted(found.items()):
-        files[f"asyncapi/{service}.json"] = Document(document).to_json()
-        files[f"asyncapi/{service}.yaml"] = Document(document).to_yaml()
+        written = Document(document)
+        files[f"asyncapi/{service}.json"], files[f"asyncapi/{service}.yaml"] = written.to_json(), written.to_yaml()
     for service, own in sorted(said.items()):
         if "openapi" in own:
             files[f"openapi/{service}.json"] = Document(own["openapi"]).to_json()

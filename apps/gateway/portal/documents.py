@@ -41,11 +41,6 @@ class Library:
         """Who has a document of its own."""
         return [name for name in self.documents if name != WHOLE]
 
-    @property
-    def whole(self) -> Json:
-        """What the document of the whole system says; nothing where there is none."""
-        return self.documents[WHOLE].content if WHOLE in self.documents else {}
-
 
 def library(folder: Path) -> Library:
     """Read every document in `folder`, once for as long as no file changes; an empty library where there is none."""

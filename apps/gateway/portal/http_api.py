@@ -1,6 +1,7 @@
 """The HTTP API as a reader wants it: what can be called, with what, and what comes back, from its OpenAPI document."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -49,24 +50,39 @@ class Call(NamedTuple):
     try_it: str
 
 
-def calls(document: Json) -> list[tuple[str, list[Call]]]:
-    """Return every call by its tag, in the document's order."""
-    found: dict[str, list[Call]] = {}
-    for path, methods in document.get("paths", {}).items():
-        for method in _METHODS:
-            if said := methods.get(method):
-                tag = (said.get("tags") or ["default"])[0]
-                found.setdefault(tag, []).append(_call(System(document), method, path, tag, said))
-    return list(found.items())
+class HttpApi:
+    """What one OpenAPI document says, read once."""
 
+    def __init__(self, document: Json) -> None:
+        self._paths: Json = document.get("paths", {})
+        self._system = System(document)
+        self.info: Json = document["info"]
+        self.logins: Json = document.get("components", {}).get("securitySchemes", {})
 
-def entries(document: Json) -> list[Entry]:
-    """List the calls for a search."""
-    found = [call for _, tagged in calls(document) for call in tagged]
-    return [
-        Entry("http", f"{call.method} {call.path}", f"{call.title}. {call.meaning}", f"{PAGE}#{quote(call.key)}")
-        for call in found
-    ]
+    @cached_property
+    def calls(self) -> list[tuple[str, list[Call]]]:
+        """Every call by its tag, in the document's order."""
+        found: dict[str, list[Call]] = {}
+        for path, methods in self._paths.items():
+            for method in _METHODS:
+                if said := methods.get(method):
+                    tag = (said.get("tags") or ["default"])[0]
+                    found.setdefault(tag, []).append(_call(self._system, method, path, tag, said))
+        return list(found.items())
+
+    @cached_property
+    def problem(self) -> tuple[Field, ...]:
+        """The fields of every answer from 400 on."""
+        return fields(self._system, self._system.schemas.get("ProblemDetails", {}))
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """The calls, for a search."""
+        return [
+            Entry("http", f"{call.method} {call.path}", f"{call.title}. {call.meaning}", f"{PAGE}#{quote(call.key)}")
+            for _, tagged in self.calls
+            for call in tagged
+        ]
 
 
 def _call(system: System, method: str, path: str, tag: str, said: Json) -> Call:

@@ -1,14 +1,16 @@
 """The portal's pages, each made from the documents alone."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from apps.gateway.portal import drawing, facts, http_api, search
 from apps.gateway.portal.assets import address
-from apps.gateway.portal.documents import WHOLE, Document, Json, Library
+from apps.gateway.portal.documents import WHOLE, Json, Library
 from apps.gateway.portal.fields import Field, fields
 from apps.gateway.portal.history import Change, history
+from apps.gateway.portal.http_api import HttpApi
 from apps.gateway.portal.snippets import Snippet, snippets
 from apps.gateway.portal.system import FROM, KINDS, TO, Channel, Operation, System
 from apps.gateway.portal.templates import render
@@ -22,7 +24,7 @@ _LINKS = {
 
 
 class Message(NamedTuple):
-    """All that a message's page tells."""
+    """What lists tell of a message, and all that its own page tells."""
 
     name: str
     kind: str
@@ -30,14 +32,14 @@ class Message(NamedTuple):
     channels: list[Channel]
     senders: list[Operation]
     takers: list[Operation]
-    replies: list[str]
     requests: list[str]
-    fields: tuple[Field, ...]
-    headers: tuple[Field, ...]
-    example: Json
-    problems: list[tuple[str, list[Json]]]
-    snippets: list[Snippet]
-    changes: list[Change]
+    fields: tuple[Field, ...] = ()
+    headers: tuple[Field, ...] = ()
+    example: Json = MappingProxyType({})
+    replies: Sequence[str] = ()
+    problems: Sequence[tuple[str, list[Json]]] = ()
+    snippets: Sequence[Snippet] = ()
+    changes: Sequence[Change] = ()
 
 
 class Pages:
@@ -45,7 +47,8 @@ class Pages:
 
     def __init__(self, library: Library) -> None:
         self.library = library
-        self.system = System(library.whole)
+        self._systems = {name: System(document.content) for name, document in library.documents.items()}
+        self.system = self._systems.get(WHOLE) or System({})
         self._messages = search.index(library, self.system)
 
     def index(self, *, live: str | None = None) -> str:
@@ -79,62 +82,65 @@ class Pages:
         }
         return self._page("stream.html", name, search.stream_page(name), **shown)
 
-    def found(self, query: str, http: Json) -> str:
-        """Show what a query finds in the documents, and in the OpenAPI document `http`."""
+    def found(self, query: str, http: HttpApi) -> str:
+        """Show what a query finds in the documents, and in the HTTP API."""
         found = search.find(self._entries(http), query)
         title = f"{query} · Search" if query else "Search"
         return self._page("search.html", title, "/asyncapi/search", query=query, found=found, most=search.MOST)
 
-    def search_index(self, http: Json) -> str:
+    def search_index(self, http: HttpApi) -> str:
         """Return what can be found as JSON: rows of kind, name, text and address."""
         return json.dumps(self._entries(http), ensure_ascii=False, separators=(",", ":"))
 
-    def service(self, document: Document) -> str:
+    def service(self, name: str) -> str:
         """Show what one service does, or all of them: each operation with its subject, its fields and its delivery."""
-        said = System(document.content)
+        said, content = self._systems[name], self.library.documents[name].content
         return self._page(
             "service.html",
-            _title(document),
-            search.service_page(document.name),
-            document=document.name,
-            info=document.content["info"],
+            _title(name),
+            search.service_page(name),
+            document=name,
+            info=content["info"],
             system=said,
             groups=said.by_service(),
             words=facts.ROLES,
-            bodies={name: fields(said, message.get("payload", {})) for name, message in said.messages.items()},
-            servers=facts.of_servers(document.content),
+            bodies={kept: fields(said, message.get("payload", {})) for kept, message in said.messages.items()},
+            servers=facts.of_servers(content),
         )
 
-    def reference(self, document: Document) -> str:
-        """Show one document, drawn by AsyncAPI's own component."""
+    def reference(self, name: str) -> str:
+        """Show one document, drawn by AsyncAPI's own component; `KeyError` where there is none of this name."""
         return self._page(
-            "reference.html",
-            _title(document),
-            search.reference_page(document.name),
-            document=document.name,
+            "drawn.html",
+            _title(name),
+            search.reference_page(name),
+            about=_title(name),
+            page=search.service_page(name),
+            place="reference",
+            document=f"{search.service_page(name)}.json",
+            whole_system=name == WHOLE,
             styles=["default.min.css", "reference.css"],
             scripts=["without-eval.js", "without-parser.js", "reference.js"],
         )
 
-    def http_api(self, document: Json) -> str:
-        """Show the HTTP API that an OpenAPI document describes."""
-        components = document.get("components", {})
-        problem = components.get("schemas", {}).get("ProblemDetails", {})
-        return self._page(
-            "http-api.html",
-            "HTTP API",
-            http_api.PAGE,
-            info=document["info"],
-            calls=http_api.calls(document),
-            logins=components.get("securitySchemes", {}),
-            problem=fields(System(document), problem),
-            **{"try": http_api.TRY},
-        )
+    def http_api(self, http: HttpApi) -> str:
+        """Show the HTTP API."""
+        return self._page("http-api.html", "HTTP API", http_api.PAGE, http=http, **{"try": http_api.TRY})
 
     def try_out(self) -> str:
         """Show the HTTP API with forms to call it, drawn by Swagger UI."""
-        styles, scripts = ["swagger-ui.css", "http-api.css"], ["swagger-ui-bundle.js", "http-api.js"]
-        return self._page("try.html", "HTTP API", http_api.TRY, styles=styles, scripts=scripts)
+        return self._page(
+            "drawn.html",
+            "HTTP API",
+            http_api.TRY,
+            about="The HTTP API",
+            page=http_api.PAGE,
+            place="http-api",
+            document="/openapi.json",
+            whole_system=False,
+            styles=["swagger-ui.css", "http-api.css"],
+            scripts=["swagger-ui-bundle.js", "http-api.js"],
+        )
 
     def message_text(self, name: str) -> str:
         """Return a message's page as Markdown; `KeyError` where there is none of this name."""
@@ -144,22 +150,15 @@ class Pages:
         """Return what there is and where, as llmstxt.org describes it."""
         return render("llms.txt", library=self.library, rows=self._by_kind(), whole=WHOLE, links=_LINKS)
 
-    def _entries(self, http: Json) -> list[search.Entry]:
-        return [*self._messages, *http_api.entries(http)]
+    def _entries(self, http: HttpApi) -> list[search.Entry]:
+        return [*self._messages, *http.entries]
 
     def _message(self, name: str) -> Message:
         system, said = self.system, self.system.messages[name]
         takers = system.who(name, TO)
         replies = list(dict.fromkeys(reply for operation in takers for reply in operation.replies))
-        return Message(
-            name=name,
-            kind=system.kind_of(name),
-            said=said,
-            channels=system.channels_of(name),
-            senders=system.who(name, FROM),
-            takers=takers,
+        return self._brief(name)._replace(
             replies=replies,
-            requests=system.requests_for(name),
             fields=fields(system, said.get("payload", {})),
             headers=fields(system, said.get("headers", {})),
             example=facts.example_of(said),
@@ -172,9 +171,9 @@ class Pages:
         """Return with what each service that answers the message may refuse it, or what the problem itself may be."""
         found = [("", list(said.get("x-problems", ())))]
         for operation in takers:
-            if operation.service not in self.library.documents:
+            if operation.service not in self._systems:
                 continue
-            messages = System(self.library.documents[operation.service].content).messages
+            messages = self._systems[operation.service].messages
             refusals = [reply for reply in operation.replies if self.system.kind_of(reply) == "problem" != name]
             found += [(operation.service, list(messages.get(reply, {}).get("x-problems", ()))) for reply in refusals]
         return [(service, problems) for service, problems in found if problems]
@@ -195,14 +194,7 @@ class Pages:
             channels=system.channels_of(name),
             senders=system.who(name, FROM),
             takers=system.who(name, TO),
-            replies=[],
             requests=system.requests_for(name),
-            fields=(),
-            headers=(),
-            example={},
-            problems=[],
-            snippets=[],
-            changes=[],
         )
 
     def _cards(self) -> list[dict[str, Any]]:
@@ -236,8 +228,8 @@ class Pages:
         )
 
 
-def _title(document: Document) -> str:
-    return "The whole system" if document.name == WHOLE else document.name
+def _title(document: str) -> str:
+    return "The whole system" if document == WHOLE else document
 
 
 def _rank(kind: str) -> tuple[int, str]:

@@ -7,11 +7,12 @@ from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from starlette.exceptions import HTTPException
 
 from apps.gateway.portal.assets import PREFIX, assets
-from apps.gateway.portal.documents import FOLDER, Document, Library, library
+from apps.gateway.portal.documents import FOLDER, Library, library
+from apps.gateway.portal.http_api import HttpApi
 from apps.gateway.portal.pages import Pages
 
 _POLICY = {
@@ -40,7 +41,7 @@ _read: Callable[[str], Callable[..., Callable[..., Response]]] = partial(router.
 @_read("/docs")
 def http_api(request: Request) -> Response:
     """Show the HTTP API."""
-    return _answer(request, _pages().http_api(request.app.openapi()))
+    return _answer(request, _pages().http_api(_http(request.app)))
 
 
 @_read("/docs/try")
@@ -66,13 +67,13 @@ def overview(request: Request) -> Response:
 @_read("/asyncapi/search")
 def search(request: Request, q: Annotated[str, Query(max_length=200)] = "") -> Response:
     """Show what a query finds in the documents."""
-    return _answer(request, _pages().found(q.strip(), request.app.openapi()))
+    return _answer(request, _pages().found(q.strip(), _http(request.app)))
 
 
 @_read("/asyncapi/search.json")
 def search_index(request: Request) -> Response:
     """Hand out all that can be found, for a search in the browser."""
-    return _answer(request, _pages().search_index(request.app.openapi()), "application/json")
+    return _answer(request, _pages().search_index(_http(request.app)), "application/json")
 
 
 @_read("/asyncapi/messages")
@@ -105,19 +106,19 @@ def stream(request: Request, name: str) -> Response:
 @_read("/asyncapi/{service}.json")
 def document(request: Request, service: str) -> Response:
     """Hand out the service's AsyncAPI document as it was written."""
-    return _answer(request, _document(service).body, "application/json")
+    return _answer(request, _with_document(service).library.documents[service].body, "application/json")
 
 
 @_read("/asyncapi/{service}")
 def service_page(request: Request, service: str) -> Response:
     """Show what the service is asked, told, and says."""
-    return _answer(request, _pages().service(_document(service)))
+    return _answer(request, _with_document(service).service(service))
 
 
 @_read("/asyncapi/{service}/reference")
 def reference(request: Request, service: str) -> Response:
     """Show the service's document, drawn by AsyncAPI's own component."""
-    return _answer(request, _pages().reference(_document(service)))
+    return _answer(request, _with_document(service).reference(service))
 
 
 @_read(PREFIX + "/{digest}/{name}")
@@ -151,11 +152,16 @@ def _pages_of(found: Library) -> Pages:
     return Pages(found)
 
 
-def _document(service: str) -> Document:
-    found = library(FOLDER).documents.get(service)
-    if found is None:
+@lru_cache(maxsize=2)
+def _http(app: FastAPI) -> HttpApi:
+    return HttpApi(app.openapi())
+
+
+def _with_document(service: str) -> Pages:
+    pages = _pages()
+    if service not in pages.library.documents:
         raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such service.")
-    return found
+    return pages
 
 
 def _with_message(name: str) -> Pages:

@@ -23,11 +23,6 @@ class Operation(NamedTuple):
     facts: Json
     replies: tuple[str, ...]
 
-    @property
-    def outward(self) -> bool:
-        """Tell whether the message leaves the service."""
-        return self.role in FROM
-
 
 class Channel(NamedTuple):
     """Where messages travel: `address` is the subject, empty for that of a reply; `stream` what keeps them, if any."""
