@@ -51,6 +51,7 @@ FROM service AS payments
 # The gateway serves the documents of all three.
 FROM service AS gateway
 COPY asyncapi asyncapi
+COPY portal portal
 
 # hadolint ignore=DL3006
 FROM ${SERVICE}

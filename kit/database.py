@@ -10,9 +10,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from kit.errors import CannotStart, OutcomeUnknown, Permanent, Unavailable
-from kit.failpoints import AFTER_COMMIT, BEFORE_COMMIT, reached
-from kit.settings import DatabaseSettings
+from kit.errors import CannotStart, NonRetryable, OutcomeUnknown, Unavailable
+from kit.runtime.failpoints import AFTER_COMMIT, BEFORE_COMMIT, failpoint
+from kit.runtime.settings import DatabaseSettings
 
 DATABASE = "database"
 
@@ -24,7 +24,7 @@ _UNACCEPTABLE = ("22", "23")
 """SQLSTATE classes of what is wrong with the data: data exception, integrity constraint violation."""
 
 
-class RefusedByDatabase(Permanent):
+class RefusedByDatabase(NonRetryable):
     """What was to be written does not fit the tables or breaks a constraint, and always will."""
 
     def __init__(self, error: DBAPIError) -> None:
@@ -125,7 +125,7 @@ class Transaction:
             raise said from error
 
     async def _commit(self) -> None:
-        reached(BEFORE_COMMIT)
+        failpoint(BEFORE_COMMIT)
         try:
             await self._connection.commit()
         except Exception as error:
@@ -134,7 +134,7 @@ class Transaction:
             if (said := _said_by(error)) is not None:  # a constraint that is looked at only now
                 raise said from error
             raise
-        reached(AFTER_COMMIT)
+        failpoint(AFTER_COMMIT)
 
 
 def newest_revision(migrations: Path) -> str:

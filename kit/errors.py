@@ -12,11 +12,11 @@ class CannotStart(Exception):
     """What keeps a process from working until somebody has changed something; the sentence says what."""
 
 
-class Permanent(Exception):
+class NonRetryable(Exception):
     """What fails in the same way however often it is tried; a message that does is not tried again."""
 
 
-class Warned(Exception):
+class HealthWarning(Exception):
     """Something works, and somebody should look at it all the same; the sentence says at what, and what to do."""
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from structlog.stdlib import get_logger
 
-from kit.ending import end
+from kit.runtime.tasks import cancel_and_wait
 
 log = get_logger(__name__)
 
@@ -30,14 +30,14 @@ def inbox_table(metadata: MetaData) -> Table:
     )
 
 
-class Mark(NamedTuple):
+class InboxKey(NamedTuple):
     """That one consumer has handled one message."""
 
     consumer: str
     message_id: str
 
 
-async def mark(connection: AsyncConnection, table: Table, marks: Collection[Mark]) -> set[Mark]:
+async def insert_new(connection: AsyncConnection, table: Table, marks: Collection[InboxKey]) -> set[InboxKey]:
     """Write `marks` in the caller's open transaction; returns those that are new, whose messages are to be handled.
 
     While another transaction writes one of them too, this waits for its end: then the mark is there or it is not.
@@ -48,10 +48,10 @@ async def mark(connection: AsyncConnection, table: Table, marks: Collection[Mark
     rows = [one._asdict() for one in sorted(set(marks))]
     keys = (table.c.consumer, table.c.message_id)
     added = insert(table).on_conflict_do_nothing(index_elements=keys).returning(*keys)
-    return {Mark(*row) for row in await connection.execute(added, rows)}
+    return {InboxKey(*row) for row in await connection.execute(added, rows)}
 
 
-class Sweeper:
+class InboxCleaner:
     """Removes the marks that are older than `keep`, a thousand at a time; what fails is only put off."""
 
     def __init__(self, pool: AsyncEngine, table: Table, keep: timedelta, *, every: float = _EVERY) -> None:
@@ -68,7 +68,7 @@ class Sweeper:
     async def stop(self) -> None:
         """End; what is left stays for the next."""
         if self._task is not None:
-            await end([self._task])
+            await cancel_and_wait([self._task])
 
     async def _run(self) -> None:
         while True:

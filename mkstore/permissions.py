@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kit.broker import inbox_of
+from kit.messaging.broker import inbox_of
 from mkstore import generated
 
 FILE = "deploy/nats-permissions.conf"

@@ -11,7 +11,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from mkstore.servers import NatsServer, PostgresServer
+from mkstore.stack.servers import NatsServer, PostgresServer
 
 Gear = Literal["memory", "real"]
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,23 +9,23 @@ from uuid import UUID
 from fastapi import Depends, Request, Response, Security
 from fastapi.security import OAuth2PasswordBearer
 
-from apps.gateway.feed import Feed
-from apps.gateway.intake import Intake
-from apps.gateway.keys import KeyRing, Unauthorized
-from apps.gateway.limits import Limits
-from apps.gateway.pressure import in_time, left
-from apps.gateway.problems import HTTPRefusal
-from apps.gateway.waiting import Waiters
+from apps.gateway.auth import JwksVerifier, Unauthorized
+from apps.gateway.http.backpressure import remaining, with_deadline
+from apps.gateway.http.problems import HTTPRefusal
+from apps.gateway.http.rate_limits import RateLimits
+from apps.gateway.payments.accept import PaymentAcceptance
+from apps.gateway.payments.waiters import Waiters
+from apps.gateway.sse.broadcaster import Broadcaster
 from contracts.base import Reply
 from contracts.base import Request as Asked
 from contracts.payments import GetPayments, PaymentView
 from contracts.users import GetUsers, Role, UserView
-from kit.asking import ask
-from kit.broker import Broker
-from kit.gathering import Gather
-from kit.health import Health
+from kit.batching import BatchLoader
+from kit.messaging.broker import Broker
+from kit.messaging.client import ask
+from kit.ops.health import Health
 from kit.tokens import Claims
-from kit.watching import Watch
+from portal.live import SystemMonitor
 
 
 class Services:
@@ -34,12 +34,12 @@ class Services:
     def __init__(self, broker: Broker, timeout: float) -> None:
         self._broker = broker
         self._timeout = timeout
-        self._users_by_id: Gather[UUID, UserView | None] = Gather(self._users)
-        self._payments_by_id: Gather[UUID, PaymentView | None] = Gather(self._payments)
+        self._users_by_id: BatchLoader[UUID, UserView | None] = BatchLoader(self._users)
+        self._payments_by_id: BatchLoader[UUID, PaymentView | None] = BatchLoader(self._payments)
 
     async def ask(self, request: Asked[Reply]) -> Reply:
-        """Ask in what is left of the time of the request at hand; raises what `kit.asking.ask` does."""
-        return await ask(self._broker, request, deadline=left(self._timeout))
+        """Ask in what is left of the time of the request at hand; raises what `kit.messaging.client.ask` does."""
+        return await ask(self._broker, request, deadline=remaining(self._timeout))
 
     async def ask_for_many(self, request: Asked[Reply]) -> Reply:
         """Ask for several requests at once: in a time of its own, for it is none of theirs."""
@@ -47,11 +47,11 @@ class Services:
 
     async def user(self, user: UUID) -> UserView | None:
         """Return a user; None where there is none."""
-        return await in_time(self._users_by_id(user), self._timeout, "users service")
+        return await with_deadline(self._users_by_id(user), self._timeout, "users service")
 
     async def payment(self, payment: UUID) -> PaymentView | None:
         """Return a payment, recorded or waiting; None where there is none."""
-        return await in_time(self._payments_by_id(payment), self._timeout, "payments service")
+        return await with_deadline(self._payments_by_id(payment), self._timeout, "payments service")
 
     async def _users(self, ids: Sequence[UUID]) -> list[UserView | None]:
         reply = await self.ask_for_many(GetUsers(ids=tuple(set(ids))))
@@ -65,28 +65,28 @@ class Services:
 
 
 @dataclass(frozen=True)
-class Parts:
+class Dependencies:
     """What the composition root builds for the routes."""
 
     services: Services
-    intake: Intake
+    intake: PaymentAcceptance
     waiters: Waiters
-    feed: Feed
-    keys: KeyRing
-    limits: Limits
+    feed: Broadcaster
+    keys: JwksVerifier
+    limits: RateLimits
     health: Health
-    watch: Watch | None = None
+    watch: SystemMonitor | None = None
     """Looks at what goes on now; None where nobody shall."""
     watch_is_open: bool = False
     """Whether everybody may look, and not only admins."""
 
 
-async def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
+async def _parts(request: Request) -> Dependencies:
+    parts: Dependencies = request.app.state.parts
     return parts
 
 
-Gateway = Annotated[Parts, Depends(_parts)]
+Gateway = Annotated[Dependencies, Depends(_parts)]
 
 
 class Caller:
@@ -127,7 +127,7 @@ async def signed_in(token: Token, gateway: Gateway, response: Response) -> Calle
     return caller
 
 
-SignedIn = Annotated[Caller, Depends(signed_in)]
+CurrentUser = Annotated[Caller, Depends(signed_in)]
 
 
 def address(request: Request) -> str:

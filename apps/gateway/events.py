@@ -6,14 +6,14 @@ from uuid import UUID
 from faststream.nats.annotations import NatsMessage
 from pydantic import BaseModel
 
-from apps.gateway.feed import Feed
-from apps.gateway.history import StoredEvent
-from apps.gateway.keys import KeyRing
-from apps.gateway.waiting import Waiters
+from apps.gateway.auth import JwksVerifier
+from apps.gateway.payments.waiters import Waiters
+from apps.gateway.sse.broadcaster import Broadcaster
+from apps.gateway.sse.history import StoredEvent
 from contracts.payments import PaymentCreated, PaymentRejected
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
 from contracts.users import UserCreated, UserDeleted, UserUpdated
-from kit.consuming import EventRouter, sequence_of
+from kit.messaging.consumers import EventRouter, sequence_of
 from kit.tokens import LONGEST
 
 
@@ -39,7 +39,7 @@ def owner_of(subject: str, body: bytes) -> UUID | None:
     return event.user.id if event.user else event.id
 
 
-def event_router(feed: Feed, waiters: Waiters, keys: KeyRing) -> EventRouter:
+def event_router(feed: Broadcaster, waiters: Waiters, keys: JwksVerifier) -> EventRouter:
     """Make the gateway's one reader of each event stream."""
     router = EventRouter()
 
@@ -64,7 +64,7 @@ def event_router(feed: Feed, waiters: Waiters, keys: KeyRing) -> EventRouter:
     return router
 
 
-def _stored(message: NatsMessage, stream: Stream, feed: Feed) -> StoredEvent:
+def _stored(message: NatsMessage, stream: Stream, feed: Broadcaster) -> StoredEvent:
     raw = message.raw_message
     sequence = sequence_of(raw)
     if sequence is None:  # in memory

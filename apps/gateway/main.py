@@ -8,22 +8,23 @@ from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import apps.gateway
-from apps.gateway import openapi, portal, problems
-from apps.gateway.asgi import Limited, Traced
-from apps.gateway.commands import Commands, StreamedCommands
-from apps.gateway.deps import Parts, Services, address_limit
+import portal
+from apps.gateway.auth import JwksVerifier
+from apps.gateway.deps import Dependencies, Services, address_limit
 from apps.gateway.events import event_router, owner_of
-from apps.gateway.feed import Feed
-from apps.gateway.history import History, StreamedHistory
-from apps.gateway.intake import Intake
-from apps.gateway.keys import KeyRing
-from apps.gateway.limits import Limits
-from apps.gateway.pressure import Bounded
+from apps.gateway.http import openapi, problems
+from apps.gateway.http.backpressure import ConcurrencyLimit
+from apps.gateway.http.middleware import BodySizeLimit, RequestId
+from apps.gateway.http.rate_limits import RateLimits
+from apps.gateway.http.server import configure_server
+from apps.gateway.http.shutdown import on_termination
+from apps.gateway.payments.accept import PaymentAcceptance
+from apps.gateway.payments.queue import JetStreamPaymentQueue, PaymentQueue
+from apps.gateway.payments.waiters import Waiters
 from apps.gateway.routes import auth, events, health, live, payments, users
-from apps.gateway.serving import serve_well
 from apps.gateway.settings import Settings
-from apps.gateway.termination import on_termination
-from apps.gateway.waiting import Waiters
+from apps.gateway.sse.broadcaster import Broadcaster
+from apps.gateway.sse.history import History, StreamedHistory
 from contracts.payments import CreatePayment, GetPayments, ListPayments
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from contracts.streams import STREAMS as EVERY_STREAM
@@ -37,16 +38,16 @@ from contracts.users import (
     ListUsers,
     UpdateUser,
 )
-from kit.asyncapi import VERSION, Documented
-from kit.broker import Broker
-from kit.discovery import Discovery
-from kit.durability import Durability
-from kit.failpoints import arm
-from kit.health import Health
-from kit.logging import configure_logging
-from kit.service import Service
-from kit.settings import load
-from kit.watching import Watch
+from kit.asyncapi import VERSION, ServiceSpecification
+from kit.messaging.broker import Broker
+from kit.messaging.discovery import Discovery
+from kit.ops.durability import Durability
+from kit.ops.health import Health
+from kit.runtime.app import ServiceApp
+from kit.runtime.failpoints import arm
+from kit.runtime.logging import configure_logging
+from kit.runtime.settings import load
+from portal.live import SystemMonitor
 
 TITLE = "mkstore"
 STREAMS = (PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS)
@@ -58,7 +59,7 @@ ASKS = (
 """What the gateway asks the services."""
 
 
-class Gateway(Service):
+class Gateway(ServiceApp):
     """Starts and stops as a FastStream app; every other call is FastAPI's."""
 
     http: ASGIApp
@@ -68,24 +69,24 @@ class Gateway(Service):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the life of the process."""
         if scope["type"] == "lifespan":
-            serve_well(receive)
+            configure_server(receive)
             await super().__call__(scope, receive, send)
         else:
             await self.http(scope, receive, send)
 
 
 def create_app(
-    settings: Settings, broker: Broker, commands: Commands | None = None, history: History | None = None
+    settings: Settings, broker: Broker, commands: PaymentQueue | None = None, history: History | None = None
 ) -> Gateway:
     """Build the whole gateway on `broker`; nothing is connected before it is started."""
     services = Services(broker, settings.request_timeout)
-    keys = KeyRing(services.ask_for_many, settings.request_timeout)
+    keys = JwksVerifier(services.ask_for_many, settings.request_timeout)
     waiters = Waiters(most=settings.max_requests_in_flight // 2)
-    feed = Feed(history or StreamedHistory(broker), owner_of)
-    intake = Intake(
+    feed = Broadcaster(history or StreamedHistory(broker), owner_of)
+    intake = PaymentAcceptance(
         services.payment,
         broker,
-        commands or StreamedCommands(broker, settings.request_timeout),
+        commands or JetStreamPaymentQueue(broker, settings.request_timeout),
         settings.request_timeout,
     )
     broker.include_router(event_router(feed, waiters, keys))
@@ -99,15 +100,17 @@ def create_app(
         generate_unique_id_function=openapi.operation_id,
         responses=openapi.documented(400, 413, 422, 500, 503, 504),
     )
-    limits = Limits(settings.rate_limits(), settings.rate_limit_storage, enabled=settings.rate_limit_enabled)
+    limits = RateLimits(settings.rate_limits(), settings.rate_limit_storage, enabled=settings.rate_limit_enabled)
     durability = Durability.of(broker, settings)
     ready = Health({"nats": broker.check}, advice=durability.checks())
     watch = (
-        Watch(settings.live_nats_url, EVERY_STREAM, bodies=settings.live_payloads) if settings.live_nats_url else None
+        SystemMonitor(settings.live_nats_url, EVERY_STREAM, bodies=settings.live_payloads)
+        if settings.live_nats_url
+        else None
     )
     is_open = settings.app_env == "development"
     http.state.live = ("everybody" if is_open else "admins") if watch else None
-    http.state.parts = Parts(services, intake, waiters, feed, keys, limits, ready, watch, watch_is_open=is_open)
+    http.state.parts = Dependencies(services, intake, waiters, feed, keys, limits, ready, watch, watch_is_open=is_open)
     for module in (users, auth, payments, events, live, portal):
         http.include_router(module.router, dependencies=[Depends(address_limit)], responses=openapi.documented(429))
     http.include_router(health.router)  # whoever looks after the process is never told to come back later
@@ -120,7 +123,7 @@ def create_app(
         with on_termination(feed.close):
             yield
 
-    documented = Documented("gateway", apps.gateway.__doc__, sends=[CreatePayment], asks=ASKS)
+    documented = ServiceSpecification("gateway", apps.gateway.__doc__, sends=[CreatePayment], asks=ASKS)
     discovery = Discovery(broker, "gateway", documented, settings.asyncapi_url)
     app = Gateway(
         broker,
@@ -130,14 +133,14 @@ def create_app(
         specification=documented,
         logger=None,
     )
-    bounded = Bounded(
-        Limited(http, settings.max_body_bytes),
+    bounded = ConcurrencyLimit(
+        BodySizeLimit(http, settings.max_body_bytes),
         requests=settings.max_requests_in_flight,
         streams=settings.max_event_streams,
         passwords=settings.max_password_requests,
         seconds=settings.request_timeout,
     )
-    app.http, app.api = Traced(bounded), http
+    app.http, app.api = RequestId(bounded), http
     return app
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from kit import settings
+from kit.runtime import settings
 
 
 class Settings(settings.Settings):

@@ -10,9 +10,9 @@ from apps.payments.deps import OpenPayments, Order, Record
 from apps.payments.models import Payment
 from contracts.payments import CreatePayment
 from contracts.streams import PAYMENT_COMMANDS
-from kit.consuming import DurableRouter
-from kit.gathering import apart
-from kit.telemetry import Trace, trace
+from kit.batching import bisect_failures
+from kit.messaging.consumers import DurableRouter
+from kit.runtime.tracing import Trace, trace
 
 router = DurableRouter("payments")
 log = get_logger(__name__)
@@ -30,7 +30,7 @@ async def record_all(open_payments: OpenPayments, limit: int, orders: Sequence[O
 
     Raises `Unavailable` or `OutcomeUnknown`, for all of them, when the database is away.
     """
-    return await apart(partial(_record, open_payments, limit), orders)
+    return await bisect_failures(partial(_record, open_payments, limit), orders)
 
 
 async def _record(open_payments: OpenPayments, limit: int, orders: Sequence[Order]) -> None:

@@ -7,15 +7,15 @@ from uuid import UUID
 from apps.payments import repository
 from apps.payments.models import Payer
 from contracts.payments import CreatePayment
-from kit.gathering import Gather
-from kit.given import Given
-from kit.inbox import Mark
-from kit.telemetry import Trace
+from kit.batching import BatchLoader
+from kit.inbox import InboxKey
+from kit.runtime.depends import Provided
+from kit.runtime.tracing import Trace
 
-OpenPayments: TypeAlias = Annotated[Callable[[], repository.Payments], Given("open_payments")]
+OpenPayments: TypeAlias = Annotated[Callable[[], repository.Payments], Provided("open_payments")]
 """Begins a transaction."""
 
-FindWaiting: TypeAlias = Annotated[Callable[[UUID], Awaitable[CreatePayment | None]], Given("find_waiting")]
+FindWaiting: TypeAlias = Annotated[Callable[[UUID], Awaitable[CreatePayment | None]], Provided("find_waiting")]
 """Looks whether a command still waits to be carried out; raises `Unavailable` when that cannot be told."""
 
 
@@ -26,16 +26,16 @@ class Order(NamedTuple):
     trace: Trace
 
 
-Record: TypeAlias = Annotated[Gather[Order, Exception | None], Given("record")]
+Record: TypeAlias = Annotated[BatchLoader[Order, Exception | None], Provided("record")]
 """Records an order, together with those that come at the same time; returns what kept it from being recorded."""
 
 
 class Told(NamedTuple):
     """What an event says of a payer, and what marks the event as handled."""
 
-    mark: Mark
+    mark: InboxKey
     payer: Payer
 
 
-Learn: TypeAlias = Annotated[Gather[Told, Exception | None], Given("learn")]
+Learn: TypeAlias = Annotated[BatchLoader[Told, Exception | None], Provided("learn")]
 """Takes in what an event says, together with those that come at the same time; returns what kept it from that."""

@@ -17,27 +17,29 @@ from apps.payments.settings import Settings
 from contracts.headers import source_of
 from contracts.payments import CreatePayment, PaymentCreated, PaymentRejected
 from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
-from kit import backlog, database, metrics, streams
-from kit.asyncapi import Documented
-from kit.broker import Broker
-from kit.discovery import Discovery
-from kit.durability import Durability
-from kit.failpoints import arm
-from kit.gathering import Gather
-from kit.health import Health
-from kit.inbox import Sweeper
-from kit.logging import configure_logging
-from kit.metrics import Metrics
-from kit.relay import Relay
-from kit.retrying import Retrying
-from kit.service import Service
-from kit.settings import load
-from kit.starting import wait_for_database
+from kit import database
+from kit.asyncapi import ServiceSpecification
+from kit.batching import BatchLoader
+from kit.inbox import InboxCleaner
+from kit.messaging import streams
+from kit.messaging.broker import Broker
+from kit.messaging.discovery import Discovery
+from kit.messaging.retry import RetryPolicy
+from kit.ops import backlog, metrics
+from kit.ops.durability import Durability
+from kit.ops.health import Health
+from kit.ops.metrics import Metrics
+from kit.ops.schema import wait_for_database
+from kit.outbox.relay import Relay
+from kit.runtime.app import ServiceApp
+from kit.runtime.failpoints import arm
+from kit.runtime.logging import configure_logging
+from kit.runtime.settings import load
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def create_app(settings: Settings) -> Service:
+def create_app(settings: Settings) -> ServiceApp:
     """Build the whole service; nothing is connected before it is started."""
     configure_logging(settings.log_level, settings.log_format)
     arm(settings.failpoints, "payments")
@@ -69,24 +71,24 @@ def create_app(settings: Settings) -> Service:
                 return command
         return None
 
-    sweeper = Sweeper(pool, inbox, timedelta(days=settings.inbox_keep_days))
-    retrying = Retrying(settings.delivery_attempts, settings.delivery_first_pause, settings.delivery_longest_pause)
+    sweeper = InboxCleaner(pool, inbox, timedelta(days=settings.inbox_keep_days))
+    retrying = RetryPolicy(settings.delivery_attempts, settings.delivery_first_pause, settings.delivery_longest_pause)
 
     @asynccontextmanager
     async def lifespan(context: ContextRepo) -> AsyncIterator[None]:
         context.set_global("open_payments", open_payments)
         context.set_global("retrying", retrying)
         context.set_global("find_waiting", find_waiting)
-        context.set_global("learn", Gather(partial(events.learn_all, open_payments), in_flight=1))
-        context.set_global("record", Gather(partial(commands.record_all, open_payments, settings.payment_limit)))
+        context.set_global("learn", BatchLoader(partial(events.learn_all, open_payments), in_flight=1))
+        context.set_global("record", BatchLoader(partial(commands.record_all, open_payments, settings.payment_limit)))
         await wait_for_database(pool, MIGRATIONS)
         await durability.before_start()
         yield
         await pool.dispose()
 
-    documented = Documented("payments", apps.payments.__doc__, sends=[PaymentCreated, PaymentRejected])
+    documented = ServiceSpecification("payments", apps.payments.__doc__, sends=[PaymentCreated, PaymentRejected])
     discovery = Discovery(broker, "payments", documented, settings.asyncapi_url)
-    return Service(
+    return ServiceApp(
         broker,
         asgi_routes=[*health.routes(), *measured.routes()],
         lifespan=lifespan,

@@ -14,7 +14,7 @@ from sqlmodel import Field, SQLModel
 from contracts.payments import CreatePayment, PaymentCreated, PaymentRejected, PaymentStatus, PaymentView
 from contracts.users import UserCreated, UserDeleted, UserUpdated
 from kit.inbox import inbox_table
-from kit.outbox import outbox_table
+from kit.outbox.table import outbox_table
 
 OVER_LIMIT = "amount-over-limit"
 GIVEN_UP = "given-up"

@@ -12,10 +12,10 @@ from contracts.base import Event
 from contracts.payments import PaymentStatus, PaymentView
 from kit import inbox as inboxes
 from kit.database import Transaction
-from kit.inbox import Mark
-from kit.outbox import emit
+from kit.inbox import InboxKey
+from kit.outbox.table import emit
 from kit.paging import Position
-from kit.telemetry import Trace
+from kit.runtime.tracing import Trace
 
 _payments: Table = Payment.metadata.tables["payments"]
 _payers: Table = Payer.metadata.tables["payers"]
@@ -51,9 +51,9 @@ class Payments(Transaction):
             news, [payer.model_dump() for payer in sorted(payers, key=lambda payer: payer.id)]
         )
 
-    async def mark(self, marks: Collection[Mark]) -> set[Mark]:
+    async def mark(self, marks: Collection[InboxKey]) -> set[InboxKey]:
         """Write that messages are handled, if and when this transaction commits; returns the marks that are new."""
-        return await inboxes.mark(self._connection, inbox, marks)
+        return await inboxes.insert_new(self._connection, inbox, marks)
 
     async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
         """Tell others, each with the request that it belongs to, if and when this transaction commits."""

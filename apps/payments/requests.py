@@ -17,8 +17,8 @@ from contracts.payments import (
     RejectPayment,
 )
 from kit import paging
-from kit.answering import request_router
-from kit.telemetry import trace
+from kit.messaging.server import request_router
+from kit.runtime.tracing import trace
 
 router = request_router()
 

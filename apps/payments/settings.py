@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from kit.settings import ConsumerSettings
+from kit.runtime.settings import ConsumerSettings
 
 
 class Settings(ConsumerSettings):

@@ -18,24 +18,25 @@ from apps.users.settings import Settings
 from contracts.headers import source_of
 from contracts.streams import USER_EVENTS
 from contracts.users import UserCreated, UserDeleted, UserUpdated
-from kit import backlog, database, metrics
-from kit.asyncapi import Documented
-from kit.broker import Broker
-from kit.discovery import Discovery
-from kit.durability import Durability
-from kit.failpoints import arm
-from kit.health import Health
-from kit.logging import configure_logging
-from kit.metrics import Metrics
-from kit.relay import Relay
-from kit.service import Service
-from kit.settings import load
-from kit.starting import wait_for_database
+from kit import database
+from kit.asyncapi import ServiceSpecification
+from kit.messaging.broker import Broker
+from kit.messaging.discovery import Discovery
+from kit.ops import backlog, metrics
+from kit.ops.durability import Durability
+from kit.ops.health import Health
+from kit.ops.metrics import Metrics
+from kit.ops.schema import wait_for_database
+from kit.outbox.relay import Relay
+from kit.runtime.app import ServiceApp
+from kit.runtime.failpoints import arm
+from kit.runtime.logging import configure_logging
+from kit.runtime.settings import load
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-def create_app(settings: Settings) -> Service:
+def create_app(settings: Settings) -> ServiceApp:
     """Build the whole service; nothing is connected before it is started."""
     configure_logging(settings.log_level, settings.log_format)
     arm(settings.failpoints, "users")
@@ -79,9 +80,9 @@ def create_app(settings: Settings) -> Service:
             passwords.close()
             await pool.dispose()
 
-    documented = Documented("users", apps.users.__doc__, sends=[UserCreated, UserUpdated, UserDeleted])
+    documented = ServiceSpecification("users", apps.users.__doc__, sends=[UserCreated, UserUpdated, UserDeleted])
     discovery = Discovery(broker, "users", documented, settings.asyncapi_url)
-    return Service(
+    return ServiceApp(
         broker,
         lifespan=lifespan,
         after_startup=[relay.start, discovery.start, durability.look],

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from apps.users.errors import VersionMismatch
 from contracts.users import JsonWebKey, Role, UpdateUser, UserDeleted, UserView
-from kit.outbox import outbox_table
+from kit.outbox.table import outbox_table
 
 
 class Table(SQLModel, registry=registry()):

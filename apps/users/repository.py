@@ -14,9 +14,9 @@ from apps.users.models import SigningKey, Table, User, outbox
 from contracts.base import Event
 from contracts.users import JsonWebKey, UserView
 from kit.database import Transaction
-from kit.outbox import emit
+from kit.outbox.table import emit
 from kit.paging import Position
-from kit.telemetry import trace
+from kit.runtime.tracing import trace
 
 _users = Table.metadata.tables["users"]
 _keys = Table.metadata.tables["signing_keys"]

@@ -31,8 +31,8 @@ from contracts.users import (
     UserView,
 )
 from kit import paging
-from kit.answering import request_router
 from kit.errors import Unavailable
+from kit.messaging.server import request_router
 
 router = request_router()
 # Not many more than there are connections: of a thousand requests that are begun at once, none is answered in time.

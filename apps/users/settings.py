@@ -2,7 +2,7 @@
 
 from pydantic import Field, SecretStr
 
-from kit.settings import DEVELOPMENT_SECRET, DatabaseSettings
+from kit.runtime.settings import DEVELOPMENT_SECRET, DatabaseSettings
 from kit.tokens import LONGEST
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from contracts.base import Command
 from contracts.streams import DEAD, Stream
-from kit.settings import ConsumerSettings
+from kit.runtime.settings import ConsumerSettings
 
 _LOST = "At most once: a request or its reply can get lost, and then nobody knows whether it was carried out."
 

@@ -67,7 +67,7 @@ class Document:
         return str(yaml.safe_dump(self.to_jsonable(), sort_keys=False, allow_unicode=True, width=120))
 
 
-class Documented(AsyncAPI):
+class ServiceSpecification(AsyncAPI):
     """What FastStream calls an app's specification, with what FastStream cannot know or leaves out.
 
     Operations are called `<service>.<role>.<Message>` and channels as their subjects, however functions are called.

@@ -9,7 +9,7 @@ from faststream.nats import NatsRouter
 
 from apps.payments import requests as payments
 from apps.users import requests as users
-from kit.endpoints import endpoints_of
+from kit.messaging.endpoints import endpoints_of
 from tests.architecture.messages import REQUESTS
 from tests.conftest import ROOT
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mkstore import ports
-from mkstore.prove.http import Api, Outcome
+from mkstore.chaos.http_client import Api, Outcome
+from mkstore.stack import ports
 
 Reply = Callable[[asyncio.StreamWriter], None]
 

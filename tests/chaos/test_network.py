@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mkstore import ports
-from mkstore.prove.network import Link, Mode
+from mkstore.chaos.network import Link, Mode
+from mkstore.stack import ports
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

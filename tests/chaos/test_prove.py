@@ -8,13 +8,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from mkstore.prove.audit import Auditor
-from mkstore.prove.faults import every_fault
-from mkstore.prove.http import Api
-from mkstore.prove.ledger import Ledger
-from mkstore.prove.people import Crowd, signed_up
-from mkstore.prove.store import PARTS, Kind, Store, eventually, running
-from tests.e2e.running import MKSTORE
+from mkstore.chaos.audit import Auditor
+from mkstore.chaos.faults import every_fault
+from mkstore.chaos.http_client import Api
+from mkstore.chaos.ledger import Ledger
+from mkstore.chaos.load import LoadGenerator, signed_up
+from mkstore.chaos.store import PARTS, Kind, Store, eventually, running
+from tests.support.running_store import MKSTORE
 
 
 def test_the_short_proof_loses_nothing_and_writes_its_report(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ async def _spoil(store: Store, database: str, statement: str, *arguments: object
 async def test_what_is_spoiled_in_a_running_store_is_found() -> None:
     async with running(Kind.PLAIN) as store, Api(store.url) as api:
         payers, auditor, ledger = await signed_up(api, 4), Auditor(store), Ledger()
-        crowd = Crowd(api, payers, ledger, seed=1)
+        crowd = LoadGenerator(api, payers, ledger, seed=1)
         crowd.start()
 
         async def enough() -> bool:

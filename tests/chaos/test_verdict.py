@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mkstore.prove.ledger import Change, Ledger, Person, Wish
-from mkstore.prove.verdict import Told, Verdict, compare_payments, compare_users
+from mkstore.chaos.ledger import Attempt, Change, Ledger, Person
+from mkstore.chaos.verdict import Told, Verdict, compare_payments, compare_users
 
 
 class Case:
@@ -16,10 +16,10 @@ class Case:
     def __init__(self) -> None:
         self.ledger = Ledger(
             wishes=[
-                Wish("ada", "key", tag="one", id="p1"),
-                Wish("ada", None, tag="two", id="p2"),
-                Wish("ada", None, tag="three", doubtful=True),
-                Wish("ada", None, tag="four"),
+                Attempt("ada", "key", tag="one", id="p1"),
+                Attempt("ada", None, tag="two", id="p2"),
+                Attempt("ada", None, tag="three", doubtful=True),
+                Attempt("ada", None, tag="four"),
             ],
             people=[
                 Person(

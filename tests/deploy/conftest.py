@@ -10,16 +10,16 @@ from typing import Any
 import httpx
 import pytest
 
-from mkstore import ports, processes
-from mkstore.parts import Part
-from mkstore.servers import PostgresServer
-from mkstore.servers.accounts import postgres_program
-from mkstore.servers.nats import nats_server_program
+from mkstore.stack import ports, processes
+from mkstore.stack.managed_process import ManagedProcess
+from mkstore.stack.servers import PostgresServer
+from mkstore.stack.servers.accounts import postgres_program
+from mkstore.stack.servers.nats import nats_server_program
 from tests.conftest import ROOT
-from tests.deploy.compose import config, environment_of
+from tests.support.compose import config, environment_of
 
 
-class ConfiguredNats(Part):
+class ConfiguredNats(ManagedProcess):
     """A nats-server on deploy/nats.conf, on ports and a folder of its own."""
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mkstore.services import SERVICES
-from tests.deploy.compose import DEVELOPMENT, PRODUCTION, compose, config, environment_of
+from mkstore.stack.service_process import SERVICES
+from tests.support.compose import DEVELOPMENT, PRODUCTION, compose, config, environment_of
 
 SECRETS = {
     name: f"a-{name.lower()}-of-our-own"

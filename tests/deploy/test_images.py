@@ -13,13 +13,13 @@ import httpx
 import psutil
 import pytest
 
-from mkstore import ports, processes
-from mkstore.servers import PostgresServer
-from mkstore.services import SERVICES
+from mkstore.stack import ports, processes
+from mkstore.stack.servers import PostgresServer
+from mkstore.stack.service_process import SERVICES
 from tests.conftest import ROOT
-from tests.deploy.compose import environment_of
 from tests.deploy.conftest import ConfiguredNats
-from tests.deploy.dockerfile import Image, build
+from tests.support.compose import environment_of
+from tests.support.dockerfile import Image, build
 
 NAMES = [spec.name for spec in SERVICES]
 

@@ -11,10 +11,10 @@ import nats as nats_client
 import pytest
 
 from contracts.streams import USER_EVENTS
-from kit import streams
-from kit.broker import inbox_of
-from mkstore.servers import PostgresServer
-from mkstore.servers.nats import MAX_PAYLOAD, nats_server_program
+from kit.messaging import streams
+from kit.messaging.broker import inbox_of
+from mkstore.stack.servers import PostgresServer
+from mkstore.stack.servers.nats import MAX_PAYLOAD, nats_server_program
 from tests.conftest import ROOT
 from tests.deploy.conftest import ConfiguredNats
 

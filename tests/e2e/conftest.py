@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 
-from tests.e2e.client import calling
-from tests.e2e.hearing import Documents, hearing
-from tests.e2e.running import Running, running
+from tests.support.http_client import calling
+from tests.support.running_store import Running, running
+from tests.support.wire_tap import Documents, hearing
 
 NO_LIMITS = {"RATE_LIMIT_ENABLED": "false"}
 

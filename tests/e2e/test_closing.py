@@ -3,11 +3,11 @@
 import os
 import signal
 
-from tests.e2e.audit import event_ids, rows, wait_until_settled
-from tests.e2e.client import assert_problem, calling, sign_up, sign_up_admin
-from tests.e2e.recovery import wait_until_replaced
-from tests.e2e.running import Running
-from tests.waiting import eventually
+from tests.support.http_client import assert_problem, calling, sign_up, sign_up_admin
+from tests.support.polling import eventually
+from tests.support.recovery import wait_until_replaced
+from tests.support.running_store import Running
+from tests.support.store_audit import event_ids, rows, wait_until_settled
 
 COUNT = 30
 

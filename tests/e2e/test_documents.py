@@ -12,13 +12,13 @@ import nats
 
 from contracts.streams import STREAMS
 from kit.asyncapi import VERSION
-from kit.broker import Broker
-from mkstore.discovering import running
+from kit.messaging.broker import Broker
+from mkstore.contract_check import running
 from tests.conftest import ROOT
-from tests.e2e.client import PASSWORD, sign_up, sign_up_admin, unused_email
-from tests.e2e.hearing import Documents, Heard, hearing
-from tests.e2e.running import Running
-from tests.waiting import eventually
+from tests.support.http_client import PASSWORD, sign_up, sign_up_admin, unused_email
+from tests.support.polling import eventually
+from tests.support.running_store import Running
+from tests.support.wire_tap import Documents, Heard, hearing
 
 GOLDEN = Path(__file__).parent.parent / "contracts" / "golden" / VERSION
 RECORD = "RECORD_GOLDEN"

@@ -7,11 +7,11 @@ import time
 
 import httpx
 
-from tests.e2e.client import Caller, assert_problem, calling, say, sign_up
-from tests.e2e.recovery import wait_until_replaced
-from tests.e2e.running import Running
-from tests.e2e.streaming import listening
-from tests.waiting import eventually
+from tests.support.event_source import listening
+from tests.support.http_client import Caller, assert_problem, calling, say, sign_up
+from tests.support.polling import eventually
+from tests.support.recovery import wait_until_replaced
+from tests.support.running_store import Running
 
 
 async def test_one_is_told_of_ones_own_and_of_nothing_else(http: httpx.AsyncClient) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.audit import event_ids, recorded, wait_until_settled
-from tests.e2e.client import Caller, assert_problem, calling, say, sign_up
-from tests.e2e.recovery import wait_until_replaced
-from tests.e2e.running import Running
-from tests.waiting import eventually
+from tests.support.http_client import Caller, assert_problem, calling, say, sign_up
+from tests.support.polling import eventually
+from tests.support.recovery import wait_until_replaced
+from tests.support.running_store import Running
+from tests.support.store_audit import event_ids, recorded, wait_until_settled
 
 AT_ONCE = 200
 

@@ -6,10 +6,19 @@ import httpx
 import pytest
 from jose import jwt
 
-from tests.e2e.audit import messages
-from tests.e2e.client import PASSWORD, Caller, assert_problem, operator, sign_up, sign_up_admin, token, unused_email
-from tests.e2e.running import Running
-from tests.waiting import eventually
+from tests.support.http_client import (
+    PASSWORD,
+    Caller,
+    assert_problem,
+    operator,
+    sign_up,
+    sign_up_admin,
+    token,
+    unused_email,
+)
+from tests.support.polling import eventually
+from tests.support.running_store import Running
+from tests.support.store_audit import messages
 
 pytestmark = pytest.mark.usefixtures("documented")
 
@@ -270,13 +279,6 @@ async def test_the_documentation_comes_from_this_server_alone(http: httpx.AsyncC
     assert 'href="//' not in answer.text
 
 
-async def test_the_health_names_each_dependency(http: httpx.AsyncClient) -> None:
-    for path in ("/health", "/health/ready"):
-        answer = await http.get(path)
-        assert (answer.status_code, answer.json()["checks"]["nats"]["status"]) == (200, "ok")
-    assert (await http.get("/health/live")).status_code == 200
-
-
 async def test_what_there_is_not_is_a_problem_too(http: httpx.AsyncClient) -> None:
     ada: Caller = await sign_up(http)
     assert_problem(await ada("GET", "/no/such/page"), 404)
@@ -285,10 +287,3 @@ async def test_what_there_is_not_is_a_problem_too(http: httpx.AsyncClient) -> No
     assert refused.headers["Allow"]
     assert_problem(await ada("GET", f"/payments/{uuid.uuid4()}"), 404)
     assert_problem(await ada("GET", "/users/"), 404)
-
-
-@pytest.mark.parametrize("name", ["gateway", "users", "payments"])
-def test_every_service_says_that_it_is_ready(store: Running, name: str) -> None:
-    url = store.record[name]["url"]
-    for path in ("/health", "/health/live", "/health/ready"):
-        assert httpx.get(url + path, timeout=10, trust_env=False).status_code == 200

@@ -2,10 +2,10 @@
 
 import time
 
-from tests.e2e.audit import audit_over_http, audit_payments, wait_until_settled
-from tests.e2e.client import calling, say
-from tests.e2e.paying import Till
-from tests.e2e.running import running
+from tests.support.http_client import calling, say
+from tests.support.payment_load import Till
+from tests.support.running_store import running
+from tests.support.store_audit import audit_over_http, audit_payments, wait_until_settled
 
 
 async def test_two_thousand_payments_by_fifty_callers_are_each_recorded_once() -> None:

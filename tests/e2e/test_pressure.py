@@ -12,11 +12,11 @@ import psutil
 import pytest
 from nats.js.api import StreamConfig
 
-from tests.e2e.audit import audit_payments, depth, jetstream
-from tests.e2e.client import PASSWORD, PROBLEM, calling, say, sign_up
-from tests.e2e.paying import Till
-from tests.e2e.running import Running
-from tests.waiting import eventually
+from tests.support.http_client import PASSWORD, PROBLEM, calling, say, sign_up
+from tests.support.payment_load import Till
+from tests.support.polling import eventually
+from tests.support.running_store import Running
+from tests.support.store_audit import audit_payments, depth, jetstream
 
 DEADLINE, BACK = 2.0, 2.0
 """Seconds: in how many the gateway promises an answer, and to be as ever after a part is back."""

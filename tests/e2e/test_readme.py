@@ -5,7 +5,7 @@ import re
 import subprocess
 
 from tests.conftest import ROOT
-from tests.e2e.running import Running
+from tests.support.running_store import Running
 
 _BLOCK = re.compile(r"<!-- a test runs this block as it is printed -->\n```bash\n(.*?)```", re.DOTALL)
 

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.client import PASSWORD, Caller, assert_problem, calling, say, sign_up, tracebacks, unused_email
-from tests.e2e.forging import forged
-from tests.e2e.rubbish import AMOUNTS, BODIES, OTHER_FIELDS, each
-from tests.e2e.running import Running
+from tests.support.http_client import PASSWORD, Caller, assert_problem, calling, say, sign_up, tracebacks, unused_email
+from tests.support.invalid_payments import AMOUNTS, BODIES, OTHER_FIELDS, each
+from tests.support.jwt_forgery import forged
+from tests.support.running_store import Running
 
 MIB = 1 << 20
 JSON = {"Content-Type": "application/json"}

@@ -23,8 +23,8 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from tests.e2e.client import PASSWORD, tracebacks, unused_email
-from tests.e2e.running import Running
+from tests.support.http_client import PASSWORD, tracebacks, unused_email
+from tests.support.running_store import Running
 
 EXAMPLES = 15
 CHECKED = [

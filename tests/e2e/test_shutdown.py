@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.audit import audit_payments
-from tests.e2e.client import calling, say, sign_up
 from tests.e2e.conftest import NO_LIMITS
-from tests.e2e.paying import Till
-from tests.e2e.recovery import wait_until_replaced
-from tests.e2e.running import Running, running
-from tests.waiting import eventually
+from tests.support.http_client import calling, say, sign_up
+from tests.support.payment_load import Till
+from tests.support.polling import eventually
+from tests.support.recovery import wait_until_replaced
+from tests.support.running_store import Running, running
+from tests.support.store_audit import audit_payments
 
 
 @pytest.fixture

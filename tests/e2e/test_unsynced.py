@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NewDatabase
-from tests.processes import started
-from tests.unsynced import UnsyncedNats
+from tests.support.service_processes import started
+from tests.support.unsynced_nats import UnsyncedNats
 
 
 @pytest.mark.parametrize("service", ["gateway", "payments", "users"])

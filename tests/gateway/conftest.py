@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from mkstore.servers import NatsServer
+from mkstore.stack.servers import NatsServer
 from tests.conftest import Gear, NewDatabase
-from tests.gateway.memory import in_memory
-from tests.gateway.real import Servers, for_real
-from tests.gateway.store import Store
+from tests.support.memory_store import in_memory
+from tests.support.real_store import Servers, for_real
+from tests.support.store import Store
 
 
 @pytest.fixture(params=["memory", "real"], scope="module")

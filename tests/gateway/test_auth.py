@@ -8,8 +8,8 @@ import pytest
 from jose import jwt
 
 from kit.tokens import Verifier
-from tests.gateway.store import Caller, Store
-from tests.users.serving import PASSWORD, new_email
+from tests.support.store import Caller, Store
+from tests.support.users_harness import PASSWORD, new_email
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.gateway.store import Store
+from tests.support.store import Store
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kit.watching import Seen
-from tests.gateway.store import Store, api
+from portal.live import Snapshot
+from tests.support.store import Store, api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -19,8 +19,8 @@ PATH = "/asyncapi/live.json"
 class Still:
     """A watch that sees nothing going on."""
 
-    async def look(self) -> Seen:
-        return Seen(at=datetime.now(UTC), streams=[], processes=[])
+    async def look(self) -> Snapshot:
+        return Snapshot(at=datetime.now(UTC), streams=[], processes=[])
 
 
 @contextmanager

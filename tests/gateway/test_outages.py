@@ -10,11 +10,11 @@ import pytest
 
 from apps.gateway.main import STREAMS, create_app
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
-from kit.broker import Broker
-from mkstore.servers import NatsServer
-from tests.gateway.real import Servers, for_real
-from tests.gateway.store import Caller, Store, client_of, new_key, running, settings
-from tests.waiting import eventually
+from kit.messaging.broker import Broker
+from mkstore.stack.servers import NatsServer
+from tests.support.polling import eventually
+from tests.support.real_store import Servers, for_real
+from tests.support.store import Caller, Store, client_of, new_key, running, settings
 
 
 @pytest.fixture

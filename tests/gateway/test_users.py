@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from tests.gateway.store import Caller, Store
-from tests.users.serving import PASSWORD, new_email
-from tests.waiting import eventually
+from tests.support.polling import eventually
+from tests.support.store import Caller, Store
+from tests.support.users_harness import PASSWORD, new_email
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -3,9 +3,9 @@
 from uuid import uuid4
 
 from kit.errors import OutcomeUnknown, Unavailable
-from tests.gateway.memory import in_memory
-from tests.gateway.store import new_key
-from tests.users.serving import PASSWORD, new_email
+from tests.support.memory_store import in_memory
+from tests.support.store import new_key
+from tests.support.users_harness import PASSWORD, new_email
 
 
 async def test_without_nats_everything_that_needs_it_says_so_at_once() -> None:

@@ -12,10 +12,10 @@ from nats.js import JetStreamContext
 
 from contracts.base import Command
 from contracts.streams import DEAD_LETTERS, Stream
-from kit.broker import Broker
-from kit.logging import configure_logging
-from mkstore.servers import NatsServer, PostgresServer
-from tests.kit.telling import Told, telling
+from kit.messaging.broker import Broker
+from kit.runtime.logging import configure_logging
+from mkstore.stack.servers import NatsServer, PostgresServer
+from tests.support.outbox_events import Told, telling
 
 configure_logging("INFO", "console")  # structlog's own default renders each traceback for seconds
 

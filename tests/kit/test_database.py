@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from kit.database import RefusedByDatabase, Transaction
 from kit.errors import Unavailable
-from mkstore.servers import PostgresServer
+from mkstore.stack.servers import PostgresServer
 
 things = Table(
     "things",

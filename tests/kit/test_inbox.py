@@ -16,11 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from kit import inbox as inboxes
 from kit.database import Transaction
 from kit.errors import OutcomeUnknown, Unavailable
-from kit.inbox import Mark, Sweeper, inbox_table
-from kit.logging import configure_logging
-from kit.marking import mark_of
-from mkstore.servers import PostgresServer
-from tests.waiting import eventually
+from kit.inbox import InboxCleaner, InboxKey, inbox_table
+from kit.messaging.inbox_key import inbox_key
+from kit.runtime.logging import configure_logging
+from mkstore.stack.servers import PostgresServer
+from tests.support.polling import eventually
 
 _metadata = MetaData()
 inbox = inbox_table(_metadata)
@@ -30,8 +30,8 @@ tills = Table("tills", _metadata, Column("coins", BigInteger, nullable=False))
 class Till(Transaction):
     """Coins, each of which was brought by a message."""
 
-    async def take(self, *marks: Mark) -> None:
-        new = await inboxes.mark(self._connection, inbox, marks)
+    async def take(self, *marks: InboxKey) -> None:
+        new = await inboxes.insert_new(self._connection, inbox, marks)
         await self._connection.execute(update(tills).values(coins=tills.c.coins + len(new)))
 
     async def coins(self) -> int:
@@ -81,8 +81,8 @@ async def pool(inbox_address: URL) -> AsyncIterator[AsyncEngine]:
     await made.dispose()
 
 
-def numbered(*numbers: int) -> list[Mark]:
-    return [Mark("tests-take", str(number)) for number in numbers]
+def numbered(*numbers: int) -> list[InboxKey]:
+    return [InboxKey("tests-take", str(number)) for number in numbers]
 
 
 async def test_a_message_that_comes_again_has_no_effect_again(pool: AsyncEngine) -> None:
@@ -95,14 +95,14 @@ async def test_a_message_that_comes_again_has_no_effect_again(pool: AsyncEngine)
 
 async def test_what_one_consumer_handled_another_still_does(pool: AsyncEngine) -> None:
     async with Till(pool) as till:
-        await till.take(Mark("one", "m"), Mark("other", "m"))
-        await till.take(Mark("other", "m"))
+        await till.take(InboxKey("one", "m"), InboxKey("other", "m"))
+        await till.take(InboxKey("other", "m"))
     async with Till(pool) as till:
         assert await till.coins() == 2
 
 
 async def test_of_two_that_have_a_message_at_once_one_has_its_effect(pool: AsyncEngine) -> None:
-    async def take(*marks: Mark) -> None:
+    async def take(*marks: InboxKey) -> None:
         async with Till(pool) as till:
             await till.take(*marks)
 
@@ -184,9 +184,9 @@ def test_a_message_is_known_by_its_own_id_and_else_by_its_place_and_time() -> No
     ]
     for headers, expected in about:
         for attempt in (1, 2):
-            found = mark_of(message(headers, _ACK.format(attempt=attempt)))
-            assert found == Mark("payments-open_payer", expected)
-    assert mark_of(message({"ce-id": "a"})) == Mark("", "a")
+            found = inbox_key(message(headers, _ACK.format(attempt=attempt)))
+            assert found == InboxKey("payments-open_payer", expected)
+    assert inbox_key(message({"ce-id": "a"})) == InboxKey("", "a")
 
 
 async def aged(pool: AsyncEngine, age: str, count: int) -> None:
@@ -208,14 +208,14 @@ async def marks(pool: AsyncEngine) -> int:
 async def test_what_is_too_old_is_swept_in_small_portions_and_the_rest_stays(pool: AsyncEngine) -> None:
     await aged(pool, "8 days 1 minute", 2500)
     await aged(pool, "7 days 23 hours", 10)
-    sweeper = Sweeper(pool, inbox, timedelta(days=8))
+    sweeper = InboxCleaner(pool, inbox, timedelta(days=8))
     assert [await sweeper.sweep_some() for _ in range(4)] == [1000, 1000, 500, 0]
     assert await marks(pool) == 10
 
 
 async def test_replicas_sweep_at_once(pool: AsyncEngine) -> None:
     await aged(pool, "9 days", 3000)
-    sweepers = [Sweeper(pool, inbox, timedelta(days=8)) for _ in range(3)]
+    sweepers = [InboxCleaner(pool, inbox, timedelta(days=8)) for _ in range(3)]
     assert sum(await asyncio.gather(*(sweeper.sweep_some() for sweeper in sweepers))) == 3000
 
 
@@ -224,7 +224,7 @@ async def test_a_failure_does_not_end_the_sweeping(pool: AsyncEngine, capfd: pyt
     await aged(pool, "9 days", 10)
     async with pool.begin() as connection:
         await connection.execute(text("ALTER TABLE inbox RENAME TO hidden"))
-    sweeper = Sweeper(pool, inbox, timedelta(days=8), every=0.01)
+    sweeper = InboxCleaner(pool, inbox, timedelta(days=8), every=0.01)
     await sweeper.start()
     try:
         await eventually(lambda: "the inbox is not swept" in "".join(capfd.readouterr()))

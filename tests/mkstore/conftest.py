@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mkstore.servers import NatsServer, PostgresServer
+from mkstore.stack.servers import NatsServer, PostgresServer
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from contracts.streams import STREAMS
-from kit import streams
-from kit.broker import inbox_of
+from kit.messaging import streams
+from kit.messaging.broker import inbox_of
 from mkstore import permissions
-from mkstore.servers import Login, NatsServer
-from mkstore.services import SERVICES
+from mkstore.stack.servers import Login, NatsServer
+from mkstore.stack.service_process import SERVICES
 
 NAMES = [spec.name for spec in SERVICES]
 

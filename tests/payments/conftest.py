@@ -12,11 +12,11 @@ import pytest
 
 from apps.payments.settings import Settings
 from kit import database
-from kit.broker import Broker
-from mkstore.servers import NatsServer, PostgresServer
+from kit.messaging.broker import Broker
+from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.conftest import ROOT, Gear, NewDatabase
-from tests.payments.fakes import REFUSED_AMOUNT
-from tests.payments.serving import LIMIT, ForReal, InMemory, for_real, in_memory
+from tests.support.payments_fakes import REFUSED_AMOUNT
+from tests.support.payments_harness import LIMIT, ForReal, InMemory, for_real, in_memory
 
 
 def settings_for(environment: dict[str, str], nats_url: str, **others: Any) -> Settings:

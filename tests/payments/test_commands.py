@@ -10,9 +10,9 @@ from apps.payments import commands
 from contracts.payments import GetPayment, GetPayments, PaymentCreated, PaymentRejected, PaymentStatus
 from contracts.streams import DEAD_LETTERS
 from tests.payments.conftest import AnyService
-from tests.payments.fakes import REFUSED_AMOUNT
-from tests.payments.serving import LIMIT, ForReal, order
-from tests.waiting import eventually
+from tests.support.payments_fakes import REFUSED_AMOUNT
+from tests.support.payments_harness import LIMIT, ForReal, order
+from tests.support.polling import eventually
 
 NO_MOMENT = datetime.fromisoformat("0001-01-01T00:00:00+14:00")
 """It fits the contract, and is before the first moment that can be told in UTC."""

@@ -16,10 +16,10 @@ from apps.payments.settings import Settings
 from contracts.errors import ErrorKind
 from contracts.payments import CreatePayment, GetPayment, GetPayments, PaymentStatus, PaymentView
 from kit import database
-from kit.telemetry import REQUEST_ID, TRACEPARENT
-from mkstore.main import app
-from tests.payments.serving import ForReal, order
-from tests.waiting import eventually
+from kit.runtime.tracing import REQUEST_ID, TRACEPARENT
+from mkstore.cli.main import app
+from tests.support.payments_harness import ForReal, order
+from tests.support.polling import eventually
 
 POISON = 777_777
 """The amount that the database refuses while it is out of order."""

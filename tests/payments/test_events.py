@@ -9,8 +9,8 @@ from nats.js.errors import NotFoundError
 from contracts.payments import PaymentCreated, PaymentRejected
 from contracts.streams import DEAD_LETTERS, USER_EVENTS
 from tests.payments.conftest import AnyService
-from tests.payments.serving import LIMIT, ForReal, event_id, order, user_event
-from tests.waiting import eventually
+from tests.support.payments_harness import LIMIT, ForReal, event_id, order, user_event
+from tests.support.polling import eventually
 
 
 @pytest.mark.parametrize("state", ["disabled", "deleted"])

@@ -7,7 +7,7 @@ import pytest
 
 from apps.payments.models import Payment
 from contracts.payments import PaymentCreated, PaymentRejected, PaymentStatus
-from tests.payments.serving import order
+from tests.support.payments_harness import order
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from apps.payments.repository import Payments
 from apps.payments.settings import Settings
 from kit import database
 from kit.errors import OutcomeUnknown, Unavailable
-from kit.inbox import Mark
+from kit.inbox import InboxKey
 from tests.payments.conftest import settings_for
-from tests.payments.fakes import FakePayments, Table
-from tests.payments.serving import UserEvent, event_id, user_event
+from tests.support.payments_fakes import FakePayments, Table
+from tests.support.payments_harness import UserEvent, event_id, user_event
 
 
 class Group(NamedTuple):
@@ -82,7 +82,7 @@ def test_the_rule_alone_comes_to_the_same_end_in_any_order(said: tuple[list[User
 async def deliver(groups: Sequence[Group], open_payments: Callable[[str], Any]) -> set[str]:
     """Hand out the groups, each to a process with its fate; return the ids of what was handed out."""
     for group in groups:
-        told = [Told(Mark("tests", event_id(event)), Payer.told_by(event)) for event in group.events]
+        told = [Told(InboxKey("tests", event_id(event)), Payer.told_by(event)) for event in group.events]
         try:
             failures = await learn_all(partial(open_payments, group.fate), told)
         except (Unavailable, OutcomeUnknown):
@@ -173,7 +173,7 @@ async def test_replicas_that_are_told_the_same_at_once_do_not_hold_each_other_up
     happened = [
         user_event(user, version, state) for user in users for version, state in ((1, "active"), (2, "disabled"))
     ]
-    told = [Told(Mark("tests", event_id(event)), Payer.told_by(event)) for event in happened]
+    told = [Told(InboxKey("tests", event_id(event)), Payer.told_by(event)) for event in happened]
 
     async def tell(pool: AsyncEngine) -> None:
         orders = [told, told[::-1], told[::2] + told[1::2], told[30:] + told[:30]]

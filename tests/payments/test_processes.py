@@ -18,15 +18,15 @@ from nats.errors import Error as NatsError
 from contracts.payments import CreatePayment, GetPayments, PaymentCreated
 from contracts.streams import DEAD, DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, STREAMS
 from kit import database
-from kit.broker import Broker
-from kit.streams import provision
-from tests import processes
+from kit.messaging.broker import Broker
+from kit.messaging.streams import provision
 from tests.payments.conftest import Own, settings_for
-from tests.payments.serving import ForReal, all_events, order
-from tests.processes import Process, connected
-from tests.waiting import eventually
+from tests.support import service_processes
+from tests.support.payments_harness import ForReal, all_events, order
+from tests.support.polling import eventually
+from tests.support.service_processes import Process, connected
 
-started = partial(processes.started, "payments")
+started = partial(service_processes.started, "payments")
 
 
 async def test_an_older_schema_stops_the_start_with_a_sentence(tmp_path: Path, own: Own) -> None:

@@ -10,16 +10,16 @@ from nats.js.errors import NotFoundError
 
 from apps.payments.models import Payer
 from contracts.streams import STREAMS, USER_EVENTS
-from kit.broker import Broker
-from kit.failpoints import AFTER_COMMIT, BEFORE_COMMIT
-from kit.streams import provision
-from tests import processes
+from kit.messaging.broker import Broker
+from kit.messaging.streams import provision
+from kit.runtime.failpoints import AFTER_COMMIT, BEFORE_COMMIT
 from tests.payments.conftest import Own
-from tests.payments.serving import ForReal, UserEvent, event_id, order, user_event
-from tests.processes import connected
-from tests.waiting import eventually
+from tests.support import service_processes
+from tests.support.payments_harness import ForReal, UserEvent, event_id, order, user_event
+from tests.support.polling import eventually
+from tests.support.service_processes import connected
 
-started = partial(processes.started, "payments")
+started = partial(service_processes.started, "payments")
 
 USERS = 120
 CONSUMERS = {"user.created": "payments-open_payer", "user.updated": "payments-change_payer"} | {

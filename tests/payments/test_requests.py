@@ -20,11 +20,11 @@ from contracts.payments import (
     RejectPayment,
 )
 from contracts.streams import PAYMENT_COMMANDS
-from kit import broker
+from kit.messaging import broker
 from tests.payments.conftest import AnyService
-from tests.payments.fakes import FakePayments, Table
-from tests.payments.serving import LIMIT, ForReal, order
-from tests.waiting import eventually
+from tests.support.payments_fakes import FakePayments, Table
+from tests.support.payments_harness import LIMIT, ForReal, order
+from tests.support.polling import eventually
 
 
 async def test_a_payment_that_waits_is_shown_as_pending(service: AnyService) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from apps.users.settings import Settings
-from mkstore.servers import NatsServer
+from mkstore.stack.servers import NatsServer
 from tests.conftest import Gear, NewDatabase
-from tests.users.serving import SECRET, Service, cheap, for_real, in_memory
+from tests.support.users_harness import SECRET, Service, cheap, for_real, in_memory
 
 
 def settings_for(environment: dict[str, str], nats_url: str, **others: Any) -> Settings:

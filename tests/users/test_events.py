@@ -15,8 +15,8 @@ from contracts.users import (
     UserDeleted,
     UserUpdated,
 )
-from kit.telemetry import Trace, new_traceparent, trace
-from tests.users.serving import PASSWORD, Service, all_events, new_email
+from kit.runtime.tracing import Trace, new_traceparent, trace
+from tests.support.users_harness import PASSWORD, Service, all_events, new_email
 
 
 async def test_every_answered_change_is_told_in_order(service: Service) -> None:
@@ -59,7 +59,7 @@ async def test_the_headers_say_what_happened_to_whom_and_when(real_service: Serv
         "Nats-Msg-Id": headers["ce-id"],
         "ce-specversion": "1.0",
         "ce-type": "user.created",
-        "ce-source": "mkstore/users",
+        "ce-source": "mkstore/cli/users",
         "ce-subject": str(user.id),
         "content-type": "application/json",
         "X-Request-Id": request.request_id,

@@ -18,9 +18,9 @@ from kit import database
 from kit.errors import CannotStart
 from kit.tokens import Signer, Verifier
 from tests.conftest import Gear, NewDatabase
+from tests.support.users_fakes import FakeSigningKeys, Store
+from tests.support.users_harness import LIFETIME, SECRET
 from tests.users.conftest import settings_for
-from tests.users.fakes import FakeSigningKeys, Store
-from tests.users.serving import LIFETIME, SECRET
 
 
 def test_a_key_is_opened_by_the_secret_that_sealed_it() -> None:

@@ -17,8 +17,8 @@ from apps.users.passwords import Passwords, common_passwords, refuse_easy
 from apps.users.settings import Settings
 from contracts.errors import ErrorKind
 from contracts.users import Authenticate, ChangePassword, CreateUser, GetUser
-from tests.users.serving import CHEAP, PASSWORD, Service
-from tests.waiting import eventually
+from tests.support.polling import eventually
+from tests.support.users_harness import CHEAP, PASSWORD, Service
 
 
 @pytest.fixture

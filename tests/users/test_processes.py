@@ -28,24 +28,24 @@ from contracts.users import (
     UserUpdated,
 )
 from kit import database
-from kit.asking import Refused, ask
-from kit.settings import load
+from kit.messaging.client import RemoteProblem, ask
+from kit.runtime.settings import load
 from kit.tokens import Verifier
-from mkstore import ports
-from mkstore.servers import NatsServer, PostgresServer
-from tests import processes
+from mkstore.stack import ports
+from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.conftest import ROOT, NewDatabase
-from tests.processes import Process, connected
+from tests.support import service_processes
+from tests.support.polling import eventually
+from tests.support.service_processes import Process, connected
+from tests.support.users_harness import PASSWORD, cheap, events_of, for_real, new_email
 from tests.users.conftest import settings_for
-from tests.users.serving import PASSWORD, cheap, events_of, for_real, new_email
-from tests.waiting import eventually
 
 
 @asynccontextmanager
 async def started(folder: Path, environment: Mapping[str, str], *options: str) -> AsyncIterator[Process]:
     """Run the users service until the end of the block."""
     secret = {"JWT_SECRET": "a secret of the tests"}
-    async with processes.started("users", folder, secret | dict(environment), *options) as users:
+    async with service_processes.started("users", folder, secret | dict(environment), *options) as users:
         yield users
 
 
@@ -198,7 +198,7 @@ async def test_while_postgresql_is_away_requests_are_refused_at_once_and_afterwa
         async def changed() -> int:
             try:
                 return (await service.ask(UpdateUser(id=user.id, name="Countess"))).version
-            except Refused as refused:
+            except RemoteProblem as refused:
                 if refused.problem.kind == ErrorKind.UNAVAILABLE:
                     return 0
                 raise

@@ -21,7 +21,7 @@ from contracts.users import (
     UpdateUser,
 )
 from kit.tokens import Verifier
-from tests.users.serving import PASSWORD, Service, new_email
+from tests.support.users_harness import PASSWORD, Service, new_email
 
 INVALID_CREDENTIALS = (ErrorKind.UNAUTHENTICATED, "invalid-credentials")
 

@@ -6,13 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 from pydantic import BaseModel, Field
 
-from apps.gateway import limits
 from apps.gateway.deps import Gateway, address
-from apps.gateway.openapi import answered, documented
-from apps.gateway.problems import answer
+from apps.gateway.http import rate_limits
+from apps.gateway.http.openapi import answered, documented
+from apps.gateway.http.problems import answer
 from contracts.errors import ErrorKind
 from contracts.users import Authenticate, JsonWebKeySet
-from kit.asking import Refused
+from kit.messaging.client import RemoteProblem
 
 router = APIRouter(tags=["auth"])
 
@@ -52,13 +52,13 @@ async def issue_token(
         return _refused("unsupported_grant_type", "The only grant_type is password.")
     if username is None or password is None:
         return _refused("invalid_request", "username and password are needed.")
-    account = (limits.account(username), where)
+    account = (rate_limits.account(username), where)
     await gateway.limits.check("account", *account)
     if "\0" in username:
         return _wrong()
     try:
         tokens = await gateway.services.ask(Authenticate(email=username, password=password))
-    except Refused as error:
+    except RemoteProblem as error:
         if error.problem.kind is not ErrorKind.UNAUTHENTICATED:
             raise
         # Slows who guesses from one address; the owner, who is elsewhere, is not locked out.

@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 
-from apps.gateway.deps import Gateway, SignedIn
-from apps.gateway.feed import Item
-from apps.gateway.history import Position
-from apps.gateway.openapi import answered, documented
+from apps.gateway.deps import CurrentUser, Gateway
+from apps.gateway.http.openapi import answered, documented
+from apps.gateway.sse.broadcaster import Item
+from apps.gateway.sse.history import Position
 from kit.errors import InvalidField
 
 router = APIRouter(tags=["events"])
@@ -24,7 +24,7 @@ _RETRY_MILLISECONDS = 1000
     responses=documented(401, also={200: {**answered("The events."), "content": {"text/event-stream": {}}}}),
 )
 async def stream_events(
-    caller: SignedIn,
+    caller: CurrentUser,
     gateway: Gateway,
     last_event_id: Annotated[str | None, Header(max_length=50, description="Begin after this event.")] = None,
 ) -> StreamingResponse:

@@ -5,8 +5,8 @@ from http import HTTPStatus
 from fastapi import APIRouter, Response
 
 from apps.gateway.deps import Gateway
-from apps.gateway.openapi import answered, documented
-from kit.health import Report
+from apps.gateway.http.openapi import answered, documented
+from kit.ops.health import Report
 
 router = APIRouter(prefix="/health", tags=["health"])
 

@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from apps.gateway.deps import Gateway, Token, not_found, signed_in
-from kit.watching import Seen, Watch
+from portal.live import Snapshot, SystemMonitor
 
 router = APIRouter(include_in_schema=False)
 
 
-async def _watch(gateway: Gateway, token: Token, response: Response) -> Watch:
+async def _watch(gateway: Gateway, token: Token, response: Response) -> SystemMonitor:
     if gateway.watch is None:
         raise not_found("live overlay")
     if not gateway.watch_is_open:
@@ -19,7 +19,7 @@ async def _watch(gateway: Gateway, token: Token, response: Response) -> Watch:
 
 
 @router.get("/asyncapi/live.json")
-async def live(watch: Annotated[Watch, Depends(_watch)], response: Response) -> Seen:
+async def live(watch: Annotated[SystemMonitor, Depends(_watch)], response: Response) -> Snapshot:
     """Tell of every stream, its consumers and last messages, and of every process; in production to admins alone."""
     response.headers["Cache-Control"] = "no-store"
     return await watch.look()

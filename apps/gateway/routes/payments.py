@@ -8,10 +8,10 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import MISSING, BaseModel, ConfigDict, Field
 
-from apps.gateway.bodies import StrictRoute
-from apps.gateway.deps import Gateway, SignedIn, not_found
-from apps.gateway.openapi import answered, documented
-from apps.gateway.problems import HTTPRefusal
+from apps.gateway.deps import CurrentUser, Gateway, not_found
+from apps.gateway.http.openapi import answered, documented
+from apps.gateway.http.problems import HTTPRefusal
+from apps.gateway.http.strict_bodies import StrictRoute
 from contracts.base import Cursor, PageSize
 from contracts.errors import ErrorKind, FieldError
 from contracts.payments import Charge, ListPayments, PaymentStatus, PaymentView
@@ -64,7 +64,7 @@ class Payments(BaseModel):
 )
 async def create_payment(
     body: NewPayment,
-    caller: SignedIn,
+    caller: CurrentUser,
     gateway: Gateway,
     response: Response,
     idempotency_key: Annotated[
@@ -103,7 +103,7 @@ async def create_payment(
 
 
 @router.get("/{payment_id}", responses=documented(401, 404, also={200: answered("The payment.")}))
-async def get_payment(payment_id: UUID, caller: SignedIn, gateway: Gateway) -> PaymentView:
+async def get_payment(payment_id: UUID, caller: CurrentUser, gateway: Gateway) -> PaymentView:
     """Show one payment, from the moment on in which it was accepted."""
     payment = await gateway.services.payment(payment_id)
     if payment is None or not caller.may_see(payment.user_id):
@@ -113,7 +113,7 @@ async def get_payment(payment_id: UUID, caller: SignedIn, gateway: Gateway) -> P
 
 @router.get("", responses=documented(401, 403, also={200: answered("A page of payments.")}))
 async def list_payments(
-    caller: SignedIn,
+    caller: CurrentUser,
     gateway: Gateway,
     user_id: Annotated[UUID | None, Query(alias="userId")] = None,
     status: Annotated[PaymentStatus | None, Query(description="Of what is recorded: created or rejected.")] = None,

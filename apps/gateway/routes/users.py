@@ -8,10 +8,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import MISSING, BaseModel, ConfigDict, Field
 
-from apps.gateway.bodies import StrictRoute
-from apps.gateway.deps import Caller, Gateway, SignedIn, address, not_found
-from apps.gateway.etags import IfMatch, IfNoneMatch, etag, expected_version, is_known
-from apps.gateway.openapi import answered, documented
+from apps.gateway.deps import Caller, CurrentUser, Gateway, address, not_found
+from apps.gateway.http.etags import IfMatch, IfNoneMatch, etag, expected_version, is_known
+from apps.gateway.http.openapi import answered, documented
+from apps.gateway.http.strict_bodies import StrictRoute
 from contracts.base import Cursor, Message, PageSize
 from contracts.users import (
     ChangePassword,
@@ -83,7 +83,7 @@ async def create_user(body: NewUser, request: Request, gateway: Gateway, respons
 
 @router.get("/me", response_model=UserView, responses=_SHOWN)
 async def get_me(
-    caller: SignedIn, gateway: Gateway, response: Response, if_none_match: IfNoneMatch = None
+    caller: CurrentUser, gateway: Gateway, response: Response, if_none_match: IfNoneMatch = None
 ) -> UserView | Response:
     """Show the caller."""
     return await _get(caller.id, caller, gateway, response, if_none_match)
@@ -91,7 +91,7 @@ async def get_me(
 
 @router.get("/{user_id}", response_model=UserView, responses=_SHOWN)
 async def get_user(
-    user_id: UUID, caller: SignedIn, gateway: Gateway, response: Response, if_none_match: IfNoneMatch = None
+    user_id: UUID, caller: CurrentUser, gateway: Gateway, response: Response, if_none_match: IfNoneMatch = None
 ) -> UserView | Response:
     """Show one user: oneself, or for an admin anybody."""
     return await _get(user_id, caller, gateway, response, if_none_match)
@@ -99,7 +99,7 @@ async def get_user(
 
 @router.get("", responses=documented(401, 403, also={200: answered("A page of users.")}))
 async def list_users(
-    caller: SignedIn,
+    caller: CurrentUser,
     gateway: Gateway,
     limit: Annotated[PageSize, Query()] = 20,
     cursor: Annotated[Cursor | None, Query()] = None,
@@ -115,7 +115,12 @@ async def list_users(
     responses=documented(401, 403, 404, 409, 412, also={200: answered("The user as it is now.", "ETag")}),
 )
 async def update_user(
-    user_id: UUID, body: UserChanges, caller: SignedIn, gateway: Gateway, response: Response, if_match: IfMatch = None
+    user_id: UUID,
+    body: UserChanges,
+    caller: CurrentUser,
+    gateway: Gateway,
+    response: Response,
+    if_match: IfMatch = None,
 ) -> UserView:
     """Change a user: oneself, or for an admin anybody."""
     changes = body.model_dump(exclude_unset=True, by_alias=False)
@@ -134,7 +139,7 @@ async def update_user(
     status_code=HTTPStatus.NO_CONTENT,
     responses=documented(401, 404, also={204: answered("Changed.")}),
 )
-async def change_password(user_id: UUID, body: PasswordChange, caller: SignedIn, gateway: Gateway) -> None:
+async def change_password(user_id: UUID, body: PasswordChange, caller: CurrentUser, gateway: Gateway) -> None:
     """Change one's own password."""
     if user_id != caller.id:
         raise not_found("user")
@@ -149,7 +154,7 @@ async def change_password(user_id: UUID, body: PasswordChange, caller: SignedIn,
     status_code=HTTPStatus.NO_CONTENT,
     responses=documented(401, 404, also={204: answered("Deleted.")}),
 )
-async def delete_user(user_id: UUID, caller: SignedIn, gateway: Gateway) -> None:
+async def delete_user(user_id: UUID, caller: CurrentUser, gateway: Gateway) -> None:
     """Delete a user: oneself, or for an admin anybody. What was paid stays recorded."""
     if not caller.may_see(user_id):
         raise not_found("user")

@@ -4,6 +4,6 @@ from apps.payments.models import Table
 from apps.payments.settings import Settings
 from kit.database import url
 from kit.migrations import run
-from kit.settings import load
+from kit.runtime.settings import load
 
 run(url(load(Settings)), Table.metadata)

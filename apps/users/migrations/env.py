@@ -3,6 +3,6 @@
 from apps.users.models import Table
 from apps.users.settings import Settings
 from kit import database, migrations
-from kit.settings import load
+from kit.runtime.settings import load
 
 migrations.run(database.url(load(Settings)), Table.metadata)

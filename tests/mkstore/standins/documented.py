@@ -7,7 +7,7 @@ from faststream.asgi import AsgiFastStream
 from faststream.nats import NatsBroker
 
 from contracts.base import Done, Request, example
-from kit.asyncapi import Documented
+from kit.asyncapi import ServiceSpecification
 
 
 def _app(*questions: type[object]) -> AsgiFastStream:
@@ -19,7 +19,7 @@ def _app(*questions: type[object]) -> AsgiFastStream:
 
         answer.__annotations__["request"] = question
         broker.subscriber(getattr(question, "subject", "answers.none"), queue="answers")(answer)
-    return AsgiFastStream(broker, specification=Documented("answers", "Answers."))
+    return AsgiFastStream(broker, specification=ServiceSpecification("answers", "Answers."))
 
 
 def _question(number: int) -> type[Request[Done]]:

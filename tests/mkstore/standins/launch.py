@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from mkstore.plan import Options
-from mkstore.services import ServiceSpec
-from mkstore.up import run
+from mkstore.stack.console import run
+from mkstore.stack.plan import Options
+from mkstore.stack.service_process import ServiceSpec
 
 HERE = Path(__file__).parent
 SPECS = [

@@ -1,0 +1,69 @@
+"""How much one caller or one address may ask for (the `limits` library), said in RateLimit headers."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from limits import RateLimitItem, parse
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.storage import storage_from_string
+from starlette.responses import Response
+
+from apps.gateway.http.problems import HTTPRefusal
+
+
+class TooMany(HTTPRefusal):
+    """The limit is used up (RFC 6585)."""
+
+    def __init__(self, name: str, headers: dict[str, str]) -> None:
+        super().__init__(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "too-many-requests",
+            f"Too many requests: the limit {name} is used up.",
+            headers,
+        )
+
+
+class RateLimits:
+    """The limits of this gateway, by name ("10/minute") and counted in `storage`; switched off they cost nothing."""
+
+    def __init__(self, limits: Mapping[str, str], storage: str, *, enabled: bool) -> None:
+        self._enabled = enabled
+        self._strategy = SlidingWindowCounterRateLimiter(storage_from_string(storage))
+        self._items = {name: parse(limit) for name, limit in limits.items()}
+
+    async def hit(self, name: str, key: str, response: Response | None = None) -> None:
+        """Count one request of `key` against the limit `name`; raises `TooMany` when it is used up."""
+        if not self._enabled:
+            return
+        item = self._items[name]
+        if not await self._strategy.hit(item, name, key):
+            raise TooMany(name, await self._headers(name, item, key, refused=True))
+        if response is not None:
+            response.headers.update(await self._headers(name, item, key))
+
+    async def count(self, name: str, *key: str) -> None:
+        """Count against the limit `name` without refusing."""
+        if self._enabled:
+            await self._strategy.hit(self._items[name], name, *key)
+
+    async def check(self, name: str, *key: str) -> None:
+        """Raise `TooMany` when the limit `name` is used up for `key`; counts nothing."""
+        item = self._items[name]
+        if self._enabled and not await self._strategy.test(item, name, *key):
+            raise TooMany(name, await self._headers(name, item, *key, refused=True))
+
+    async def _headers(self, name: str, item: RateLimitItem, *key: str, refused: bool = False) -> dict[str, str]:
+        stats = await self._strategy.get_window_stats(item, name, *key)
+        wait = max(1, round(stats.reset_time - time.time()))
+        # The fields of the IETF draft "RateLimit header fields for HTTP".
+        return {
+            "RateLimit-Policy": f'"{name}";q={item.amount};w={item.get_expiry()}',
+            "RateLimit": f'"{name}";r={max(0, stats.remaining)};t={wait}',
+        } | ({"Retry-After": str(wait)} if refused else {})
+
+
+def account(email: str) -> str:
+    """Name an account in a key without keeping the address itself."""
+    return hashlib.sha256(email.strip().lower().encode("utf-8", "replace")).hexdigest()

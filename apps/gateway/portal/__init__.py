@@ -1,5 +1,0 @@
-"""The documentation that the gateway serves from itself: of the HTTP API, and of every service's messages."""
-
-from apps.gateway.portal.routes import router
-
-__all__ = ["router"]

@@ -1,0 +1,60 @@
+"""The requests that a service answers, as NATS ADR-32 tells of them: endpoints."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from contracts.base import Request
+from kit.asyncapi.operations import handled
+from kit.asyncapi.writing import described
+from kit.messaging.stats import request_stats
+
+
+class Endpoint(NamedTuple):
+    """A request that a service answers; all of its replicas are one queue group."""
+
+    request: type[Request[Any]]
+    subject: str
+    queue_group: str
+
+    def identity(self) -> dict[str, str]:
+        """Return what tells it from others."""
+        return {"name": self.request.__name__, "subject": self.subject, "queue_group": self.queue_group}
+
+    def info(self, service: str) -> dict[str, Any]:
+        """Return ADR-32's `EndpointInfo`; the metadata name its messages and its operation in the document."""
+        metadata = {
+            "request": self.request.__name__,
+            "reply": self.request.reply_type().__name__,
+            "description": summary_of(self.request.__doc__),
+            "asyncapi.operation": f"{service}.answers.{self.request.__name__}",
+        }
+        return self.identity() | {"metadata": metadata}
+
+    def stats(self) -> dict[str, Any]:
+        """Return ADR-32's `EndpointStats`, with times in nanoseconds."""
+        # No "data": nats-py writes null there, which the schema that the nats command validates by does not let pass.
+        count = request_stats[self.subject]
+        return self.identity() | {
+            "num_requests": count.requests,
+            "num_errors": count.errors,
+            "last_error": count.last_error,
+            "processing_time": count.nanoseconds,
+            "average_processing_time": count.average,
+        }
+
+
+def endpoints_of(subscribers: Iterable[Any]) -> list[Endpoint]:
+    """Return what those of a broker's subscribers answer that take requests, in the order of the subjects."""
+    found = []
+    for subscriber in subscribers:
+        if getattr(subscriber, "queue", ""):  # what comes from a stream has none
+            found += [
+                Endpoint(request, subscriber.subject.broker_address, subscriber.queue)
+                for request, _ in handled(subscriber)
+            ]
+    return sorted(found, key=lambda endpoint: endpoint.subject)
+
+
+def summary_of(text: str | None) -> str:
+    """Return the first paragraph of a docstring as one line."""
+    return described(text)["summary"]

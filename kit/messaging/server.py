@@ -1,0 +1,91 @@
+"""The answering side of request/reply: a handler's reply or its refusal always reaches the one who asked."""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from faststream import BaseMiddleware
+from faststream.message import StreamMessage
+from faststream.nats import NatsResponse, NatsRouter
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+from structlog.stdlib import get_logger
+
+from contracts.errors import ErrorKind, FieldError, Problem
+from kit.errors import Refusal
+from kit.messaging.stats import request_stats
+from kit.runtime import tracing
+
+ERROR = "Nats-Service-Error"
+ERROR_CODE = "Nats-Service-Error-Code"
+
+log = get_logger(__name__)
+
+_UNREADABLE = Problem(kind=ErrorKind.INVALID, slug="invalid-request", detail="The body is no JSON document.")
+_FAILED = Problem(kind=ErrorKind.INTERNAL, slug="internal-error", detail="The service failed; the failure is logged.")
+
+
+def pointer(path: Iterable[int | str]) -> str:
+    """Write a path into a document as a JSON Pointer (RFC 6901)."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+
+
+def field_errors(error: ValidationError, skip: int = 0) -> tuple[FieldError, ...]:
+    """Say what is wrong with each field; `skip` parts of each location belong to the caller, not to the message."""
+    return tuple(
+        FieldError(
+            pointer=pointer(e["loc"][skip:]),
+            code=e["type"],
+            message=e["msg"],
+        )
+        for e in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+
+
+def _problem(error: Exception) -> Problem:
+    if isinstance(error, Refusal):
+        return error.problem()
+    if isinstance(error, ValidationError):
+        return Problem(
+            kind=ErrorKind.INVALID,
+            slug="invalid-request",
+            detail="The request does not fit its contract.",
+            errors=field_errors(error, skip=1),  # the first part is the name of the handler's parameter
+        )
+    log.error("a request failed", exc_info=error)
+    return _FAILED
+
+
+def _reply(problem: Problem) -> NatsResponse:
+    # .value: in memory headers are not made into strings, and a StrEnum would compare unequal on the wire.
+    return NatsResponse(problem, headers={ERROR: problem.slug, ERROR_CODE: problem.kind.value})
+
+
+class ReplyMiddleware(BaseMiddleware[Any, Any]):
+    """Turns every failure of a request into a reply (NATS ADR-32); for requests only: on a stream it would ack."""
+
+    async def on_receive(self) -> None:
+        """Take up the request that the message's headers tell of."""
+        tracing.incoming(self.msg.headers)
+
+    async def consume_scope(self, call_next: Any, msg: StreamMessage[Msg]) -> Any:
+        """Call the handler; what it raises, or that the body cannot be read, is the reply. Each answer is counted."""
+        started = time.perf_counter_ns()
+        problem: Problem | None = None
+        try:
+            await msg.decode()  # kept for the handler: what it raises itself is not to be taken for this
+        except ValueError:  # no JSON, no text
+            problem = _UNREADABLE
+        else:
+            try:
+                reply = await call_next(msg)
+            except Exception as error:  # noqa: BLE001 - the router's last resort: silence would cost the caller its deadline
+                problem = _problem(error)
+        said = f"{problem.kind.value}:{problem.slug}" if problem else ""
+        request_stats[self.msg.subject].add(time.perf_counter_ns() - started, said)
+        return _reply(problem) if problem else reply
+
+
+def request_router() -> NatsRouter:
+    """Make a router for a service's requests, every failure of which becomes a reply."""
+    return NatsRouter(middlewares=[ReplyMiddleware])

@@ -1,0 +1,66 @@
+"""The transactional outbox: events are inserted in the transaction of the change; `kit.outbox.relay` publishes them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    insert,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.base import Event
+from kit.runtime.tracing import Trace
+
+CHANNEL = "outbox"
+"""On which PostgreSQL tells the relay that a transaction with events was committed."""
+
+
+def outbox_table(metadata: MetaData) -> Table:
+    """Make the table, on the service's own metadata; `seq` is the order in which events are sent."""
+    return Table(
+        "outbox",
+        metadata,
+        Column("seq", BigInteger, Identity(always=True), primary_key=True),
+        Column("id", Uuid, nullable=False),
+        Column("subject", Text, nullable=False),
+        Column("aggregate_id", Uuid, nullable=False),
+        Column("aggregate_version", Integer, nullable=False),
+        Column("body", LargeBinary, nullable=False),
+        Column("occurred_at", DateTime(timezone=True), nullable=False),
+        Column("request_id", Text, nullable=False),
+        Column("traceparent", Text, nullable=False),
+    )
+
+
+async def emit(connection: AsyncConnection, table: Table, events: Sequence[tuple[Event, Trace]]) -> None:
+    """Write `events`, if there are any, in the caller's open transaction; never flushes, commits or begins one."""
+    if not events:
+        return
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "id": uuid4(),
+            "subject": event.subject,
+            "aggregate_id": event.aggregate_id,
+            "aggregate_version": event.aggregate_version,
+            "body": event.model_dump_json().encode(),
+            "occurred_at": now,
+            "request_id": trace.request_id,
+            "traceparent": trace.traceparent,
+        }
+        for event, trace in events
+    ]
+    await connection.execute(insert(table), rows)
+    await connection.execute(text(f"NOTIFY {CHANNEL}"))  # comes with the commit, so the relay never wakes too early

@@ -1,7 +1,0 @@
-"""Real servers from Python wheels, for `mkstore up` and for tests: usable with nothing else of this project running."""
-
-from mkstore.parts import PartFailedError
-from mkstore.servers.nats import Login, NatsServer, anybody_listens
-from mkstore.servers.postgres import PostgresServer, create_databases
-
-__all__ = ["Login", "NatsServer", "PartFailedError", "PostgresServer", "anybody_listens", "create_databases"]

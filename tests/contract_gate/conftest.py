@@ -1,0 +1,26 @@
+"""A project to compare."""
+
+from pathlib import Path
+
+import pytest
+
+from mkstore import generated
+from mkstore.cli import docs
+from tests.contract_gate.mutating import Mutation
+from tests.contract_gate.projects import Say, texts
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project, whose code says what `says` was given."""
+    monkeypatch.setattr(generated, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def says(root: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
+    def say(*mutations: Mutation) -> None:
+        monkeypatch.setattr(docs, "documents", lambda _: texts(*mutations))
+
+    return say

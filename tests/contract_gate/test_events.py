@@ -1,0 +1,131 @@
+"""The rules of messages and streams that no schema has, both ways, and whose a contract is."""
+
+from typing import Any
+
+import pytest
+
+from contract_gate.changes import Severity
+from contract_gate.events import compare_events
+from contract_gate.sources import Documents
+from tests.contract_gate.documents import system
+from tests.contract_gate.mutating import (
+    NULL,
+    TEXT,
+    Mutate,
+    become,
+    drop,
+    facts,
+    field,
+    operation,
+    put,
+    service,
+    stream,
+    together,
+)
+
+BREAKING, RISKY, SAFE = Severity.BREAKING, Severity.RISKY, Severity.SAFE
+
+
+def changed(mutate: Mutate) -> Documents:
+    documents = system()
+    mutate(documents)
+    return documents
+
+
+def levels(old: Documents, new: Documents) -> dict[str, Severity]:
+    return {change.id: change.severity for change in compare_events(old.events, new.events)}
+
+
+CREATE, REPLY = "users.answers.CreateUser", "users.create.reply"
+CORRELATED = put("components", "messages", "CreateUser", correlationId={"location": "$message.header#/id"})
+LATER = put("servers", "production", security=[{"type": "X509"}])
+ANY_OF_TWO = put("servers", "production", security=[{"type": "X509"}, {"type": "userPassword"}])
+AVRO = put("components", "messages", "CreateUser", payload={"schemaFormat": "avro", "schema": {}})
+LISTED = put("channels", "payments.create", "parameters", "paymentId", enum=["a", "b"])
+
+
+def problem_alone(system: Documents) -> None:
+    for found in system.events:
+        if CREATE in found["operations"]:
+            found["operations"][CREATE]["reply"]["messages"] = [{"$ref": f"#/channels/{REPLY}/messages/Problem"}]
+
+
+def view_alone(system: Documents) -> None:
+    for found in system.events:
+        if CREATE in found["operations"]:
+            found["operations"][CREATE]["reply"]["messages"] = [{"$ref": f"#/channels/{REPLY}/messages/UserView"}]
+
+
+# a change, what the way there is called and how bad that is, and the way back
+RULES: list[tuple[Mutate, str, Severity, str, Severity]] = [
+    (problem_alone, "users.create/reply: message-removed UserView", BREAKING, "users.create/reply: message-added UserView", BREAKING),
+    (view_alone, "users.create/reply: message-removed Problem", SAFE, "users.create/reply: message-added Problem", BREAKING),
+    (drop("operations", CREATE, "reply"), "users.create/reply: reply-removed", BREAKING, "users.create/reply: reply-added", SAFE),
+    (drop("operations", CREATE), f"users.create: operation-removed {CREATE}", BREAKING, f"users.create: operation-added {CREATE}", SAFE),
+    (CORRELATED, "users.create: correlation-changed", SAFE, "users.create: correlation-changed", BREAKING),
+    (AVRO, "users.create/payload: schema-format-changed", BREAKING, "users.create/payload: schema-format-changed", BREAKING),
+    (LISTED, "payments.create/parameters/paymentId: values-limited", BREAKING, "payments.create/parameters/paymentId: values-unlimited", SAFE),
+    (put("components", "messages", "UserCreated", tags=[{"name": "command"}]), "user.created: kind-changed", RISKY, "user.created: kind-changed", RISKY),
+    (operation(CREATE, security=[{"type": "X509"}]), "users.create: login-changed", BREAKING, "users.create: login-eased", SAFE),
+    (LATER, "servers/production: login-changed", BREAKING, "servers/production: login-changed", BREAKING),
+    (ANY_OF_TWO, "servers/production: login-eased", SAFE, "servers/production: login-changed", BREAKING),
+    (drop("servers", "production", "security"), "servers/production: login-eased", SAFE, "servers/production: login-changed", BREAKING),
+    (drop("servers", "production"), "servers/production: server-removed", BREAKING, "servers/production: server-added", SAFE),
+    (put("servers", "production", pathname="/nats"), "servers/production: pathname-changed", RISKY, "servers/production: pathname-changed", RISKY),
+    (stream("payment.created", maxAgeSeconds=60), "payment.created: maxAgeSeconds-lowered", RISKY, "payment.created: maxAgeSeconds-raised", SAFE),
+    (stream("payment.created", maxAgeSeconds=None), "payment.created: maxAgeSeconds-raised", SAFE, "payment.created: maxAgeSeconds-lowered", RISKY),
+    (stream("payment.created", subjects=["payment.*", "a"]), "payment.created: subject-added a", SAFE, "payment.created: subject-removed a", BREAKING),
+    (stream("payment.created", replicas=3), "payment.created: replicas-changed", RISKY, "payment.created: replicas-changed", RISKY),
+    (drop("channels", "payment.created", "x-nats"), "payment.created: stream-changed", BREAKING, "payment.created: stream-changed", BREAKING),
+    (facts("payments.takes.CreatePayment", deadLetterSubject="dead.a"), "payments.create: deadLetterSubject-changed", RISKY, "payments.create: deadLetterSubject-changed", RISKY),
+    (put("channels", "payment.created", "x-nats", limits={"rate": 1}), "payment.created: limits-changed", RISKY, "payment.created: limits-changed", RISKY),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mutate", "there", "level", "back", "level_back"), RULES, ids=[f"{n} {row[1]}" for n, row in enumerate(RULES)]
+)
+def test_each_rule_holds_both_ways(
+    mutate: Mutate, there: str, level: Severity, back: str, level_back: Severity
+) -> None:
+    other = changed(mutate)
+    assert levels(system(), other)[there] is level
+    assert levels(other, system())[back] is level_back
+
+
+@pytest.mark.parametrize("name", ["gateway", "payments"])
+def test_a_copy_of_somebody_elses_message_is_not_compared(name: str) -> None:
+    documents = system()
+    for schema in ("UserCreated", "UserView", "CreateUser"):
+        service(documents, name)["components"]["schemas"][schema] = {"type": "null"}
+    assert levels(system(), documents) == {}
+
+
+def test_only_the_other_end_is_hit() -> None:
+    documents = system()
+    documents.events.append(service(system(), "users") | {"id": "urn:mkstore:copy"})
+    copy = documents.events[-1]
+    copy["operations"] = {"copy.buries.DeadLetter": copy["operations"]["users.buries.DeadLetter"]}
+    broken = changed(put("channels", "dead", address="buried.{subject}"))
+    found = {change.id: change.hits for change in compare_events(documents.events, broken.events)}
+    assert found["dead: address-changed"] == ()
+
+
+def test_a_service_that_is_gone_breaks_whom_it_served() -> None:
+    documents = system()
+    documents.events[:] = [one for one in documents.events if one["id"] != "urn:mkstore:users"]
+    found = {change.id: change for change in compare_events(system().events, documents.events)}
+    assert found[f"users.create: operation-removed {CREATE}"].hits == ("gateway.asks.CreateUser",)
+    assert found["user.created: operation-removed users.sends.UserCreated"].hits == ("payments.takes.UserCreated",)
+
+
+def test_a_break_is_found_below_a_safe_change_of_the_same_message() -> None:
+    mutate = together(
+        become("CreateUser", "nick", TEXT),
+        become("CreateUser", "referrer", NULL),
+        field("CreateUser", "email", maxLength=999),
+    )
+    found: dict[str, Any] = levels(system(), changed(mutate))
+    assert found["users.create/payload/referrer: type-removed string"] is BREAKING
+    assert found["users.create/payload/nick: field-added"] is SAFE
+    assert found["users.create/payload/email: maxLength-raised"] is SAFE

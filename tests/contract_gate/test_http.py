@@ -1,0 +1,196 @@
+"""The rules of HTTP that no schema has, both ways."""
+
+from typing import Any
+
+import pytest
+
+from contract_gate.changes import Severity
+from contract_gate.http import compare_http
+from tests.contract_gate.writing import TEXT, Json
+
+BREAKING, RISKY, SAFE = Severity.BREAKING, Severity.RISKY, Severity.SAFE
+BEARER = {"type": "http", "scheme": "bearer"}
+KEY = {"type": "apiKey", "in": "header", "name": "X-Key"}
+
+
+def api(document: Json | None = None, **operation: Any) -> Json:
+    """Return an API of one operation."""
+    said = {"responses": {"200": {"description": "Well."}}, **operation}
+    components = {
+        "securitySchemes": {"bearer": BEARER, "key": KEY, "other": KEY | {"name": "X-Other"}},
+        "parameters": {"Page": {"name": "page", "in": "query", "schema": {"type": "integer", "maximum": 9}}},
+        "requestBodies": {"Note": {"required": True, "content": {"text/plain": {"schema": TEXT}}}},
+        "responses": {"Well": {"description": "Well.", "headers": {"Age": {"$ref": "#/components/headers/Age"}}}},
+        "headers": {"Age": {"required": True, "schema": TEXT}},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Shop"},
+        "paths": {"/a": {"post": said}},
+        "components": components,
+        **(document or {}),
+    }
+
+
+def page(**said: Any) -> Json:
+    return {"name": "page", "in": "query", "schema": {"type": "integer", "maximum": 9}, **said}
+
+
+def body(kind: str = "text/plain", **said: Any) -> Json:
+    return {"content": {kind: {"schema": TEXT}}, **said}
+
+
+# one, the other, what the way there is called and how bad that is, and the way back
+RULES: list[tuple[Json, Json, str, Severity, str, Severity]] = [
+    (api(), api(requestBody=body()), "request: body-added", SAFE, "request: body-removed", RISKY),
+    (api(), api(requestBody=body(required=True)), "request: body-added", BREAKING, "request: body-removed", RISKY),
+    (
+        api(requestBody=body()),
+        api(requestBody=body(required=True)),
+        "request: required-added",
+        BREAKING,
+        "request: required-removed",
+        SAFE,
+    ),
+    (
+        api(requestBody=body("text/plain")),
+        api(requestBody=body("text/html")),
+        "request: media-type-removed text/plain",
+        BREAKING,
+        "request: media-type-removed text/html",
+        BREAKING,
+    ),
+    (
+        api(parameters=[page()]),
+        api(parameters=[page(required=True)]),
+        "query/page: required-added",
+        BREAKING,
+        "query/page: required-removed",
+        SAFE,
+    ),
+    (
+        api(parameters=[page()]),
+        api(parameters=[page(style="spaceDelimited")]),
+        "query/page: style-changed",
+        BREAKING,
+        "query/page: style-changed",
+        BREAKING,
+    ),
+    (
+        api(parameters=[page()]),
+        api(parameters=[page(allowReserved=True)]),
+        "query/page: allowReserved-changed",
+        RISKY,
+        "query/page: allowReserved-changed",
+        RISKY,
+    ),
+    (
+        api(parameters=[page()]),
+        api(parameters=[page() | {"in": "header"}]),
+        "query/page: parameter-removed",
+        RISKY,
+        "header/page: parameter-removed",
+        RISKY,
+    ),
+    (api(), api(security=[{"bearer": []}]), ": login-changed", BREAKING, ": login-eased", SAFE),
+    (
+        api(security=[{"bearer": []}]),
+        api(security=[{"bearer": []}, {"key": []}]),
+        ": login-eased",
+        SAFE,
+        ": login-changed",
+        BREAKING,
+    ),
+    (
+        api(security=[{"key": []}]),
+        api(security=[{"other": []}]),
+        ": login-changed",
+        BREAKING,
+        ": login-changed",
+        BREAKING,
+    ),
+    (
+        api(security=[{"bearer": []}]),
+        api(security=[{"bearer": []}, {}]),
+        ": login-eased",
+        SAFE,
+        ": login-changed",
+        BREAKING,
+    ),
+    (api(), api({"security": [{"bearer": []}]}), ": login-changed", BREAKING, ": login-eased", SAFE),
+    (
+        api(responses={"200": {"description": "Well."}}),
+        api(responses={"200": {"description": "Well."}, "404": {"description": "None."}}),
+        "404: status-added",
+        RISKY,
+        "404: status-removed",
+        BREAKING,
+    ),
+    (
+        api(responses={"200": {"description": "Well."}}),
+        api(responses={"200": {"$ref": "#/components/responses/Well"}}),
+        "200/headers/Age: header-added",
+        SAFE,
+        "200/headers/Age: header-removed",
+        BREAKING,
+    ),
+    (api(), api(callbacks={"done": {}}), ": callbacks-changed", RISKY, ": callbacks-changed", RISKY),
+]
+
+
+def levels(old: Json, new: Json) -> dict[str, Severity]:
+    found = compare_http(old, new)
+    return {change.id.removeprefix("POST /a").removeprefix("/"): change.severity for change in found}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "there", "level", "back", "level_back"),
+    RULES,
+    ids=[f"{n} {row[2]}" for n, row in enumerate(RULES)],
+)
+def test_each_rule_holds_both_ways(
+    one: Json, other: Json, there: str, level: Severity, back: str, level_back: Severity
+) -> None:
+    assert levels(one, other)[there] is level
+    assert levels(other, one)[back] is level_back
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (api(parameters=[page()]), api(parameters=[{"$ref": "#/components/parameters/Page"}])),
+        (api(requestBody=body(required=True)), api(requestBody={"$ref": "#/components/requestBodies/Note"})),
+        (
+            api(parameters=[page()]),
+            api({"paths": {"/a": {"parameters": [page()], "post": {"responses": {"200": {"description": "Well."}}}}}}),
+        ),
+        (api(security=[{"bearer": []}]), api({"security": [{"bearer": []}]})),
+        (api(security=[]), api()),
+    ],
+    ids=["parameter", "body", "parameters of a path", "login of all", "no login"],
+)
+def test_the_same_said_elsewhere_is_no_change(one: Json, other: Json) -> None:
+    assert levels(one, other) == {}
+    assert levels(other, one) == {}
+
+
+def test_a_server_that_is_gone_breaks_and_a_new_one_does_not() -> None:
+    here, there = (api({"servers": [{"url": url}]}) for url in ("https://a.example", "https://b.example"))
+    assert levels(here, there) == {
+        "servers: server-removed https://a.example": BREAKING,
+        "servers: server-added https://b.example": SAFE,
+    }
+
+
+def test_parameters_of_a_path_are_told_apart_by_their_place() -> None:
+    def at(path: str, *names: str) -> Json:
+        schemas = ({"type": "integer"}, TEXT)
+        places = [
+            {"name": name, "in": "path", "required": True, "schema": schema}
+            for name, schema in zip(names, schemas, strict=True)
+        ]
+        said = {"parameters": places[::-1], "responses": {"200": {"description": "Well."}}}
+        return api({"paths": {path: {"post": said}}})
+
+    assert set(levels(at("/{a}/{b}", "a", "b"), at("/{c}/{d}", "c", "d")).values()) == {SAFE}
+    assert BREAKING in levels(at("/{a}/{b}", "a", "b"), at("/{b}/{a}", "a", "b")).values()

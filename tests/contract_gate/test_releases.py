@@ -1,0 +1,61 @@
+"""`mkstore docs --release`, and what is written by hand beside it."""
+
+from pathlib import Path
+
+import pytest
+
+from contract_gate import releases
+from contract_gate.references import UnreadableError
+from kit.asyncapi import VERSION
+from tests.contract_gate.projects import BREAK, LOOSER, Say, announce, keep, mkstore, texts
+
+
+def test_a_release_is_kept_once_and_never_changes(root: Path, says: Say) -> None:
+    says()
+    code, output = mkstore("--release")
+    kept = [f"asyncapi/released/{VERSION}/{name}.json" for name in ("users", "payments", "gateway", "openapi-gateway")]
+    assert (code, sorted(output.split())) == (0, sorted(kept))
+    assert all((root / path).read_bytes() for path in kept)
+    assert mkstore("--release") == (0, f"{VERSION} is released, with these very documents.\n")
+
+    says(LOOSER)
+    before = {path: (root / path).read_bytes() for path in kept}
+    code, output = mkstore("--release")
+    assert (code, {path: (root / path).read_bytes() for path in kept}) == (1, before)
+    assert f"asyncapi/released/{VERSION} is released and never changes" in output
+    assert mkstore("--against", "release")[0] == 0
+
+
+def test_the_newest_release_is_that_of_the_highest_version(root: Path) -> None:
+    for version in ("0.9.0", "0.10.0", "0.2.0"):
+        releases.record(root, version, {"users.json": texts()["asyncapi/users.json"]})
+    newest = releases.newest(root)
+    assert newest is not None
+    assert newest.name == "0.10.0"
+    (root / "asyncapi/released/next").mkdir()
+    with pytest.raises(UnreadableError, match="next is not called as a version is"):
+        releases.newest(root)
+
+
+def test_what_is_written_by_hand_or_released_is_not_cleaned_away(root: Path, says: Say) -> None:
+    says()
+    announce(root)
+    mkstore("--release")
+    (root / "openapi").mkdir()
+    (root / "openapi/old.json").write_text("{}", "utf-8")
+    mkstore()
+    assert mkstore("--check") == (0, "")
+    assert (root / "asyncapi/announced.yaml").exists()
+    assert (root / f"asyncapi/released/{VERSION}/users.json").exists()
+    assert not (root / "openapi/old.json").exists()
+
+
+def test_an_announcement_of_nothing_fails_against_the_release_alone(root: Path, says: Say) -> None:
+    says()
+    assert mkstore("--release")[0] == 0
+    announce(root, {"id": BREAK.id, "reason": "Meant."})
+    code, output = mkstore("--against", "release")
+    assert code == 1
+    assert f"asyncapi/announced.yaml announces '{BREAK.id}', which is no break since release" in output
+    keep(root / "before")
+    assert mkstore("--against", "before")[0] == 0

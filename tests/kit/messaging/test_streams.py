@@ -1,0 +1,71 @@
+"""Streams: made, mended, checked; and commands found in them while they wait."""
+
+from uuid import uuid4
+
+import pytest
+
+from contracts.streams import DEAD_LETTERS, STREAMS
+from kit.errors import Unavailable
+from kit.messaging import streams
+from kit.messaging.broker import Broker
+from tests.kit.conftest import Greetings, NewBroker
+
+
+async def test_every_stream_of_the_contract_can_be_made_and_is_then_as_it_must_be(broker: Broker) -> None:
+    await streams.provision(broker.jetstream, STREAMS)
+    await streams.check(broker.jetstream, STREAMS)
+
+
+async def test_a_stream_that_differs_is_mended_and_keeps_what_is_in_it(broker: Broker, greetings: Greetings) -> None:
+    await greetings.send(broker.jetstream, greetings.command(id=uuid4()))
+    smaller = greetings.stream.model_copy(update={"max_bytes": 1 << 20, "max_message_bytes": 1000})
+    with pytest.raises(RuntimeError, match=rf"{smaller.name} is not as it must be.*max_bytes"):
+        await streams.check(broker.jetstream, [smaller])
+    await streams.provision(broker.jetstream, [smaller])
+    await streams.check(broker.jetstream, [smaller])
+    assert await greetings.waiting(broker.jetstream) == 1
+
+
+async def test_a_missing_stream_is_named(broker: Broker, greetings: Greetings) -> None:
+    await broker.jetstream.delete_stream(greetings.stream.name)
+    with pytest.raises(RuntimeError, match=f"stream {greetings.stream.name} is missing"):
+        await streams.check(broker.jetstream, [greetings.stream])
+
+
+async def test_a_command_is_found_while_it_waits(broker: Broker, greetings: Greetings) -> None:
+    command = greetings.command(id=uuid4(), name="Grace")
+    await greetings.send(broker.jetstream, command)
+    assert await streams.find(broker.jetstream, greetings.stream, greetings.command, command.id) == command
+    assert await streams.find(broker.jetstream, greetings.stream, greetings.command, uuid4()) is None
+
+
+async def test_a_command_that_was_given_up_is_found_among_the_dead_letters(
+    broker: Broker, greetings: Greetings
+) -> None:
+    command = greetings.command(id=uuid4())
+    await broker.jetstream.publish(f"dead.{command.address}", command.model_dump_json().encode())
+    assert await streams.find(broker.jetstream, DEAD_LETTERS, greetings.command, command.id) == command
+    assert await streams.find(broker.jetstream, greetings.stream, greetings.command, command.id) is None
+
+
+async def test_what_waits_and_cannot_be_read_is_no_command(broker: Broker, greetings: Greetings) -> None:
+    command_id = uuid4()
+    await broker.jetstream.publish(greetings.command.address_of(command_id), b"no json")
+    assert await streams.find(broker.jetstream, greetings.stream, greetings.command, command_id) is None
+
+
+async def test_while_the_stream_is_away_nobody_can_tell_whether_a_command_waits(
+    broker: Broker, greetings: Greetings
+) -> None:
+    await broker.jetstream.delete_stream(greetings.stream.name)
+    with pytest.raises(Unavailable):
+        await streams.find(broker.jetstream, greetings.stream, greetings.command, uuid4())
+
+
+async def test_without_a_connection_nobody_can_tell_either(new_broker: NewBroker, greetings: Greetings) -> None:
+    broker = new_broker()
+    await broker.start()
+    jetstream = broker.jetstream
+    await broker.stop()
+    with pytest.raises(Unavailable):
+        await streams.find(jetstream, greetings.stream, greetings.command, uuid4())

@@ -1,0 +1,245 @@
+"""`mkstore doctor`: each thing that makes a promise false is found, and said with its repair."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import asyncpg
+import pytest
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig
+
+from contracts.streams import DEAD, DEAD_LETTERS, PAYMENT_EVENTS, STREAMS
+from kit.messaging.streams import provision, stream_config
+from mkstore.cli.doctor import consumers
+from mkstore.cli.main import app
+from mkstore.stack.servers import NatsServer, PostgresServer
+from tests.conftest import ROOT
+from tests.support.fake_services import Poser, documented, posing
+from tests.support.unsynced_nats import UnsyncedNats
+
+MKSTORE = str(Path(sys.executable).with_name("mkstore"))
+Work = Callable[[JetStreamContext], Awaitable[Any]]
+
+
+class Store(NamedTuple):
+    """Servers as the services leave them, with no service on them but as far as can be asked on NATS."""
+
+    nats: NatsServer
+    postgres: PostgresServer
+    services: Poser
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "NATS_URL": self.nats.admin_url,
+            "NATS_MONITOR_URL": self.nats.monitor_url,
+            "DB_HOST": "127.0.0.1",
+            "DB_PORT": str(self.postgres.port),
+            "DB_USER": self.postgres.user,
+            "DB_PASSWORD": self.postgres.password,
+        }
+
+    def doctor(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        return subprocess.run(
+            [MKSTORE, "doctor", *options],
+            env={**inherited, "COLUMNS": "400", **self.environment, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def finds(self, status: str, **environment: str) -> dict[str, str]:
+        """Return what has this status, with the sentences; the exit code says whether something failed."""
+        done = self.doctor("--json", **environment)
+        rows = json.loads(done.stdout)
+        assert done.returncode == (1 if any(row["status"] == "failed" for row in rows) else 0), done.stderr
+        return {row["check"]: row["reason"] for row in rows if row["status"] == status}
+
+    def on_nats(self, work: Work) -> None:
+        async def run() -> None:
+            client = Client()
+            await client.connect(self.nats.admin_url)
+            await work(client.jetstream())
+            await client.close()
+
+        asyncio.run(run())
+
+    def on_database(self, name: str, statement: str) -> None:
+        async def run() -> None:
+            connection = await asyncpg.connect(self.postgres.url_of(name))
+            await connection.execute(statement)
+            await connection.close()
+
+        asyncio.run(run())
+
+
+async def _as_the_services_leave_it(jetstream: JetStreamContext) -> None:
+    await provision(jetstream, STREAMS)
+    for stream, durable in consumers():
+        await jetstream.add_consumer(stream, ConsumerConfig(durable_name=durable))
+
+
+@pytest.fixture(scope="module")
+def migrated(one_postgres: PostgresServer) -> PostgresServer:
+    one_postgres.create_databases("users_db", "payments_db")
+    for service in ("users", "payments"):
+        login = {"DB_HOST": "127.0.0.1", "DB_PORT": str(one_postgres.port)}
+        login |= {"DB_USER": one_postgres.user, "DB_PASSWORD": one_postgres.password}
+        subprocess.run(
+            [sys.executable, "-m", "alembic", "-c", f"apps/{service}/alembic.ini", "upgrade", "head"],
+            env={**os.environ, **login, "DB_DATABASE": f"{service}_db"},
+            cwd=ROOT,
+            check=True,
+        )
+    return one_postgres
+
+
+@pytest.fixture
+def store(nats: NatsServer, migrated: PostgresServer) -> Iterator[Store]:
+    with posing(nats.admin_url) as services:
+        store = Store(nats, migrated, services)
+        store.on_nats(_as_the_services_leave_it)
+        yield store
+
+
+DURABLES = """
+import json
+from apps.gateway.main import app as gateway
+from apps.payments.main import app as payments
+from apps.users.main import app as users
+from kit.messaging.broker import durables
+subscribers = [subscriber for app in (gateway, payments, users) for subscriber in app.broker.subscribers]
+print(json.dumps([(subscriber.stream.name, durable) for subscriber, durable in durables(subscribers)]))
+"""
+
+
+def test_it_knows_every_durable_consumer_of_the_services() -> None:
+    # In a process of its own: a router belongs to the last app that was built with it.
+    done = subprocess.run([sys.executable, "-c", DURABLES], capture_output=True, text=True, check=True, cwd=ROOT)
+    found = [tuple(pair) for pair in json.loads(done.stdout.splitlines()[-1])]
+    assert sorted(found) == sorted(consumers())
+
+
+def test_a_healthy_store_has_nothing_wrong(store: Store) -> None:
+    done = store.doctor()
+    assert done.returncode == 0, done.stdout
+    for name in (
+        "nats-sync",
+        "database-clock",
+        "stream PAYMENT_COMMANDS",
+        "users schema",
+        "dead letters",
+        "users contract",
+    ):
+        assert name in done.stdout
+    assert "None" not in done.stdout
+    assert (store.finds("failed"), store.finds("warning")) == ({}, {})
+
+
+def test_a_nats_that_does_not_sync_is_a_failure_everywhere(tmp_path: Path, migrated: PostgresServer) -> None:
+    with UnsyncedNats(tmp_path / "nats") as nats, posing(nats.admin_url) as services:
+        store = Store(nats, migrated, services)
+        store.on_nats(_as_the_services_leave_it)
+        found = store.finds("failed")
+        assert set(found) == {"nats-sync"}
+        assert "set `sync_interval: always` in its jetstream block" in found["nats-sync"]
+        assert "sync_interval: always" in store.doctor().stdout
+
+
+def test_what_cannot_be_told_is_a_warning(store: Store) -> None:
+    found = store.finds("warning", NATS_MONITOR_URL="")
+    assert set(found) == {"nats-sync"}
+    assert "set NATS_MONITOR_URL" in found["nats-sync"]
+
+
+def test_a_changed_stream_and_one_that_is_gone_are_found(store: Store) -> None:
+    async def harm(jetstream: JetStreamContext) -> None:
+        await jetstream.update_stream(replace(stream_config(PAYMENT_EVENTS), max_age=3600.0))
+        await jetstream.delete_stream(DEAD_LETTERS.name)
+
+    store.on_nats(harm)
+    found = store.finds("failed")
+    assert {"stream PAYMENT_EVENTS", "stream DEAD_LETTERS"} <= set(found)
+    assert "max_age" in found["stream PAYMENT_EVENTS"]
+    assert "a service that runs mends that" in found["stream PAYMENT_EVENTS"]
+    assert "stream DEAD_LETTERS is missing: a service that runs" in found["stream DEAD_LETTERS"]
+
+
+def test_a_consumer_that_is_gone_is_found(store: Store) -> None:
+    stream, durable = consumers()[0]
+    store.on_nats(lambda jetstream: jetstream.delete_consumer(stream, durable))
+    found = store.finds("failed")
+    assert set(found) == {f"consumer {durable}"}
+    assert f"consumer {durable} of stream {stream} is missing: a service that runs" in found[f"consumer {durable}"]
+
+
+def test_an_old_schema_is_found(store: Store) -> None:
+    store.on_database("users_db", "UPDATE alembic_version SET version_num = version_num || 'x'")
+    try:
+        found = store.finds("failed")
+    finally:
+        store.on_database("users_db", "UPDATE alembic_version SET version_num = rtrim(version_num, 'x')")
+    assert set(found) == {"users schema"}
+    assert found["users schema"].endswith("Run: alembic -c apps/users/alembic.ini upgrade head")
+
+
+def test_dead_letters_and_an_outbox_that_is_behind_are_warnings(store: Store) -> None:
+    store.on_nats(lambda jetstream: jetstream.publish(f"{DEAD}payments.create.x", b"x"))
+    store.on_database(
+        "payments_db",
+        "INSERT INTO outbox (id, subject, aggregate_id, aggregate_version, body, occurred_at, request_id, traceparent)"
+        " VALUES (gen_random_uuid(), 'payment.created', gen_random_uuid(), 1, '', now() - interval '1 minute', '', '')",
+    )
+    try:
+        found = store.finds("warning")
+    finally:
+        store.on_database("payments_db", "DELETE FROM outbox")
+    assert found.keys() == {"dead letters", "payments outbox"}
+    assert found["dead letters"] == "There is 1 message among the dead letters: run `mkstore dead-letters list`."
+    assert "There is 1 event in the outbox not sent yet, the first one for 6" in found["payments outbox"]
+
+
+def test_services_that_do_not_run_or_run_by_another_contract_are_warnings(store: Store) -> None:
+    store.services.processes = [
+        ("users", "0123456789abcdef" * 4),
+        ("users", documented("users")),
+        ("payments", "fedcba9876543210" * 4),
+        ("somebody-else", ""),
+    ]
+    found = store.finds("warning")
+    assert found.keys() == {"users contract", "payments contract", "gateway contract"}
+    assert found["users contract"] == (
+        "users runs with another contract than this code documents, in 1 of 2 processes: it says 0.1.0 with "
+        f"0123456789ab, and asyncapi/users.json here is {documented('users')[:12]}. Deploy this code, write its "
+        "document with `mkstore docs`, or run the doctor of the code that is deployed."
+    )
+    assert "payments runs with another contract than this code documents: it" in found["payments contract"]
+    assert found["gateway contract"] == "gateway does not answer on NATS: start it, or look into its log."
+
+
+def test_servers_that_do_not_answer_are_said_so(store: Store, nats: NatsServer) -> None:
+    nats.stop()
+    found = store.finds("failed", DB_PASSWORD="wrong")
+    assert found["nats"] == "NATS does not answer: start it, or set NATS_URL to where it is."
+    assert "password authentication failed" in found["users schema"]
+    found = store.finds("failed", DB_PORT="1")
+    assert found["users schema"] == "PostgreSQL does not answer: start it, or set DB_HOST to where it is."
+
+
+def test_a_home_where_nothing_runs_is_said_so(store: Store, tmp_path: Path) -> None:
+    done = store.doctor("--home", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "No mkstore runs in" in done.stderr
+
+
+def test_it_is_a_command() -> None:
+    assert "doctor" in {command.name for command in app.registered_commands}

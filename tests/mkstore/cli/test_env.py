@@ -1,0 +1,74 @@
+"""`mkstore env`: .env.example shows every variable, as the settings classes say."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from pydantic import Field, SecretStr
+from typer.testing import CliRunner
+
+from apps.gateway.settings import Settings as Gateway
+from apps.payments.settings import Settings as Payments
+from apps.users.settings import Settings as Users
+from kit.runtime.settings import Settings
+from mkstore import generated
+from mkstore.cli.env import PATH, example
+from mkstore.cli.main import app
+
+
+class Shop(Settings):
+    """A service's settings."""
+
+    colour: Literal["red", "green"] = Field("red", description="Of the door.")
+    key: SecretStr = Field(SecretStr("for-development-only"), description="To the door.")
+    street: str = Field(description="Where the door is.")
+
+
+class Kiosk(Settings):
+    """Another's."""
+
+    open_at_night: bool = Field(False, description="Whether one may come late.")
+
+
+def mkstore(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, arguments)
+    return done.exit_code, done.output
+
+
+def test_the_committed_file_is_what_the_settings_say() -> None:
+    assert mkstore("env", "--check") == (0, "")
+
+
+@pytest.mark.parametrize("settings", [Gateway, Users, Payments])
+def test_every_variable_of_a_service_stands_in_the_file_and_is_described(settings: type[Settings]) -> None:
+    lines = (generated.ROOT / PATH).read_text("utf-8").splitlines()
+    for name, field in settings.model_fields.items():
+        assert field.description
+        assert any(line.startswith((f"#{name.upper()}=", f"{name.upper()}=")) for line in lines)
+
+
+def test_defaults_are_shown_as_comments_and_secrets_not_at_all() -> None:
+    text = example({"shop": Shop, "kiosk": Kiosk})
+    assert "# Of the door. One of: red, green.\n#COLOUR=red\n" in text
+    assert "\n#KEY=\n" in text
+    assert "production does not start until" in text
+    assert "for-development-only" not in text
+    assert "# Where the door is.\nSTREET=\n" in text
+    assert "#OPEN_AT_NIGHT=false\n" in text
+
+
+def test_what_all_read_comes_first_and_once() -> None:
+    text = example({"shop": Shop, "kiosk": Kiosk})
+    headings = [line.strip("#- ") for line in text.splitlines() if line.startswith("# ----")]
+    assert headings == ["Every service", "Shop", "Kiosk"]
+    assert text.count("NATS_URL=") == 1
+    assert text.index("NATS_URL=") < text.index("---- Shop")
+
+
+def test_the_check_names_the_file_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generated, "ROOT", tmp_path)
+    code, output = mkstore("env", "--check")
+    assert (code, list(tmp_path.iterdir())) == (1, [])
+    assert ".env.example is missing" in output
+    assert mkstore("env") == (0, ".env.example\n")
+    assert mkstore("env", "--check") == (0, "")

@@ -1,0 +1,270 @@
+"""`mkstore up` with stand-ins for the services: what an operator sees of it."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from mkstore.stack import ports, processes
+from mkstore.stack.console import run
+from mkstore.stack.plan import Options
+from mkstore.stack.servers import NatsServer, PostgresServer
+from mkstore.stack.service_process import ServiceSpec
+from tests.support.running_store import Running, eventually, running
+
+HERE = Path(__file__).parent / "standins"
+LAUNCH = (sys.executable, str(HERE / "launch.py"))
+PARTS = ("gateway", "users", "payments", "nats", "postgres")
+
+
+def answer(url: str) -> dict[str, Any]:
+    return dict(httpx.get(f"{url}/health", timeout=5, trust_env=False).json())
+
+
+def starts(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*LAUNCH, *(options or ("0",)), str(home), "1"], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def mkstore(home: Path) -> Iterator[Running]:
+    env = {"LOG_LEVEL": "ERROR", "PORT": "1", "WEB_CONCURRENCY": "7", "DB_DATABASE": "another", "DB_POOL_SIZE": "3"}
+    with running("0", str(home), "1", command=LAUNCH, env=env) as started:
+        yield started
+
+
+def test_the_run_file_says_where_everything_is_and_only_to_its_owner(mkstore: Running) -> None:
+    record = mkstore.record
+    assert tuple(record) == PARTS
+    assert {name: set(entry) for name, entry in record.items()} == {
+        "gateway": {"pid", "url"},
+        "users": {"pid", "url"},
+        "payments": {"pid", "url"},
+        "nats": {"pid", "url", "admin_url", "monitor_url"},
+        "postgres": {"pid", "url"},
+    }
+    assert all(psutil.pid_exists(entry["pid"]) for entry in record.values())
+    assert stat.S_IMODE((mkstore.home / "run.json").stat().st_mode) == 0o600
+
+
+def test_it_prints_the_ready_line_and_no_password(mkstore: Running) -> None:
+    assert f"mkstore is ready: {mkstore.url}" in mkstore.text.splitlines()
+    for name in ("nats", "postgres"):
+        password = mkstore.record[name]["url"].split("@")[0].rpartition(":")[2]
+        assert password not in mkstore.text
+
+
+def test_services_that_run_give_way_and_the_servers_for_which_they_wait_do_not(mkstore: Running) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    wanted = [max(own, Options.nice)] * 3 + [own] * 2
+    eventually(lambda: [psutil.Process(mkstore.record[name]["pid"]).nice() for name in PARTS] == wanted)
+
+
+def test_a_service_is_told_its_servers_and_what_the_user_set_and_nothing_that_misleads_it(mkstore: Running) -> None:
+    record = mkstore.record
+    users, gateway = answer(record["users"]["url"]), answer(record["gateway"]["url"])
+    own = json.loads((mkstore.home / "secrets.json").read_text())["nats_users"]
+    assert users["NATS_URL"] == f"nats://users:{own}@{record['nats']['url'].rpartition('@')[2]}"
+    assert (users["DB_DATABASE"], gateway["DB_DATABASE"]) == ("users_db", None)
+    assert (users["APP_ENV"], users["LOG_LEVEL"], users["DB_POOL_SIZE"]) == ("development", "ERROR", "3")
+    assert users["PORT"] is None
+    assert users["JWT_SECRET"] == json.loads((mkstore.home / "secrets.json").read_text())["jwt_secret"]
+    assert gateway["JWT_SECRET"] is None
+    assert users["pid"] == record["users"]["pid"]
+
+
+def test_secrets_are_kept_to_their_owner(mkstore: Running) -> None:
+    assert stat.S_IMODE((mkstore.home / "secrets.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((mkstore.home / "logs").stat().st_mode) == 0o700
+
+
+def test_a_second_one_in_the_same_home_says_so_and_exits_1(mkstore: Running) -> None:
+    second = starts(mkstore.home)
+    assert second.returncode == 1
+    assert second.stdout == (
+        f"mkstore could not start: mkstore already runs in {mkstore.home} (pid {mkstore.process.pid}).\n"
+    )
+    assert answer(mkstore.url)["pid"] == mkstore.record["gateway"]["pid"]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_killed_part_returns_at_the_same_address_and_a_line_says_so(mkstore: Running, name: str) -> None:
+    before = mkstore.record[name]
+    mkstore.kill_part(name)
+    mkstore.wait_for(f"{name} was killed by SIGKILL; it is started again")
+    mkstore.wait_for(f"{name} is ready again")
+    after = mkstore.record[name]
+    assert after["pid"] != before["pid"]
+    assert {**after, "pid": 0} == {**before, "pid": 0}
+
+
+def test_a_killed_guardian_returns_as_well(mkstore: Running) -> None:
+    (guardian,) = (p for p in mkstore.look_around() if "mkstore.stack.reaper" in p.cmdline())
+    guardian.kill()
+    mkstore.wait_for("guardian was killed by SIGKILL; it is started again")
+    eventually(lambda: any("mkstore.stack.reaper" in p.cmdline() for p in mkstore.look_around()))
+
+
+def test_a_port_in_use_is_said_in_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server((ports.LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+        done = starts(tmp_path / "home", str(port))
+    assert done.returncode == 1
+    assert done.stdout == (
+        f"mkstore could not start: port {port} is in use by something else; --port 0 takes a free one.\n"
+    )
+    assert done.stderr == ""
+
+
+def test_a_home_that_cannot_be_made_is_said_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = starts(tmp_path / "file" / "home")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.count("\n") == 1
+
+
+def test_ctrl_c_stops_the_gateway_the_services_nats_and_postgresql_in_that_order(
+    tmp_path: Path,
+) -> None:
+    with running("0", str(tmp_path), "1", command=LAUNCH) as mkstore:
+        record = mkstore.record
+        alive = {name: psutil.Process(record[name]["pid"]) for name in PARTS}
+        mkstore.look_around()
+        mkstore.process.send_signal(signal.SIGINT)
+        ended: list[str] = []
+
+        def all_ended() -> bool:
+            ended.extend(n for n, p in alive.items() if n not in ended and not processes.is_alive(p))
+            return len(ended) == len(alive)
+
+        eventually(all_ended)
+        assert mkstore.process.wait(20) == 0
+        assert (ended[0], set(ended[1:3]), ended[3:]) == ("gateway", {"users", "payments"}, ["nats", "postgres"])
+        assert "did not stop" not in mkstore.text
+        mkstore.wait_until_nothing_is_left(within=1)
+        assert not (tmp_path / "run.json").exists()
+
+
+def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
+    with running("0", str(tmp_path), "1", command=LAUNCH, wait=False) as mkstore:
+        mkstore.home = tmp_path.resolve()
+        mkstore.wait_for("starting users")
+        eventually(lambda: sum(mark.startswith("users@") for _, mark in processes.with_variable("MKSTORE_PART")))
+        mkstore.look_around()
+        mkstore.process.send_signal(signal.SIGTERM)
+        assert mkstore.process.wait(20) == 0
+        mkstore.wait_until_nothing_is_left(within=1)
+
+
+def test_workers_end_with_their_service_and_everything_with_a_launcher_and_services_killed_at_once(
+    tmp_path: Path,
+) -> None:
+    with running("0", str(tmp_path), "2", command=LAUNCH) as mkstore:
+        before = mkstore.record["users"]
+        assert len(before["pids"]) == 2
+        workers = [psutil.Process(pid) for pid in before["pids"]]
+        mkstore.kill_part("users")
+        mkstore.wait_for("users is ready again")
+        after = mkstore.record["users"]
+        assert after["url"] == before["url"]
+        assert not any(map(processes.is_alive, workers))  # an orphan may still wait to be collected by its new parent
+
+        os.kill(after["pids"][0], signal.SIGKILL)
+        eventually(lambda: set(mkstore.record["users"]["pids"]) not in [set(after["pids"]), set(after["pids"][1:])])
+        assert mkstore.record["users"]["pid"] == after["pid"]
+
+        assert len(mkstore.look_around()) >= 15
+        mkstore.process.kill()
+        for name in ("users", "gateway"):
+            mkstore.kill_part(name)
+        mkstore.process.wait()
+        mkstore.wait_until_nothing_is_left()
+        eventually(lambda: not (tmp_path / "run.json").exists())
+        assert (tmp_path / "postgres" / "data").is_dir()
+
+
+def test_nothing_outlives_a_killed_ephemeral_launcher_not_even_its_folder() -> None:
+    with running("0", "", "2", "ephemeral", command=LAUNCH) as mkstore:
+        assert (mkstore.home / "postgres" / "data").is_dir()
+        mkstore.process.kill()
+        mkstore.process.wait()
+        mkstore.wait_until_nothing_is_left()
+        eventually(lambda: not mkstore.home.exists())
+
+
+def test_a_service_that_does_not_start_ends_the_start_with_the_end_of_its_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ServiceSpec("gateway", "not_there:app", root=HERE)
+    assert run(Options(0, tmp_path, ephemeral=False, workers=1), [spec]) == 1
+    said = capsys.readouterr().out
+    assert "mkstore could not start: gateway ended with exit code 2. The end of its log:" in said
+    assert "not_there" in said.partition("The end of its log:")[2]
+    assert not [mark for _, mark in processes.with_variable("MKSTORE_PART") if mark.endswith(str(tmp_path))]
+
+
+def test_a_migration_that_fails_ends_the_start_with_the_end_of_its_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ServiceSpec("gateway", "standin:app", "users_db", migrations=tmp_path / "alembic.ini", root=HERE)
+    assert run(Options(0, tmp_path, ephemeral=False, workers=1), [spec]) == 1
+    said = capsys.readouterr().out
+    assert "could not start: users_db could not be migrated: alembic ended with exit code" in said
+    assert "No 'script_location' key" in said.partition("The end of its log:")[2]
+
+
+def test_servers_that_the_environment_names_are_used_and_left_alone(tmp_path: Path) -> None:
+    with NatsServer(tmp_path / "nats") as nats, PostgresServer(tmp_path / "postgres") as postgres:
+        env = {
+            "NATS_URL": nats.url,
+            "DB_HOST": ports.LOOPBACK,
+            "DB_PORT": str(postgres.port),
+            "DB_USER": postgres.user,
+            "DB_PASSWORD": postgres.password,
+        }
+        with running("0", str(tmp_path / "home"), "1", command=LAUNCH, env=env) as mkstore:
+            record = mkstore.record
+            assert record["nats"] == {"pid": None, "url": nats.url, "admin_url": nats.url, "monitor_url": None}
+            assert record["postgres"] == {"pid": None, "url": postgres.url}
+            assert answer(record["payments"]["url"])["NATS_URL"] == nats.url
+        assert (nats.is_ready(), postgres.is_ready()) == (True, True)
+
+
+@pytest.mark.parametrize("variable", ["NATS_URL", "DB_HOST"])
+def test_a_named_server_that_is_not_there_is_said_so(
+    tmp_path: Path, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = ports.free_port()
+    monkeypatch.setenv("DB_PORT", str(port))
+    monkeypatch.setenv(variable, f"nats://127.0.0.1:{port}" if variable == "NATS_URL" else ports.LOOPBACK)
+    done = starts(tmp_path / "home")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "mkstore could not start: " in done.stdout
+
+
+def test_a_normal_user_can_run_it(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    command: tuple[str, ...] = LAUNCH
+    if os.geteuid() == 0:
+        # In a namespace of its own, root is `nobody` to every program in it, and still reaches this environment.
+        command = ("unshare", "--user", "--map-user=65534", "--map-group=65534", *LAUNCH)
+    with running("0", str(home), "1", command=command) as mkstore:
+        assert psutil.Process(mkstore.record["postgres"]["pid"]).cmdline()[0].endswith("postgres")
+        assert answer(mkstore.url)["pid"] == mkstore.record["gateway"]["pid"]

@@ -1,0 +1,83 @@
+"""Bringing databases to the newest schema, and knowing when there is nothing to do."""
+
+import dataclasses
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from mkstore.stack.managed_process import PartFailedError
+from mkstore.stack.migrations import is_newest, migrate
+from mkstore.stack.servers import PostgresServer, create_databases
+from mkstore.stack.service_process import SERVICES, DatabaseLogin, ServiceSpec, service_environment
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> ServiceSpec:
+    (tmp_path / "migrations" / "versions").mkdir(parents=True)
+    spec = ServiceSpec("users", "", "users_db", migrations=tmp_path / "alembic.ini")
+    revise(spec, "0001", None)
+    revise(spec, "0002", "0001")
+    return spec
+
+
+def revise(spec: ServiceSpec, revision: str, before: str | tuple[str, ...] | None) -> None:
+    assert spec.migrations
+    file = spec.migrations.parent / "migrations" / "versions" / f"{revision}.py"
+    file.write_text(f'"""A step."""\n\nrevision: str = {revision!r}\ndown_revision = {before!r}\n')
+
+
+async def at(postgres: PostgresServer, *revisions: str) -> str:
+    """Return a database that alembic would say is at these revisions."""
+    name = f"at_{'_'.join(revisions) or 'nothing'}"
+    await create_databases(postgres.url, [name])
+    connection = await asyncpg.connect(postgres.url_of(name))
+    await connection.execute("CREATE TABLE IF NOT EXISTS alembic_version (version_num text PRIMARY KEY)")
+    await connection.executemany(
+        "INSERT INTO alembic_version VALUES ($1) ON CONFLICT DO NOTHING", [(r,) for r in revisions]
+    )
+    await connection.close()
+    return postgres.url_of(name)
+
+
+async def test_a_database_at_the_last_revision_needs_nothing(postgres: PostgresServer, spec: ServiceSpec) -> None:
+    assert await is_newest(await at(postgres, "0002"), spec)
+
+
+async def test_a_database_at_another_revision_or_none_may_be_old(postgres: PostgresServer, spec: ServiceSpec) -> None:
+    assert not await is_newest(await at(postgres, "0001"), spec)
+    assert not await is_newest(await at(postgres), spec)
+    assert not await is_newest(postgres.url, spec)
+
+
+async def test_what_is_not_plain_is_left_to_alembic(postgres: PostgresServer, spec: ServiceSpec) -> None:
+    url = await at(postgres, "0004")
+    revise(spec, "0003", "0001")
+    revise(spec, "0004", ("0002", "0003"))
+    assert not await is_newest(url, spec)
+    assert not await is_newest(url, dataclasses.replace(spec, migrations=Path("/nowhere/alembic.ini")))
+
+
+async def test_the_services_own_migrations_run_and_are_then_known_to_be_done(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    owners = [spec for spec in SERVICES if spec.database is not None]
+    await create_databases(postgres.url, [str(spec.database) for spec in owners])
+    login = DatabaseLogin("127.0.0.1", str(postgres.port), postgres.user, postgres.password)
+    work = [
+        (
+            spec,
+            service_environment(
+                spec, {}, nats_url="nats://127.0.0.1:1", monitor_url="", database=login, jwt_secret="s" * 32
+            ),
+            tmp_path / f"{spec.name}.log",
+        )
+        for spec in owners
+    ]
+    await migrate(work, within=90)
+    assert [await is_newest(login.url_of(str(spec.database)), spec) for spec in owners] == [True, True]
+
+
+async def test_migrations_that_take_too_long_are_ended(spec: ServiceSpec, tmp_path: Path) -> None:
+    with pytest.raises(PartFailedError, match=r"migrations were not done after 0 s"):
+        await migrate([(spec, {}, tmp_path / "log")], within=0)

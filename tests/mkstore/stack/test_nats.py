@@ -1,0 +1,97 @@
+"""The embedded nats-server."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import nats as nats_client
+import pytest
+from nats.errors import NoRespondersError
+
+from mkstore.stack.servers import Login, NatsServer, PartFailedError
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Any]:
+    client = await nats_client.connect(url, connect_timeout=5, allow_reconnect=False)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def store(url: str, *bodies: bytes) -> None:
+    async with connected(url) as client:
+        stream = client.jetstream()
+        await stream.add_stream(name="KEPT", subjects=["kept.>"])
+        for body in bodies:
+            await stream.publish("kept.it", body)
+
+
+async def stored(url: str) -> bytes:
+    async with connected(url) as client:
+        message = await client.jetstream().get_last_msg("KEPT", "kept.it")
+        return bytes(message.data)
+
+
+async def test_an_acknowledged_message_survives_kill_9_and_the_server_returns_on_the_same_address(
+    nats: NatsServer,
+) -> None:
+    url, first = nats.url, nats.pid
+    await store(url, b"1", b"2")
+    assert nats.process is not None
+    nats.process.kill()
+    nats.process.wait()
+    assert nats.ending() == "was killed by SIGKILL"
+    nats.start()
+    assert (nats.url, nats.pid != first) == (url, True)
+    assert await stored(url) == b"2"
+
+
+async def test_the_operator_has_a_login_of_its_own_and_sees_the_services_streams(nats: NatsServer) -> None:
+    await store(nats.url, b"1")
+    assert nats.admin_url != nats.url
+    assert await stored(nats.admin_url) == b"1"
+
+
+async def test_a_login_can_be_given_permissions(tmp_path: Path) -> None:
+    guest = Login("guest", permissions={"publish": "users.>", "subscribe": "_INBOX.>"})
+    with NatsServer(tmp_path, others=[guest]) as server:
+        refused: asyncio.Queue[Exception] = asyncio.Queue()
+
+        async def remember(error: Exception) -> None:
+            await refused.put(error)
+
+        client = await nats_client.connect(server.url_of(guest), error_cb=remember)
+        with pytest.raises(NoRespondersError):
+            await client.request("users.get", b"", timeout=5)
+        await client.publish("payments.create.1", b"")
+        error = await asyncio.wait_for(refused.get(), timeout=5)
+        await client.close()
+        assert "permissions violation" in str(error).lower()
+
+
+def test_it_syncs_every_message_and_keeps_its_passwords_to_its_owner(nats: NatsServer) -> None:
+    file = nats.folder / "nats.conf"
+    configuration = json.loads(file.read_text())
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert configuration["jetstream"]["sync_interval"] == "always"
+    assert configuration["host"] == "127.0.0.1"
+
+
+def test_it_stops_in_order_and_leaves_no_process(nats: NatsServer) -> None:
+    assert nats.stop() is True
+    assert nats.leftovers() == []
+    assert nats.pid is None
+
+
+def test_a_server_that_cannot_listen_says_why(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = NatsServer(tmp_path, port=taken.getsockname()[1])
+        with pytest.raises(PartFailedError, match="nats ended with exit code 1") as failure:
+            server.start(within=5)
+    assert "address already in use" in failure.value.log

@@ -1,0 +1,87 @@
+"""A client of the event stream as browsers have one (WHATWG HTML, server-sent events)."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.support.http_client import Caller
+from tests.support.polling import eventually
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One event as it came."""
+
+    id: str
+    type: str
+    data: dict[str, Any]
+
+
+@dataclass
+class EventSource:
+    """Reads a caller's events, and comes back with the last id for as long as it is open."""
+
+    caller: Caller
+    last_id: str = ""
+    events: list[Sent] = field(default_factory=list)
+    connections: int = 0
+    endings: list[str] = field(default_factory=list)
+
+    def payments(self) -> list[str]:
+        """Return the ids of the payments that it was told of, in order."""
+        return [event.data["payment"]["id"] for event in self.events if event.type.startswith("payment.")]
+
+    async def run(self, *, come_back: bool) -> None:
+        """Read until the server ends the stream; with `come_back` begin anew for ever."""
+        while True:
+            try:
+                await self._read()
+                self.endings.append("ended")
+            except httpx.TransportError as error:
+                self.endings.append(type(error).__name__)
+            if not come_back:
+                return
+            await asyncio.sleep(0.05)
+
+    async def _read(self) -> None:
+        headers = self.caller.bearer | ({"Last-Event-ID": self.last_id} if self.last_id else {})
+        timeout = httpx.Timeout(10, read=40)  # a stream without events says a word every 15 s
+        async with self.caller.http.stream("GET", "/events", headers=headers, timeout=timeout) as answer:
+            if answer.status_code != 200:
+                self.endings.append(str(answer.status_code))
+                return
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            fields: dict[str, str] = {}
+            async for line in answer.aiter_lines():
+                if line:
+                    name, _, value = line.partition(":")
+                    fields[name] = value.removeprefix(" ")
+                    continue
+                self._dispatch(fields)
+                fields = {}
+
+    def _dispatch(self, fields: dict[str, str]) -> None:
+        if "id" in fields:
+            self.last_id = fields["id"]
+        if "retry" in fields:
+            self.connections += 1
+        if "data" in fields:
+            self.events.append(Sent(self.last_id, fields["event"], json.loads(fields["data"])))
+
+
+@asynccontextmanager
+async def listening(caller: Caller, *, last_id: str = "", come_back: bool = False) -> AsyncIterator[EventSource]:
+    """Yield an open event source; it is read in the background and closed at the end."""
+    source = EventSource(caller, last_id)
+    reading = asyncio.create_task(source.run(come_back=come_back))
+    try:
+        await eventually(lambda: source.connections or reading.done(), or_else=lambda: str(source.endings))
+        yield source
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)

@@ -1,0 +1,103 @@
+"""A client of GET /events in this process: httpx's own transport shows an answer only when it has ended."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import ASGIApp, Message
+
+from tests.support.polling import eventually
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One event as it came."""
+
+    id: str
+    type: str
+    data: dict[str, Any]
+
+
+@dataclass
+class Stream:
+    """What an event stream has said so far."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    text: str = ""
+    ended: bool = False
+
+    @property
+    def blocks(self) -> list[dict[str, str]]:
+        """The blocks of lines between empty lines, as fields."""
+        blocks = self.text.split("\n\n")[:-1]
+        return [dict(line.split(": ", 1) for line in block.split("\n") if ": " in line) for block in blocks]
+
+    @property
+    def events(self) -> list[Sent]:
+        """The events, without what only names an id."""
+        return [Sent(b["id"], b["event"], json.loads(b["data"])) for b in self.blocks if "data" in b]
+
+    @property
+    def last_id(self) -> str:
+        """What a browser would come back with."""
+        return next(block["id"] for block in reversed(self.blocks) if "id" in block)
+
+    async def until(self, count: int) -> list[Sent]:
+        """Return the events, once there are so many."""
+        return await eventually(lambda: self.events if len(self.events) >= count else [], or_else=lambda: self.text)
+
+    async def end(self) -> None:
+        """Return once the server has ended it."""
+        await eventually(lambda: self.ended, or_else=lambda: self.text)
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp, token: str, last_id: str | None = None) -> AsyncIterator[Stream]:
+    """Yield an open stream of events; at the end of the block its client goes away."""
+    stream = Stream()
+    gone = asyncio.Event()
+    asked = False
+
+    async def receive() -> Message:
+        nonlocal asked
+        if not asked:
+            asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            stream.status = message["status"]
+            stream.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+        else:
+            stream.text += message.get("body", b"").decode()
+            stream.ended = not message.get("more_body", False)
+
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    headers += [(b"last-event-id", last_id.encode())] if last_id else []
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/events",
+        "raw_path": b"/events",
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": ("127.0.0.1", 1),
+        "server": ("store", 80),
+    }
+    serving = asyncio.ensure_future(app(scope, receive, send))
+    try:
+        await eventually(lambda: stream.text or serving.done())
+        yield stream
+    finally:
+        gone.set()
+        await asyncio.wait_for(asyncio.gather(serving, return_exceptions=True), 10)

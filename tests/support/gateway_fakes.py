@@ -1,0 +1,155 @@
+"""What stands in for NATS in memory: the streams and what takes from them, with no server."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeout
+
+from apps.gateway.sse.history import Position, StoredEvent
+from contracts.base import Event
+from contracts.payments import CreatePayment
+from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
+from kit.errors import OutcomeUnknown, Unavailable
+from kit.messaging.broker import Broker
+from kit.runtime.tracing import Trace, trace
+from tests.support.payments_fakes import FakePayments, Table
+from tests.support.users_fakes import FakeUsers, Store
+
+
+class MemoryBroker(Broker):
+    """A broker under TestNatsBroker from which services, and NATS itself, can be taken away."""
+
+    def __init__(self) -> None:
+        super().__init__("nats://127.0.0.1:1", name="a store in memory")
+        self.connected = True
+        self.away: set[str] = set()
+        self.silent: set[str] = set()
+
+    def is_connected(self) -> bool:
+        return self.connected
+
+    async def check(self) -> None:
+        if not self.connected:
+            raise NatsTimeout
+
+    async def request(self, message: Any, subject: str, *args: Any, **options: Any) -> Any:
+        service = subject.partition(".")[0]
+        if service in self.away:
+            raise NoRespondersError
+        if service in self.silent:
+            raise NatsTimeout
+        return await super().request(message, subject, *args, **options)
+
+
+class FakeHistory:
+    """The event streams: a list each, whose numbers begin with 1."""
+
+    def __init__(self) -> None:
+        self.streams: dict[str, list[StoredEvent]] = defaultdict(list)
+
+    def keep(self, stream: Stream, subject: str, body: bytes) -> StoredEvent:
+        kept = self.streams[stream.name]
+        kept.append(StoredEvent(stream.name, len(kept) + 1, subject, body))
+        return kept[-1]
+
+    async def position(self) -> Position:
+        return Position(len(self.streams[USER_EVENTS.name]), len(self.streams[PAYMENT_EVENTS.name]))
+
+    async def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredEvent, None]:
+        for event in self.streams[stream.name][after:to]:
+            await asyncio.sleep(0)
+            yield event
+
+
+@dataclass
+class Outbox:
+    """Sends what was emitted, in order, once its transaction has committed."""
+
+    broker: Broker
+    history: FakeHistory
+    rows: asyncio.Queue[tuple[Event, Trace]] = field(default_factory=asyncio.Queue)
+    sent: list[tuple[Event, Trace]] = field(default_factory=list)
+
+    async def relay(self) -> None:
+        while True:
+            event, origin = await self.rows.get()
+            stream = USER_EVENTS if event.subject.startswith("user.") else PAYMENT_EVENTS
+            body = event.model_dump_json().encode()
+            self.history.keep(stream, event.subject, body)
+            self.sent.append((event, origin))
+            headers = {"content-type": "application/json"} | origin.headers()
+            await self.broker.publish(body, event.subject, headers=headers, stream=stream.name)
+
+
+class RelayedUsers(FakeUsers):
+    """The users' fake repository, with an outbox."""
+
+    def __init__(self, store: Store, outbox: Outbox) -> None:
+        super().__init__(store)
+        self._outbox = outbox
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await super().__aexit__(kind, error, at)
+        if error is None:
+            for event in self._emitted:
+                self._outbox.rows.put_nowait((event, trace.get()))
+
+
+class RelayedPayments(FakePayments):
+    """The payments' fake repository, with an outbox."""
+
+    def __init__(self, table: Table, outbox: Outbox) -> None:
+        super().__init__(table)
+        self._outbox = outbox
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await super().__aexit__(kind, error, at)
+        if error is None:
+            for row in self._emitted:
+                self._outbox.rows.put_nowait(row)
+
+
+class FakeCommands:
+    """The stream of commands, and the payments service that takes them: at once, or when it is let."""
+
+    def __init__(self, take: Callable[[CreatePayment, Trace], Awaitable[None]]) -> None:
+        self._take = take
+        self._queue: dict[UUID, tuple[CreatePayment, Trace]] = {}
+        self._seen: set[UUID] = set()
+        self._came = asyncio.Event()
+        self.taken = asyncio.Event()
+        self.taken.set()
+        self.refusal: Unavailable | OutcomeUnknown | None = None
+
+    async def send(self, command: CreatePayment, *, once: bool) -> bool:
+        if self.refusal:
+            raise self.refusal
+        if command.id in self._seen:
+            return False
+        self._seen.add(command.id)
+        self._queue[command.id] = command, trace.get()
+        self._came.set()
+        return True
+
+    async def waiting(self, payment: UUID) -> CreatePayment | None:
+        found = self._queue.get(payment)
+        return found[0] if found else None
+
+    async def work(self) -> None:
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            await self.taken.wait()
+            for command, origin in list(self._queue.values()):
+                await self._take(command, origin)
+                del self._queue[command.id]

@@ -1,0 +1,164 @@
+"""The store as those see it who call it: people with an account and a token, over HTTP."""
+
+import asyncio
+import itertools
+import sys
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.running_store import MKSTORE, Running
+
+PASSWORD = "a long enough sentence"
+PROBLEM = "application/problem+json"
+MEMBERS = {"type", "title", "status", "detail", "code", "requestId"}
+
+
+class _Spread(httpx.AsyncBaseTransport):
+    """Several pools of connections, used in turn: the work for one grows with the square of its connections."""
+
+    def __init__(self, pools: int) -> None:
+        context, limits = httpx.create_ssl_context(), httpx.Limits(max_connections=None, max_keepalive_connections=16)
+        self._pools = [httpx.AsyncHTTPTransport(verify=context, limits=limits) for _ in range(pools)]
+        self._turns = itertools.cycle(self._pools)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request over the next pool."""
+        return await next(self._turns).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await asyncio.gather(*(pool.aclose() for pool in self._pools))
+
+
+@asynccontextmanager
+async def calling(mkstore: Running, *, patience: float = 15.0) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield a client of the gateway with as many connections as there are calls at once."""
+    async with httpx.AsyncClient(transport=_Spread(8), base_url=mkstore.url, timeout=patience, trust_env=False) as http:
+        yield http
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody who is signed in."""
+
+    http: httpx.AsyncClient
+    id: str
+    email: str
+    token: str
+
+    async def __call__(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> httpx.Response:
+        """Make a request with the caller's token, unless `headers` say something else; they go out as Latin-1."""
+        fields = self.bearer | dict(headers or {})
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
+        return await self.http.request(method, path, headers=raw, **more)
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        """The header that says who it is."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+    async def pay(self, amount: object = 1999, *, key: str | None = None, wait: int | None = None) -> httpx.Response:
+        """Make a payment of one line."""
+        headers = {"Idempotency-Key": key} if key else {}
+        if wait is not None:
+            headers["Prefer"] = f"wait={wait}"
+        return await self("POST", "/payments", json={"amount": amount}, headers=headers)
+
+    async def paid(self, amount: int = 1999, *, key: str | None = None) -> dict[str, Any]:
+        """Make a payment and return it as it was recorded."""
+        answer = await self.pay(amount, key=key, wait=20)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    async def signed_in_again(self, password: str = PASSWORD) -> "Caller":
+        """Return the same person with a new token."""
+        return Caller(self.http, self.id, self.email, await token(self.http, self.email, password))
+
+
+def unused_email() -> str:
+    """Return an address that nobody has."""
+    return f"{uuid.uuid4()}@example.com"
+
+
+async def token(http: httpx.AsyncClient, email: str, password: str = PASSWORD) -> str:
+    """Sign in, and return the access token."""
+    form = {"grant_type": "password", "username": email, "password": password}
+    answer = await http.post("/auth/token", data=form)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["access_token"])
+
+
+async def sign_up(http: httpx.AsyncClient, email: str | None = None) -> Caller:
+    """Register somebody new, and sign in."""
+    email = email or unused_email()
+    answer = await http.post("/users", json={"email": email, "password": PASSWORD})
+    assert answer.status_code == 201, answer.text
+    return Caller(http, answer.json()["id"], email, await token(http, email))
+
+
+async def sign_up_many(http: httpx.AsyncClient, number: int) -> list[Caller]:
+    """Register several, a few at a time: each costs two password hashes."""
+    few = asyncio.Semaphore(4)
+
+    async def one() -> Caller:
+        async with few:
+            return await sign_up(http)
+
+    return list(await asyncio.gather(*(one() for _ in range(number))))
+
+
+async def sign_up_admin(http: httpx.AsyncClient, mkstore: Running) -> Caller:
+    """Register somebody, and have the operator make an admin of that."""
+    somebody = await sign_up(http)
+    await operator(mkstore, "users", "promote", somebody.email)
+    return await somebody.signed_in_again()
+
+
+async def operator(mkstore: Running, *command: str) -> str:
+    """Run an operator's command on a running store; return what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(MKSTORE, *command, "--home", str(mkstore.home)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+def assert_problem(answer: httpx.Response, status: int | None = None, code: str | None = None) -> None:
+    """Fail unless `answer` is problem details as the contract wants them, of this status and code if they are said."""
+    said = f"{answer.status_code} {answer.headers.get('content-type')} {answer.text[:500]}"
+    assert status is None or answer.status_code == status, said
+    assert answer.headers["content-type"] == PROBLEM, said
+    body = answer.json()
+    assert body.keys() >= MEMBERS, said
+    assert body["status"] == answer.status_code, said
+    assert body["type"], said
+    assert body["title"], said
+    assert body["requestId"] == answer.headers["X-Request-Id"], said
+    assert code is None or body["code"] == code, said
+
+
+def tracebacks(mkstore: Running) -> list[str]:
+    """Return the names of the parts in whose logs there is a stack trace, each with its last lines."""
+    found = []
+    for log in sorted(Path(mkstore.home, "logs").glob("*.log")):
+        text = log.read_text(errors="replace")
+        at = text.find("Traceback")
+        if at >= 0:
+            found.append(f"{log.name}:\n{text[at : at + 6000]}")
+    return found
+
+
+def say(text: str) -> None:
+    """Print a figure that a reader of `pytest -s` may quote."""
+    sys.stdout.write(f"\n    {text}\n")

@@ -1,0 +1,135 @@
+"""Events of a test's own: emitted into a database of its own, relayed to a stream of its own."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import ClassVar, NamedTuple, Self
+from uuid import UUID, uuid4
+
+import asyncpg
+from nats.aio.msg import Msg
+from sqlalchemy import URL, MetaData, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from contracts.base import Event
+from contracts.streams import Stream
+from kit.messaging.broker import Broker
+from kit.outbox.table import emit, outbox_table
+from kit.runtime.tracing import Trace
+from mkstore.stack.servers import PostgresServer, create_databases
+
+METADATA = MetaData()
+TABLE = outbox_table(METADATA)
+
+
+class Counted(Event):
+    """What the tests tell."""
+
+    subject: ClassVar[str]
+    id: UUID
+    number: int
+
+    @property
+    def aggregate_id(self) -> UUID:
+        return self.id
+
+    @property
+    def aggregate_version(self) -> int:
+        return self.number
+
+
+class Told(NamedTuple):
+    """An event of this test alone, the stream that it goes to, and the database that it comes from."""
+
+    event: type[Counted]
+    stream: Stream
+    address: URL
+    pool: AsyncEngine
+
+    async def emit(self, *numbers: int) -> None:
+        async with self.pool.begin() as connection:
+            aggregate = uuid4()
+            events = [(self.event(id=aggregate, number=n), Trace(f"r{n}", "")) for n in numbers]
+            await emit(connection, TABLE, events)
+
+    @property
+    def dsn(self) -> str:
+        """The database's address, as asyncpg takes it."""
+        return self.address.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def left(self) -> int:
+        async with self.pool.connect() as connection:
+            return len((await connection.execute(TABLE.select())).all())
+
+    async def events(self, broker: Broker) -> list[Msg]:
+        """Return everything that the stream holds."""
+        subscription = await broker.jetstream.subscribe(self.event.subject, ordered_consumer=True)
+        try:
+            count = (await broker.jetstream.stream_info(self.stream.name)).state.messages
+            return [await subscription.next_msg(timeout=5) for _ in range(count)]
+        finally:
+            await subscription.unsubscribe()
+
+    async def numbers(self, broker: Broker) -> list[int]:
+        return [self.event.model_validate_json(message.data).number for message in await self.events(broker)]
+
+    async def all_sent(self) -> bool:
+        return await self.left() == 0
+
+
+@asynccontextmanager
+async def telling(server: PostgresServer, duplicate_window: timedelta = timedelta(minutes=10)) -> AsyncIterator[Told]:
+    """Make the database; the stream is made by whoever connects to NATS."""
+    word = f"o{secrets.token_hex(4)}"
+    await create_databases(server.url, [word])
+    address = make_url(server.url_of(word)).set(drivername="postgresql+asyncpg")
+    pool = create_async_engine(address)
+    async with pool.begin() as connection:
+        await connection.run_sync(METADATA.create_all)
+
+    class OwnCounted(Counted):
+        subject: ClassVar[str] = f"{word}.counted"
+
+    stream = Stream(
+        name=word.upper(),
+        subjects=(f"{word}.*",),
+        retention="limits",
+        discard="old",
+        duplicate_window=duplicate_window,
+    )
+    try:
+        yield Told(OwnCounted, stream, address, pool)
+    finally:
+        await pool.dispose()
+
+
+class Leaders(NamedTuple):
+    """Who leads and who waits to, as the database of a `Told` sees it."""
+
+    connection: asyncpg.Connection
+
+    @classmethod
+    async def of(cls, told: Told) -> Self:
+        return cls(await asyncpg.connect(told.dsn))
+
+    async def locks(self, *, granted: bool) -> int:
+        return int(await self.connection.fetchval(f"SELECT count(*) {_LOCKS} AND granted = $1", granted))
+
+    async def session(self, *before: int, granted: bool = True) -> int:
+        """Return the leader's session, or that of one who waits, if it is none of those before.
+
+        One that was killed leads until it is dead.
+        """
+        query = f"SELECT l.pid {_LOCKS} AND granted = $1 AND l.pid <> ALL($2)"
+        return int(await self.connection.fetchval(query, granted, before) or 0)
+
+    async def port(self) -> int:
+        """Return from which port the leader's process is connected."""
+        return int(await self.connection.fetchval(f"SELECT client_port {_LOCKS} AND granted") or 0)
+
+
+_LOCKS = """
+    FROM pg_locks l JOIN pg_database ON pg_database.oid = l.database JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE locktype = 'advisory' AND pg_database.datname = current_database()
+"""

@@ -1,0 +1,100 @@
+"""The payments service's repository in memory: the same interface, the same rules, one dictionary."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+
+from apps.payments.models import Payer, Payment
+from contracts.base import Event
+from contracts.payments import PaymentStatus, PaymentView
+from kit.database import RefusedByDatabase
+from kit.inbox import InboxKey
+from kit.paging import Position
+from kit.runtime.tracing import Trace
+
+REFUSED_AMOUNT = 666
+"""The database of the tests, real or not, refuses a row with this amount: no command should make one, and one does."""
+
+
+@dataclass
+class Table:
+    """What there is; `events` are those of transactions that committed."""
+
+    rows: dict[UUID, PaymentView] = field(default_factory=dict)
+    payers: dict[UUID, Payer] = field(default_factory=dict)
+    marks: set[InboxKey] = field(default_factory=set)
+    events: list[tuple[Event, Trace]] = field(default_factory=list)
+    unlocked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.unlocked.set()
+
+
+class FakePayments:
+    """Stands in for `repository.Payments`."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def __aenter__(self) -> Self:
+        self._added: dict[UUID, PaymentView] = {}
+        self._emitted: list[tuple[Event, Trace]] = []
+        self._marked: set[InboxKey] = set()
+        self._learned: dict[UUID, Payer] = {}
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if isinstance(error, IntegrityError):
+            raise RefusedByDatabase(error) from error
+        if error is None:
+            self._table.rows |= self._added
+            self._table.events += self._emitted
+            self._table.marks |= self._marked
+            self._table.payers |= self._learned
+
+    async def add(self, payments: Collection[Payment]) -> set[UUID]:
+        await self._table.unlocked.wait()
+        if any(payment.amount == REFUSED_AMOUNT for payment in payments):
+            raise IntegrityError("INSERT", None, Exception("check"))
+        self._added = {payment.id: payment.view() for payment in payments if payment.id not in self._table.rows}
+        return set(self._added)
+
+    async def closed_payers(self, user_ids: Collection[UUID]) -> set[UUID]:
+        return {payer.id for payer in self._table.payers.values() if payer.id in user_ids and payer.is_closed}
+
+    async def learn(self, payers: Collection[Payer]) -> None:
+        self._learned = {payer.id: payer for payer in payers if payer.supersedes(self._table.payers.get(payer.id))}
+
+    async def mark(self, marks: Collection[InboxKey]) -> set[InboxKey]:
+        self._marked = set(marks) - self._table.marks
+        return self._marked
+
+    async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
+        self._emitted += events
+
+    async def views(self, ids: Collection[UUID]) -> list[PaymentView]:
+        return [view for view in self._table.rows.values() if view.id in ids]
+
+    async def newest(
+        self,
+        limit: int,
+        *,
+        before: Position | None = None,
+        user_id: UUID | None = None,
+        status: PaymentStatus | None = None,
+    ) -> list[PaymentView]:
+        found = [
+            view
+            for view in self._table.rows.values()
+            if (before is None or (view.created_at, view.id) < before)
+            and user_id in {None, view.user_id}
+            and status in {None, view.status}
+        ]
+        return sorted(found, key=lambda view: (view.created_at, view.id), reverse=True)[:limit]

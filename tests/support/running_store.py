@@ -1,0 +1,159 @@
+"""`mkstore up` as its operator sees it: a process with output, a run file, and nothing left when it is gone."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from mkstore.stack import processes
+from mkstore.stack.managed_process import MARK
+
+MKSTORE = str(Path(sys.executable).with_name("mkstore"))
+Found = TypeVar("Found")
+
+
+def eventually(look: Callable[[], Found], *, within: float = 20.0, or_else: Callable[[], str] = str) -> Found:
+    """Return the first true thing that `look` returns; fail after `within` seconds with what `or_else` says."""
+    deadline = time.monotonic() + within
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not true after {within:g} s: {or_else()}"
+        time.sleep(0.02)
+    return found
+
+
+@dataclass
+class Running:
+    """A started `mkstore up`."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+    home: Path = field(default_factory=Path)
+    seen: set[psutil.Process] = field(default_factory=set)
+
+    @property
+    def text(self) -> str:
+        """What it printed so far."""
+        return self.output.read_text()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Its run file."""
+        return dict(json.loads((self.home / "run.json").read_text()))
+
+    @property
+    def url(self) -> str:
+        """The gateway."""
+        return str(self.record["gateway"]["url"])
+
+    def wait_for(self, text: str, *, times: int = 1, within: float = 60.0) -> None:
+        """Return once it has printed `text` so many times; fail if it ends before that."""
+
+        def printed() -> bool:
+            if self.text.count(text) >= times:
+                return True
+            assert self.process.poll() is None, f"mkstore ended with {self.process.returncode}:\n{self.text}"
+            return False
+
+        eventually(printed, within=within, or_else=lambda: f"{text!r} in\n{self.text}")
+
+    def wait_until_ready(self, *, within: float = 90.0) -> None:
+        """Return once it has said that it is ready and where its run file is."""
+        self.wait_for("run.json", within=within)
+        found = re.search(r"(/\S+)/run\.json", self.text)
+        assert found
+        self.home = Path(found[1])
+        self.look_around()
+
+    def look_around(self) -> set[psutil.Process]:
+        """Return every living process that it is made of, and remember it for the end."""
+        self.seen |= set(psutil.Process(self.process.pid).children(recursive=True))
+        self.seen |= {process for process, mark in processes.with_variable(MARK) if mark.endswith(f"@{self.home}")}
+        return {process for process in self.seen if processes.is_alive(process)}
+
+    def refused(self) -> list[str]:
+        """Return the lines in which its NATS says that somebody may not say or hear something.
+
+        A reply is refused where its request came over a connection that has ended since: who asked was told so.
+        """
+        log = self.home / "logs/nats.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [line for line in lines if "Violation" in line and 'Subject "_INBOX.' not in line]
+
+    def kill_part(self, name: str) -> None:
+        """End one part with kill -9."""
+        os.kill(self.record[name]["pid"], signal.SIGKILL)
+
+    @contextmanager
+    def hung(self, name: str) -> Iterator[None]:
+        """Stop a part where it stands, as a machine does that swaps or a disk that hangs, until the block ends."""
+        pid = self.record[name]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def wait_until_nothing_is_left(self, *, within: float = 20.0) -> None:
+        """Return once none of the processes that were ever seen lives."""
+
+        def nothing() -> bool:
+            return not any(map(processes.is_alive, self.seen)) and not [
+                mark for _, mark in processes.with_variable(MARK) if mark.endswith(f"@{self.home}")
+            ]
+
+        eventually(nothing, within=within, or_else=lambda: str([p for p in self.seen if processes.is_alive(p)]))
+
+
+@contextmanager
+def running(
+    *options: str,
+    command: Sequence[str] = (MKSTORE, "up", "--nice", "0"),  # other stores start beside it
+    env: Mapping[str, str] | None = None,
+    wait: bool = True,
+    **popen: Any,
+) -> Iterator[Running]:
+    """Run `mkstore up` with `options`, wait until it is ready, and stop it at the end.
+
+    Asserts that it stops with exit code 0, that no process is left, and that NATS refused its services nothing, unless
+    the test ended it by other means.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "output"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                [*command, *options],
+                env={**inherited, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **popen,
+            )
+        mkstore = Running(process, output)
+        try:
+            if wait:
+                mkstore.wait_until_ready()
+            yield mkstore
+            if process.poll() is None:
+                assert not mkstore.refused(), "\n".join(mkstore.refused())
+                mkstore.look_around()
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(60) == 0, mkstore.text
+                mkstore.wait_until_nothing_is_left()
+        finally:
+            if process.poll() is None:
+                # A test failed: end it at once. Its guardian ends the rest.
+                process.kill()
+                process.wait()

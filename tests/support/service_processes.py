@@ -1,0 +1,103 @@
+"""A service as an operator runs it: a process under `faststream run`, and somebody who connects to its NATS."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from kit.messaging.broker import Broker
+from mkstore.stack import ports
+from tests.conftest import ROOT
+from tests.support.polling import eventually
+
+
+class Process:
+    """A service under `faststream run`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, output: Path) -> None:
+        self.process = process
+        self.port = port
+        self._output = output
+
+    @property
+    def text(self) -> str:
+        """What it said so far."""
+        return self._output.read_text()
+
+    async def says(self, text: str) -> None:
+        await eventually(lambda: text in self.text, within=30, or_else=lambda: self.text)
+
+    async def health(self) -> dict[str, Any]:
+        """Return what `/health` says; nothing while nobody listens."""
+        async with httpx.AsyncClient() as http:
+            try:
+                answer = await http.get(f"http://127.0.0.1:{self.port}/health", timeout=5)
+            except httpx.TransportError:
+                return {}
+            return dict(answer.json())
+
+    async def metrics(self) -> dict[str, float]:
+        """Return what `/metrics` says: each gauge without its labels."""
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5)
+        assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
+        families = text_string_to_metric_families(answer.text)
+        return {sample.name: sample.value for family in families for sample in family.samples}
+
+    async def is_ready(self) -> None:
+        async def look() -> bool:
+            return (await self.health()).get("status") == "ok"
+
+        await eventually(look, within=30, or_else=lambda: self.text)
+
+    async def ends(self) -> int:
+        return await asyncio.wait_for(self.process.wait(), 20)
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+
+@asynccontextmanager
+async def started(service: str, folder: Path, environment: Mapping[str, str], *options: str) -> AsyncIterator[Process]:
+    """Run a service until the end of the block."""
+    port = ports.free_port()
+    output = folder / f"{service}-{port}.log"
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    with output.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "faststream", "run", f"apps.{service}.main:app"),
+            *("--host", "127.0.0.1", "--port", str(port), *options),
+            env={**inherited, **environment},
+            cwd=ROOT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=file,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    try:
+        yield Process(process, port, output)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 20)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+@asynccontextmanager
+async def connected(nats_url: str) -> AsyncIterator[Broker]:
+    """Connect as somebody who asks."""
+    broker = Broker(nats_url, name="a test")
+    await broker.connect()
+    try:
+        yield broker
+    finally:
+        await broker.stop()

@@ -1,0 +1,153 @@
+"""Everything that is said on a running store's NATS, and whether the documents tell of it."""
+
+import asyncio
+import copy
+import json
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import nats
+from jsonschema import Draft202012Validator
+from nats.aio.msg import Msg
+
+from mkstore import generated
+from tests.support.running_store import Running
+
+_UNDER_THE_HOOD = ("_INBOX.", "$JS.", "$SRV.")
+"""What NATS and its clients say among themselves: inboxes, JetStream's API, the service protocol."""
+_ERROR = "Nats-Service-Error"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One message as it was on the wire."""
+
+    subject: str
+    reply: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@contextmanager
+def hearing(store: Running) -> Iterator[list[Heard]]:
+    """Yield a list that everything said from now on is added to, until the end of the block."""
+    heard: list[Heard] = []
+    listening, over = threading.Event(), threading.Event()
+
+    async def take(message: Msg) -> None:
+        heard.append(Heard(message.subject, message.reply, dict(message.headers or {}), message.data))
+
+    async def listen() -> None:
+        client = await nats.connect(store.record["nats"]["admin_url"], connect_timeout=5)
+        await client.subscribe(">", cb=take)
+        await client.flush()
+        listening.set()
+        await asyncio.to_thread(over.wait)
+        await client.flush()
+        await client.drain()
+
+    thread = threading.Thread(target=asyncio.run, args=(listen(),), daemon=True)
+    thread.start()
+    assert listening.wait(10), "NATS lets the operator not listen"
+    try:
+        yield heard
+    finally:
+        over.set()
+        thread.join(10)
+
+
+@dataclass
+class Documents:
+    """The document of the whole system, read strictly: what it does not name must not be said."""
+
+    content: Any = field(
+        default_factory=lambda: json.loads((generated.ROOT / "asyncapi/mkstore.json").read_text("utf-8"))
+    )
+
+    def __post_init__(self) -> None:
+        self._components = _strict(self.content["components"])
+        self._channels = {
+            re.compile(_pattern(channel["address"])): name
+            for name, channel in self.content["channels"].items()
+            if channel["address"]
+        }
+
+    @property
+    def parts(self) -> set[str]:
+        """Return the name of everything that can be heard, as `told` names it."""
+        replies = [name.removesuffix(".reply") for name in self.content["channels"] if name.endswith(".reply")]
+        single = {name for name in self.content["channels"] if not name.endswith(".reply")}
+        return single | {f"{name}.reply" for name in replies} | {"problem"}
+
+    def told(self, heard: Iterable[Heard]) -> tuple[dict[str, Heard], list[str]]:
+        """Return an example of each part that was heard, and a sentence for whatever is not as it is documented."""
+        found: dict[str, Heard] = {}
+        faults: list[str] = []
+        replies: dict[str, str] = {}
+        for each in heard:
+            part = self._part(each, replies)
+            if part is None:
+                if not each.subject.startswith(_UNDER_THE_HOOD):
+                    faults.append(f"{each.subject} is not documented")
+                continue
+            found.setdefault(part, each)
+            if f"{part}.reply" in self.content["channels"]:
+                replies[each.reply] = part
+            faults += [f"{part}: {fault}: {each}" for fault in self._faults(part, each)]
+        return found, faults
+
+    def _part(self, each: Heard, replies: dict[str, str]) -> str | None:
+        if each.subject in replies:
+            if "Status" in each.headers:  # NATS itself: nobody is there to answer
+                return None
+            return "problem" if _ERROR in each.headers else f"{replies[each.subject]}.reply"
+        return next((name for pattern, name in self._channels.items() if pattern.fullmatch(each.subject)), None)
+
+    def _faults(self, part: str, each: Heard) -> Iterator[str]:
+        message = self._message(part)
+        headers = {name: value for name, value in each.headers.items() if part == "dead" or value != ""}
+        yield from self._misfits(message["headers"], headers)
+        try:
+            body = json.loads(each.body)
+        except ValueError:
+            if part != "dead":
+                yield "its body is no JSON"
+            return
+        yield from self._misfits(message["payload"], body)
+        if part == "problem":
+            known = {refusal["slug"]: refusal["kind"] for refusal in message["x-problems"]}
+            if known.get(body["slug"]) != body["kind"]:
+                yield "it is a refusal that is not documented"
+
+    def _message(self, part: str) -> Any:
+        if part == "problem":
+            return self._components["messages"]["Problem"]
+        names = [name for name in self.content["channels"][part]["messages"] if name != "Problem"]
+        assert len(names) == 1, names
+        return self._components["messages"][names[0]]
+
+    def _misfits(self, reference: Any, value: Any) -> Iterator[str]:
+        schema = {**reference, "components": self._components}
+        checker = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+        yield from (f"{error.json_path} {error.message}" for error in checker.iter_errors(value))
+
+
+def _pattern(address: str) -> str:
+    token = {"subject": r".+"}  # a dead letter's subject is a whole one
+    parts = re.split(r"\{(\w+)\}", address)
+    return "".join(
+        re.escape(part) if number % 2 == 0 else token.get(part, r"[^.]+") for number, part in enumerate(parts)
+    )
+
+
+def _strict(components: Any) -> Any:
+    """Forbid, in every object that names its fields, any other one."""
+    strict = copy.deepcopy(components)
+    for schema in strict["schemas"].values():
+        if "properties" in schema:
+            schema.setdefault("additionalProperties", False)
+    return strict
