@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from uuid_utils.compat import uuid7
 
 ALGORITHM = "ES256"
-ISSUER = "mkstore/cli/users"
+ISSUER = "mkstore/users"
 AUDIENCE = "mkstore"
 LONGEST = timedelta(hours=1)
 """No token is good for longer: for so long it must be remembered whose tokens are taken no more."""

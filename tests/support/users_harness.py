@@ -132,7 +132,7 @@ async def all_events(broker: Broker) -> list[Sent]:
     for _ in range(info.state.messages):
         message = await reader.next_msg(timeout=5)
         headers = dict(message.headers or {})
-        if headers.get("ce-source") == "mkstore/cli/users":
+        if headers.get("ce-source") == "mkstore/users":
             found.append(Sent(_EVENTS[message.subject].model_validate_json(message.data), headers))
     await reader.unsubscribe()
     return found

@@ -59,7 +59,7 @@ async def test_the_headers_say_what_happened_to_whom_and_when(real_service: Serv
         "Nats-Msg-Id": headers["ce-id"],
         "ce-specversion": "1.0",
         "ce-type": "user.created",
-        "ce-source": "mkstore/cli/users",
+        "ce-source": "mkstore/users",
         "ce-subject": str(user.id),
         "content-type": "application/json",
         "X-Request-Id": request.request_id,
