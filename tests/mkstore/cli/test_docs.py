@@ -18,7 +18,7 @@ from mkstore.cli.docs import NotDocumentedError, documents
 from mkstore.cli.main import app
 from mkstore.stack.service_process import SERVICES, ServiceSpec
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 STANDINS = HERE / "standins"
 ANSWERS = ServiceSpec("answers", "documented:app", root=STANDINS)
 DOCUMENTS = [docs.WHOLE, *(spec.name for spec in SERVICES)]

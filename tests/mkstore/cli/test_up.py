@@ -22,7 +22,7 @@ from mkstore.stack.servers import NatsServer, PostgresServer
 from mkstore.stack.service_process import ServiceSpec
 from tests.support.running_store import Running, eventually, running
 
-HERE = Path(__file__).parent / "standins"
+HERE = Path(__file__).parents[1] / "standins"
 LAUNCH = (sys.executable, str(HERE / "launch.py"))
 PARTS = ("gateway", "users", "payments", "nats", "postgres")
 
