@@ -72,7 +72,7 @@ def create_app(settings: Settings) -> ServiceApp:
         return None
 
     sweeper = InboxCleaner(pool, inbox, timedelta(days=settings.inbox_keep_days))
-    retrying = RetryPolicy(settings.delivery_attempts, settings.delivery_first_pause, settings.delivery_longest_pause)
+    retrying = RetryPolicy(settings.delivery_attempts, settings.delivery_first_delay, settings.delivery_max_delay)
 
     @asynccontextmanager
     async def lifespan(context: ContextRepo) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""What the environment says to the payments service."""
+"""Settings of the payments service, read from the environment."""
 
 from pydantic import Field
 
@@ -6,11 +6,11 @@ from kit.runtime.settings import ConsumerSettings
 
 
 class Settings(ConsumerSettings):
-    """The payments service's settings."""
+    """Settings of the payments service."""
 
-    db_database: str = Field("payments_db", description="The payments service's own database.")
+    db_database: str = Field("payments_db", description="Database of the payments service.")
     payment_limit: int = Field(
         999_999_999_999,
         ge=0,
-        description="The largest amount, in minor units, that is created; a payment over it is recorded as rejected.",
+        description="Maximum payment amount, in minor units; a larger payment is recorded as rejected.",
     )

@@ -1,4 +1,4 @@
-"""What the environment says."""
+"""Settings of the users service, read from the environment."""
 
 from pydantic import Field, SecretStr
 
@@ -7,22 +7,22 @@ from kit.tokens import LONGEST
 
 
 class Settings(DatabaseSettings):
-    """The users service's settings; `.env.example` is generated from this class.
+    """Settings of the users service.
 
-    The floors of argon2 are OWASP's minimum for argon2id.
+    The minimum values for argon2 are those that OWASP recommends for argon2id.
     """
 
-    db_database: str = Field("users_db", description="The users service's own database.")
+    db_database: str = Field("users_db", description="Database of the users service.")
     jwt_secret: SecretStr = Field(
         SecretStr(DEVELOPMENT_SECRET),
-        description="Seals the private keys that sign access tokens, which are kept in the users database.",
+        description="Encrypts the private keys that sign access tokens, stored in the users database.",
     )
     access_token_seconds: int = Field(
-        900, ge=60, le=int(LONGEST.total_seconds()), description="How long an access token is good."
+        900, ge=60, le=int(LONGEST.total_seconds()), description="Lifetime of an access token, in seconds."
     )
-    password_threads: int = Field(
-        0, ge=0, le=64, description="Passwords that are hashed at once; 0: as many as there are processors."
+    password_threads: int = Field(0, ge=0, le=64, description="Threads that hash passwords; 0: one per processor.")
+    argon2_memory_kib: int = Field(
+        19_456, ge=19_456, le=1 << 20, description="Memory per password hash, in KiB (argon2 m)."
     )
-    argon2_memory_kib: int = Field(19_456, ge=19_456, le=1 << 20, description="Memory of one password hash, in KiB.")
-    argon2_iterations: int = Field(2, ge=2, le=100, description="Passes of one password hash over its memory.")
-    argon2_parallelism: int = Field(1, ge=1, le=16, description="Lanes of one password hash.")
+    argon2_iterations: int = Field(2, ge=2, le=100, description="Iterations per password hash (argon2 t).")
+    argon2_parallelism: int = Field(1, ge=1, le=16, description="Parallelism per password hash (argon2 p).")

@@ -56,8 +56,8 @@ def of_takes(message: type[Any], stream: Stream, subscriber: Any) -> dict[str, A
         },
         "retries": {
             "attempts": defaults["delivery_attempts"].default,
-            "firstPauseSeconds": defaults["delivery_first_pause"].default,
-            "longestPauseSeconds": defaults["delivery_longest_pause"].default,
+            "firstPauseSeconds": defaults["delivery_first_delay"].default,
+            "longestPauseSeconds": defaults["delivery_max_delay"].default,
             "backOff": "Each pause is twice the one before, less up to a half by chance. What would only fail again is "
             "not tried again; while a server is away it is tried for as long as that lasts.",
         },

@@ -1,4 +1,4 @@
-"""What every service reads from the environment, and how it says that something there is wrong."""
+"""Settings from the environment, and the message for invalid ones."""
 
 from typing import Literal, Self, TypeVar
 
@@ -7,36 +7,36 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kit.runtime.logging import LogFormat
 
-DEVELOPMENT_SECRET = "for-development-only"  # noqa: S105 - it guards nothing: production refuses it
-"""What a secret is when nobody gave one."""
+DEVELOPMENT_SECRET = "for-development-only"  # noqa: S105 - it protects nothing: production refuses it
+"""Default of every secret setting; refused in production."""
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
 
 class Settings(BaseSettings):
-    """The settings that every service has; `.env.example` is generated from its subclasses."""
+    """Settings of every service; `.env.example` is generated from the subclasses."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     app_env: Literal["development", "production"] = Field(
-        "development", description="In production a missing or default secret stops the start."
+        "development", description="In production, a missing or default secret stops the start."
     )
-    nats_url: str = Field("nats://127.0.0.1:4222", description="Where NATS is; several addresses with commas between.")
+    nats_url: str = Field("nats://127.0.0.1:4222", description="NATS URL; separate several with commas.")
     nats_monitor_url: str = Field(
-        "", description="Where NATS's monitoring answers (its http_port): it alone tells whether messages are synced."
+        "", description="URL of the NATS monitoring endpoint (http_port), to check that NATS syncs messages to disk."
     )
-    stream_replicas: int = Field(
-        1, ge=1, le=5, description="On how many NATS servers each stream is kept; 3 in a cluster."
-    )
+    stream_replicas: int = Field(1, ge=1, le=5, description="Replicas of each stream; 3 in a cluster.")
     asyncapi_url: str = Field(
         "/asyncapi",
-        description="Where the documents of the messages are read, which `nats micro info` tells: at the gateway.",
+        description="URL of the AsyncAPI documents on the gateway; shown by `nats micro info`.",
     )
     failpoints: str = Field(
-        "", description="A folder: a file there names a point at which the process dies. For proofs; not in production."
+        "", description="Folder watched for failpoint files, each of which crashes the process. Not for production."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")
-    log_format: LogFormat = Field("console", description="One line a fact: console for people, json for machines.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Minimum log level.")
+    log_format: LogFormat = Field(
+        "console", description="Log format, one line per event: console for people, json for machines."
+    )
 
     @model_validator(mode="after")
     def _production_has_secrets(self) -> Self:
@@ -45,52 +45,56 @@ class Settings(BaseSettings):
                 raise ValueError("FAILPOINTS must not be set in production.")
             for name, value in self:
                 if isinstance(value, SecretStr) and value.get_secret_value() in {"", DEVELOPMENT_SECRET}:
-                    raise ValueError(f"{name.upper()} must be set to a secret of your own in production.")
+                    raise ValueError(f"{name.upper()} must be set to your own secret in production.")
         return self
 
 
 class DatabaseSettings(Settings):
-    """The settings of a service that owns a database; the subclass says which."""
+    """Settings of a service that owns a database; the subclass names it."""
 
-    db_host: str = Field("127.0.0.1", description="Where PostgreSQL is.")
-    db_port: int = Field(5432, ge=1, le=65535, description="Its port.")
-    db_user: str = Field("postgres", description="Who the service is to it.")
-    db_password: SecretStr = Field(SecretStr(DEVELOPMENT_SECRET), description="And how it proves that.")
+    db_host: str = Field("127.0.0.1", description="Database host.")
+    db_port: int = Field(5432, ge=1, le=65535, description="Database port.")
+    db_user: str = Field("postgres", description="Database user.")
+    db_password: SecretStr = Field(SecretStr(DEVELOPMENT_SECRET), description="Database password.")
     db_database: str
     outbox_lag_warning: float = Field(
-        10.0, gt=0, description="Seconds for which an event may wait to be sent, until `/health/ready` warns of it."
+        10.0, gt=0, description="Seconds an event may wait in the outbox before `/health/ready` shows a warning."
     )
-    db_pool_size: int = Field(10, ge=1, le=200, description="At most so many connections per process.")
+    db_pool_size: int = Field(10, ge=1, le=200, description="Maximum database connections per process.")
 
 
 class ConsumerSettings(DatabaseSettings):
-    """The settings of a service that takes durable messages into its database."""
+    """Settings of a service that consumes durable messages into its database."""
 
     delivery_attempts: int = Field(
-        10, ge=1, le=1000, description="So often a message is tried that keeps failing, before it is a dead letter."
+        10, ge=1, le=1000, description="Delivery attempts before a failing message is dead-lettered."
     )
-    delivery_first_pause: float = Field(
+    delivery_first_delay: float = Field(
         0.2,
         gt=0,
         le=60,
-        description="Seconds until a message that failed is tried again; each later pause is twice as long.",
+        description="Seconds before the first redelivery of a failed message; each later delay is twice as long.",
     )
-    delivery_longest_pause: float = Field(
-        30.0, gt=0, le=3600, description="And no pause is longer than so many seconds."
-    )
+    delivery_max_delay: float = Field(30.0, gt=0, le=3600, description="Maximum delay between deliveries, in seconds.")
     inbox_keep_days: int = Field(
-        8, ge=7, le=3650, description="For so many days it is remembered which messages were handled; streams keep 7."
+        8,
+        ge=7,
+        le=3650,
+        description="Days that the inbox remembers handled messages; at least the 7 that streams keep.",
     )
 
     @model_validator(mode="after")
-    def _the_longest_pause_is_not_shorter(self) -> Self:
-        if self.delivery_longest_pause < self.delivery_first_pause:
-            raise ValueError("DELIVERY_LONGEST_PAUSE must not be shorter than DELIVERY_FIRST_PAUSE.")
+    def _max_delay_is_not_below_first(self) -> Self:
+        if self.delivery_max_delay < self.delivery_first_delay:
+            raise ValueError("DELIVERY_MAX_DELAY must not be shorter than DELIVERY_FIRST_DELAY.")
         return self
 
 
 def load(settings: type[AnySettings]) -> AnySettings:
-    """Read `settings` from the environment; what is wrong there ends the process with a sentence for each variable."""
+    """Read `settings` from the environment.
+
+    Raises `SystemExit`, with one sentence per invalid variable, if the configuration is invalid.
+    """
     try:
         return settings()
     except ValidationError as error:
@@ -98,4 +102,4 @@ def load(settings: type[AnySettings]) -> AnySettings:
             ": ".join([*(str(part).upper() for part in e["loc"]), e["msg"].removeprefix("Value error, ")])
             for e in error.errors(include_url=False, include_input=False)
         ]
-        raise SystemExit("The environment is not as it must be. " + " ".join(sentences)) from None
+        raise SystemExit("Invalid configuration: " + " ".join(sentences)) from None

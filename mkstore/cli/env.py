@@ -20,7 +20,7 @@ _OPENING = """\
 What the services read from the environment: `uv run --env-file .env ...` and Compose read such a file.
 A variable that is commented out has a default, which is shown. `mkstore up` needs none of them.
 Generated from the settings classes by `mkstore env`."""
-_SECRET = "A secret: production does not start until it has one of your own."  # noqa: S105 - a sentence
+_SECRET = "Secret: production refuses the default."  # noqa: S105 - a sentence
 
 
 class Variable(NamedTuple):

@@ -144,7 +144,7 @@ def test_production_refuses_the_passwords_of_development(
             assert process.poll() is None
         else:
             assert process.poll()
-            assert "must be set to a secret of your own in production" in (tmp_path / "log").read_text()
+            assert "must be set to your own secret in production" in (tmp_path / "log").read_text()
     finally:
         process.kill()
         process.wait()

@@ -23,7 +23,7 @@ def settings_for(environment: dict[str, str], nats_url: str, **others: Any) -> S
     """Read settings as the service does, from an environment that is given."""
     values = {name.lower(): value for name, value in environment.items()}
     own = {"nats_url": nats_url, "db_pool_size": 5, "payment_limit": LIMIT}
-    impatient = {"delivery_attempts": 3, "delivery_first_pause": 0.02}
+    impatient = {"delivery_attempts": 3, "delivery_first_delay": 0.02}
     return Settings(**{**own, **impatient, **values, **others})
 
 

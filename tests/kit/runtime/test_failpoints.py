@@ -1,4 +1,4 @@
-"""Dying at a named point, once and for certain."""
+"""Failpoints run in a subprocess, because a failpoint kills the process that reaches it."""
 
 import signal
 import subprocess
@@ -12,12 +12,12 @@ from kit.runtime.settings import Settings
 
 PROGRAM = """
 import sys
-from kit.runtime.failpoints import AFTER_COMMIT, BEFORE_COMMIT, arm, reached
+from kit.runtime.failpoints import AFTER_COMMIT, BEFORE_COMMIT, arm, failpoint
 arm(sys.argv[1], "payments")
 for number in range(3):
-    reached(BEFORE_COMMIT)
+    failpoint(BEFORE_COMMIT)
     print(number, flush=True)
-    reached(AFTER_COMMIT)
+    failpoint(AFTER_COMMIT)
 """
 
 
@@ -26,15 +26,15 @@ def run(folder: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def test_a_process_dies_at_the_point_that_a_file_names_and_the_next_one_lives(tmp_path: Path) -> None:
+def test_failpoint_file_kills_one_process_once(tmp_path: Path) -> None:
     (tmp_path / "payments.after-commit").touch()
-    (tmp_path / "users.before-commit").touch()  # another service's
+    (tmp_path / "users.before-commit").touch()  # for another service
     assert run(str(tmp_path)) == (-signal.SIGKILL, "0\n")
     assert run(str(tmp_path)) == (0, "0\n1\n2\n")
     assert [file.name for file in tmp_path.iterdir()] == ["users.before-commit"]
 
 
-def test_nothing_dies_where_no_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failpoints_are_off_without_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "payments.before-commit").touch()
     assert run("") == (0, "0\n1\n2\n")

@@ -1,4 +1,4 @@
-"""What is wrong in the environment ends the process with a sentence that names the variable."""
+"""Invalid settings end the process with a message that names the variable."""
 
 import pytest
 
@@ -13,11 +13,13 @@ class Shop(ConsumerSettings):
     ("name", "value", "sentence"),
     [
         ("DELIVERY_ATTEMPTS", "0", "DELIVERY_ATTEMPTS: "),
-        ("DELIVERY_FIRST_PAUSE", "0", "DELIVERY_FIRST_PAUSE: "),
-        ("DELIVERY_LONGEST_PAUSE", "0.1", "DELIVERY_LONGEST_PAUSE must not be shorter than DELIVERY_FIRST_PAUSE"),
+        ("DELIVERY_FIRST_DELAY", "0", "DELIVERY_FIRST_DELAY: "),
+        ("DELIVERY_MAX_DELAY", "0.1", "DELIVERY_MAX_DELAY must not be shorter than DELIVERY_FIRST_DELAY"),
     ],
 )
-def test_retries_are_bounded(monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str) -> None:
+def test_invalid_retry_settings_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match=sentence):
         load(Shop)
