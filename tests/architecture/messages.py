@@ -1,4 +1,4 @@
-"""Everything that contracts/ defines, found and not listed."""
+"""All message classes of contracts/, found by inspection."""
 
 import importlib
 import inspect
@@ -10,7 +10,7 @@ from tests.architecture.sources import modules
 
 
 def defined() -> Iterator[type]:
-    """Return every public class of contracts/."""
+    """Yield every public class of contracts/."""
     for path in modules("contracts"):
         name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
         for _, value in inspect.getmembers(importlib.import_module(name), inspect.isclass):

@@ -1,4 +1,4 @@
-"""The project's modules as text: what can be said about them without running them."""
+"""The project's modules as text, for checks that do not import them."""
 
 import ast
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-PACKAGES = ("apps", "contracts", "kit", "mkstore")
+PACKAGES = ("apps", "contract_gate", "contracts", "kit", "mkstore", "portal")
 
 
 @cache
@@ -19,12 +19,12 @@ def modules(*folders: str) -> tuple[Path, ...]:
 
 @cache
 def tree(module: Path) -> ast.Module:
-    """Return what a module says, parsed."""
+    """Return the syntax tree of a module."""
     return ast.parse((ROOT / module).read_text())
 
 
 def imported(module: Path) -> Iterator[str]:
-    """Return the names of the modules that a module imports; of `from a import b` both `a` and `a.b`."""
+    """Yield the names of the modules that `module` imports; for `from a import b` both `a` and `a.b`."""
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -1,4 +1,4 @@
-"""What import-linter cannot say about the modules."""
+"""Rules on modules that import-linter cannot express."""
 
 import ast
 import subprocess
@@ -10,16 +10,14 @@ import pytest
 from tests.architecture.sources import PACKAGES, imported, modules, tree
 from tests.conftest import ROOT
 
-OURS = modules(*PACKAGES)
-ROOMS = {"contracts": "contracts", "kit": "kit", "mkstore": "mkstore"} | {
-    path.parent.name: f"apps/{path.parent.name}" for path in modules("apps") if path.name == "main.py"
-}
-"""Which folder below tests belongs to which of the project's."""
-WITHOUT_A_ROOM = {"architecture", "chaos", "deploy", "e2e"}
-"""Folders below tests that look at the whole."""
+SERVICES = sorted(path.parent.name for path in modules("apps") if path.name == "main.py")
+TESTED = {*PACKAGES, *SERVICES} - {"apps"}
+"""The packages and services with a folder of the same name below tests."""
+WITHOUT_A_PACKAGE = {"architecture", "chaos", "deploy", "e2e"}
+"""Folders below tests that test the whole system."""
 
 
-def test_import_linter_finds_nothing() -> None:
+def test_import_linter_reports_nothing() -> None:
     lint = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache"]
     done = subprocess.run(lint, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -31,24 +29,24 @@ def test_a_module_has_at_most_300_lines(module: Path) -> None:
 
 
 @pytest.mark.parametrize("module", modules(*PACKAGES, "tests"), ids=str)
-def test_a_module_says_what_its_one_job_is(module: Path) -> None:
-    if (ROOT / module).read_text():  # an empty package file has no job
+def test_a_module_has_a_docstring(module: Path) -> None:
+    if (ROOT / module).read_text():  # an empty package file needs none
         assert ast.get_docstring(tree(module))
 
 
-def test_no_module_is_a_drawer_for_what_has_no_place() -> None:
-    drawers = {"base_utils", "common", "core", "helper", "helpers", "misc", "shared", "util", "utils"}
+def test_no_module_has_a_catch_all_name() -> None:
+    catch_all = {"base_utils", "common", "core", "helper", "helpers", "misc", "shared", "util", "utils"}
     paths = modules(*PACKAGES, "tests")
-    assert not {str(path) for path in paths if drawers & {path.stem, *path.parent.parts}}
+    assert not {str(path) for path in paths if catch_all & {path.stem, *path.parent.parts}}
 
 
 @pytest.mark.parametrize("module", modules("contracts"), ids=str)
-def test_contracts_import_pydantic_and_the_standard_library_only(module: Path) -> None:
+def test_contracts_import_only_pydantic_and_the_standard_library(module: Path) -> None:
     known = sys.stdlib_module_names | {"contracts", "pydantic", "pydantic_core"}
     assert {name.partition(".")[0] for name in imported(module)} <= known
 
 
-def test_only_a_composition_root_knows_the_settings() -> None:
+def test_only_composition_roots_import_settings() -> None:
     importers = {path for path in modules("apps") for name in imported(path) if name.endswith(".settings")}
     outside = {path for path in importers if path.name not in {"main.py", "settings.py"}}
     assert {path.parts[2:] for path in outside} == {("migrations", "env.py")}  # alembic's own composition root
@@ -65,17 +63,18 @@ def test_only_settings_read_the_environment() -> None:
     assert not found
 
 
-def test_tests_stand_in_the_room_that_they_test() -> None:
-    rooms = {path.parts[1] for path in modules("tests") if len(path.parts) > 2}
-    assert rooms == set(ROOMS) | WITHOUT_A_ROOM
-    for room in rooms:
-        assert list((ROOT / "tests" / room).rglob("test_*.py")), f"tests/{room} tests nothing"
+def test_tests_mirror_the_packages() -> None:
+    folders = {path.parts[1] for path in modules("tests") if len(path.parts) > 2}
+    assert folders == TESTED | WITHOUT_A_PACKAGE | {"support"}
+    for folder in folders - {"support"}:
+        assert list((ROOT / "tests" / folder).rglob("test_*.py")), f"tests/{folder} has no tests"
     assert not list((ROOT / "tests").glob("test_*.py"))
+    assert not list((ROOT / "tests/support").rglob("test_*.py"))
 
 
-@pytest.mark.parametrize("service", sorted(set(ROOMS) - {"contracts", "kit", "mkstore"}))
-def test_a_service_says_what_it_is(service: str) -> None:
-    said = ast.get_docstring(tree(Path("apps") / service / "__init__.py")) or ""
+@pytest.mark.parametrize("service", SERVICES)
+def test_service_docstring_describes_its_contract(service: str) -> None:
+    description = ast.get_docstring(tree(Path("apps") / service / "__init__.py")) or ""
     for word in ("Owns:", "Answers:", "Reacts to:"):
-        assert word in said
+        assert word in description
     assert (ROOT / "apps" / service / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""What is true of every refusal."""
+"""Rules for every class of refusal."""
 
 import importlib
 import inspect
@@ -20,13 +20,13 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_a_slug_is_the_name_of_the_fact(refusal: type[Refusal]) -> None:
-    if "slug" in vars(refusal):  # the others are a kind of one that has
+def test_slug_is_the_kebab_case_class_name(refusal: type[Refusal]) -> None:
+    if "slug" in vars(refusal):  # a subclass without one inherits it
         assert refusal.slug == re.sub(r"(?<!^)(?=[A-Z])", "-", refusal.__name__).lower()
     assert refusal.kind in ErrorKind
     assert refusal.__doc__
 
 
-def test_no_two_refusals_share_a_slug() -> None:
+def test_slugs_are_unique() -> None:
     slugs = [refusal.slug for refusal in REFUSALS if "slug" in vars(refusal)]
     assert len(slugs) == len(set(slugs))
