@@ -75,7 +75,8 @@ def running(
 
 
 def test_an_image_holds_one_service_and_what_all_share(name: str, image: Image) -> None:
-    shared = {"contracts", "kit", "apps/__init__.py", f"apps/{name}"} | ({"asyncapi"} if name == "gateway" else set())
+    documentation = {"asyncapi", "portal"} if name == "gateway" else set()
+    shared = {"contracts", "kit", "apps/__init__.py", f"apps/{name}"} | documentation
     assert set(image.stage.copied) == shared
     assert {path.name for path in image.folder.iterdir()} == {path.split("/")[0] for path in shared}
     assert {path.name for path in (image.folder / "apps").iterdir()} - {"__pycache__"} == {"__init__.py", name}

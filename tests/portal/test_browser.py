@@ -2,14 +2,13 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.conftest import ROOT
 from tests.support.browser import DESK, PHONE, Reader
 
-ROOT = Path(__file__).resolve().parents[3]
 MESSAGE = "/asyncapi/messages/PaymentCreated"
 REFERENCE = "/asyncapi/users/reference"
 PAGES = ["/asyncapi", "/asyncapi/users", REFERENCE, MESSAGE, "/asyncapi/search?q=amount", "/docs", "/docs/try"]

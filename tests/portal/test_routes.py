@@ -12,9 +12,9 @@ from httpx import AsyncClient
 import portal
 from portal import routes
 from portal.assets import assets
+from tests.conftest import ROOT
 from tests.support.html_page import Page
 
-ROOT = Path(__file__).resolve().parents[3]
 VENDOR = Path(portal.__file__).parent / "vendor"
 SERVICES = ["gateway", "payments", "users"]
 OWN = ["/asyncapi/messages", "/asyncapi/messages/PaymentCreated", "/asyncapi/streams/USER_EVENTS", "/asyncapi/search"]

@@ -92,8 +92,9 @@ def test_what_is_settled_begins_anew() -> None:
     assert retrying.pause_after(LookupError(), "m") is not None
 
 
-def test_only_so_many_messages_are_remembered() -> None:
-    retrying = RetryPolicy()
-    for number in range(20_000):
-        retrying.pause_after(LookupError(), number)
-    assert len(retrying._stories) <= 10_000
+def test_only_the_10_000_newest_messages_are_remembered() -> None:
+    retrying = RetryPolicy(attempts=2)
+    for number in range(10_001):
+        assert retrying.pause_after(LookupError(), number) is not None
+    assert retrying.pause_after(LookupError(), 1) is None  # the oldest that is remembered: this was its second failure
+    assert retrying.pause_after(LookupError(), 0) is not None  # forgotten: this counts as its first failure
