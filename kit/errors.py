@@ -1,6 +1,4 @@
-"""What every service's way of saying no has in common."""
-
-from typing import ClassVar
+"""The errors that all services share, and the one tree of refusals."""
 
 from contracts.errors import ErrorKind, FieldError, Problem
 
@@ -21,15 +19,23 @@ class HealthWarning(Exception):
 
 
 class Refusal(Exception):
-    """A way in which a service says no; each subclass names its kind and slug once."""
+    """A request that is refused, with a reason for the caller; each subclass sets `kind` and `slug`."""
 
-    kind: ClassVar[ErrorKind]
-    slug: ClassVar[str]
+    kind: ErrorKind
+    slug: str
     errors: tuple[FieldError, ...] = ()
 
     def problem(self) -> Problem:
-        """Say it as it travels."""
+        """Return this refusal as the message that is sent to the caller."""
         return Problem(kind=self.kind, slug=self.slug, detail=str(self), errors=self.errors)
+
+
+class RemoteProblem(Refusal):
+    """A refusal that another service replied with; its kind, slug and errors are those of the received problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.kind, self.slug, self.errors = problem.kind, problem.slug, problem.errors
 
 
 class Unavailable(Refusal):

@@ -6,7 +6,7 @@ from contracts.payments import CreatePayment, RejectPayment
 from contracts.streams import PAYMENT_COMMANDS
 from kit.errors import Refusal
 from kit.messaging.broker import Broker
-from kit.messaging.client import RemoteProblem, ask
+from kit.messaging.client import RequestClient
 from kit.messaging.dead_letters import DeadLetterRecord
 from kit.runtime import tracing
 
@@ -25,7 +25,7 @@ async def reject_payment(broker: Broker, letter: DeadLetterRecord) -> str | None
         return None
     tracing.incoming(letter.headers)
     try:
-        await ask(broker, RejectPayment(command=command))
-    except (RemoteProblem, Refusal) as why:
+        await RequestClient(broker).request(RejectPayment(command=command))
+    except Refusal as why:
         return str(why)
     return None

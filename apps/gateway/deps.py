@@ -22,7 +22,7 @@ from contracts.payments import GetPayments, PaymentView
 from contracts.users import GetUsers, Role, UserView
 from kit.batching import BatchLoader
 from kit.messaging.broker import Broker
-from kit.messaging.client import ask
+from kit.messaging.client import RequestClient
 from kit.ops.health import Health
 from kit.tokens import Claims
 from portal.live import SystemMonitor
@@ -32,18 +32,18 @@ class Services:
     """The services behind the gateway: `ask` for anything, gathered reads for what is read most."""
 
     def __init__(self, broker: Broker, timeout: float) -> None:
-        self._broker = broker
+        self._client = RequestClient(broker, timeout)
         self._timeout = timeout
         self._users_by_id: BatchLoader[UUID, UserView | None] = BatchLoader(self._users)
         self._payments_by_id: BatchLoader[UUID, PaymentView | None] = BatchLoader(self._payments)
 
     async def ask(self, request: Asked[Reply]) -> Reply:
-        """Ask in what is left of the time of the request at hand; raises what `kit.messaging.client.ask` does."""
-        return await ask(self._broker, request, deadline=remaining(self._timeout))
+        """Ask in what is left of the time of the request at hand; raises what `RequestClient.request` does."""
+        return await self._client.request(request, timeout=remaining(self._timeout))
 
     async def ask_for_many(self, request: Asked[Reply]) -> Reply:
         """Ask for several requests at once: in a time of its own, for it is none of theirs."""
-        return await ask(self._broker, request, deadline=self._timeout)
+        return await self._client.request(request)
 
     async def user(self, user: UUID) -> UserView | None:
         """Return a user; None where there is none."""

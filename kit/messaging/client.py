@@ -1,4 +1,4 @@
-"""The asking side of request/reply, typed by the contract."""
+"""Request/reply over NATS, typed by the contract."""
 
 from faststream.exceptions import SubscriberNotFound
 from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
@@ -6,42 +6,43 @@ from nats.errors import TimeoutError as NatsTimeout
 
 from contracts.base import Reply, Request
 from contracts.errors import Problem
-from kit.errors import NATS, OutcomeUnknown, Unavailable
+from kit.errors import NATS, OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
 from kit.messaging.server import ERROR_CODE
 from kit.runtime.tracing import trace
 
 
-class RemoteProblem(Exception):
-    """The service answered with a problem."""
+class RequestClient:
+    """Sends requests to other services; each waits for its reply for at most `timeout` seconds."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail)
-        self.problem = problem
+    def __init__(self, broker: Broker, timeout: float = 2.0) -> None:
+        self._broker = broker
+        self._timeout = timeout
 
+    async def request(self, request: Request[Reply], *, timeout: float | None = None) -> Reply:  # noqa: ASYNC109 - NATS keeps the time
+        """Send `request` and return its reply; `timeout` in seconds replaces the client's.
 
-async def ask(broker: Broker, request: Request[Reply], *, deadline: float = 2.0) -> Reply:
-    """Send `request` and await its typed reply for at most `deadline` seconds.
+        Only the fields that the sender set are sent, so that a change can tell null from absent.
 
-    Raises `RemoteProblem` for a problem, `Unavailable` at once when nobody listens or NATS is away, `OutcomeUnknown`
-    when no answer came in time. What the sender did not say is not sent: a change can tell null from absent.
-    """
-    service = f"{request.subject.partition('.')[0]} service"
-    if not broker.is_connected():
-        raise Unavailable(NATS)  # nats-py would keep the request and send it after the reconnect
-    try:
-        reply = await broker.request(
-            request.model_dump_json(exclude_unset=True).encode(),
-            request.subject,
-            headers={"content-type": "application/json"} | trace.get().headers(),
-            timeout=deadline,
-        )
-    except (NoRespondersError, SubscriberNotFound) as error:
-        raise Unavailable(service) from error
-    except (ConnectionClosedError, OutboundBufferLimitError) as error:
-        raise Unavailable(NATS) from error
-    except NatsTimeout as error:
-        raise OutcomeUnknown(service) from error
-    if ERROR_CODE in reply.headers:
-        raise RemoteProblem(Problem.model_validate_json(reply.body))
-    return request.reply_type().model_validate_json(reply.body)
+        Raises `RemoteProblem` if the service refuses, `Unavailable` if no service replies on the subject or NATS is
+        not connected, and `OutcomeUnknown` if no reply arrives in time.
+        """
+        service = f"{request.subject.partition('.')[0]} service"
+        if not self._broker.is_connected():
+            raise Unavailable(NATS)  # nats-py would keep the request and send it after the reconnect
+        try:
+            reply = await self._broker.request(
+                request.model_dump_json(exclude_unset=True).encode(),
+                request.subject,
+                headers={"content-type": "application/json"} | trace.get().headers(),
+                timeout=self._timeout if timeout is None else timeout,
+            )
+        except (NoRespondersError, SubscriberNotFound) as error:
+            raise Unavailable(service) from error
+        except (ConnectionClosedError, OutboundBufferLimitError) as error:
+            raise Unavailable(NATS) from error
+        except NatsTimeout as error:
+            raise OutcomeUnknown(service) from error
+        if ERROR_CODE in reply.headers:
+            raise RemoteProblem(Problem.model_validate_json(reply.body))
+        return request.reply_type().model_validate_json(reply.body)

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from contracts.errors import ErrorKind
 from kit.errors import NonRetryable, Refusal
-from kit.messaging.client import RemoteProblem
 
 _AWAY = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
 _LONGEST_AWAY = 2.0
@@ -40,8 +39,6 @@ def is_permanent(error: Exception) -> bool:
 
 
 def _kind(error: Exception) -> ErrorKind | None:
-    if isinstance(error, RemoteProblem):
-        return error.problem.kind
     return error.kind if isinstance(error, Refusal) else None
 
 

@@ -47,9 +47,8 @@ def nats_url(home: Path | None) -> str:
 
 def on_nats(home: Path | None, work: Callable[["Broker"], Awaitable[Result]]) -> Result:
     """Do `work` on a connection; a refusal or a missing server ends the command with a sentence and exit code 1."""
-    from kit.errors import Refusal  # noqa: PLC0415
+    from kit.errors import Refusal  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
     from kit.messaging.broker import Broker  # noqa: PLC0415
-    from kit.messaging.client import RemoteProblem  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
     from kit.runtime.logging import configure_logging  # noqa: PLC0415
 
     url = nats_url(home)
@@ -66,7 +65,7 @@ def on_nats(home: Path | None, work: Callable[["Broker"], Awaitable[Result]]) ->
 
     try:
         return asyncio.run(run())
-    except (RemoteProblem, Refusal) as error:
+    except Refusal as error:
         fail(str(error))
     except (OSError, TimeoutError):
         fail("NATS does not answer.")

@@ -25,14 +25,15 @@ def promote(
 
     from contracts.users import ListUsers, Role, UpdateUser, UserView  # noqa: PLC0415
     from kit.messaging.broker import Broker  # noqa: PLC0415
-    from kit.messaging.client import ask  # noqa: PLC0415
+    from kit.messaging.client import RequestClient  # noqa: PLC0415
 
     async def work(broker: Broker) -> UserView:
-        found = (await ask(broker, ListUsers(email=email))).users
+        client = RequestClient(broker)
+        found = (await client.request(ListUsers(email=email))).users
         if not found:
             fail(f"There is no user with the email {email}.")
         user = found[0]
-        return await ask(broker, UpdateUser(id=user.id, expected_version=user.version, role=Role.ADMIN))
+        return await client.request(UpdateUser(id=user.id, expected_version=user.version, role=Role.ADMIN))
 
     try:
         user = on_nats(home, work)

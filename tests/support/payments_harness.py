@@ -24,8 +24,9 @@ from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, US
 from contracts.users import Role, UserCreated, UserDeleted, UserUpdated, UserView
 from kit import database
 from kit.batching import BatchLoader
+from kit.errors import RemoteProblem
 from kit.messaging.broker import Broker
-from kit.messaging.client import RemoteProblem, ask
+from kit.messaging.client import RequestClient
 from kit.runtime.tracing import REQUEST_ID
 from tests.support.payments_fakes import FakePayments, Table
 from tests.support.polling import eventually
@@ -80,13 +81,13 @@ class Client:
     broker: Broker
 
     async def ask(self, request: Request[Reply]) -> Reply:
-        return await ask(self.broker, request, deadline=15)
+        return await RequestClient(self.broker).request(request, timeout=15)
 
     async def refuse(self, request: Request[Any]) -> Problem:
         """Ask what must be refused, and return how it was."""
         with pytest.raises(RemoteProblem) as refused:
             await self.ask(request)
-        return refused.value.problem
+        return refused.value.problem()
 
     async def recorded(self, payment_id: UUID) -> PaymentView:
         """Return a payment once it is recorded."""

@@ -16,7 +16,7 @@ from apps.gateway.main import Gateway
 from apps.gateway.settings import Settings
 from contracts.users import Role, UpdateUser
 from kit.messaging.broker import Broker
-from kit.messaging.client import ask
+from kit.messaging.client import RequestClient
 from tests.support.event_stream_client import Stream, listening
 from tests.support.polling import eventually
 from tests.support.users_harness import PASSWORD, new_email
@@ -113,7 +113,7 @@ class Store:
     async def admin(self) -> Caller:
         """Return somebody whom an operator has made an admin."""
         caller = await self.sign_up()
-        promoted = await ask(self.broker, UpdateUser(id=UUID(caller.id), role=Role.ADMIN), deadline=15)
+        promoted = await RequestClient(self.broker).request(UpdateUser(id=UUID(caller.id), role=Role.ADMIN), timeout=15)
         return Caller(self.http, promoted.model_dump(mode="json"), await self.token(promoted.email))
 
     async def somebody(self) -> Caller:

@@ -22,8 +22,9 @@ from contracts.base import Event, Reply, Request
 from contracts.errors import Problem
 from contracts.streams import USER_EVENTS
 from contracts.users import CreateUser, UserCreated, UserDeleted, UserUpdated, UserView
+from kit.errors import RemoteProblem
 from kit.messaging.broker import Broker
-from kit.messaging.client import RemoteProblem, ask
+from kit.messaging.client import RequestClient
 from tests.support.polling import eventually
 from tests.support.service_processes import connected
 from tests.support.users_fakes import FakeSigningKeys, FakeUsers, Store
@@ -66,13 +67,13 @@ class Service:
     passwords: Callable[[], Passwords]
 
     async def ask(self, request: Request[Reply]) -> Reply:
-        return await ask(self.broker, request, deadline=15)
+        return await RequestClient(self.broker).request(request, timeout=15)
 
     async def refuse(self, request: Request[Any]) -> Problem:
         """Ask what must be refused, and return how it was."""
         with pytest.raises(RemoteProblem) as refused:
             await self.ask(request)
-        return refused.value.problem
+        return refused.value.problem()
 
     async def new_user(self, **said: Any) -> UserView:
         return await self.ask(CreateUser(**{"email": new_email(), "password": PASSWORD, **said}))

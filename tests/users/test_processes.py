@@ -28,7 +28,8 @@ from contracts.users import (
     UserUpdated,
 )
 from kit import database
-from kit.messaging.client import RemoteProblem, ask
+from kit.errors import RemoteProblem
+from kit.messaging.client import RequestClient
 from kit.runtime.settings import load
 from kit.tokens import Verifier
 from mkstore.stack import ports
@@ -155,7 +156,7 @@ async def test_it_starts_before_its_servers_do(tmp_path: Path, own: Own) -> None
         own.nats.start()
         await users.is_ready()
         async with connected(own.nats.url) as broker:
-            user = await ask(broker, CreateUser(email=new_email(), password=PASSWORD), deadline=10)
+            user = await RequestClient(broker).request(CreateUser(email=new_email(), password=PASSWORD), timeout=10)
             assert len(await events_of(broker, user.id, 1)) == 1
         users.process.send_signal(signal.SIGTERM)
         await users.ends()
@@ -176,10 +177,10 @@ async def test_several_processes_share_the_work_and_one_key(
     async with started(tmp_path, environment, "--workers", "2") as users, connected(nats_server.url) as broker:
         await eventually(lambda: users.text.count("Application startup complete") == 2, within=30)
         await users.is_ready()
-        email = new_email()
-        await ask(broker, CreateUser(email=email, password=PASSWORD), deadline=10)
-        tokens = [await ask(broker, Authenticate(email=email, password=PASSWORD), deadline=10) for _ in range(8)]
-        keys = (await ask(broker, GetKeys(), deadline=10)).keys
+        email, client = new_email(), RequestClient(broker, timeout=10)
+        await client.request(CreateUser(email=email, password=PASSWORD))
+        tokens = [await client.request(Authenticate(email=email, password=PASSWORD)) for _ in range(8)]
+        keys = (await client.request(GetKeys())).keys
         verifier = Verifier({key.kid: key.model_dump() for key in keys})
         assert len({verifier.verify(one.access_token).sub for one in tokens}) == 1
 
@@ -199,7 +200,7 @@ async def test_while_postgresql_is_away_requests_are_refused_at_once_and_afterwa
             try:
                 return (await service.ask(UpdateUser(id=user.id, name="Countess"))).version
             except RemoteProblem as refused:
-                if refused.problem.kind == ErrorKind.UNAVAILABLE:
+                if refused.kind == ErrorKind.UNAVAILABLE:
                     return 0
                 raise
 

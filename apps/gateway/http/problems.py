@@ -14,8 +14,7 @@ from starlette.routing import Match
 from structlog.stdlib import get_logger
 
 from contracts.errors import ErrorKind, FieldError
-from kit.errors import Refusal
-from kit.messaging.client import RemoteProblem
+from kit.errors import Refusal, RemoteProblem
 from kit.messaging.server import pointer
 from kit.runtime.tracing import trace
 
@@ -85,11 +84,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RemoteProblem)
     async def refused(request: Request, error: RemoteProblem) -> Response:
-        problem = error.problem
-        errors = problem.errors
+        errors = error.errors
         if request.method == "GET":  # what the service was asked stood in the query
             errors = tuple(e.model_copy(update={"pointer": f"/query{e.pointer}"}) for e in errors)
-        return _refusal(problem.kind, problem.slug, problem.detail, errors)
+        return _refusal(error.kind, error.slug, str(error), errors)
 
     @app.exception_handler(Refusal)
     async def refusal(_: Request, error: Refusal) -> Response:

@@ -14,9 +14,8 @@ from apps.gateway.payments.ids import payment_id
 from apps.gateway.payments.queue import PaymentQueue
 from contracts.errors import ErrorKind, FieldError
 from contracts.payments import Charge, CreatePayment, PaymentStatus, PaymentView
-from kit.errors import OutcomeUnknown, Refusal, Unavailable
+from kit.errors import OutcomeUnknown, Refusal, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
-from kit.messaging.client import RemoteProblem
 
 _AWAY = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
 
@@ -110,7 +109,7 @@ class PaymentAcceptance:
             except TimeoutError:
                 pass
             except RemoteProblem as error:
-                if error.problem.kind not in _AWAY:
+                if error.kind not in _AWAY:
                     raise
             except (Unavailable, OutcomeUnknown):
                 if not self._broker.is_connected():

@@ -12,7 +12,7 @@ from apps.gateway.http.openapi import answered, documented
 from apps.gateway.http.problems import answer
 from contracts.errors import ErrorKind
 from contracts.users import Authenticate, JsonWebKeySet
-from kit.messaging.client import RemoteProblem
+from kit.errors import RemoteProblem
 
 router = APIRouter(tags=["auth"])
 
@@ -59,7 +59,7 @@ async def issue_token(
     try:
         tokens = await gateway.services.ask(Authenticate(email=username, password=password))
     except RemoteProblem as error:
-        if error.problem.kind is not ErrorKind.UNAUTHENTICATED:
+        if error.kind is not ErrorKind.UNAUTHENTICATED:
             raise
         # Slows who guesses from one address; the owner, who is elsewhere, is not locked out.
         await gateway.limits.count("account", *account)

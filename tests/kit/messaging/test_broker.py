@@ -13,7 +13,7 @@ from faststream.nats import NatsRouter
 from contracts.base import Message, Request
 from kit.messaging import broker as kit_broker
 from kit.messaging.broker import Broker
-from kit.messaging.client import ask
+from kit.messaging.client import RequestClient
 from kit.messaging.consumers import DurableRouter
 from kit.messaging.server import request_router
 from mkstore.stack.servers import NatsServer
@@ -173,7 +173,7 @@ async def test_of_many_slow_requests_none_fails_while_one_of_two_replicas_stops(
 
     async def one(number: int) -> int:
         await asyncio.sleep(number / 400)
-        return (await ask(broker, OwnSlow(number=number), deadline=8)).number
+        return (await RequestClient(broker).request(OwnSlow(number=number), timeout=8)).number
 
     asking = [asyncio.create_task(one(number)) for number in range(40)]
     await eventually(lambda: answered[0])

@@ -15,10 +15,9 @@ from contracts.base import Command
 from contracts.errors import ErrorKind, Problem
 from contracts.streams import DEAD_LETTERS
 from kit.database import RefusedByDatabase
-from kit.errors import InvalidField, Refusal, Unavailable
+from kit.errors import InvalidField, Refusal, RemoteProblem, Unavailable
 from kit.messaging import consumers
 from kit.messaging.broker import Broker
-from kit.messaging.client import RemoteProblem
 from kit.messaging.consumers import DurableRouter
 from kit.messaging.retry import RetryPolicy
 from kit.runtime import tracing

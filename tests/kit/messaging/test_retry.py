@@ -8,8 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from contracts.errors import ErrorKind, Problem
 from kit.database import RefusedByDatabase
-from kit.errors import OutcomeUnknown, Refusal, Unavailable
-from kit.messaging.client import RemoteProblem
+from kit.errors import OutcomeUnknown, Refusal, RemoteProblem, Unavailable
 from kit.messaging.retry import RetryPolicy, is_away, is_permanent
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from contracts.base import Message, Request
 from contracts.errors import ErrorKind, Problem
-from kit.errors import InvalidField, OutcomeUnknown, Unavailable
+from kit.errors import InvalidField, OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
-from kit.messaging.client import RemoteProblem, ask
+from kit.messaging.client import RequestClient
 from kit.messaging.server import ERROR, ERROR_CODE, request_router
 from kit.runtime import tracing
 from tests.kit.conftest import NewBroker
@@ -54,7 +54,7 @@ async def halve(new_broker: NewBroker) -> type[Halve]:
 
 async def test_a_request_is_answered_and_carries_its_id(broker: Broker, halve: type[Halve]) -> None:
     tracing.incoming({tracing.REQUEST_ID: "r1"})
-    assert await ask(broker, halve(number=3)) == Half(half=1.5, request_id="r1")
+    assert await RequestClient(broker).request(halve(number=3)) == Half(half=1.5, request_id="r1")
 
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"{", b"\xff\xfe", b"null", b"[]", b'"text"', b"{}"])
@@ -68,30 +68,30 @@ async def test_what_cannot_be_read_is_answered_with_a_problem(
     assert (reply.headers or {})[ERROR_CODE] == "invalid"
     problem = Problem.model_validate_json(reply.data)
     assert (problem.kind, problem.slug) == (ErrorKind.INVALID, "invalid-request")
-    assert (await ask(broker, halve(number=2))).half == 1
+    assert (await RequestClient(broker).request(halve(number=2))).half == 1
 
 
 async def test_a_refusal_arrives_as_it_was_meant(broker: Broker, halve: type[Halve]) -> None:
     with pytest.raises(RemoteProblem) as refused:
-        await ask(broker, halve(number=13))
-    problem = refused.value.problem
+        await RequestClient(broker).request(halve(number=13))
+    problem = refused.value.problem()
     assert (problem.kind, problem.slug) == (ErrorKind.INVALID, "invalid-request")
     assert [(error.pointer, error.code) for error in problem.errors] == [("/number", "unlucky")]
 
 
 async def test_a_failure_tells_nothing_of_what_is_inside(broker: Broker, halve: type[Halve]) -> None:
     with pytest.raises(RemoteProblem) as refused:
-        await ask(broker, halve(number=14))
-    assert (refused.value.problem.kind, refused.value.problem.slug) == (ErrorKind.INTERNAL, "internal-error")
-    assert "hunter2" not in refused.value.problem.model_dump_json()
+        await RequestClient(broker).request(halve(number=14))
+    assert (refused.value.problem().kind, refused.value.problem().slug) == (ErrorKind.INTERNAL, "internal-error")
+    assert "hunter2" not in refused.value.problem().model_dump_json()
 
 
 async def test_nobody_there_and_no_answer_in_time_are_told_apart(broker: Broker, halve: type[Halve]) -> None:
     with pytest.raises(OutcomeUnknown):
-        await ask(broker, halve(number=15), deadline=0.2)
+        await RequestClient(broker).request(halve(number=15), timeout=0.2)
 
     class Elsewhere(Halve):
         subject: ClassVar[str] = f"{uuid4().hex}.halve"
 
     with pytest.raises(Unavailable):
-        await ask(broker, Elsewhere(number=1))
+        await RequestClient(broker).request(Elsewhere(number=1))
