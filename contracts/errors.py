@@ -1,4 +1,4 @@
-"""How a service says no: a kind that the edge maps to a status, a slug that clients switch on."""
+"""Refusals on the wire: a kind, which the gateway maps to an HTTP status, and a slug, which clients switch on."""
 
 from enum import StrEnum
 
@@ -6,21 +6,24 @@ from contracts.base import Message, example
 
 
 class ErrorKind(StrEnum):
-    """The closed list of reasons; the gateway's one table gives each its HTTP status."""
+    """Why a request is refused; over HTTP each kind has one status."""
 
+    MALFORMED = "malformed"
+    TOO_LARGE = "too-large"
     INVALID = "invalid"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not-found"
     CONFLICT = "conflict"
     STALE = "stale"
+    RATE_LIMITED = "rate-limited"
     UNAVAILABLE = "unavailable"
     OUTCOME_UNKNOWN = "outcome-unknown"
     INTERNAL = "internal"
 
 
 class FieldError(Message):
-    """One field that is wrong: where (JSON Pointer, RFC 6901), a code to switch on, a sentence to read."""
+    """One invalid field: its JSON Pointer (RFC 6901), a code for programs, a message for people."""
 
     model_config = example(pointer="/amount", code="greater_than", message="Input should be greater than 0")
 
@@ -30,7 +33,7 @@ class FieldError(Message):
 
 
 class Problem(Message):
-    """A refusal as it travels; `detail` is prose and may change any day."""
+    """A refusal; `slug` is stable, `detail` is prose for people and may change."""
 
     model_config = example(
         kind="conflict", slug="email-taken", detail="ada@example.com belongs to another user.", errors=[]

@@ -3,19 +3,19 @@
 from contracts.errors import ErrorKind, FieldError, Problem
 
 NATS = "message broker"
-"""What NATS is called where a refusal names it."""
+"""Name of NATS in the text of refusals."""
 
 
 class CannotStart(Exception):
-    """What keeps a process from working until somebody has changed something; the sentence says what."""
+    """The process cannot work until an operator changes something; the message says what."""
 
 
 class NonRetryable(Exception):
-    """What fails in the same way however often it is tried; a message that does is not tried again."""
+    """A failure that every further attempt would repeat: the message is not retried."""
 
 
 class HealthWarning(Exception):
-    """Something works, and somebody should look at it all the same; the sentence says at what, and what to do."""
+    """A health check that passes although an operator should act; the message says on what, and how."""
 
 
 class Refusal(Exception):
@@ -39,29 +39,27 @@ class RemoteProblem(Refusal):
 
 
 class Unavailable(Refusal):
-    """Something that the work needs is away; the same request may well succeed later."""
+    """Something that the work needs is unavailable; the same request may succeed later."""
 
     kind = ErrorKind.UNAVAILABLE
     slug = "service-unavailable"
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"The {what} is away.")
-        self.what = what
+        super().__init__(f"The {what} is unavailable.")
 
 
 class OutcomeUnknown(Refusal):
-    """The answer was lost on its way: the work may be done or not, and asking again tells."""
+    """No reply arrived in time: the work may be done or not; a repeated request tells."""
 
     kind = ErrorKind.OUTCOME_UNKNOWN
     slug = "outcome-unknown"
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"The {what} did not answer in time; it may or may not have done the work.")
-        self.what = what
+        super().__init__(f"The {what} did not reply in time; it may or may not have done the work.")
 
 
 class InvalidField(Refusal):
-    """One field of a request cannot be taken, for a reason that its type alone does not tell."""
+    """One field of a request is invalid for a reason that its type does not express."""
 
     kind = ErrorKind.INVALID
     slug = "invalid-request"

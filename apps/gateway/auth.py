@@ -3,11 +3,10 @@
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from http import HTTPStatus
 from uuid import UUID
 
+from apps.gateway.errors import Unauthorized
 from apps.gateway.http.backpressure import with_deadline
-from apps.gateway.http.problems import HTTPRefusal
 from contracts.users import GetKeys, JsonWebKeySet
 from kit.batching import BatchLoader
 from kit.errors import OutcomeUnknown, Unavailable
@@ -15,14 +14,6 @@ from kit.tokens import LONGEST, Claims, InvalidToken, UnknownKey, Verifier
 
 _ASK_AGAIN_SECONDS = 5.0
 """So often at most an unknown `kid` makes the gateway ask: anybody can send one."""
-
-
-class Unauthorized(HTTPRefusal):
-    """There is no token, or none that is good (RFC 6750)."""
-
-    def __init__(self, detail: str, error: str | None = None) -> None:
-        challenge = f'Bearer error="{error}"' if error else "Bearer"
-        super().__init__(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, {"WWW-Authenticate": challenge})
 
 
 class JwksVerifier:

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Request, Response, Security
 from fastapi.security import OAuth2PasswordBearer
 
-from apps.gateway.auth import JwksVerifier, Unauthorized
+from apps.gateway.auth import JwksVerifier
+from apps.gateway.errors import Forbidden, Unauthorized
 from apps.gateway.http.backpressure import remaining, with_deadline
-from apps.gateway.http.problems import HTTPRefusal
 from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.payments.accept import PaymentAcceptance
 from apps.gateway.payments.waiters import Waiters
@@ -104,7 +103,7 @@ class Caller:
     def require_admin(self) -> None:
         """Raise where the caller is none."""
         if not self.is_admin:
-            raise HTTPRefusal(HTTPStatus.FORBIDDEN, "forbidden", "This is for admins.")
+            raise Forbidden("This is for admins.")
 
 
 _bearer = OAuth2PasswordBearer("/auth/token", auto_error=False, description="The access token of POST /auth/token.")
@@ -133,8 +132,3 @@ CurrentUser = Annotated[Caller, Depends(signed_in)]
 def address(request: Request) -> str:
     """Return where a request comes from; behind a proxy that is what the proxy says, if the server trusts it."""
     return request.client.host if request.client else "unknown"
-
-
-def not_found(what: str) -> HTTPRefusal:
-    """Say that something is not there, or not the caller's to see: the two look alike."""
-    return HTTPRefusal(HTTPStatus.NOT_FOUND, "not-found", f"There is no such {what}.")

@@ -1,4 +1,4 @@
-"""Rules for every class of refusal."""
+"""Rules that every refusal follows."""
 
 import importlib
 import inspect
@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from apps.gateway.errors import GatewayRefusal
+from apps.gateway.http.problems import PHRASES, STATUS
 from contracts.errors import ErrorKind
 from kit.errors import Refusal
 from tests.architecture.sources import modules
@@ -19,14 +21,32 @@ REFUSALS = [
 ]
 
 
+WITH_SLUG = [refusal for refusal in REFUSALS if "slug" in vars(refusal)]
+"""Without the subclasses that inherit a slug, and those whose instances set one."""
+
+
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_slug_is_the_kebab_case_class_name(refusal: type[Refusal]) -> None:
-    if "slug" in vars(refusal):  # a subclass without one inherits it
-        assert refusal.slug == re.sub(r"(?<!^)(?=[A-Z])", "-", refusal.__name__).lower()
-    assert refusal.kind in ErrorKind
+def test_refusal_has_a_kind_and_a_docstring(refusal: type[Refusal]) -> None:
     assert refusal.__doc__
+    if refusal is not GatewayRefusal:  # a base class
+        assert refusal.kind in ErrorKind
 
 
-def test_slugs_are_unique() -> None:
-    slugs = [refusal.slug for refusal in REFUSALS if "slug" in vars(refusal)]
-    assert len(slugs) == len(set(slugs))
+@pytest.mark.parametrize("refusal", WITH_SLUG)
+def test_slug_is_the_class_name_in_kebab_case(refusal: type[Refusal]) -> None:
+    assert refusal.slug == re.sub(r"(?<!^)(?=[A-Z])", "-", refusal.__name__).lower()
+
+
+def test_slug_is_unique_within_a_service() -> None:
+    names = [(refusal.__module__, refusal.slug) for refusal in WITH_SLUG]
+    assert len(names) == len(set(names))
+
+
+def test_slug_has_one_kind_in_all_services() -> None:
+    kinds = {(refusal.slug, refusal.kind) for refusal in WITH_SLUG}
+    assert len(kinds) == len({slug for slug, _ in kinds})
+
+
+def test_every_kind_has_a_status_with_a_phrase() -> None:
+    assert set(STATUS) == set(ErrorKind)
+    assert set(STATUS.values()) <= set(PHRASES)

@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from apps.gateway.auth import JwksVerifier, Unauthorized
+from apps.gateway.auth import JwksVerifier
+from apps.gateway.errors import Unauthorized
 from apps.users.keys import load_signer
 from contracts.users import GetKeys, JsonWebKeySet
 from kit.errors import OutcomeUnknown, Unavailable

@@ -196,7 +196,7 @@ async def test_a_full_queue_refuses_and_loses_nothing(own_servers: Servers) -> N
             assert answer.status_code == 202
             accepted[key] = answer.json()["id"]
         problem = answer.json()
-        assert (problem["code"], problem["detail"]) == ("service-unavailable", "The payment queue is away.")
+        assert (problem["code"], problem["detail"]) == ("service-unavailable", "The payment queue is unavailable.")
         assert answer.headers["retry-after"] == "1"
         assert 3 < len(accepted) < 40
         assert (await ada.pay()).status_code == 503
@@ -222,7 +222,7 @@ async def test_while_nats_is_away_everything_says_so_at_once_and_works_again_whe
         await eventually(lambda: not store.broker.is_connected())
         async with asyncio.timeout(2):
             for answer in (await ada.get("/users/me"), await ada.get("/payments"), await ada.pay(new_key())):
-                assert (answer.status_code, answer.json()["detail"]) == (503, "The message broker is away.")
+                assert (answer.status_code, answer.json()["detail"]) == (503, "The message broker is unavailable.")
                 assert answer.headers["retry-after"] == "1"
         assert (await store.http.get("/health")).status_code == 503
         async with store.events(ada, "0-0") as stream:

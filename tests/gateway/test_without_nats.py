@@ -28,7 +28,7 @@ async def test_without_nats_everything_that_needs_it_says_so_at_once() -> None:
         ):
             assert (answer.status_code, answer.json()["code"]) == (503, "service-unavailable")
             assert answer.headers["retry-after"] == "1"
-            assert answer.json()["detail"] == "The message broker is away."
+            assert answer.json()["detail"] == "The message broker is unavailable."
         store.broker.connected = True
         assert (await ada.get("/users/me")).json() == ada.user
 
@@ -47,7 +47,7 @@ async def test_a_queue_that_is_full_or_late_is_said_so() -> None:
         ada = await store.sign_up()
         store.commands.refusal = Unavailable("payment queue")
         full = await ada.pay(new_key())
-        assert (full.status_code, full.json()["detail"]) == (503, "The payment queue is away.")
+        assert (full.status_code, full.json()["detail"]) == (503, "The payment queue is unavailable.")
         store.commands.refusal = OutcomeUnknown("message broker")
         late = await ada.pay(new_key())
         assert (late.status_code, late.json()["code"]) == (504, "outcome-unknown")

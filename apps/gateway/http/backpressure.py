@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Awaitable
 from contextvars import ContextVar
-from http import HTTPStatus
 from typing import TypeVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from apps.gateway.http import problems
+from apps.gateway.errors import AtCapacity
+from apps.gateway.http.problems import problem_response
 from kit.errors import OutcomeUnknown
 
 Found = TypeVar("Found")
@@ -82,10 +82,7 @@ class ConcurrencyLimit:
             return
         kind = _kind(scope["method"], scope["path"])
         if not self._free[kind]:
-            detail = f"The gateway serves {self._most[kind]} {kind} at once and takes no more; try again in a moment."
-            headers = {"Retry-After": problems.RETRY_AFTER}
-            refusal = problems.answer(HTTPStatus.SERVICE_UNAVAILABLE, "service-unavailable", detail, headers=headers)
-            await refusal(scope, receive, send)
+            await problem_response(AtCapacity(kind, self._most[kind]))(scope, receive, send)
             return
         self._free[kind] -= 1
         before = _time.set(_Time(self._seconds))

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Header
 
-from apps.gateway.http.problems import HTTPRefusal
+from apps.gateway.errors import VersionMismatch
 from contracts.users import UserView
 
 IfMatch = Annotated[str | None, Header(description="Change it only while this is its ETag (RFC 9110).")]
@@ -41,8 +40,7 @@ async def expected_version(if_match: str | None, find: Callable[[], Awaitable[Us
         user = await find()
         versions = [version for version in versions if user and version == user.version]
     if not versions:
-        detail = "If-Match names no version of this user."
-        raise HTTPRefusal(HTTPStatus.PRECONDITION_FAILED, "version-mismatch", detail)
+        raise VersionMismatch
     return {"expected_version": versions[0]}
 
 

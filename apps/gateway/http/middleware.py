@@ -9,7 +9,8 @@ from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
-from apps.gateway.http import problems
+from apps.gateway.errors import BodyTooLarge
+from apps.gateway.http.problems import problem_response
 from kit.runtime.tracing import REQUEST_ID, TRACEPARENT, Trace, new_traceparent, trace
 
 TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
@@ -63,9 +64,7 @@ class BodySizeLimit:
         if length.isdigit() and int(length) > self._most:  # what is no number is the server's to refuse
             if b"expect" not in headers:  # who waits for 100 (Continue) is spared the sending
                 await self._pass_over(receive)
-            detail = f"The body may have at most {self._most} bytes."
-            refusal = problems.answer(TOO_LARGE, "body-too-large", detail, headers={"Connection": "close"})
-            await refusal(scope, receive, send)
+            await problem_response(BodyTooLarge(self._most))(scope, receive, send)
             return
         read = 0
 

@@ -1,6 +1,5 @@
 """The OpenAPI document, with problem details as its one kind of error."""
 
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -8,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
-from apps.gateway.http.problems import MEDIA_TYPE
+from apps.gateway.http.problems import MEDIA_TYPE, PHRASES
 from contracts.errors import FieldError
 
 _REFERENCES = "#/components/schemas/{model}"
@@ -30,7 +29,7 @@ class ProblemDetails(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     type: str = Field(examples=["/problems/email-taken"])
-    title: str = Field(examples=["email taken"])
+    title: str = Field(examples=["Email taken"])
     status: int = Field(examples=[409])
     detail: str = Field(examples=["ada@example.com belongs to another user."])
     code: str = Field(examples=["email-taken"], description="A slug that clients switch on.")
@@ -57,7 +56,7 @@ def documented(*statuses: int, also: dict[int | str, dict[str, Any]] | None = No
     """Say in the OpenAPI document that an operation may answer with problems of these statuses, `also` otherwise."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
     problems: dict[int | str, dict[str, Any]] = {
-        status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses
+        status: {"description": PHRASES[status], "content": content} for status in statuses
     }
     for status in _LATER & problems.keys():
         problems[status]["headers"] = _headers("Retry-After")

@@ -1,7 +1,7 @@
-"""Refusals as HTTP answers (RFC 9457): one table, one shape, without exception."""
+"""Refusals as HTTP responses (RFC 9457): one table of statuses, one shape."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from structlog.stdlib import get_logger
 
+from apps.gateway.errors import GatewayRefusal, InvalidRequest, MalformedBody
 from contracts.errors import ErrorKind, FieldError
 from kit.errors import Refusal, RemoteProblem
 from kit.messaging.server import pointer
@@ -24,117 +25,116 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "1"
 
 STATUS = {
-    ErrorKind.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
-    ErrorKind.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
-    ErrorKind.FORBIDDEN: HTTPStatus.FORBIDDEN,
-    ErrorKind.NOT_FOUND: HTTPStatus.NOT_FOUND,
-    ErrorKind.CONFLICT: HTTPStatus.CONFLICT,
-    ErrorKind.STALE: HTTPStatus.PRECONDITION_FAILED,
-    ErrorKind.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
-    ErrorKind.OUTCOME_UNKNOWN: HTTPStatus.GATEWAY_TIMEOUT,
-    ErrorKind.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
+    ErrorKind.MALFORMED: 400,
+    ErrorKind.TOO_LARGE: 413,
+    ErrorKind.INVALID: 422,
+    ErrorKind.UNAUTHENTICATED: 401,
+    ErrorKind.FORBIDDEN: 403,
+    ErrorKind.NOT_FOUND: 404,
+    ErrorKind.CONFLICT: 409,
+    ErrorKind.STALE: 412,
+    ErrorKind.RATE_LIMITED: 429,
+    ErrorKind.UNAVAILABLE: 503,
+    ErrorKind.OUTCOME_UNKNOWN: 504,
+    ErrorKind.INTERNAL: 500,
 }
+"""HTTP status of each kind of refusal."""
 
-_SLUGS = {
-    HTTPStatus.BAD_REQUEST: "bad-request",
-    HTTPStatus.NOT_FOUND: "not-found",
-    HTTPStatus.METHOD_NOT_ALLOWED: "method-not-allowed",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body-too-large",
+PHRASES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
 }
+"""Reason phrases of RFC 9110; those of `http.HTTPStatus` differ between Python 3.12 and 3.13."""
+
+_SLUGS = {413: "body-too-large"}
+"""Slugs of framework errors that differ from the reason phrase."""
 
 
-class HTTPRefusal(Exception):
-    """The gateway itself says no."""
-
-    def __init__(self, status: HTTPStatus, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.status, self.slug, self.detail, self.headers = status, slug, detail, headers
-
-
-def answer(
-    status: int,
-    slug: str,
-    detail: str,
-    *,
-    errors: tuple[FieldError, ...] = (),
-    headers: Mapping[str, str] | None = None,
-    **more: str,
-) -> Response:
-    """Make a problem+json answer; `more` are extension members."""
-    body: dict[str, Any] = {
-        "type": f"/problems/{slug}",
-        "title": slug.replace("-", " ").replace("_", " "),
-        "status": int(status),
-        "detail": detail,
-        "code": slug,
-        "requestId": trace.get().request_id,
-    } | more
-    if errors:
-        body["errors"] = [error.model_dump() for error in errors]
-    # ASCII only: what a client sent and is told again may hold lone surrogates, which have no UTF-8.
-    return Response(json.dumps(body), int(status), headers, media_type=MEDIA_TYPE)
+def problem_response(refusal: Refusal) -> Response:
+    """Return the response to a refused request."""
+    headers: Mapping[str, str] = {"Retry-After": RETRY_AFTER} if refusal.kind is ErrorKind.UNAVAILABLE else {}
+    extensions: Mapping[str, str] = {}
+    if isinstance(refusal, GatewayRefusal):
+        headers, extensions = refusal.headers, refusal.extensions
+    status = STATUS[refusal.kind]
+    return _response(status, refusal.slug, str(refusal), errors=refusal.errors, headers=headers, extensions=extensions)
 
 
 def install(app: FastAPI) -> None:
-    """Map everything that a route may raise."""
-
-    @app.exception_handler(HTTPRefusal)
-    async def own(_: Request, error: HTTPRefusal) -> Response:
-        return answer(error.status, error.slug, error.detail, headers=error.headers)
-
-    @app.exception_handler(RemoteProblem)
-    async def refused(request: Request, error: RemoteProblem) -> Response:
-        errors = error.errors
-        if request.method == "GET":  # what the service was asked stood in the query
-            errors = tuple(e.model_copy(update={"pointer": f"/query{e.pointer}"}) for e in errors)
-        return _refusal(error.kind, error.slug, str(error), errors)
+    """Add the exception handlers for everything that a route may raise."""
 
     @app.exception_handler(Refusal)
-    async def refusal(_: Request, error: Refusal) -> Response:
-        return _refusal(error.kind, error.slug, str(error), error.errors)
+    async def refused(request: Request, error: Refusal) -> Response:
+        if isinstance(error, RemoteProblem) and request.method == "GET":
+            # The fields of the service's request are query parameters here.
+            error.errors = tuple(e.model_copy(update={"pointer": f"/query{e.pointer}"}) for e in error.errors)
+        return problem_response(error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         errors = error.errors()
         if any(e["type"] == "json_invalid" for e in errors):
-            return answer(HTTPStatus.BAD_REQUEST, "malformed-body", "The body is no JSON document.")
-        return answer(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "invalid-request",
-            "The request is not as it must be; errors says where.",
-            errors=tuple(_field_error(e) for e in errors),
-        )
+            return problem_response(MalformedBody())
+        return problem_response(InvalidRequest(tuple(map(_field_error, errors))))
 
     @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        status = HTTPStatus(error.status_code)
-        slug = _SLUGS.get(status, status.phrase.lower().replace(" ", "-"))
-        detail = f"{request.method} {request.url.path}: {status.description or status.phrase}"
-        headers = error.headers
-        if status is HTTPStatus.METHOD_NOT_ALLOWED:
-            headers = {"Allow": ", ".join(_methods(request))}
-        return answer(status, slug, detail, headers=headers)
+    async def framework_error(request: Request, error: HTTPException) -> Response:
+        status = error.status_code
+        phrase = PHRASES.get(status) or HTTPStatus(status).phrase
+        slug = _SLUGS.get(status, phrase.lower().replace(" ", "-"))
+        headers = {"Allow": ", ".join(_methods(request))} if status == HTTPStatus.METHOD_NOT_ALLOWED else error.headers
+        return _response(status, slug, f"{request.method} {request.url.path}: {phrase}.", headers=headers)
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> Response:
-        log.error("a request failed", exc_info=error)
-        return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", "The gateway failed; the failure is logged.")
+        log.error("request failed", exc_info=error)
+        return _response(500, "internal-error", "The gateway failed; the failure is logged.")
+
+
+def _response(
+    status: int,
+    slug: str,
+    detail: str,
+    *,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+    extensions: Mapping[str, str] | None = None,
+) -> Response:
+    body: dict[str, Any] = {
+        "type": f"/problems/{slug}",
+        "title": slug.replace("-", " ").replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "code": slug,
+        "requestId": trace.get().request_id,
+        **(extensions or {}),
+    }
+    if errors:
+        body["errors"] = [error.model_dump() for error in errors]
+    # ASCII only: a value that the client sent may contain lone surrogates, which UTF-8 cannot encode.
+    return Response(json.dumps(body), status, headers, media_type=MEDIA_TYPE)
 
 
 def _methods(request: Request) -> list[str]:
-    """Return what can be done at a path; FastAPI itself names the methods of the first route that it finds there."""
-    there = (r for r in iter_route_contexts(request.app.routes) if r.matches(request.scope)[0] is not Match.NONE)
-    return sorted({method for route in there for method in route.methods or ()})
-
-
-def _refusal(kind: ErrorKind, slug: str, detail: str, errors: tuple[FieldError, ...]) -> Response:
-    headers = {"Retry-After": RETRY_AFTER} if kind is ErrorKind.UNAVAILABLE else None
-    return answer(STATUS[kind], slug, detail, errors=errors, headers=headers)
+    """Return all methods of a path; FastAPI itself lists those of the first matching route only."""
+    matching = (r for r in iter_route_contexts(request.app.routes) if r.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in matching for method in route.methods or ()})
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:
-    where, *path = error["loc"]
-    # A field of the body is pointed to as RFC 6901 does; what stands elsewhere says where first.
+    place, *path = error["loc"]
+    # The pointer of a body field is relative to the body; any other begins with its place, such as /query.
     return FieldError(
-        pointer=pointer(path if where == "body" else (where, *path)), code=error["type"], message=error["msg"]
+        pointer=pointer(path if place == "body" else (place, *path)), code=error["type"], message=error["msg"]
     )

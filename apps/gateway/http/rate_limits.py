@@ -3,26 +3,13 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from http import HTTPStatus
 
 from limits import RateLimitItem, parse
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.storage import storage_from_string
 from starlette.responses import Response
 
-from apps.gateway.http.problems import HTTPRefusal
-
-
-class TooMany(HTTPRefusal):
-    """The limit is used up (RFC 6585)."""
-
-    def __init__(self, name: str, headers: dict[str, str]) -> None:
-        super().__init__(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            "too-many-requests",
-            f"Too many requests: the limit {name} is used up.",
-            headers,
-        )
+from apps.gateway.errors import TooManyRequests
 
 
 class RateLimits:
@@ -34,12 +21,12 @@ class RateLimits:
         self._items = {name: parse(limit) for name, limit in limits.items()}
 
     async def hit(self, name: str, key: str, response: Response | None = None) -> None:
-        """Count one request of `key` against the limit `name`; raises `TooMany` when it is used up."""
+        """Count one request of `key` against the limit `name`; raises `TooManyRequests` when it is used up."""
         if not self._enabled:
             return
         item = self._items[name]
         if not await self._strategy.hit(item, name, key):
-            raise TooMany(name, await self._headers(name, item, key, refused=True))
+            raise TooManyRequests(name, await self._headers(name, item, key, refused=True))
         if response is not None:
             response.headers.update(await self._headers(name, item, key))
 
@@ -49,10 +36,10 @@ class RateLimits:
             await self._strategy.hit(self._items[name], name, *key)
 
     async def check(self, name: str, *key: str) -> None:
-        """Raise `TooMany` when the limit `name` is used up for `key`; counts nothing."""
+        """Raise `TooManyRequests` when the limit `name` is used up for `key`; counts nothing."""
         item = self._items[name]
         if self._enabled and not await self._strategy.test(item, name, *key):
-            raise TooMany(name, await self._headers(name, item, *key, refused=True))
+            raise TooManyRequests(name, await self._headers(name, item, *key, refused=True))
 
     async def _headers(self, name: str, item: RateLimitItem, *key: str, refused: bool = False) -> dict[str, str]:
         stats = await self._strategy.get_window_stats(item, name, *key)

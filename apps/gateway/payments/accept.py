@@ -9,12 +9,13 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from apps.gateway.errors import IdempotencyKeyReused
 from apps.gateway.http.backpressure import remaining
 from apps.gateway.payments.ids import payment_id
 from apps.gateway.payments.queue import PaymentQueue
-from contracts.errors import ErrorKind, FieldError
+from contracts.errors import ErrorKind
 from contracts.payments import Charge, CreatePayment, PaymentStatus, PaymentView
-from kit.errors import OutcomeUnknown, Refusal, RemoteProblem, Unavailable
+from kit.errors import OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
 
 _AWAY = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
@@ -22,17 +23,6 @@ _AWAY = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
 
 Find = Callable[[UUID], Awaitable[PaymentView | None]]
 """Asks the payments service for a payment, together with whoever else asks for one."""
-
-
-class KeyReused(Refusal):
-    """The Idempotency-Key came with another body before."""
-
-    kind = ErrorKind.INVALID
-    slug = "idempotency-key-reused"
-
-    def __init__(self) -> None:
-        super().__init__("This Idempotency-Key belongs to a payment with another body.")
-        self.errors = (FieldError(pointer="/header/idempotency-key", code="key_reused", message=str(self)),)
 
 
 class AcceptedPayment(NamedTuple):
@@ -70,19 +60,19 @@ class PaymentAcceptance:
     async def replay(self, command: CreatePayment) -> AcceptedPayment | None:
         """Return a keyed payment that was accepted before; None where it was not.
 
-        Raises `KeyReused` when its key came with another body.
+        Raises `IdempotencyKeyReused` when its key came with another body.
         """
         known = await self._known(command.id)
         if known is None:
             return None
         if _body(known) != _body(command.pending()):
-            raise KeyReused
+            raise IdempotencyKeyReused
         return AcceptedPayment(known, replayed=True)
 
     async def accept(self, command: CreatePayment, *, keyed: bool) -> AcceptedPayment:
         """Accept a payment; one whose key was used a moment ago is not made again.
 
-        Raises `KeyReused` as `replay` does, and `Unavailable` where a payment is taken and can not be seen.
+        Raises `IdempotencyKeyReused` as `replay` does, and `Unavailable` where a payment is taken and can not be seen.
         """
         if await self._commands.send(command, once=keyed):
             return AcceptedPayment(command.pending(), replayed=False)

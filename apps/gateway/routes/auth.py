@@ -1,15 +1,14 @@
 """Tokens over HTTP (RFC 6749), and the keys that they are checked with (RFC 7517)."""
 
-from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 from pydantic import BaseModel, Field
 
 from apps.gateway.deps import Gateway, address
+from apps.gateway.errors import OAuthRefusal
 from apps.gateway.http import rate_limits
 from apps.gateway.http.openapi import answered, documented
-from apps.gateway.http.problems import answer
 from contracts.errors import ErrorKind
 from contracts.users import Authenticate, JsonWebKeySet
 from kit.errors import RemoteProblem
@@ -30,7 +29,6 @@ class TokenAnswer(BaseModel):
 
 @router.post(
     "/auth/token",
-    response_model=TokenAnswer,
     response_model_exclude_none=True,
     responses=documented(400, also={200: answered("An access token.", "Cache-Control")}),
 )
@@ -41,29 +39,29 @@ async def issue_token(
     grant_type: Annotated[str | None, Form(max_length=_MOST, description="password")] = None,
     username: Annotated[str | None, Form(max_length=_MOST, description="The email.")] = None,
     password: Annotated[str | None, Form(max_length=_MOST)] = None,
-) -> TokenAnswer | Response:
+) -> TokenAnswer:
     """Exchange an email and a password for an access token."""
     where = address(request)
     await gateway.limits.hit("token", where, response)
     response.headers["Cache-Control"] = "no-store"
     if grant_type is None:
-        return _refused("invalid_request", "grant_type is missing.")
+        raise OAuthRefusal("invalid_request", "grant_type is missing.")
     if grant_type != "password":
-        return _refused("unsupported_grant_type", "The only grant_type is password.")
+        raise OAuthRefusal("unsupported_grant_type", "The only grant_type is password.")
     if username is None or password is None:
-        return _refused("invalid_request", "username and password are needed.")
+        raise OAuthRefusal("invalid_request", "username and password are needed.")
     account = (rate_limits.account(username), where)
     await gateway.limits.check("account", *account)
     if "\0" in username:
-        return _wrong()
+        raise _invalid_grant()
     try:
         tokens = await gateway.services.ask(Authenticate(email=username, password=password))
     except RemoteProblem as error:
         if error.kind is not ErrorKind.UNAUTHENTICATED:
             raise
-        # Slows who guesses from one address; the owner, who is elsewhere, is not locked out.
+        # Per account and address: slows a guesser without locking out the owner, who is elsewhere.
         await gateway.limits.count("account", *account)
-        return _wrong()
+        raise _invalid_grant() from error
     return TokenAnswer(
         access_token=tokens.access_token, expires_in=tokens.expires_in, refresh_token=tokens.refresh_token
     )
@@ -76,11 +74,5 @@ async def get_keys(gateway: Gateway, response: Response) -> JsonWebKeySet:
     return await gateway.keys.keys()
 
 
-def _wrong() -> Response:
-    return _refused("invalid_grant", "The email or the password is wrong.")
-
-
-def _refused(error: str, detail: str) -> Response:
-    # Both at once: problem details as everywhere, and the members that OAuth clients look for (RFC 6749, 5.2).
-    headers = {"Cache-Control": "no-store"}
-    return answer(HTTPStatus.BAD_REQUEST, error, detail, headers=headers, error=error, error_description=detail)
+def _invalid_grant() -> OAuthRefusal:
+    return OAuthRefusal("invalid_grant", "The email or the password is wrong.")

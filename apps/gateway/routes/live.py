@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from apps.gateway.deps import Gateway, Token, not_found, signed_in
+from apps.gateway.deps import Gateway, Token, signed_in
+from apps.gateway.errors import NotFound
 from portal.live import Snapshot, SystemMonitor
 
 router = APIRouter(include_in_schema=False)
@@ -12,7 +13,7 @@ router = APIRouter(include_in_schema=False)
 
 async def _watch(gateway: Gateway, token: Token, response: Response) -> SystemMonitor:
     if gateway.watch is None:
-        raise not_found("live overlay")
+        raise NotFound("live overlay")
     if not gateway.watch_is_open:
         (await signed_in(token, gateway, response)).require_admin()
     return gateway.watch

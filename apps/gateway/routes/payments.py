@@ -8,14 +8,12 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import MISSING, BaseModel, ConfigDict, Field
 
-from apps.gateway.deps import CurrentUser, Gateway, not_found
+from apps.gateway.deps import CurrentUser, Gateway
+from apps.gateway.errors import Forbidden, NotFound, UnknownUser
 from apps.gateway.http.openapi import answered, documented
-from apps.gateway.http.problems import HTTPRefusal
 from apps.gateway.http.strict_bodies import StrictRoute
 from contracts.base import Cursor, PageSize
-from contracts.errors import ErrorKind, FieldError
 from contracts.payments import Charge, ListPayments, PaymentStatus, PaymentView
-from kit.errors import Refusal
 
 router = APIRouter(prefix="/payments", tags=["payments"], route_class=StrictRoute)
 
@@ -28,17 +26,6 @@ class NewPayment(Charge, extra="forbid", validate_by_name=False):
     """Who pays how much; who is left out is the caller."""
 
     user_id: UUID | MISSING = MISSING
-
-
-class UnknownUser(Refusal):
-    """Somebody who does not exist shall pay."""
-
-    kind = ErrorKind.INVALID
-    slug = "unknown-user"
-
-    def __init__(self) -> None:
-        super().__init__("There is no user with this userId.")
-        self.errors = (FieldError(pointer="/userId", code="unknown_user", message=str(self)),)
 
 
 class Payments(BaseModel):
@@ -78,7 +65,7 @@ async def create_payment(
     """Pay. The answer comes when the payment is certain to be recorded; with `Prefer: wait=N` when it is recorded."""
     payer = caller.id if body.user_id is MISSING else body.user_id
     if not caller.may_see(payer):
-        raise HTTPRefusal(HTTPStatus.FORBIDDEN, "forbidden", "Only an admin pays for another user.")
+        raise Forbidden("Only an admin pays for another user.")
     command = gateway.intake.command(body, payer=payer, caller=caller.id, key=idempotency_key)
     with gateway.waiters.expect(command.id) as recorded:
         accepted = await gateway.intake.replay(command) if idempotency_key else None
@@ -107,7 +94,7 @@ async def get_payment(payment_id: UUID, caller: CurrentUser, gateway: Gateway) -
     """Show one payment, from the moment on in which it was accepted."""
     payment = await gateway.services.payment(payment_id)
     if payment is None or not caller.may_see(payment.user_id):
-        raise not_found("payment")
+        raise NotFound("payment")
     return payment
 
 
@@ -124,7 +111,7 @@ async def list_payments(
     if user_id is None and not caller.is_admin:
         user_id = caller.id
     if user_id is not None and not caller.may_see(user_id):
-        raise HTTPRefusal(HTTPStatus.FORBIDDEN, "forbidden", "These are another user's payments.")
+        raise Forbidden("These are another user's payments.")
     page = await gateway.services.ask(ListPayments(user_id=user_id, status=status, limit=limit, cursor=cursor))
     return Payments(data=page.payments, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
 

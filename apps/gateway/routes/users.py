@@ -8,7 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import MISSING, BaseModel, ConfigDict, Field
 
-from apps.gateway.deps import Caller, CurrentUser, Gateway, address, not_found
+from apps.gateway.deps import Caller, CurrentUser, Gateway, address
+from apps.gateway.errors import NotFound
 from apps.gateway.http.etags import IfMatch, IfNoneMatch, etag, expected_version, is_known
 from apps.gateway.http.openapi import answered, documented
 from apps.gateway.http.strict_bodies import StrictRoute
@@ -125,7 +126,7 @@ async def update_user(
     """Change a user: oneself, or for an admin anybody."""
     changes = body.model_dump(exclude_unset=True, by_alias=False)
     if not caller.may_see(user_id):
-        raise not_found("user")
+        raise NotFound("user")
     if changes.keys() & {"role", "disabled"}:
         caller.require_admin()
     changes |= await expected_version(if_match, partial(gateway.services.user, user_id))
@@ -142,7 +143,7 @@ async def update_user(
 async def change_password(user_id: UUID, body: PasswordChange, caller: CurrentUser, gateway: Gateway) -> None:
     """Change one's own password."""
     if user_id != caller.id:
-        raise not_found("user")
+        raise NotFound("user")
     await gateway.limits.hit("account", str(user_id))
     await gateway.services.ask(
         ChangePassword(id=user_id, current_password=body.current_password, new_password=body.new_password)
@@ -157,7 +158,7 @@ async def change_password(user_id: UUID, body: PasswordChange, caller: CurrentUs
 async def delete_user(user_id: UUID, caller: CurrentUser, gateway: Gateway) -> None:
     """Delete a user: oneself, or for an admin anybody. What was paid stays recorded."""
     if not caller.may_see(user_id):
-        raise not_found("user")
+        raise NotFound("user")
     await gateway.services.ask(DeleteUser(id=user_id))
 
 
@@ -166,7 +167,7 @@ async def _get(
 ) -> UserView | Response:
     user = await gateway.services.user(user_id) if caller.may_see(user_id) else None
     if user is None:
-        raise not_found("user")
+        raise NotFound("user")
     headers = {"ETag": etag(user), "Cache-Control": "private, no-cache"}
     if is_known(user, if_none_match):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)

@@ -24,7 +24,7 @@ def checked(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     problem: dict[str, Any] = answer.json()
     assert problem | {"detail": "", "errors": []} == {
         "type": f"/problems/{code}",
-        "title": code.replace("-", " "),
+        "title": code.replace("-", " ").capitalize(),
         "status": status,
         "detail": "",
         "code": code,
@@ -178,7 +178,7 @@ async def test_what_is_away_is_said_at_once(store: Store) -> None:
             await store.http.post("/auth/token", data={"grant_type": "password", "username": "a", "password": "b"}),
         ):
             problem = checked(answer, 503, "service-unavailable")
-            assert problem["detail"] == "The users service is away."
+            assert problem["detail"] == "The users service is unavailable."
             assert answer.headers["retry-after"] == "1"
         # Whose token is known is served by those who are there; and the keys, which are known, are shown.
         assert (await ada.get("/payments")).status_code == 200
@@ -191,7 +191,7 @@ async def test_what_does_not_answer_in_time_has_an_unknown_outcome(store: Store)
     async with store.outages.silent("payments") as http:
         headers = {"Authorization": f"Bearer {ada.token}"}
         problem = checked(await http.get(f"/payments/{payment['id']}", headers=headers), 504, "outcome-unknown")
-        assert problem["detail"].startswith("The payments service did not answer in time")
+        assert problem["detail"].startswith("The payments service did not reply in time")
         body = {"amount": 1999}
         accepted = await http.post("/payments", headers=headers | {"Idempotency-Key": new_key()}, json=body)
         assert accepted.status_code == 202  # the queue is there, whatever the service does

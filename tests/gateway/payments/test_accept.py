@@ -12,7 +12,8 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import APIError, NoStreamResponseError
 
 from apps.gateway.deps import Services
-from apps.gateway.payments.accept import AcceptedPayment, KeyReused, PaymentAcceptance
+from apps.gateway.errors import IdempotencyKeyReused
+from apps.gateway.payments.accept import AcceptedPayment, PaymentAcceptance
 from apps.gateway.payments.queue import JetStreamPaymentQueue
 from contracts.errors import ErrorKind, Problem
 from contracts.payments import Charge, CreatePayment, PaymentList, PaymentStatus, PaymentView
@@ -136,7 +137,7 @@ async def test_a_known_key_is_the_payment_that_it_was(status: PaymentStatus) -> 
 async def test_a_known_key_with_another_body_is_refused(other: dict[str, Any]) -> None:
     setting = Setting()
     setting.broker.answers = [Answer(recorded(setting.command()))]
-    with pytest.raises(KeyReused):
+    with pytest.raises(IdempotencyKeyReused):
         await setting.accept(**other)
 
 
@@ -147,7 +148,7 @@ async def test_while_the_service_is_away_the_stream_tells(away: Answer | Excepti
     again = await setting.accept()
     assert (first.replayed, again.replayed) == (False, True)
     assert again.first_answer == first.first_answer
-    with pytest.raises(KeyReused):
+    with pytest.raises(IdempotencyKeyReused):
         await setting.accept(amount=7)
 
 
@@ -180,7 +181,7 @@ async def test_who_comes_second_at_the_same_time_gets_the_firsts_answer() -> Non
     setting.broker.answers.append(Answer(recorded(first)))
     assert await setting.accept() == AcceptedPayment(recorded(first), replayed=True)
     setting.broker.answers = [NOT_FOUND, Answer(recorded(first))]
-    with pytest.raises(KeyReused):
+    with pytest.raises(IdempotencyKeyReused):
         await setting.accept(amount=7)
 
 
