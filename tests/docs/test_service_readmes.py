@@ -1,0 +1,44 @@
+"""Each service's README lists what its documents and settings contain."""
+
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.docs import service_tables
+
+SERVICES = sorted(path.parent.name for path in (ROOT / "apps").glob("*/main.py"))
+
+
+def readme(service: str) -> str:
+    return (ROOT / "apps" / service / "README.md").read_text()
+
+
+def section(service: str, heading: str) -> list[str]:
+    """Return the lines of one section without blank lines."""
+    found = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", readme(service), re.DOTALL | re.MULTILINE)
+    assert found, f"apps/{service}/README.md has no section {heading!r}"
+    return [line for line in found[1].splitlines() if line]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_subjects_match_the_asyncapi_document(service: str) -> None:
+    table = [line for line in section(service, "Subjects") if line.startswith("|")]
+    assert table == service_tables.subjects(service)
+
+
+@pytest.mark.parametrize("service", sorted(path.stem for path in (ROOT / "openapi").glob("*.json")))
+def test_endpoints_match_the_openapi_document(service: str) -> None:
+    items = [line for line in section(service, "Endpoints") if line.startswith("- ")]
+    assert items == service_tables.endpoints(service)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_environment_lists_the_variables_of_this_service(service: str) -> None:
+    names = re.findall(r"`([A-Z0-9_]+)`", "\n".join(line for line in section(service, "Environment") if line[0] == "|"))
+    assert set(names) == service_tables.variables(service)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_readme_has_a_diagram(service: str) -> None:
+    assert "```mermaid" in readme(service)
