@@ -73,13 +73,13 @@ class InboxCleaner:
     async def _run(self) -> None:
         while True:
             try:
-                while await self.sweep_some() == _PORTION:
+                while await self.delete_expired() == _PORTION:
                     pass
             except Exception as error:  # noqa: BLE001 - such as a database that is away: nobody else would start it again
                 log.warning("the inbox is not swept", reason=str(error) or type(error).__name__)
             await asyncio.sleep(self._every)
 
-    async def sweep_some(self) -> int:
+    async def delete_expired(self) -> int:
         """Remove up to a thousand marks that are too old, in a transaction of its own; returns how many."""
         table = self._table
         keys = (table.c.consumer, table.c.message_id)

@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 ALGORITHM = "ES256"
 ISSUER = "mkstore/users"
 AUDIENCE = "mkstore"
-LONGEST = timedelta(hours=1)
+MAX_LIFETIME = timedelta(hours=1)
 """No token is good for longer: for so long it must be remembered whose tokens are taken no more."""
 _CLAIMS = ("iss", "aud", "sub", "exp", "iat", "jti")
 _LONGEST = 4096
@@ -105,6 +105,6 @@ class Verifier:
             raise InvalidToken("The token is not valid, or no longer.") from error
         except ValidationError as error:
             raise InvalidToken("The token does not say what a token must.") from error
-        if found.exp - found.iat > LONGEST.total_seconds():
+        if found.exp - found.iat > MAX_LIFETIME.total_seconds():
             raise InvalidToken("The token is good for too long.")
         return found

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kit.messaging.broker import inbox_of
+from kit.messaging.broker import inbox_prefix
 from mkstore import generated
 
 FILE = "deploy/nats-permissions.conf"
@@ -23,7 +23,7 @@ def permissions_of(service: str, document: Mapping[str, Any]) -> dict[str, Any]:
     that it sends to or hears, and its consumers. It hears replies to itself and no other's.
     """
     operations = document["operations"].values()
-    hears = [*_srv(service), f"{inbox_of(service)}.>"]
+    hears = [*_srv(service), f"{inbox_prefix(service)}.>"]
     sends: list[str] = []
     streams: set[str] = set()
     for operation in operations:

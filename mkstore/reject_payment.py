@@ -23,7 +23,7 @@ async def reject_payment(broker: Broker, letter: DeadLetterRecord) -> str | None
         command = CreatePayment.model_validate_json(letter.body)
     except ValidationError:
         return None
-    tracing.incoming(letter.headers)
+    tracing.set_trace(letter.headers)
     try:
         await RequestClient(broker).request(RejectPayment(command=command))
     except Refusal as why:

@@ -10,7 +10,7 @@ from apps.gateway.http.backpressure import with_deadline
 from contracts.users import GetKeys, JsonWebKeySet
 from kit.batching import BatchLoader
 from kit.errors import OutcomeUnknown, Unavailable
-from kit.tokens import LONGEST, Claims, InvalidToken, UnknownKey, Verifier
+from kit.tokens import MAX_LIFETIME, Claims, InvalidToken, UnknownKey, Verifier
 
 _ASK_AGAIN_SECONDS = 5.0
 """So often at most an unknown `kid` makes the gateway ask: anybody can send one."""
@@ -51,7 +51,7 @@ class JwksVerifier:
         """Take no token of this user any more that was issued until then."""
         self._revoked[user] = max(until.timestamp(), self._revoked.get(user, 0))
         if len(self._revoked) % 1000 == 0:  # where every token has expired since, no entry is needed
-            oldest = time.time() - LONGEST.total_seconds()
+            oldest = time.time() - MAX_LIFETIME.total_seconds()
             self._revoked = {user: at for user, at in self._revoked.items() if at > oldest}
 
     async def _verified(self, token: str) -> Claims:

@@ -14,7 +14,7 @@ from contracts.payments import PaymentCreated, PaymentRejected
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
 from contracts.users import UserCreated, UserDeleted, UserUpdated
 from kit.messaging.consumers import EventRouter, sequence_of
-from kit.tokens import LONGEST
+from kit.tokens import MAX_LIFETIME
 
 
 class _Owned(BaseModel):
@@ -50,7 +50,7 @@ def event_router(feed: Broadcaster, waiters: Waiters, keys: JwksVerifier) -> Eve
         feed.take(_stored(message, PAYMENT_EVENTS, feed))
 
     # From before the start: a token of somebody who is gone since may still be within its time.
-    @router.follows(USER_EVENTS, since=datetime.now(UTC) - LONGEST)
+    @router.follows(USER_EVENTS, since=datetime.now(UTC) - MAX_LIFETIME)
     async def user_event(event: UserDeleted | UserUpdated | UserCreated, message: NatsMessage) -> None:
         """Take no more tokens of who is gone or disabled, and tell the user's clients."""
         feed.take(_stored(message, USER_EVENTS, feed))

@@ -102,7 +102,7 @@ def create_app(
     )
     limits = RateLimits(settings.rate_limits(), settings.rate_limit_storage, enabled=settings.rate_limit_enabled)
     durability = Durability.of(broker, settings)
-    ready = Health({"nats": broker.check}, advice=durability.checks())
+    ready = Health({"nats": broker.check}, warnings=durability.checks())
     watch = (
         SystemMonitor(settings.live_nats_url, EVERY_STREAM, bodies=settings.live_payloads)
         if settings.live_nats_url
@@ -128,7 +128,7 @@ def create_app(
     app = Gateway(
         broker,
         lifespan=lifespan,
-        after_startup=[feed.start, discovery.start, durability.look],
+        after_startup=[feed.start, discovery.start, durability.log_findings],
         on_shutdown=[discovery.stop, *([watch.close] if watch else [])],
         specification=documented,
         logger=None,

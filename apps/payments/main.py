@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> ServiceApp:
     """Build the whole service; nothing is connected before it is started."""
     configure_logging(settings.log_level, settings.log_format)
     arm(settings.failpoints, "payments")
-    pool = database.engine(settings)
+    pool = database.create_engine(settings)
     open_payments = partial(Payments, pool)
     broker = Broker(
         settings.nats_url,
@@ -53,16 +53,16 @@ def create_app(settings: Settings) -> ServiceApp:
     )
     broker.include_routers(requests.router, commands.router, events.router)
     relay = Relay(database.url(settings), broker, source_of("payments"), PAYMENT_EVENTS)
-    durability = Durability.of(broker, settings, partial(database.now, pool))
+    durability = Durability.of(broker, settings, partial(database.server_time, pool))
     health = Health(
         {"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check},
-        advice=durability.checks()
+        warnings=durability.checks()
         | {
             "outbox-lag": partial(backlog.check_outbox, pool, settings.outbox_lag_warning),
             "dead-letters": partial(backlog.check_dead_letters, broker),
         },
     )
-    measured = Metrics(metrics.of_outbox(pool), metrics.of_relay(relay), metrics.of_dead_letters(broker))
+    measured = Metrics(metrics.outbox_gauges(pool), metrics.relay_gauges(relay), metrics.dead_letter_gauges(broker))
 
     async def find_waiting(payment_id: UUID) -> CreatePayment | None:
         # What was given up is still owed to the one who was told 202; and it may be sent again between two looks.
@@ -92,7 +92,7 @@ def create_app(settings: Settings) -> ServiceApp:
         broker,
         asgi_routes=[*health.routes(), *measured.routes()],
         lifespan=lifespan,
-        after_startup=[relay.start, sweeper.start, discovery.start, durability.look],
+        after_startup=[relay.start, sweeper.start, discovery.start, durability.log_findings],
         on_shutdown=[discovery.stop, relay.stop, sweeper.stop],
         specification=documented,
         logger=None,

@@ -40,20 +40,20 @@ def create_app(settings: Settings) -> ServiceApp:
     """Build the whole service; nothing is connected before it is started."""
     configure_logging(settings.log_level, settings.log_format)
     arm(settings.failpoints, "users")
-    pool = database.engine(settings)
+    pool = database.create_engine(settings)
     reading = pool.execution_options(isolation_level="AUTOCOMMIT")  # the same connections
     broker = Broker(settings.nats_url, name="users", streams=[USER_EVENTS], replicas=settings.stream_replicas)
     broker.include_router(router)
     relay = Relay(database.url(settings), broker, source_of("users"), USER_EVENTS)
-    durability = Durability.of(broker, settings, partial(database.now, pool))
+    durability = Durability.of(broker, settings, partial(database.server_time, pool))
     health = Health(
         {"nats": broker.check, "database": partial(database.ping, pool), "outbox": relay.check},
-        advice=durability.checks()
+        warnings=durability.checks()
         | {
             "outbox-lag": partial(backlog.check_outbox, pool, settings.outbox_lag_warning),
         },
     )
-    measured = Metrics(metrics.of_outbox(pool), metrics.of_relay(relay))
+    measured = Metrics(metrics.outbox_gauges(pool), metrics.relay_gauges(relay))
 
     @asynccontextmanager
     async def lifespan(context: ContextRepo) -> AsyncIterator[None]:
@@ -85,7 +85,7 @@ def create_app(settings: Settings) -> ServiceApp:
     return ServiceApp(
         broker,
         lifespan=lifespan,
-        after_startup=[relay.start, discovery.start, durability.look],
+        after_startup=[relay.start, discovery.start, durability.log_findings],
         on_shutdown=[discovery.stop, relay.stop],
         asgi_routes=[*health.routes(), *measured.routes()],
         specification=documented,

@@ -3,7 +3,7 @@
 from pydantic import Field, SecretStr
 
 from kit.runtime.settings import DEVELOPMENT_SECRET, DatabaseSettings
-from kit.tokens import LONGEST
+from kit.tokens import MAX_LIFETIME
 
 
 class Settings(DatabaseSettings):
@@ -18,7 +18,7 @@ class Settings(DatabaseSettings):
         description="Encrypts the private keys that sign access tokens, stored in the users database.",
     )
     access_token_seconds: int = Field(
-        900, ge=60, le=int(LONGEST.total_seconds()), description="Lifetime of an access token, in seconds."
+        900, ge=60, le=int(MAX_LIFETIME.total_seconds()), description="Lifetime of an access token, in seconds."
     )
     password_threads: int = Field(0, ge=0, le=64, description="Threads that hash passwords; 0: one per processor.")
     argon2_memory_kib: int = Field(

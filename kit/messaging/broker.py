@@ -44,7 +44,7 @@ class Broker(NatsBroker):
         super().__init__(
             url.split(","),
             name=name,
-            inbox_prefix=inbox_of(name),
+            inbox_prefix=inbox_prefix(name),
             logger=None,
             max_reconnect_attempts=-1,  # the default gives up after two minutes
             reconnect_time_wait=1,
@@ -205,7 +205,7 @@ class Broker(NatsBroker):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def inbox_of(service: str) -> str:
+def inbox_prefix(service: str) -> str:
     """Return what the subjects begin with under which a service hears replies: its own, so that no other one can."""
     return f"_INBOX.{re.sub(r'[^A-Za-z0-9_-]+', '-', service)}"
 

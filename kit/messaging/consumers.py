@@ -16,7 +16,7 @@ from structlog.stdlib import get_logger
 
 from contracts.base import Command, Event
 from contracts.streams import DEAD, Stream
-from kit.messaging.broker import inbox_of
+from kit.messaging.broker import inbox_prefix
 from kit.messaging.pull import BATCH, pull
 from kit.messaging.retry import RetryPolicy, is_away
 from kit.runtime import tracing
@@ -46,7 +46,7 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
 
     async def on_receive(self) -> None:
         """Take up the request that the message's headers tell of."""
-        tracing.incoming(self.msg.headers)
+        tracing.set_trace(self.msg.headers)
 
     async def after_processed(
         self,
@@ -136,7 +136,7 @@ class DurableRouter(NatsRouter):
                 durable=f"{self._service}-{handler.__name__}",
                 # One message a call, and not a list: one that does not validate would fail its whole list.
                 pull_sub=PullSub(batch_size=BATCH),
-                inbox_prefix=f"{inbox_of(self._service)}.".encode(),
+                inbox_prefix=f"{inbox_prefix(self._service)}.".encode(),
                 config=ConsumerConfig(ack_wait=ACK_WAIT, max_ack_pending=1000, max_deliver=-1),
                 ack_policy=AckPolicy.MANUAL,
             )

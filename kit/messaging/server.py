@@ -66,7 +66,7 @@ class ReplyMiddleware(BaseMiddleware[Any, Any]):
 
     async def on_receive(self) -> None:
         """Take up the request that the message's headers tell of."""
-        tracing.incoming(self.msg.headers)
+        tracing.set_trace(self.msg.headers)
 
     async def consume_scope(self, call_next: Any, msg: StreamMessage[Msg]) -> Any:
         """Call the handler; what it raises, or that the body cannot be read, is the reply. Each answer is counted."""

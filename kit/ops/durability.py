@@ -1,4 +1,4 @@
-"""What the promises rest on and code cannot make true: NATS syncs before it acknowledges, and clocks agree."""
+"""Durability checks that code cannot enforce: NATS syncs messages before it acknowledges them, and clocks agree."""
 
 import asyncio
 import json
@@ -22,22 +22,22 @@ from kit.runtime.settings import Settings
 log = get_logger(__name__)
 
 Clock = Callable[[], Awaitable[datetime]]
-"""Asks a server for the time."""
+"""Returns the time of a server."""
 
-_ENOUGH = 3
-"""Replicas of a stream, with which a message is on several servers before it is acknowledged."""
-_APART = 1.0
-"""Seconds by which clocks may differ."""
-_DEADLINE = 0.9
-_LOOK_DEADLINE = 2.0
+_MIN_REPLICAS = 3
+"""Replicas with which a message is on several servers before NATS acknowledges it."""
+_MAX_CLOCK_SKEW = 1.0
+"""Seconds."""
+_MONITOR_TIMEOUT = 0.9
+_CHECK_TIMEOUT = 2.0
 
 
 class NotDurable(CannotStart):
-    """NATS acknowledges what a power failure may still take."""
+    """NATS acknowledges messages that a power failure could still lose."""
 
     def __init__(self) -> None:
         super().__init__(
-            "NATS acknowledges messages before they are on its disk, and a power failure takes them: "
+            "NATS acknowledges messages before they are synced to disk, so a power failure can lose them: "
             "set `sync_interval: always` in its jetstream block, or run three servers and set STREAM_REPLICAS=3."
         )
 
@@ -51,7 +51,7 @@ class _JetStream(BaseModel):
 
 
 class _Server(BaseModel):
-    """What nats-server's `/varz` says that matters here."""
+    """The part of nats-server's `/varz` that the checks read."""
 
     server_id: str
     now: datetime
@@ -60,24 +60,33 @@ class _Server(BaseModel):
 
 
 class Durability:
-    """Looks whether the servers are such that the promises can be kept; what is wrong is said with its repair.
+    """Durability checks of NATS and PostgreSQL; each failure names its repair.
 
-    nats-server tells its clients nothing of this, so it is asked at `monitor_url`, where its monitoring answers. In
-    `production` a server that does not sync keeps a process from starting; elsewhere it is a warning.
+    nats-server does not tell its clients whether it syncs, so the check reads its monitoring endpoint at `monitor_url`.
+    In `production`, a server that does not sync stops the process from starting; elsewhere it is a warning.
+    `local_time` returns this machine's time as Unix seconds.
     """
 
     def __init__(
-        self, broker: Broker, monitor_url: str, *, replicas: int, production: bool, database_time: Clock | None = None
+        self,
+        broker: Broker,
+        monitor_url: str,
+        *,
+        replicas: int,
+        production: bool,
+        database_time: Clock | None = None,
+        local_time: Callable[[], float] = time.time,
     ) -> None:
         self._broker = broker
         self._monitor_url = monitor_url.rstrip("/")
         self._replicas = replicas
         self._production = production
         self._database_time = database_time
+        self._local_time = local_time
 
     @classmethod
     def of(cls, broker: Broker, settings: Settings, database_time: Clock | None = None) -> Self:
-        """Look as a service's settings say."""
+        """Create the checks from the settings of a service."""
         return cls(
             broker,
             settings.nats_monitor_url,
@@ -87,90 +96,93 @@ class Durability:
         )
 
     def checks(self) -> dict[str, Check]:
-        """Return the checks by name; each raises `HealthWarning`, or `NotDurable` in production."""
+        """Return the checks by name; each raises `HealthWarning`, or `NotDurable` in production, if it fails."""
         checks: dict[str, Check] = {"nats-sync": self.check_sync, "nats-clock": self.check_nats_clock}
         return checks | ({"database-clock": self.check_database_clock} if self._database_time is not None else {})
 
     async def check_sync(self) -> None:
-        """Raise unless NATS has a message on disk, or on three servers, before it acknowledges it."""
-        if self._replicas >= _ENOUGH:
+        """Check that NATS acknowledges a message only when it is on disk or on three servers.
+
+        Raises `NotDurable` in production and `HealthWarning` elsewhere if it does not, and `HealthWarning` if the
+        monitoring endpoint does not say.
+        """
+        if self._replicas >= _MIN_REPLICAS:
             return
         if not self._monitor_url:
             raise HealthWarning(
-                "Nothing tells whether NATS syncs messages before it acknowledges them: "
-                "set NATS_MONITOR_URL to where its monitoring answers, such as http://nats:8222."
+                "It is unknown whether NATS syncs messages before it acknowledges them: "
+                "set NATS_MONITOR_URL to its monitoring endpoint, such as http://nats:8222."
             )
         server = await self._server()
         connected_to = self._broker.server_id()
         if connected_to and server.server_id != connected_to and not server.cluster:
             raise HealthWarning(
-                f"At {self._monitor_url} answers another server than the one that NATS_URL names: "
-                "set NATS_MONITOR_URL to where the monitoring of that one answers."
+                f"The server at {self._monitor_url} is not the one at NATS_URL: "
+                "set NATS_MONITOR_URL to the monitoring endpoint of that server."
             )
         if server.jetstream.config is None or not server.jetstream.config.sync_always:
-            found = NotDurable()
-            raise found if self._production else HealthWarning(str(found))
+            error = NotDurable()
+            raise error if self._production else HealthWarning(str(error))
 
     async def check_nats_clock(self) -> None:
-        """Raise `HealthWarning` when NATS's clock and this machine's are further apart than a second."""
+        """Raise `HealthWarning` if the clock of NATS differs from this machine's by more than a second."""
         if self._monitor_url:
-            await _compare("NATS", self._nats_time)
+            await self._compare("NATS", self._nats_time)
 
     async def check_database_clock(self) -> None:
-        """Raise `HealthWarning` when PostgreSQL's clock and this machine's are further apart than a second."""
+        """Raise `HealthWarning` if the clock of PostgreSQL differs from this machine's by more than a second."""
         if self._database_time is not None:
-            await _compare("PostgreSQL", self._database_time)
+            await self._compare("PostgreSQL", self._database_time)
 
     async def before_start(self) -> None:
-        """Raise `NotDurable` when NATS is there already and says so, in production."""
+        """Raise `NotDurable` in production if NATS is already reachable and does not sync."""
         if self._production:
-            with suppress(HealthWarning):  # `look` says it, once NATS is connected
+            with suppress(HealthWarning):  # `log_findings` logs it once NATS is connected
                 await self.check_sync()
 
-    async def look(self) -> None:
-        """Log everything that is wrong, once NATS is connected; end the process where it must not work."""
+    async def log_findings(self) -> None:
+        """Log every failed check once NATS is connected; end the process if it must not run."""
         for name, check in self.checks().items():
             try:
-                async with asyncio.timeout(_LOOK_DEADLINE):
+                async with asyncio.timeout(_CHECK_TIMEOUT):
                     await check()
-            except HealthWarning as found:
-                log.warning(str(found), check=name)
-            except CannotStart as found:
-                log.critical(str(found), check=name)
-                os.kill(os.getpid(), signal.SIGTERM)  # an error here would not end the process: its HTTP side is up
-            except Exception as error:  # noqa: BLE001 - a look harms nobody
-                log.warning("this cannot be told now", check=name, reason=str(error) or type(error).__name__)
+            except HealthWarning as warning:
+                log.warning(str(warning), check=name)
+            except CannotStart as error:
+                log.critical(str(error), check=name)
+                os.kill(os.getpid(), signal.SIGTERM)  # an error here would not end the process: HTTP is already served
+            except Exception as error:  # noqa: BLE001 - a failed check must not stop the process
+                log.warning("durability check could not run", check=name, reason=str(error) or type(error).__name__)
 
     async def _server(self) -> _Server:
         try:
             return await asyncio.to_thread(_read, f"{self._monitor_url}/varz")
         except (OSError, ValueError) as error:
             raise HealthWarning(
-                f"NATS's monitoring does not answer at {self._monitor_url} ({error}): "
-                "set NATS_MONITOR_URL to where it does, and `http_port` in the server's configuration."
+                f"The monitoring endpoint of NATS does not answer at {self._monitor_url} ({error}): "
+                "set NATS_MONITOR_URL to its address, and `http_port` in the server's configuration."
             ) from error
 
     async def _nats_time(self) -> datetime:
         return (await self._server()).now
 
+    async def _compare(self, server: str, clock: Clock) -> None:
+        before = self._local_time()
+        remote = (await clock()).timestamp()
+        after = self._local_time()
+        # The clock was read at some moment between the two, so it is off by at least this much.
+        ahead = max(0.0, remote - after) - max(0.0, before - remote)
+        if abs(ahead) > _MAX_CLOCK_SKEW:
+            direction = "ahead of" if ahead > 0 else "behind"
+            raise HealthWarning(
+                f"The clock of {server} is {abs(ahead):.1f} s {direction} this machine's"
+                f" ({datetime.fromtimestamp(after, UTC):%H:%M:%S} UTC): let both follow the same time servers (NTP)."
+            )
+
 
 def _read(url: str) -> _Server:
     if not url.startswith(("http://", "https://")):
-        raise ValueError("it is no address of the form http://host:port")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is never behind a proxy
-    with opener.open(url, timeout=_DEADLINE) as answer:
-        return _Server.model_validate(json.load(answer))
-
-
-async def _compare(whose: str, ask: Clock) -> None:
-    before = time.time()
-    found = await ask()
-    after = time.time()
-    # It was read at some moment between the two, and is at least so far off.
-    ahead = max(0.0, found.timestamp() - after) - max(0.0, before - found.timestamp())
-    if abs(ahead) > _APART:
-        direction = "ahead of" if ahead > 0 else "behind"
-        raise HealthWarning(
-            f"{whose}'s clock is {abs(ahead):.1f} s {direction} this machine's ({datetime.now(UTC):%H:%M:%S} UTC): "
-            "let both follow the same time servers (NTP)."
-        )
+        raise ValueError("the URL must have the form http://host:port")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
+    with opener.open(url, timeout=_MONITOR_TIMEOUT) as response:
+        return _Server.model_validate(json.load(response))

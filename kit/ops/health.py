@@ -1,26 +1,25 @@
-"""Whether a process lives and whether it can work, asked over HTTP."""
+"""Health checks of a process, served over HTTP."""
 
 import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import Any, Literal
 
 from faststream.asgi import AsgiResponse, get
 from faststream.asgi.types import ASGIApp
-from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on
+from typing_extensions import TypedDict  # pydantic accepts the one in `typing` only from Python 3.12 on
 
 from kit.errors import CannotStart, HealthWarning
 
 Check = Callable[[], Awaitable[None]]
-"""Returns if the dependency works; raises `HealthWarning` if it works but needs attention; else it fails."""
+"""Returns if the dependency works; raises `HealthWarning` if it works but needs attention; any other error fails."""
 
-_DEADLINE = 2.0
+CHECK_TIMEOUT = 2.0
 
 
 class CheckReport(TypedDict):
-    """How one dependency is, and after how many milliseconds it said so; a warning is no failure."""
+    """Result of one check, and how long it took; a warning is not a failure."""
 
     status: Literal["ok", "warning", "failed"]
     milliseconds: float
@@ -28,31 +27,39 @@ class CheckReport(TypedDict):
 
 
 class Report(TypedDict):
-    """How a process is: ok when none of its dependencies failed."""
+    """Health of a process: ok if no check failed."""
 
     status: Literal["ok", "failed"]
     checks: dict[str, CheckReport]
 
 
 class Health:
-    """The checks of one process; each gets two seconds, all at the same time.
+    """The health checks of one process, run concurrently, each with a timeout in seconds.
 
-    What one of `advice` raises is never more than a warning: the process can do its work.
+    A check in `warnings` never makes the process unready: any error of it is reported as a warning. Its timeout is half
+    as long, so that it is reported before the check itself times out.
     """
 
-    def __init__(self, checks: Mapping[str, Check], advice: Mapping[str, Check] | None = None) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, Check],
+        warnings: Mapping[str, Check] | None = None,
+        *,
+        timeout: float = CHECK_TIMEOUT,
+    ) -> None:
+        self._timeout = timeout
         self._checks = dict(checks)
-        self._checks.update({name: partial(_advise, check) for name, check in (advice or {}).items()})
+        self._checks.update({name: self._only_warning(check) for name, check in (warnings or {}).items()})
 
     async def report(self) -> Report:
-        """Ask every dependency."""
-        answers = await asyncio.gather(*(_ask(check) for check in self._checks.values()))
-        checks = dict(zip(self._checks, answers, strict=True))
-        healthy = all(answer["status"] != "failed" for answer in answers)
+        """Run every check."""
+        reports = await asyncio.gather(*(self._run(check) for check in self._checks.values()))
+        checks = dict(zip(self._checks, reports, strict=True))
+        healthy = all(report["status"] != "failed" for report in reports)
         return {"status": "ok" if healthy else "failed", "checks": checks}
 
     def routes(self) -> list[tuple[str, ASGIApp]]:
-        """Return `/health`, `/health/ready` (200 or 503, an entry a dependency) and `/health/live` (200)."""
+        """Return `/health` and `/health/ready` (200 or 503, with every check) and `/health/live` (200)."""
 
         @get(include_in_schema=False)
         async def ready(_: dict[str, Any]) -> AsgiResponse:
@@ -65,32 +72,33 @@ class Health:
 
         return [("/health", ready), ("/health/ready", ready), ("/health/live", live)]
 
+    def _only_warning(self, check: Check) -> Check:
+        async def warn() -> None:
+            try:
+                async with asyncio.timeout(self._timeout / 2):
+                    await check()
+            except HealthWarning:
+                raise
+            except CannotStart as error:
+                raise HealthWarning(str(error)) from error
+            except Exception as error:
+                raise HealthWarning(f"This check could not run: {str(error) or type(error).__name__}") from error
 
-async def _advise(check: Check) -> None:
-    try:
-        async with asyncio.timeout(_DEADLINE / 2):
-            await check()
-    except HealthWarning:
-        raise
-    except CannotStart as found:
-        raise HealthWarning(str(found)) from found
-    except Exception as error:
-        raise HealthWarning(f"This cannot be told now: {str(error) or type(error).__name__}") from error
+        return warn
 
-
-async def _ask(check: Check) -> CheckReport:
-    started = time.monotonic()
-    status: Literal["ok", "warning", "failed"] = "ok"
-    reason = None
-    try:
-        async with asyncio.timeout(_DEADLINE):
-            await check()
-    except HealthWarning as warning:
-        status, reason = "warning", str(warning)
-    except Exception as error:  # noqa: BLE001 - whatever a check raises is its answer
-        status, reason = "failed", str(error) or type(error).__name__
-    milliseconds = round((time.monotonic() - started) * 1000, 1)
-    return {"status": status, "milliseconds": milliseconds, "reason": reason}
+    async def _run(self, check: Check) -> CheckReport:
+        started = time.monotonic()
+        status: Literal["ok", "warning", "failed"] = "ok"
+        reason = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                await check()
+        except HealthWarning as warning:
+            status, reason = "warning", str(warning)
+        except Exception as error:  # noqa: BLE001 - any error of a check is its result
+            status, reason = "failed", str(error) or type(error).__name__
+        milliseconds = round((time.monotonic() - started) * 1000, 1)
+        return {"status": status, "milliseconds": milliseconds, "reason": reason}
 
 
 def _json(body: Report, status: int) -> AsgiResponse:

@@ -1,7 +1,7 @@
-"""What a service counts, in Prometheus' text format at `/metrics`.
+"""Metrics of a service in the Prometheus text format at `/metrics`.
 
-All of it is read while it is asked for, so it is the same whichever worker answers, except what says which process it
-is about. What cannot be read in time is left out: a scrape neither fails nor waits for a dependency that is away.
+Every gauge is read during the scrape, so all workers report the same values, except for gauges with a `pid` label.
+A gauge that cannot be read in time is left out: a scrape neither fails nor waits for an unavailable dependency.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from kit.outbox.relay import Relay
 
 log = get_logger(__name__)
 
-_DEADLINE = 1.0
+READ_TIMEOUT = 1.0
 
 Gauges = Sequence[GaugeMetricFamily]
 Source = Callable[[], Awaitable[Gauges]]
-"""Reads some gauges together; raises what it likes when it cannot."""
+"""Reads a group of gauges; may raise any error."""
 
 
 class _Read(Collector):
@@ -39,15 +39,16 @@ class _Read(Collector):
 
 
 class Metrics:
-    """The gauges of one process; each source gets a second, all at the same time."""
+    """The gauges of one process; all sources are read concurrently, each with a timeout in seconds."""
 
-    def __init__(self, *sources: Source) -> None:
+    def __init__(self, *sources: Source, timeout: float = READ_TIMEOUT) -> None:
         self._sources = sources
+        self._timeout = timeout
 
     async def text(self) -> bytes:
-        """Read everything and write it down."""
+        """Read every gauge and return the exposition."""
         registry = CollectorRegistry()
-        read = await asyncio.gather(*(_read(source) for source in self._sources))
+        read = await asyncio.gather(*(self._read(source) for source in self._sources))
         registry.register(_Read(gauge for gauges in read for gauge in gauges))
         return generate_latest(registry)
 
@@ -60,38 +61,37 @@ class Metrics:
 
         return [("/metrics", metrics)]
 
+    async def _read(self, source: Source) -> Gauges:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await source()
+        except Exception as error:  # noqa: BLE001 - the other gauges are still reported
+            log.debug("metrics left out", reason=str(error) or type(error).__name__)
+            return []
 
-async def _read(source: Source) -> Gauges:
-    try:
-        async with asyncio.timeout(_DEADLINE):
-            return await source()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other gauges are there
-        log.debug("not measured", reason=str(error) or type(error).__name__)
-        return []
 
-
-def of_outbox(pool: AsyncEngine) -> Source:
-    """Measure what waits in a service's outbox, and whether somebody sends it."""
+def outbox_gauges(pool: AsyncEngine) -> Source:
+    """Return gauges of the outbox: rows, age of the oldest, and number of relays."""
 
     async def read() -> Gauges:
-        found, leaders = await backlog.outbox(pool), await backlog.relays(pool)
+        measured, leaders = await backlog.measure_outbox(pool), await backlog.count_relays(pool)
         return [
-            GaugeMetricFamily("mkstore_outbox_rows", "Events that are committed and not sent yet.", found.rows),
+            GaugeMetricFamily("mkstore_outbox_rows", "Events committed but not yet published.", measured.rows),
             GaugeMetricFamily(
-                "mkstore_outbox_oldest_seconds", "How long ago the first of them happened.", found.oldest_seconds
+                "mkstore_outbox_oldest_seconds", "Age of the oldest event in the outbox.", measured.oldest_seconds
             ),
-            GaugeMetricFamily("mkstore_outbox_leaders", "Processes that send them: one of all replicas.", leaders),
+            GaugeMetricFamily("mkstore_outbox_leaders", "Processes that relay the outbox: at most one.", leaders),
         ]
 
     return read
 
 
-def of_relay(relay: Relay) -> Source:
-    """Tell whether this very process sends, by its id: with several workers any of them may be asked."""
+def relay_gauges(relay: Relay) -> Source:
+    """Return a gauge of whether this process relays the outbox, labelled with its pid: any worker may answer."""
 
     async def read() -> Gauges:
         gauge = GaugeMetricFamily(
-            "mkstore_outbox_leads", "Whether the process that was asked is the one that sends.", labels=["pid"]
+            "mkstore_outbox_leads", "Whether the process that answers relays the outbox.", labels=["pid"]
         )
         gauge.add_metric([str(os.getpid())], float(relay.leads))
         return [gauge]
@@ -99,11 +99,11 @@ def of_relay(relay: Relay) -> Source:
     return read
 
 
-def of_dead_letters(broker: Broker) -> Source:
-    """Count what was given up."""
+def dead_letter_gauges(broker: Broker) -> Source:
+    """Return a gauge of the dead letters."""
 
     async def read() -> Gauges:
-        count = await backlog.dead_letters(broker)
-        return [GaugeMetricFamily("mkstore_dead_letters", "Messages that were given up and wait for a person.", count)]
+        count = await backlog.count_dead_letters(broker)
+        return [GaugeMetricFamily("mkstore_dead_letters", "Messages in the dead-letter queue.", count)]
 
     return read

@@ -1,9 +1,9 @@
-"""One leader at a time among the processes that share a database, and another one soon after it dies or hangs.
+"""Leader election among the processes that share a database, by a PostgreSQL advisory lock.
 
-Who holds an advisory lock leads. PostgreSQL gives it to the next when the leader's session ends, and that it ends is
-the server's own doing: a leader that has died closes its connection, one that hangs no longer asks anything, and a
-session that has been idle for `LEASE` seconds is ended. So it depends on no clock but the server's. A process that hung
-leads no more when it wakes, and finds its session gone; what it had begun to send elsewhere needs a guard there.
+The process that holds the lock leads. PostgreSQL gives the lock to the next process when the leader's session ends, and
+the server ends it: a process that dies closes its connection, one that hangs stops querying, and a session that is idle
+for `LEASE` seconds is terminated. So leadership depends on the server's clock only. A process that hung and resumes
+finds its session gone; the writes that it had begun elsewhere need fencing there.
 """
 
 import asyncio
@@ -14,47 +14,48 @@ from typing import Any, NoReturn
 import asyncpg
 
 LEASE = 1.2
-"""Seconds after which a leader that hangs is one no more."""
-_BEAT = LEASE / 4
-_DEADLINE = 5.0
+"""Seconds after which a leader that hangs loses the lead."""
+_KEEP_ALIVE_INTERVAL = LEASE / 4
+_CONNECT_TIMEOUT = 2.0
+_COMMAND_TIMEOUT = 5.0
 
 _SERVER_SETTINGS = {
     "application_name": "mkstore leader",
     "idle_session_timeout": f"{LEASE * 1000:.0f}",
     "idle_in_transaction_session_timeout": f"{LEASE * 1000:.0f}",
-    # One that hangs while it is being answered is not idle: its session waits for it to read on.
+    # A leader that hangs while it receives a result is not idle: its session waits for the client to read on.
     "tcp_user_timeout": "1000",
-    # One that waits for the lock and dies would keep its place in the queue, and its connection, until its turn.
+    # A process that dies while it waits for the lock would keep its connection, and its place, until its turn.
     "client_connection_check_interval": "1000",
-    # A database may have been given such limits for its other users: waiting for the lock takes as long as it takes.
+    # The database may have such limits for its other users; waiting for the lock has none.
     "statement_timeout": "0",
     "lock_timeout": "0",
 }
 
 
 class LeaderSession:
-    """The leader's session with the database: whoever has it leads, and it ends when that is over."""
+    """The leader's session with the database: its holder leads until the session ends."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
-        self._turn = asyncio.Lock()  # a connection does one thing at a time
+        self._turn = asyncio.Lock()  # a connection runs one statement at a time
         self._wake = asyncio.Event()
 
     async def listen(self, channel: str) -> None:
-        """Let notifications on `channel` wake the leader; the end of the session does so too."""
+        """Wake the leader on each notification on `channel`, and when the session ends."""
         self._connection.add_termination_listener(lambda *_: self._wake.set())
         async with self._turn:
             await self._connection.add_listener(channel, lambda *_: self._wake.set())
 
-    async def wait_notified(self, within: float) -> None:
-        """Return at the next notification, or after so many seconds; one since the last call counts."""
+    async def wait_notified(self, timeout: float) -> None:  # noqa: ASYNC109 - the end of the wait, not a failure
+        """Wait for a notification, at most `timeout` seconds; one since the last call returns at once."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(timeout):
                 await self._wake.wait()
         self._wake.clear()
 
     async def fetch(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
-        """Return the rows that a query finds."""
+        """Run a query and return its rows."""
         async with self._turn:
             return await self._connection.fetch(query, *arguments)
 
@@ -63,22 +64,24 @@ class LeaderSession:
         async with self._turn:
             await self._connection.execute(query, *arguments)
 
-    async def beat(self) -> NoReturn:
-        """Keep the session from being idle, while whatever else is awaited; raises when it has ended."""
+    async def keep_alive(self) -> NoReturn:
+        """Query regularly, so that the session is not idle while the leader works. Raises if the session has ended."""
         while True:
             await self.execute("SELECT 1")
-            await asyncio.sleep(_BEAT)
+            await asyncio.sleep(_KEEP_ALIVE_INTERVAL)
 
 
 @asynccontextmanager
 async def lead(dsn: str, lock: int) -> AsyncIterator[LeaderSession]:
-    """Wait for the lock, and lead until the end of the block; its own work and `Session.beat` go on side by side.
+    """Wait for the lock and lead until the end of the block, which runs `LeaderSession.keep_alive` beside its work.
 
-    Raises what asyncpg raises for a server that is away or refuses.
+    Raises asyncpg's errors if the server is unavailable or rejects a statement.
     """
-    connection = await asyncpg.connect(dsn, timeout=2, command_timeout=_DEADLINE, server_settings=_SERVER_SETTINGS)
+    connection = await asyncpg.connect(
+        dsn, timeout=_CONNECT_TIMEOUT, command_timeout=_COMMAND_TIMEOUT, server_settings=_SERVER_SETTINGS
+    )
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", lock, timeout=float("inf"))
         yield LeaderSession(connection)
     finally:
-        connection.terminate()  # a polite close could wait for a server that is not there
+        connection.terminate()  # a graceful close could wait for a server that is gone

@@ -17,12 +17,12 @@ from kit.messaging.broker import Broker
 from kit.outbox.leader import LeaderSession, lead
 from kit.outbox.table import CHANNEL
 from kit.runtime.failpoints import AFTER_PUBLISH, AFTER_REMOVAL, BEFORE_PUBLISH, HALF_A_BATCH, failpoint
-from kit.runtime.tasks import cancel_and_wait, first_of
+from kit.runtime.tasks import cancel_and_wait, run_until_first_done
 from kit.runtime.tracing import Trace
 
 log = get_logger(__name__)
 
-BATCH = 200
+BATCH_SIZE = 200
 LOCK = 4_217_000_002
 """The advisory lock of whoever relays; in each service's database there is one."""
 _DEADLINE = 5.0
@@ -31,7 +31,7 @@ _DUPLICATE = 10201
 """nats-server: an atomic batch held a message id that the stream has seen."""
 
 
-class NotAccepted(Exception):
+class PublishRejected(Exception):
     """The stream did not take what was sent."""
 
 
@@ -74,7 +74,7 @@ class Relay:
         while True:
             try:
                 await self._lead()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, NatsError, NotAccepted) as error:
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, NatsError, PublishRejected) as error:
                 log.warning("the outbox relay starts over", reason=str(error) or type(error).__name__)
             except Exception:
                 # Such as uvloop's RuntimeError for a connection that has just gone: nobody else would start it again.
@@ -83,18 +83,18 @@ class Relay:
 
     async def _lead(self) -> None:
         if not self._broker.is_connected():
-            raise NotAccepted("NATS is away")  # a replica that reaches it may lead meanwhile
+            raise PublishRejected("NATS is away")  # a replica that reaches it may lead meanwhile
         async with lead(self._dsn, LOCK) as session:
             self.leads = True
             try:
-                await first_of(self._send_all(session), session.beat(), self._disconnected())
+                await run_until_first_done(self._send_all(session), session.keep_alive(), self._disconnected())
             finally:
                 self.leads = False
 
     async def _disconnected(self) -> None:
         """Raise as soon as NATS is away: it will not answer what it was sent before."""
         await self._broker.lost()
-        raise NotAccepted("NATS is away")
+        raise PublishRejected("NATS is away")
 
     async def _send_all(self, session: LeaderSession) -> None:
         await session.listen(CHANNEL)
@@ -105,12 +105,12 @@ class Relay:
             await session.wait_notified(_DEADLINE)  # a lost notification costs seconds, not an event
 
     async def _send_some(self, session: LeaderSession) -> int:
-        rows = await session.fetch("SELECT * FROM outbox ORDER BY seq LIMIT $1", BATCH)
+        rows = await session.fetch("SELECT * FROM outbox ORDER BY seq LIMIT $1", BATCH_SIZE)
         if not rows:
             return 0
         if not self._broker.is_connected():
             # Else each attempt would be kept in memory, and all of them sent after the reconnect.
-            raise NotAccepted("NATS is away")
+            raise PublishRejected("NATS is away")
         started = time.monotonic()
         failpoint(BEFORE_PUBLISH)
         if len(rows) == 1 or not await self._send_together(rows):
@@ -148,7 +148,7 @@ class Relay:
             return True
         if error.get("err_code") == _DUPLICATE:
             return False
-        raise NotAccepted(error.get("description", "the stream refused a batch"))
+        raise PublishRejected(error.get("description", "the stream refused a batch"))
 
     def _in_order(self) -> dict[str, str]:
         return {"Nats-Expected-Last-Sequence": str(self._last)}

@@ -20,7 +20,7 @@ async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
         _, living = await asyncio.wait(living, timeout=_AGAIN)
 
 
-async def first_of(*work: Coroutine[Any, Any, None]) -> None:
+async def run_until_first_done(*work: Coroutine[Any, Any, None]) -> None:
     """Do all of `work` side by side until the first of it ends, and end the rest; raises what that one raised."""
     tasks = [asyncio.create_task(part) for part in work]
     for task in tasks:  # asked, none is complained of: whoever ends this twice does not wait for what a task says

@@ -25,7 +25,7 @@ trace: ContextVar[Trace] = ContextVar("trace", default=Trace())  # noqa: B039 - 
 """The trace of the task at hand."""
 
 
-def incoming(headers: Mapping[str, str] | None) -> None:
+def set_trace(headers: Mapping[str, str] | None) -> None:
     """Take up, for the current task, the request that `headers` tell of."""
     headers = headers or {}
     trace.set(Trace(headers.get(REQUEST_ID, ""), headers.get(TRACEPARENT, "")))

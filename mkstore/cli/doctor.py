@@ -88,6 +88,7 @@ async def _checks(where: Where) -> "AsyncIterator[dict[str, Check]]":
     from kit import database  # noqa: PLC0415
     from kit.ops import backlog  # noqa: PLC0415
     from kit.ops.durability import Durability  # noqa: PLC0415
+    from kit.ops.schema import check_schema  # noqa: PLC0415
     from mkstore import contract_check  # noqa: PLC0415
     from mkstore.stack.service_process import SERVICES  # noqa: PLC0415
 
@@ -105,7 +106,7 @@ async def _checks(where: Where) -> "AsyncIterator[dict[str, Check]]":
             where.monitor_url,
             replicas=where.replicas,
             production=True,
-            database_time=partial(database.now, next(iter(pools.values()))),
+            database_time=partial(database.server_time, next(iter(pools.values()))),
         )
         checks |= durability.checks()
         checks["database-clock"] = _asked(durability.check_database_clock)
@@ -113,7 +114,7 @@ async def _checks(where: Where) -> "AsyncIterator[dict[str, Check]]":
         for spec in SERVICES:
             if spec.name in pools and spec.migrations is not None:
                 pool, folder = pools[spec.name], spec.migrations.parent / "migrations"
-                checks[f"{spec.name} schema"] = _asked(partial(database.check_schema, pool, folder))
+                checks[f"{spec.name} schema"] = _asked(partial(check_schema, pool, folder))
                 checks[f"{spec.name} outbox"] = _asked(partial(backlog.check_outbox, pool, _OUTBOX_SECONDS))
         checks["dead letters"] = partial(backlog.check_dead_letters, broker)
         checks |= await stack.enter_async_context(contract_check.checks(broker, [spec.name for spec in SERVICES]))
@@ -124,13 +125,13 @@ def _asked(check: "Check") -> "Check":
     """Say in a sentence what a database answers that cannot be asked."""
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - likewise
 
-    from kit.database import is_away  # noqa: PLC0415
+    from kit.database import is_unavailable  # noqa: PLC0415
 
     async def ask() -> None:
         try:
             await check()
         except (DBAPIError, OSError) as error:
-            if is_away(error):
+            if is_unavailable(error):
                 raise RuntimeError("PostgreSQL does not answer: start it, or set DB_HOST to where it is.") from error
             reason = str(getattr(error, "orig", error)).rpartition(">: ")[2]
             raise RuntimeError(f"PostgreSQL refuses ({reason}): set DB_USER, DB_PASSWORD, or migrate.") from error

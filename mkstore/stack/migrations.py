@@ -1,13 +1,10 @@
 """Brings the services' databases to the newest schema, all at once; one that is there already costs next to nothing."""
 
-import ast
 import asyncio
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import asyncpg
 
 from mkstore.stack import processes
 from mkstore.stack.managed_process import PartFailedError
@@ -43,52 +40,29 @@ async def migrate(work: Sequence[tuple[ServiceSpec, Mapping[str, str], Path]], *
 
 
 async def is_newest(url: str, spec: ServiceSpec) -> bool:
-    """Tell whether the database at `url` surely has the newest schema; alembic itself takes seconds to say so.
+    """Return whether the database at `url` has the newest schema; Alembic would take seconds to answer.
 
-    Raises:
-        asyncpg.PostgresError: the database refuses; OSError: nobody listens there.
-
+    Raises `OSError` if the database cannot be queried.
     """
-    newest = spec.migrations and _newest(spec.migrations.parent / "migrations" / "versions")
-    if not newest:
+    from sqlalchemy import make_url  # noqa: PLC0415 - slow to import
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - same reason
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - same reason
+
+    from kit.errors import CannotStart  # noqa: PLC0415 - same reason
+    from kit.ops.schema import check_schema  # noqa: PLC0415 - same reason
+
+    if spec.migrations is None:
         return False
-    connection = await asyncpg.connect(url)
+    pool = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"))
     try:
-        return {
-            row["version_num"] for row in await connection.fetch("SELECT version_num FROM alembic_version")
-        } == newest
-    except asyncpg.UndefinedTableError:
+        await check_schema(pool, spec.migrations.parent / "migrations")
+    except CannotStart:
         return False
+    except DBAPIError as error:
+        raise OSError(str(error.orig)) from error
     finally:
-        await connection.close()
-
-
-def _newest(versions: Path) -> set[str]:
-    """Return the revisions that no other one follows, or none when a file is not as plain as alembic writes it."""
-    revisions: set[str] = set()
-    followed: set[str] = set()
-    for file in versions.glob("*.py"):
-        found = _constants(file)
-        revision, before = found.get("revision"), found.get("down_revision", ...)
-        if not isinstance(revision, str) or not isinstance(before, str | None) or found.get("depends_on"):
-            return set()
-        revisions.add(revision)
-        followed |= {before} if before else set()
-    return revisions - followed
-
-
-def _constants(file: Path) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for statement in ast.parse(file.read_text()).body:
-        if isinstance(statement, ast.Assign):
-            names = statement.targets
-        elif isinstance(statement, ast.AnnAssign):
-            names = [statement.target]
-        else:
-            continue
-        if isinstance(statement.value, ast.Constant):
-            found |= {name.id: statement.value.value for name in names if isinstance(name, ast.Name)}
-    return found
+        await pool.dispose()
+    return True
 
 
 def _start(spec: ServiceSpec, env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:

@@ -12,7 +12,7 @@ import pytest
 
 from contracts.streams import USER_EVENTS
 from kit.messaging import streams
-from kit.messaging.broker import inbox_of
+from kit.messaging.broker import inbox_prefix
 from mkstore.stack.servers import PostgresServer
 from mkstore.stack.servers.nats import MAX_PAYLOAD, nats_server_program
 from tests.conftest import ROOT
@@ -46,7 +46,7 @@ def test_nats_syncs_every_message_and_takes_what_http_lets_in(configured_nats: C
 async def test_a_service_makes_its_own_streams_and_no_others(configured_nats: ConfiguredNats, service: str) -> None:
     client = await nats_client.connect(
         f"nats://{service}:{PASSWORD}@{configured_nats.address}",
-        inbox_prefix=inbox_of(service),
+        inbox_prefix=inbox_prefix(service),
         allow_reconnect=False,
         error_cb=unheard,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NewDatabase
-from tests.support.service_processes import started
+from tests.support.service_processes import run_service
 from tests.support.unsynced_nats import UnsyncedNats
 
 
@@ -16,8 +16,8 @@ async def test_it_refuses_with_a_sentence_that_names_the_repair(
     own = {} if service == "gateway" else new_database(service)
     with UnsyncedNats(tmp_path / "nats") as nats:
         servers = {**own, "NATS_URL": nats.url, "NATS_MONITOR_URL": nats.monitor_url, "JWT_SECRET": "s" * 32}
-        async with started(service, tmp_path, {**servers, "APP_ENV": "production"}) as process:
-            assert await process.ends() not in {0, None}
+        async with run_service(service, tmp_path, {**servers, "APP_ENV": "production"}) as process:
+            assert await process.wait_exit() not in {0, None}
             assert "set `sync_interval: always` in its jetstream block" in process.text
             assert "Traceback" not in process.text
 
@@ -25,9 +25,9 @@ async def test_it_refuses_with_a_sentence_that_names_the_repair(
 async def test_elsewhere_it_starts_and_warns(tmp_path: Path) -> None:
     with UnsyncedNats(tmp_path / "nats") as nats:
         servers = {"NATS_URL": nats.url, "NATS_MONITOR_URL": nats.monitor_url}
-        async with started("gateway", tmp_path, servers) as gateway:
-            await gateway.is_ready()
-            await gateway.says("NATS acknowledges messages before they are on its disk")
+        async with run_service("gateway", tmp_path, servers) as gateway:
+            await gateway.wait_ready()
+            await gateway.wait_for_log("NATS acknowledges messages before they are synced to disk")
             found = (await gateway.health())["checks"]["nats-sync"]
             assert found["status"] == "warning"
             assert "`sync_interval: always`" in found["reason"]
@@ -36,8 +36,8 @@ async def test_elsewhere_it_starts_and_warns(tmp_path: Path) -> None:
 async def test_in_production_one_that_comes_up_later_ends_the_process(tmp_path: Path) -> None:
     nats = UnsyncedNats(tmp_path / "nats")
     servers = {"NATS_URL": nats.url, "NATS_MONITOR_URL": nats.monitor_url, "APP_ENV": "production"}
-    async with started("gateway", tmp_path, servers) as gateway:
-        await gateway.says("running on")
+    async with run_service("gateway", tmp_path, servers) as gateway:
+        await gateway.wait_for_log("running on")
         with nats:
-            assert await gateway.ends() != 0
+            assert await gateway.wait_exit() != 0
             assert "set `sync_interval: always` in its jetstream block" in gateway.text

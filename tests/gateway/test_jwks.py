@@ -14,7 +14,7 @@ from apps.gateway.errors import Unauthorized
 from apps.users.keys import load_signer
 from contracts.users import GetKeys, JsonWebKeySet
 from kit.errors import OutcomeUnknown, Unavailable
-from kit.tokens import LONGEST, Signer
+from kit.tokens import MAX_LIFETIME, Signer
 from tests.support.polling import eventually
 from tests.support.store import SECRET
 from tests.support.users_fakes import FakeSigningKeys, Store
@@ -143,7 +143,7 @@ async def test_what_is_no_token_does_not_make_anybody_ask() -> None:
 
 async def test_a_token_that_is_good_for_too_long_is_not_taken() -> None:
     users = Users()
-    signer = await users.new_signer(LONGEST + timedelta(seconds=2))
+    signer = await users.new_signer(MAX_LIFETIME + timedelta(seconds=2))
     assert await kinds(JwksVerifier(users.fetch), [signer.sign(uuid4(), "user")]) == [Unauthorized]
 
 

@@ -15,7 +15,7 @@ from contracts.streams import DEAD_LETTERS, Stream
 from kit.messaging.broker import Broker
 from kit.runtime.logging import configure_logging
 from mkstore.stack.servers import NatsServer, PostgresServer
-from tests.support.outbox_events import Told, telling
+from tests.support.outbox_events import OutboxSource, outbox_source
 
 configure_logging("INFO", "console")  # structlog's own default renders each traceback for seconds
 
@@ -43,9 +43,9 @@ class Greetings(NamedTuple):
 
 
 @pytest.fixture
-async def told(postgres_server: PostgresServer) -> AsyncIterator[Told]:
-    async with telling(postgres_server) as told:
-        yield told
+async def source(postgres_server: PostgresServer) -> AsyncIterator[OutboxSource]:
+    async with outbox_source(postgres_server) as source:
+        yield source
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ async def test_what_it_will_never_take_is_told_without_what_it_was(
     with pytest.raises(RefusedByDatabase) as refused:
         async with Things(pool) as there:
             await there.add(**{"email": "ada@example.com"} | row)
-    assert str(refused.value) == f"The database refuses what was to be written: {words}."
+    assert str(refused.value) == f"The database refuses this write: {words}."
 
 
 async def test_a_constraint_that_is_looked_at_in_the_end_is_told_as_well(pool: AsyncEngine) -> None:

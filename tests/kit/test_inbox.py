@@ -209,14 +209,14 @@ async def test_what_is_too_old_is_swept_in_small_portions_and_the_rest_stays(poo
     await aged(pool, "8 days 1 minute", 2500)
     await aged(pool, "7 days 23 hours", 10)
     sweeper = InboxCleaner(pool, inbox, timedelta(days=8))
-    assert [await sweeper.sweep_some() for _ in range(4)] == [1000, 1000, 500, 0]
+    assert [await sweeper.delete_expired() for _ in range(4)] == [1000, 1000, 500, 0]
     assert await marks(pool) == 10
 
 
 async def test_replicas_sweep_at_once(pool: AsyncEngine) -> None:
     await aged(pool, "9 days", 3000)
     sweepers = [InboxCleaner(pool, inbox, timedelta(days=8)) for _ in range(3)]
-    assert sum(await asyncio.gather(*(sweeper.sweep_some() for sweeper in sweepers))) == 3000
+    assert sum(await asyncio.gather(*(sweeper.delete_expired() for sweeper in sweepers))) == 3000
 
 
 async def test_a_failure_does_not_end_the_sweeping(pool: AsyncEngine, capfd: pytest.CaptureFixture[str]) -> None:

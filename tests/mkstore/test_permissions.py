@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 
 from contracts.streams import STREAMS
 from kit.messaging import streams
-from kit.messaging.broker import inbox_of
+from kit.messaging.broker import inbox_prefix
 from mkstore import permissions
 from mkstore.stack.servers import Login, NatsServer
 from mkstore.stack.service_process import SERVICES
@@ -49,7 +49,7 @@ async def somebody(server: NatsServer, request: pytest.FixtureRequest) -> AsyncI
         await refused.put(str(error))
 
     client = await nats_client.connect(
-        server.url_as(request.param, server.port), inbox_prefix=inbox_of(request.param), error_cb=remember
+        server.url_as(request.param, server.port), inbox_prefix=inbox_prefix(request.param), error_cb=remember
     )
     yield Somebody(client, refused)
     await client.close()

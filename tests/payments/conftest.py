@@ -37,7 +37,7 @@ def payments_database(new_database: NewDatabase) -> dict[str, str]:
 
 
 async def _refuse_one_amount(settings: Settings) -> None:
-    pool = database.engine(settings)
+    pool = database.create_engine(settings)
     async with pool.begin() as connection:
         await connection.exec_driver_sql(f"ALTER TABLE payments ADD CHECK (amount <> {REFUSED_AMOUNT})")
     await pool.dispose()

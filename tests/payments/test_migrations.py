@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from apps.payments.main import MIGRATIONS
 from apps.payments.models import Table
 from kit import database
-from kit.database import SchemaOutdated, check_schema, newest_revision
+from kit.ops.schema import SchemaOutdated, check_schema, newest_revision
 from tests.conftest import NewDatabase
 from tests.payments.conftest import settings_for
 
@@ -31,7 +31,7 @@ async def pool(new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch) -> As
     environment = new_database("payments")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    made = database.engine(settings_for(environment, "nats://127.0.0.1:1"))
+    made = database.create_engine(settings_for(environment, "nats://127.0.0.1:1"))
     yield made
     await made.dispose()
 

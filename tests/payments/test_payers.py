@@ -161,7 +161,7 @@ def test_the_database_comes_to_the_same_end_in_any_order(
 
 
 async def _with_pool(settings: Settings, work: Callable[[AsyncEngine], Awaitable[None]]) -> None:
-    pool = database.engine(settings)
+    pool = database.create_engine(settings)
     await work(pool)
     await pool.dispose()
 

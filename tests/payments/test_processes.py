@@ -24,16 +24,16 @@ from tests.payments.conftest import Own, settings_for
 from tests.support import service_processes
 from tests.support.payments_harness import ForReal, all_events, order
 from tests.support.polling import eventually
-from tests.support.service_processes import Process, connected
+from tests.support.service_processes import ServiceProcess, connect
 
-started = partial(service_processes.started, "payments")
+started = partial(service_processes.run_service, "payments")
 
 
 async def test_an_older_schema_stops_the_start_with_a_sentence(tmp_path: Path, own: Own) -> None:
     name = f"payments_{secrets.token_hex(4)}"
     await asyncio.to_thread(own.postgres.create_databases, name)
     async with started(tmp_path, {**own.environment, "DB_DATABASE": name}) as payments:
-        assert await payments.ends() not in {0, None}
+        assert await payments.wait_exit() not in {0, None}
         assert "The database is at revision none" in payments.text
         assert "alembic -c apps/payments/alembic.ini upgrade head" in payments.text
         assert "Traceback" not in payments.text
@@ -43,7 +43,7 @@ async def test_it_starts_before_its_servers_do(tmp_path: Path, own: Own) -> None
     own.postgres.kill()
     own.nats.kill()
     async with started(tmp_path, own.environment) as payments:
-        await payments.says("waiting for the database")
+        await payments.wait_for_log("waiting for the database")
         own.postgres.start()
         report = await eventually(payments.health, within=30, or_else=lambda: payments.text)
         assert {name: check["status"] for name, check in report["checks"].items()} == {
@@ -57,20 +57,20 @@ async def test_it_starts_before_its_servers_do(tmp_path: Path, own: Own) -> None
             "dead-letters": "warning",
         }
         own.nats.start()
-        await payments.is_ready()
-        async with connected(own.nats.url) as broker:
+        await payments.wait_ready()
+        async with connect(own.nats.url) as broker:
             client, command = own.client(broker), order()
             await client.send(command)
             await client.recorded(command.id)
             await eventually(lambda: client.told(command.id))
         payments.process.send_signal(signal.SIGTERM)
-        await payments.ends()
+        await payments.wait_exit()
         assert "Traceback" not in payments.text
 
 
 async def test_readiness_says_what_is_missing(tmp_path: Path, own: Own) -> None:
-    async with started(tmp_path, own.environment) as payments, connected(own.nats.url) as broker:
-        await payments.is_ready()
+    async with started(tmp_path, own.environment) as payments, connect(own.nats.url) as broker:
+        await payments.wait_ready()
 
         async def failed() -> dict[str, str]:
             checks = (await payments.health()).get("checks", {})
@@ -79,32 +79,32 @@ async def test_readiness_says_what_is_missing(tmp_path: Path, own: Own) -> None:
         own.postgres.kill()
         await eventually(lambda: _is({"database"}, failed))
         own.postgres.start()
-        await payments.is_ready()
+        await payments.wait_ready()
         await broker.jetstream.delete_stream(DEAD_LETTERS.name)
         assert set(await failed()) in (set(), {"nats"})  # it is made again soon
         own.nats.kill()
         await eventually(lambda: _is({"nats"}, failed))
         own.nats.start()
-        await payments.is_ready()
+        await payments.wait_ready()
 
 
 COUNT = 500
-Break = Callable[[Own, Process], Awaitable[None]]
+Break = Callable[[Own, ServiceProcess], Awaitable[None]]
 
 
-async def kill_postgres(own: Own, _: Process) -> None:
+async def kill_postgres(own: Own, _: ServiceProcess) -> None:
     own.postgres.kill()
     await asyncio.sleep(0.3)  # so long it is away
     own.postgres.start()
 
 
-async def kill_nats(own: Own, _: Process) -> None:
+async def kill_nats(own: Own, _: ServiceProcess) -> None:
     own.nats.kill()
     await asyncio.sleep(0.3)
     own.nats.start()
 
 
-async def kill_service(_: Own, payments: Process) -> None:
+async def kill_service(_: Own, payments: ServiceProcess) -> None:
     await payments.kill()
 
 
@@ -113,7 +113,7 @@ async def test_every_payment_is_recorded_once_and_told_of_whatever_is_killed(
     tmp_path: Path, own: Own, breaks: Break
 ) -> None:
     orders = [order(amount=number + 1) for number in range(COUNT)]
-    async with connected(own.nats.url) as broker:
+    async with connect(own.nats.url) as broker:
         await provision(broker.jetstream, STREAMS)
         client = own.client(broker)
         for start in range(0, COUNT, 100):
@@ -155,7 +155,7 @@ async def _look(client: ForReal, orders: Sequence[CreatePayment]) -> Any:
 
 
 async def _rows(own: Own, orders: Sequence[CreatePayment]) -> list[UUID]:
-    pool = database.engine(settings_for(own.environment, own.nats.url))
+    pool = database.create_engine(settings_for(own.environment, own.nats.url))
     async with pool.connect() as connection:
         rows = await connection.exec_driver_sql("SELECT id FROM payments")
         wanted = {command.id for command in orders}
@@ -169,8 +169,8 @@ async def _is(expected: set[str], failed: Callable[[], Awaitable[dict[str, str]]
 
 
 async def test_it_is_measured_whatever_is_away_and_whichever_worker_is_asked(tmp_path: Path, own: Own) -> None:
-    async with started(tmp_path, own.environment, "--workers", "2") as payments, connected(own.nats.url) as broker:
-        await payments.is_ready()
+    async with started(tmp_path, own.environment, "--workers", "2") as payments, connect(own.nats.url) as broker:
+        await payments.wait_ready()
         before = (await payments.metrics())["mkstore_dead_letters"]
         await broker.jetstream.publish(f"{DEAD}payments.create.x", b"x")
         for _ in range(6):
@@ -191,9 +191,9 @@ async def test_it_is_measured_whatever_is_away_and_whichever_worker_is_asked(tmp
         await eventually(lambda: _measures(payments, "mkstore_outbox_rows", "mkstore_dead_letters"))
 
 
-async def _measures_only(payments: Process, name: str) -> bool:
+async def _measures_only(payments: ServiceProcess, name: str) -> bool:
     return set(await payments.metrics()) == {name}
 
 
-async def _measures(payments: Process, *names: str) -> bool:
+async def _measures(payments: ServiceProcess, *names: str) -> bool:
     return set(names) <= set(await payments.metrics())

@@ -17,9 +17,9 @@ from tests.payments.conftest import Own
 from tests.support import service_processes
 from tests.support.payments_harness import ForReal, UserEvent, event_id, order, user_event
 from tests.support.polling import eventually
-from tests.support.service_processes import connected
+from tests.support.service_processes import connect
 
-started = partial(service_processes.started, "payments")
+started = partial(service_processes.run_service, "payments")
 
 USERS = 120
 CONSUMERS = {"user.created": "payments-open_payer", "user.updated": "payments-change_payer"} | {
@@ -45,14 +45,14 @@ async def test_events_are_taken_in_once_though_the_service_dies_over_them_and_th
     random.shuffle(coming)
     environment = {**own.environment, "FAILPOINTS": str(tmp_path)}
     armed = tmp_path / f"payments.{point}"
-    async with connected(own.nats.url) as broker:
+    async with connect(own.nats.url) as broker:
         await provision(broker.jetstream, STREAMS)
         client = own.client(broker)
         await client.tell(*coming[: len(coming) // 2])
         for deaths in range(2):
             armed.touch()
             async with started(tmp_path, environment) as payments:
-                assert await payments.ends() == -9, payments.text
+                assert await payments.wait_exit() == -9, payments.text
             assert not armed.exists()
             await client.tell(*coming[len(coming) // 2 + deaths :: 2])
         async with started(tmp_path, environment) as payments:
@@ -65,7 +65,7 @@ async def test_events_are_taken_in_once_though_the_service_dies_over_them_and_th
             # Given again long after, by a consumer that was lost and begins anew: nothing changes.
             for name in CONSUMERS.values():
                 await broker.jetstream.delete_consumer(USER_EVENTS.name, name)
-            await payments.says("a consumer is made again")
+            await payments.wait_for_log("a consumer is made again")
             await eventually(lambda: _all_acked(broker), within=30, or_else=lambda: payments.text)
             await _taken_in_once(client, events)
             assert "Traceback" not in payments.text

@@ -1,4 +1,4 @@
-"""Events of a test's own: emitted into a database of its own, relayed to a stream of its own."""
+"""An event, a database with an outbox and a stream, all for one test."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ TABLE = outbox_table(METADATA)
 
 
 class Counted(Event):
-    """What the tests tell."""
+    """An event that carries its number."""
 
     subject: ClassVar[str]
     id: UUID
@@ -39,8 +39,8 @@ class Counted(Event):
         return self.number
 
 
-class Told(NamedTuple):
-    """An event of this test alone, the stream that it goes to, and the database that it comes from."""
+class OutboxSource(NamedTuple):
+    """An event type of one test, the stream it is published to, and the database with its outbox."""
 
     event: type[Counted]
     stream: Stream
@@ -55,7 +55,7 @@ class Told(NamedTuple):
 
     @property
     def dsn(self) -> str:
-        """The database's address, as asyncpg takes it."""
+        """The database URL in the form that asyncpg accepts."""
         return self.address.set(drivername="postgresql").render_as_string(hide_password=False)
 
     async def left(self) -> int:
@@ -63,7 +63,7 @@ class Told(NamedTuple):
             return len((await connection.execute(TABLE.select())).all())
 
     async def events(self, broker: Broker) -> list[Msg]:
-        """Return everything that the stream holds."""
+        """Return every message in the stream."""
         subscription = await broker.jetstream.subscribe(self.event.subject, ordered_consumer=True)
         try:
             count = (await broker.jetstream.stream_info(self.stream.name)).state.messages
@@ -79,8 +79,10 @@ class Told(NamedTuple):
 
 
 @asynccontextmanager
-async def telling(server: PostgresServer, duplicate_window: timedelta = timedelta(minutes=10)) -> AsyncIterator[Told]:
-    """Make the database; the stream is made by whoever connects to NATS."""
+async def outbox_source(
+    server: PostgresServer, duplicate_window: timedelta = timedelta(minutes=10)
+) -> AsyncIterator[OutboxSource]:
+    """Create the database; the broker that connects to NATS creates the stream."""
     word = f"o{secrets.token_hex(4)}"
     await create_databases(server.url, [word])
     address = make_url(server.url_of(word)).set(drivername="postgresql+asyncpg")
@@ -99,33 +101,33 @@ async def telling(server: PostgresServer, duplicate_window: timedelta = timedelt
         duplicate_window=duplicate_window,
     )
     try:
-        yield Told(OwnCounted, stream, address, pool)
+        yield OutboxSource(OwnCounted, stream, address, pool)
     finally:
         await pool.dispose()
 
 
-class Leaders(NamedTuple):
-    """Who leads and who waits to, as the database of a `Told` sees it."""
+class LeaderLocks(NamedTuple):
+    """The advisory locks in the database of an `OutboxSource`: who leads and who waits to."""
 
     connection: asyncpg.Connection
 
     @classmethod
-    async def of(cls, told: Told) -> Self:
-        return cls(await asyncpg.connect(told.dsn))
+    async def of(cls, source: OutboxSource) -> Self:
+        return cls(await asyncpg.connect(source.dsn))
 
     async def locks(self, *, granted: bool) -> int:
         return int(await self.connection.fetchval(f"SELECT count(*) {_LOCKS} AND granted = $1", granted))
 
     async def session(self, *before: int, granted: bool = True) -> int:
-        """Return the leader's session, or that of one who waits, if it is none of those before.
+        """Return the pid of the leader's session, or of a waiting one; 0 if there is none but those in `before`.
 
-        One that was killed leads until it is dead.
+        A session that was terminated keeps its lock until it has ended.
         """
         query = f"SELECT l.pid {_LOCKS} AND granted = $1 AND l.pid <> ALL($2)"
         return int(await self.connection.fetchval(query, granted, before) or 0)
 
     async def port(self) -> int:
-        """Return from which port the leader's process is connected."""
+        """Return the client port of the leader's connection."""
         return int(await self.connection.fetchval(f"SELECT client_port {_LOCKS} AND granted") or 0)
 
 

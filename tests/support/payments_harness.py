@@ -30,7 +30,7 @@ from kit.messaging.client import RequestClient
 from kit.runtime.tracing import REQUEST_ID
 from tests.support.payments_fakes import FakePayments, Table
 from tests.support.polling import eventually
-from tests.support.service_processes import connected
+from tests.support.service_processes import connect
 
 LIMIT = 1_000_000
 """A payment over this is rejected."""
@@ -264,7 +264,7 @@ async def in_memory() -> AsyncIterator[InMemory]:
 async def for_real(settings: Settings) -> AsyncIterator[ForReal]:
     """Serve with the real app, until the block ends."""
     app = create_app(settings)
-    async with app.lifespan_context(), connected(settings.nats_url) as broker:
+    async with app.lifespan_context(), connect(settings.nats_url) as broker:
         await app.start()
         assert isinstance(app.broker, Broker)
         await app.broker.check()  # a round trip: until then the subscriptions may not have reached the server

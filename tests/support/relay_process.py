@@ -1,4 +1,4 @@
-"""A process that runs only the outbox relay: `python -m tests.support.relay_process DSN NATS STREAM`."""
+"""A process that runs only the outbox relay: `python -m tests.support.relay_process DATABASE_URL NATS_URL STREAM`."""
 
 import asyncio
 import sys
@@ -11,12 +11,12 @@ from kit.outbox.relay import Relay
 from kit.runtime.logging import configure_logging
 
 
-async def main(database: str, nats: str, stream: str) -> None:
-    """Relay for ever."""
-    told = Stream.model_validate_json(stream)
-    broker = Broker(nats, name="a replica", streams=[told])
+async def main(database_url: str, nats_url: str, stream_json: str) -> None:
+    """Relay until the process is killed."""
+    stream = Stream.model_validate_json(stream_json)
+    broker = Broker(nats_url, name="a replica", streams=[stream])
     await broker.start()
-    relay = Relay(make_url(database), broker, "tests", told)
+    relay = Relay(make_url(database_url), broker, "tests", stream)
     await relay.start()
     await asyncio.Event().wait()
 

@@ -1,4 +1,4 @@
-"""A service as an operator runs it: a process under `faststream run`, and somebody who connects to its NATS."""
+"""Services as an operator runs them: processes under `faststream run`, and a client of their NATS server."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.support.polling import eventually
 
 
-class Process:
+class ServiceProcess:
     """A service under `faststream run`."""
 
     def __init__(self, process: asyncio.subprocess.Process, port: int, output: Path) -> None:
@@ -27,36 +27,37 @@ class Process:
 
     @property
     def text(self) -> str:
-        """What it said so far."""
+        """Its output so far."""
         return self._output.read_text()
 
-    async def says(self, text: str) -> None:
+    async def wait_for_log(self, text: str) -> None:
         await eventually(lambda: text in self.text, within=30, or_else=lambda: self.text)
 
     async def health(self) -> dict[str, Any]:
-        """Return what `/health` says; nothing while nobody listens."""
+        """Return the report of `/health`; empty while the port is closed."""
         async with httpx.AsyncClient() as http:
             try:
-                answer = await http.get(f"http://127.0.0.1:{self.port}/health", timeout=5)
+                response = await http.get(f"http://127.0.0.1:{self.port}/health", timeout=5)
             except httpx.TransportError:
                 return {}
-            return dict(answer.json())
+            return dict(response.json())
 
     async def metrics(self) -> dict[str, float]:
-        """Return what `/metrics` says: each gauge without its labels."""
+        """Return the gauges of `/metrics` by name, without labels."""
         async with httpx.AsyncClient() as http:
-            answer = await http.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5)
-        assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
-        families = text_string_to_metric_families(answer.text)
+            response = await http.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5)
+        assert (response.status_code, response.headers["content-type"].split(";")[0]) == (200, "text/plain")
+        families = text_string_to_metric_families(response.text)
         return {sample.name: sample.value for family in families for sample in family.samples}
 
-    async def is_ready(self) -> None:
-        async def look() -> bool:
+    async def wait_ready(self) -> None:
+        async def ready() -> bool:
             return (await self.health()).get("status") == "ok"
 
-        await eventually(look, within=30, or_else=lambda: self.text)
+        await eventually(ready, within=30, or_else=lambda: self.text)
 
-    async def ends(self) -> int:
+    async def wait_exit(self) -> int:
+        """Wait for the process to exit and return its exit code."""
         return await asyncio.wait_for(self.process.wait(), 20)
 
     async def kill(self) -> None:
@@ -65,7 +66,9 @@ class Process:
 
 
 @asynccontextmanager
-async def started(service: str, folder: Path, environment: Mapping[str, str], *options: str) -> AsyncIterator[Process]:
+async def run_service(
+    service: str, folder: Path, environment: Mapping[str, str], *options: str
+) -> AsyncIterator[ServiceProcess]:
     """Run a service until the end of the block."""
     port = ports.free_port()
     output = folder / f"{service}-{port}.log"
@@ -81,7 +84,7 @@ async def started(service: str, folder: Path, environment: Mapping[str, str], *o
             stderr=asyncio.subprocess.STDOUT,
         )
     try:
-        yield Process(process, port, output)
+        yield ServiceProcess(process, port, output)
     finally:
         if process.returncode is None:
             process.terminate()
@@ -93,8 +96,8 @@ async def started(service: str, folder: Path, environment: Mapping[str, str], *o
 
 
 @asynccontextmanager
-async def connected(nats_url: str) -> AsyncIterator[Broker]:
-    """Connect as somebody who asks."""
+async def connect(nats_url: str) -> AsyncIterator[Broker]:
+    """Connect a client that sends requests."""
     broker = Broker(nats_url, name="a test")
     await broker.connect()
     try:

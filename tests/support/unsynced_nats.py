@@ -1,10 +1,10 @@
-"""A nats-server as most people run it."""
+"""A nats-server with its default of acknowledging before it syncs."""
 
 from mkstore.stack.servers import NatsServer
 
 
 class UnsyncedNats(NatsServer):
-    """Acknowledges what is not on its disk yet, which is nats-server's default."""
+    """A NATS server that acknowledges messages before they are synced to disk."""
 
     def _configuration(self) -> dict[str, object]:
         configuration = super()._configuration()

@@ -26,7 +26,7 @@ from kit.errors import RemoteProblem
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
 from tests.support.polling import eventually
-from tests.support.service_processes import connected
+from tests.support.service_processes import connect
 from tests.support.users_fakes import FakeSigningKeys, FakeUsers, Store
 
 PASSWORD = "correct horse battery"
@@ -107,7 +107,7 @@ async def in_memory() -> AsyncIterator[Service]:
 async def for_real(settings: Settings) -> AsyncIterator[Service]:
     """Serve with the real app, until the block ends."""
     app = create_app(settings)
-    async with app.lifespan_context(), connected(settings.nats_url) as broker:
+    async with app.lifespan_context(), connect(settings.nats_url) as broker:
         await app.start()
         assert isinstance(app.broker, Broker)
         await app.broker.check()  # a round trip: until then the subscriptions may not have reached the server

@@ -81,7 +81,7 @@ async def open_keys(gear: Gear, request: pytest.FixtureRequest) -> AsyncIterator
         yield partial(FakeSigningKeys, Store())
         return
     make: NewDatabase = request.getfixturevalue("new_database")
-    pool = database.engine(settings_for(make("users"), "nats://127.0.0.1:1"))
+    pool = database.create_engine(settings_for(make("users"), "nats://127.0.0.1:1"))
     yield partial(SigningKeys, pool)
     await pool.dispose()
 

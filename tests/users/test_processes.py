@@ -37,16 +37,16 @@ from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.conftest import ROOT, NewDatabase
 from tests.support import service_processes
 from tests.support.polling import eventually
-from tests.support.service_processes import Process, connected
+from tests.support.service_processes import ServiceProcess, connect
 from tests.support.users_harness import PASSWORD, cheap, events_of, for_real, new_email
 from tests.users.conftest import settings_for
 
 
 @asynccontextmanager
-async def started(folder: Path, environment: Mapping[str, str], *options: str) -> AsyncIterator[Process]:
+async def started(folder: Path, environment: Mapping[str, str], *options: str) -> AsyncIterator[ServiceProcess]:
     """Run the users service until the end of the block."""
     secret = {"JWT_SECRET": "a secret of the tests"}
-    async with service_processes.started("users", folder, secret | dict(environment), *options) as users:
+    async with service_processes.run_service("users", folder, secret | dict(environment), *options) as users:
         yield users
 
 
@@ -105,7 +105,7 @@ async def test_an_older_schema_stops_the_start_with_a_sentence(
         "DB_DATABASE": name,
     }
     async with started(tmp_path, environment) as users:
-        assert await users.ends() == 3
+        assert await users.wait_exit() == 3
         assert "The database is at revision none" in users.text
         assert "alembic -c apps/users/alembic.ini upgrade head" in users.text
         assert "Traceback" not in users.text
@@ -118,7 +118,7 @@ async def test_another_secret_stops_the_start_with_a_sentence(
         pass  # a signing key is there now
     environment = {**users_database, "NATS_URL": nats_server.url, "JWT_SECRET": "another"}
     async with started(tmp_path, environment) as users:
-        assert await users.ends() == 3
+        assert await users.wait_exit() == 3
         assert "JWT_SECRET does not open the signing key" in users.text
         assert "Traceback" not in users.text
 
@@ -132,16 +132,16 @@ def test_production_without_a_secret_stops_the_start(monkeypatch: pytest.MonkeyP
 
 async def test_a_service_that_waits_for_its_database_can_be_stopped(tmp_path: Path) -> None:
     async with started(tmp_path, {"DB_PORT": str(ports.free_port())}) as users:
-        await users.says("waiting for the database")
+        await users.wait_for_log("waiting for the database")
         users.process.send_signal(signal.SIGTERM)
-        assert await users.ends() == -signal.SIGTERM
+        assert await users.wait_exit() == -signal.SIGTERM
 
 
 async def test_it_starts_before_its_servers_do(tmp_path: Path, own: Own) -> None:
     own.postgres.stop()
     own.nats.stop()
     async with started(tmp_path, {**own.environment, "NATS_URL": own.nats.url}) as users:
-        await users.says("waiting for the database")
+        await users.wait_for_log("waiting for the database")
         own.postgres.start()
         report = await eventually(users.health, within=30, or_else=lambda: users.text)
         assert {name: check["status"] for name, check in report["checks"].items()} == {
@@ -154,12 +154,12 @@ async def test_it_starts_before_its_servers_do(tmp_path: Path, own: Own) -> None
             "outbox-lag": "ok",
         }
         own.nats.start()
-        await users.is_ready()
-        async with connected(own.nats.url) as broker:
+        await users.wait_ready()
+        async with connect(own.nats.url) as broker:
             user = await RequestClient(broker).request(CreateUser(email=new_email(), password=PASSWORD), timeout=10)
             assert len(await events_of(broker, user.id, 1)) == 1
         users.process.send_signal(signal.SIGTERM)
-        await users.ends()
+        await users.wait_exit()
         assert "Traceback" not in users.text
 
 
@@ -167,16 +167,16 @@ async def test_a_service_that_waits_for_nats_can_be_stopped(tmp_path: Path, user
     async with started(tmp_path, {**users_database, "NATS_URL": f"nats://127.0.0.1:{ports.free_port()}"}) as users:
         await eventually(users.health, within=30, or_else=lambda: users.text)
         users.process.send_signal(signal.SIGTERM)
-        assert await users.ends() in {0, -signal.SIGTERM}
+        assert await users.wait_exit() in {0, -signal.SIGTERM}
 
 
 async def test_several_processes_share_the_work_and_one_key(
     tmp_path: Path, nats_server: NatsServer, new_database: NewDatabase
 ) -> None:
     environment = {**new_database("users"), "NATS_URL": nats_server.url}
-    async with started(tmp_path, environment, "--workers", "2") as users, connected(nats_server.url) as broker:
+    async with started(tmp_path, environment, "--workers", "2") as users, connect(nats_server.url) as broker:
         await eventually(lambda: users.text.count("Application startup complete") == 2, within=30)
-        await users.is_ready()
+        await users.wait_ready()
         email, client = new_email(), RequestClient(broker, timeout=10)
         await client.request(CreateUser(email=email, password=PASSWORD))
         tokens = [await client.request(Authenticate(email=email, password=PASSWORD)) for _ in range(8)]
@@ -211,7 +211,7 @@ async def test_while_postgresql_is_away_requests_are_refused_at_once_and_afterwa
 async def test_events_keep_their_order_and_none_is_lost_when_nats_is_killed(own: Own) -> None:
     versions = 120
     settings = settings_for(own.environment, own.nats.url)
-    pool = database.engine(settings)
+    pool = database.create_engine(settings)
     halfway = asyncio.Event()
 
     async def change_often(user: User) -> None:

@@ -53,7 +53,7 @@ async def halve(new_broker: NewBroker) -> type[Halve]:
 
 
 async def test_a_request_is_answered_and_carries_its_id(broker: Broker, halve: type[Halve]) -> None:
-    tracing.incoming({tracing.REQUEST_ID: "r1"})
+    tracing.set_trace({tracing.REQUEST_ID: "r1"})
     assert await RequestClient(broker).request(halve(number=3)) == Half(half=1.5, request_id="r1")
 
 

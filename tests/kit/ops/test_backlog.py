@@ -1,8 +1,7 @@
-"""What waits is counted, and said when it waits too long."""
-
-import asyncio
+"""Backlogs of the outbox and of the dead-letter queue, and their health warnings."""
 
 import pytest
+from sqlalchemy import text
 
 from contracts.streams import DEAD, DEAD_LETTERS
 from kit.errors import HealthWarning, Unavailable
@@ -11,50 +10,49 @@ from kit.messaging.streams import provision
 from kit.ops import backlog
 from kit.outbox.relay import Relay
 from tests.kit.conftest import NewBroker
-from tests.support.outbox_events import Told
+from tests.support.outbox_events import OutboxSource
 from tests.support.polling import eventually
 
 
-async def test_what_waits_in_the_outbox_is_counted_and_warned_of_once_it_waits_too_long(
-    told: Told, broker: Broker
-) -> None:
-    assert await backlog.outbox(told.pool) == (0, 0)
-    await backlog.check_outbox(told.pool, 0.01)
-    await told.emit(1, 2)
-    await asyncio.sleep(0.2)
-    found = await backlog.outbox(told.pool)
-    assert found.rows == 2
-    assert 0.2 <= found.oldest_seconds < 10
-    await backlog.check_outbox(told.pool, 60)
-    with pytest.raises(HealthWarning, match="There are 2 events in the outbox not sent yet, the first one for 0 s"):
-        await backlog.check_outbox(told.pool, 0.1)
+async def test_an_old_event_in_the_outbox_is_a_warning(source: OutboxSource) -> None:
+    assert await backlog.measure_outbox(source.pool) == (0, 0)
+    await backlog.check_outbox(source.pool, 0.01)
+    await source.emit(1, 2)
+    async with source.pool.begin() as connection:
+        await connection.execute(text("UPDATE outbox SET occurred_at = occurred_at - interval '30 seconds'"))
+    measured = await backlog.measure_outbox(source.pool)
+    assert measured.rows == 2
+    assert 30 <= measured.oldest_seconds < 60
+    await backlog.check_outbox(source.pool, 60)
+    with pytest.raises(HealthWarning, match=r"The outbox holds 2 unpublished events, the oldest is 3\d s old"):
+        await backlog.check_outbox(source.pool, 10)
 
 
-async def test_who_relays_is_counted(told: Told, broker: Broker) -> None:
-    await provision(broker.jetstream, [told.stream])  # without it each would start over, again and again
-    assert await backlog.relays(told.pool) == 0
-    relays = [Relay(told.address, broker, "tests", told.stream) for _ in range(2)]
+async def test_only_one_relay_is_counted(source: OutboxSource, broker: Broker) -> None:
+    await provision(broker.jetstream, [source.stream])  # without the stream, no relay keeps the lead
+    assert await backlog.count_relays(source.pool) == 0
+    relays = [Relay(source.address, broker, "tests", source.stream) for _ in range(2)]
     for relay in relays:
         await relay.start()
     await eventually(lambda: any(relay.leads for relay in relays))
-    assert await backlog.relays(told.pool) == 1
+    assert await backlog.count_relays(source.pool) == 1
     for relay in relays:
         await relay.stop()
-    await eventually(lambda: _nobody_relays(told))
+    await eventually(lambda: _no_relay(source))
 
 
-async def _nobody_relays(told: Told) -> bool:
-    return await backlog.relays(told.pool) == 0
+async def _no_relay(source: OutboxSource) -> bool:
+    return await backlog.count_relays(source.pool) == 0
 
 
-async def test_dead_letters_are_counted_and_warned_of(broker: Broker, new_broker: NewBroker) -> None:
-    before = await backlog.dead_letters(broker)
-    sent = await broker.jetstream.publish(f"{DEAD}tests.x", b"x")
+async def test_dead_letters_are_a_warning(broker: Broker, new_broker: NewBroker) -> None:
+    before = await backlog.count_dead_letters(broker)
+    published = await broker.jetstream.publish(f"{DEAD}tests.x", b"x")
     try:
-        assert await backlog.dead_letters(broker) == before + 1
+        assert await backlog.count_dead_letters(broker) == before + 1
         with pytest.raises(HealthWarning, match="run `mkstore dead-letters list`"):
             await backlog.check_dead_letters(broker)
     finally:
-        await broker.jetstream.delete_msg(DEAD_LETTERS.name, sent.seq)
+        await broker.jetstream.delete_msg(DEAD_LETTERS.name, published.seq)
     with pytest.raises(Unavailable):
-        await backlog.dead_letters(new_broker("nats://127.0.0.1:1"))
+        await backlog.count_dead_letters(new_broker("nats://127.0.0.1:1"))

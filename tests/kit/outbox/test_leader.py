@@ -17,7 +17,7 @@ from kit.outbox.table import emit
 from kit.runtime.tracing import Trace
 from mkstore.stack.servers import NatsServer
 from tests.conftest import ROOT
-from tests.support.outbox_events import TABLE, Leaders, Told
+from tests.support.outbox_events import TABLE, LeaderLocks, OutboxSource
 from tests.support.polling import eventually
 
 TAKEN_OVER = 2.0
@@ -25,8 +25,8 @@ TAKEN_OVER = 2.0
 
 
 @pytest.fixture
-async def broker(nats_server: NatsServer, told: Told) -> AsyncIterator[Broker]:
-    broker = Broker(nats_server.url, name="tests", streams=[told.stream])
+async def broker(nats_server: NatsServer, source: OutboxSource) -> AsyncIterator[Broker]:
+    broker = Broker(nats_server.url, name="tests", streams=[source.stream])
     await broker.start()
     yield broker
     await broker.stop()
@@ -35,11 +35,11 @@ async def broker(nats_server: NatsServer, told: Told) -> AsyncIterator[Broker]:
 class Replicas:
     """Processes that relay, and who of them leads."""
 
-    def __init__(self, told: Told, nats_url: str, leaders: Leaders) -> None:
+    def __init__(self, source: OutboxSource, nats_url: str, leaders: LeaderLocks) -> None:
         self._arguments = (
-            told.address.render_as_string(hide_password=False),
+            source.address.render_as_string(hide_password=False),
             nats_url,
-            told.stream.model_dump_json(),
+            source.stream.model_dump_json(),
         )
         self._leaders = leaders
         self.processes: list[asyncio.subprocess.Process] = []
@@ -73,11 +73,11 @@ def _ports(pid: int) -> set[int]:
 
 
 @pytest.fixture
-async def replicas(told: Told, nats_server: NatsServer) -> AsyncIterator[Replicas]:
+async def replicas(source: OutboxSource, nats_server: NatsServer) -> AsyncIterator[Replicas]:
     async with AsyncExitStack() as stack:
-        leaders = await Leaders.of(told)
+        leaders = await LeaderLocks.of(source)
         stack.push_async_callback(leaders.connection.close)
-        replicas = Replicas(told, nats_server.url, leaders)
+        replicas = Replicas(source, nats_server.url, leaders)
         stack.push_async_callback(replicas.end)
         for _ in range(2):
             await replicas.start()
@@ -90,39 +90,39 @@ async def _leader(replicas: Replicas) -> asyncio.subprocess.Process:
     return found
 
 
-async def _taken_over(told: Told) -> float:
+async def _taken_over(source: OutboxSource) -> float:
     """Emit, and return after how many seconds it was sent."""
     began = time.monotonic()
-    await told.emit(1)
-    await eventually(told.all_sent)
+    await source.emit(1)
+    await eventually(source.all_sent)
     taken = time.monotonic() - began
     print(f"taken over after {taken:.2f} s")  # noqa: T201 - pytest -s shows it
     return taken
 
 
 async def test_when_the_leader_is_killed_the_other_sends_within_two_seconds(
-    told: Told, broker: Broker, replicas: Replicas
+    source: OutboxSource, broker: Broker, replicas: Replicas
 ) -> None:
     leader = await _leader(replicas)
     leader.kill()
-    assert await _taken_over(told) < TAKEN_OVER
+    assert await _taken_over(source) < TAKEN_OVER
 
 
 async def test_when_the_leader_hangs_the_other_sends_within_two_seconds_again_and_again(
-    told: Told, broker: Broker, replicas: Replicas
+    source: OutboxSource, broker: Broker, replicas: Replicas
 ) -> None:
     hung = []
     for _ in range(3):
         leader = await _leader(replicas)
         leader.send_signal(signal.SIGSTOP)
-        assert await _taken_over(told) < TAKEN_OVER
+        assert await _taken_over(source) < TAKEN_OVER
         leader.send_signal(signal.SIGCONT)  # it finds out by itself, and waits for its turn
         hung.append(leader.pid)
     assert len(set(hung)) == 2
 
 
 async def test_what_is_sent_under_load_while_leaders_hang_and_wake_is_there_once_and_in_order(
-    told: Told, broker: Broker, replicas: Replicas
+    source: OutboxSource, broker: Broker, replicas: Replicas
 ) -> None:
     """An event's number is its aggregate's version."""
     aggregates = [uuid4() for _ in range(5)]
@@ -132,8 +132,8 @@ async def test_what_is_sent_under_load_while_leaders_hang_and_wake_is_there_once
     async def emit_all() -> None:
         nonlocal emitted
         for version in itertools.count(1):
-            async with told.pool.begin() as connection:
-                events = [told.event(id=aggregate, number=version) for aggregate in aggregates]
+            async with source.pool.begin() as connection:
+                events = [source.event(id=aggregate, number=version) for aggregate in aggregates]
                 await emit(connection, TABLE, [(event, Trace()) for event in events])
             emitted += len(events)
             if enough.is_set():
@@ -148,13 +148,13 @@ async def test_what_is_sent_under_load_while_leaders_hang_and_wake_is_there_once
         leader.send_signal(signal.SIGCONT)
     enough.set()
     await emitting
-    await eventually(told.all_sent)
-    sent = await told.events(broker)
+    await eventually(source.all_sent)
+    sent = await source.events(broker)
     assert len(sent) == emitted
     assert len({(message.headers or {})["Nats-Msg-Id"] for message in sent}) == emitted
     versions: dict[UUID, list[int]] = {aggregate: [] for aggregate in aggregates}
     for message in sent:
-        event = told.event.model_validate_json(message.data)
+        event = source.event.model_validate_json(message.data)
         versions[event.id].append(event.number)
     for found in versions.values():
         assert found == sorted(found)

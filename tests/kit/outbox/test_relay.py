@@ -18,18 +18,18 @@ from kit.outbox.relay import Relay
 from kit.outbox.table import emit
 from kit.runtime.tracing import Trace
 from mkstore.stack.servers import NatsServer, PostgresServer
-from tests.support.outbox_events import TABLE, Leaders, Told, telling
+from tests.support.outbox_events import TABLE, LeaderLocks, OutboxSource, outbox_source
 from tests.support.polling import eventually
 
 StartRelay = Callable[[Broker], Awaitable[Relay]]
 
 
 @pytest.fixture
-async def start_relay(told: Told) -> AsyncIterator[StartRelay]:
+async def start_relay(source: OutboxSource) -> AsyncIterator[StartRelay]:
     async with AsyncExitStack() as stack:
 
         async def start(broker: Broker) -> Relay:
-            relay = Relay(told.address, broker, "tests", told.stream)
+            relay = Relay(source.address, broker, "tests", source.stream)
             await relay.start()
             stack.push_async_callback(relay.stop)
             return relay
@@ -38,107 +38,107 @@ async def start_relay(told: Told) -> AsyncIterator[StartRelay]:
 
 
 @pytest.fixture
-async def broker(nats_server: NatsServer, told: Told) -> AsyncIterator[Broker]:
-    broker = Broker(nats_server.url, name="tests", streams=[told.stream])
+async def broker(nats_server: NatsServer, source: OutboxSource) -> AsyncIterator[Broker]:
+    broker = Broker(nats_server.url, name="tests", streams=[source.stream])
     await broker.start()
     yield broker
     await broker.stop()
 
 
 async def test_events_are_sent_in_order_and_say_what_they_are(
-    told: Told, broker: Broker, start_relay: StartRelay
+    source: OutboxSource, broker: Broker, start_relay: StartRelay
 ) -> None:
-    await told.emit(*range(1, 451))
+    await source.emit(*range(1, 451))
     await start_relay(broker)
-    await told.emit(451)
-    await eventually(told.all_sent)
-    assert await told.numbers(broker) == list(range(1, 452))
-    first, *_, last = await told.events(broker)
+    await source.emit(451)
+    await eventually(source.all_sent)
+    assert await source.numbers(broker) == list(range(1, 452))
+    first, *_, last = await source.events(broker)
     for message, number in ((first, 1), (last, 451)):
         headers = message.headers or {}
         assert {
             "ce-specversion": "1.0",
-            "ce-type": told.event.subject,
+            "ce-type": source.event.subject,
             "ce-source": "tests",
             "ce-aggregateversion": str(number),
             "content-type": "application/json",
             "X-Request-Id": f"r{number}",
         }.items() <= headers.items()
-        assert headers["ce-subject"] == str(told.event.model_validate_json(message.data).id)
+        assert headers["ce-subject"] == str(source.event.model_validate_json(message.data).id)
         assert headers["Nats-Msg-Id"] == headers["ce-id"]
         assert datetime.fromisoformat(headers["ce-time"]).tzinfo is not None
 
 
-async def test_a_lone_event_is_sent_at_once(told: Told, broker: Broker, start_relay: StartRelay) -> None:
+async def test_a_lone_event_is_sent_at_once(source: OutboxSource, broker: Broker, start_relay: StartRelay) -> None:
     await start_relay(broker)
     for number in range(1, 11):
-        await told.emit(number)
-        await eventually(told.all_sent, within=2)  # the relay looks by itself every five seconds
-    assert await told.numbers(broker) == list(range(1, 11))
+        await source.emit(number)
+        await eventually(source.all_sent, within=2)  # the relay looks by itself every five seconds
+    assert await source.numbers(broker) == list(range(1, 11))
 
 
 async def test_an_undone_transaction_tells_nothing_and_neither_do_no_events(
-    told: Told, broker: Broker, start_relay: StartRelay
+    source: OutboxSource, broker: Broker, start_relay: StartRelay
 ) -> None:
     await start_relay(broker)
-    async with told.pool.connect() as connection:
-        await emit(connection, TABLE, [(told.event(id=uuid4(), number=1), Trace())])
+    async with source.pool.connect() as connection:
+        await emit(connection, TABLE, [(source.event(id=uuid4(), number=1), Trace())])
         await connection.rollback()
-    await told.emit()
-    await told.emit(2)
-    await eventually(told.all_sent)
-    assert await told.numbers(broker) == [2]
+    await source.emit()
+    await source.emit(2)
+    await eventually(source.all_sent)
+    assert await source.numbers(broker) == [2]
 
 
 @pytest.mark.parametrize("already", [[1], [3], [2, 5], [1, 2, 3, 4, 5]])
 async def test_what_was_sent_before_a_crash_is_there_once_and_the_rest_follows(
-    told: Told, broker: Broker, start_relay: StartRelay, already: list[int]
+    source: OutboxSource, broker: Broker, start_relay: StartRelay, already: list[int]
 ) -> None:
-    await told.emit(1, 2, 3, 4, 5)
-    async with told.pool.connect() as connection:
+    await source.emit(1, 2, 3, 4, 5)
+    async with source.pool.connect() as connection:
         rows = (await connection.execute(TABLE.select().order_by(TABLE.c.seq))).all()
     for number in already:
         row = rows[number - 1]
         await broker.jetstream.publish(row.subject, row.body, headers={"Nats-Msg-Id": str(row.id)})
     await start_relay(broker)
-    await eventually(told.all_sent)
-    assert await told.numbers(broker) == already + [number for number in range(1, 6) if number not in already]
+    await eventually(source.all_sent)
+    assert await source.numbers(broker) == already + [number for number in range(1, 6) if number not in already]
 
 
 async def test_no_event_is_lost_doubled_or_out_of_order_while_nats_is_killed(
-    told: Told, own_server: NatsServer, start_relay: StartRelay
+    source: OutboxSource, own_server: NatsServer, start_relay: StartRelay
 ) -> None:
     await asyncio.to_thread(own_server.start)
-    broker = Broker(own_server.url, name="tests", streams=[told.stream])
+    broker = Broker(own_server.url, name="tests", streams=[source.stream])
     try:
         await broker.start()
         await start_relay(broker)
 
         async def emit_all() -> None:
             for start in range(1, 3001, 20):
-                await told.emit(*range(start, start + 20))
+                await source.emit(*range(start, start + 20))
 
         emitting = asyncio.create_task(emit_all())
         for _ in range(2):
-            before = (await broker.jetstream.stream_info(told.stream.name)).state.messages
-            await eventually(lambda before=before: _holds_more_than(broker, told, before))  # type: ignore[misc]
+            before = (await broker.jetstream.stream_info(source.stream.name)).state.messages
+            await eventually(lambda before=before: _holds_more_than(broker, source, before))  # type: ignore[misc]
             await asyncio.to_thread(own_server.kill)
             await asyncio.to_thread(own_server.start)
             await eventually(broker.is_connected)
         await emitting
-        await eventually(told.all_sent)
-        assert await told.numbers(broker) == list(range(1, 3001))
-        ids = {(message.headers or {})["Nats-Msg-Id"] for message in await told.events(broker)}
+        await eventually(source.all_sent)
+        assert await source.numbers(broker) == list(range(1, 3001))
+        ids = {(message.headers or {})["Nats-Msg-Id"] for message in await source.events(broker)}
         assert len(ids) == 3000
     finally:
         await broker.stop()
 
 
 async def test_one_of_two_relays_leads_and_the_other_takes_over_when_its_connection_is_killed(
-    told: Told, broker: Broker, start_relay: StartRelay
+    source: OutboxSource, broker: Broker, start_relay: StartRelay
 ) -> None:
     relays = [await start_relay(broker), await start_relay(broker)]
-    leaders = await Leaders.of(told)
+    leaders = await LeaderLocks.of(source)
     try:
         before: list[int] = []
         for number in range(1, 4):
@@ -146,13 +146,13 @@ async def test_one_of_two_relays_leads_and_the_other_takes_over_when_its_connect
             await eventually(lambda: leaders.locks(granted=False))
             assert sorted(relay.leads for relay in relays) == [False, True]
             before.append(leader)
-            await told.emit(number)
-            await eventually(told.all_sent)
+            await source.emit(number)
+            await eventually(source.all_sent)
             assert await leaders.locks(granted=True) == 1
             await leaders.connection.execute("SELECT pg_terminate_backend($1)", leader)
-        await told.emit(4)
-        await eventually(told.all_sent)
-        assert await told.numbers(broker) == [1, 2, 3, 4]
+        await source.emit(4)
+        await eventually(source.all_sent)
+        assert await source.numbers(broker) == [1, 2, 3, 4]
         assert len(set(before)) == 3
         for relay in relays:
             await relay.check()
@@ -161,12 +161,12 @@ async def test_one_of_two_relays_leads_and_the_other_takes_over_when_its_connect
 
 
 async def test_a_replica_waits_for_its_turn_whatever_limits_the_database_sets(
-    told: Told, broker: Broker, start_relay: StartRelay
+    source: OutboxSource, broker: Broker, start_relay: StartRelay
 ) -> None:
-    leaders = await Leaders.of(told)
+    leaders = await LeaderLocks.of(source)
     try:
         for limit in ("statement_timeout", "lock_timeout"):
-            await leaders.connection.execute(f"ALTER DATABASE {told.address.database} SET {limit} = '200ms'")
+            await leaders.connection.execute(f"ALTER DATABASE {source.address.database} SET {limit} = '200ms'")
         first = await start_relay(broker)
         await eventually(lambda: first.leads)
         second = await start_relay(broker)
@@ -181,22 +181,22 @@ async def test_a_replica_waits_for_its_turn_whatever_limits_the_database_sets(
 
 
 async def test_a_stopped_relay_says_so_and_leaves_what_is_not_sent_to_the_next(
-    told: Told, broker: Broker, start_relay: StartRelay
+    source: OutboxSource, broker: Broker, start_relay: StartRelay
 ) -> None:
     relay = await start_relay(broker)
     await relay.check()
     await relay.stop()
     with pytest.raises(RuntimeError, match="not running"):
         await relay.check()
-    await told.emit(1, 2)
-    assert await told.left() == 2
+    await source.emit(1, 2)
+    assert await source.left() == 2
     await start_relay(broker)
-    await eventually(told.all_sent)
-    assert await told.numbers(broker) == [1, 2]
+    await eventually(source.all_sent)
+    assert await source.numbers(broker) == [1, 2]
 
 
 async def test_a_relay_stops_although_a_cancellation_is_swallowed(
-    told: Told, broker: Broker, start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+    source: OutboxSource, broker: Broker, start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sending = asyncio.Event()
 
@@ -208,31 +208,31 @@ async def test_a_relay_stops_although_a_cancellation_is_swallowed(
 
     monkeypatch.setattr(broker.jetstream, "publish", publish)
     relay = await start_relay(broker)
-    await told.emit(1)
+    await source.emit(1)
     await sending.wait()
     async with asyncio.timeout(5):
         await relay.stop()
-    assert await told.left() == 1
+    assert await source.left() == 1
 
 
 async def test_a_batch_that_nats_died_with_is_sent_again_as_soon_as_nats_is_back(
-    told: Told, own_server: NatsServer, start_relay: StartRelay
+    source: OutboxSource, own_server: NatsServer, start_relay: StartRelay
 ) -> None:
     await asyncio.to_thread(own_server.start)
-    broker = Broker(own_server.url, name="tests", streams=[told.stream])
+    broker = Broker(own_server.url, name="tests", streams=[source.stream])
     try:
         await broker.start()
         relay = await start_relay(broker)
         await eventually(lambda: relay.leads)
         assert own_server.pid is not None
         os.kill(own_server.pid, signal.SIGSTOP)  # it takes the batch and does not answer
-        await told.emit(1, 2, 3)
+        await source.emit(1, 2, 3)
         await asyncio.sleep(0.3)
         await asyncio.to_thread(own_server.kill)
         await asyncio.to_thread(own_server.start)
         await eventually(broker.is_connected)
-        await eventually(told.all_sent, within=1.5)  # the deadline of an answer is five seconds
-        assert await told.numbers(broker) == [1, 2, 3]
+        await eventually(source.all_sent, within=1.5)  # the deadline of an answer is five seconds
+        assert await source.numbers(broker) == [1, 2, 3]
     finally:
         await broker.stop()
 
@@ -241,8 +241,8 @@ async def test_what_a_former_leader_had_under_way_is_refused_however_late_it_arr
     postgres_server: PostgresServer, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Later than the duplicate window is long: the message's id alone would not keep it out."""
-    async with telling(postgres_server, timedelta(milliseconds=200)) as told, AsyncExitStack() as stack:
-        brokers = [Broker(nats_server.url, name="tests", streams=[told.stream]) for _ in range(2)]
+    async with outbox_source(postgres_server, timedelta(milliseconds=200)) as source, AsyncExitStack() as stack:
+        brokers = [Broker(nats_server.url, name="tests", streams=[source.stream]) for _ in range(2)]
         for broker in brokers:
             await broker.start()
             stack.push_async_callback(broker.stop)
@@ -256,23 +256,23 @@ async def test_what_a_former_leader_had_under_way_is_refused_however_late_it_arr
             await asyncio.sleep(60)
 
         monkeypatch.setattr(brokers[0].jetstream, "publish", hang)
-        first, second = (Relay(told.address, broker, "tests", told.stream) for broker in brokers)
+        first, second = (Relay(source.address, broker, "tests", source.stream) for broker in brokers)
         await first.start()
         await eventually(lambda: first.leads)
-        await told.emit(1)
+        await source.emit(1)
         await sending.wait()
         await first.stop()
         await second.start()
         stack.push_async_callback(second.stop)
-        await eventually(told.all_sent)
-        await told.emit(2)
-        await eventually(told.all_sent)
+        await eventually(source.all_sent)
+        await source.emit(2)
+        await eventually(source.all_sent)
         await asyncio.sleep(0.5)  # the window
         ((arguments, options),) = late
         with pytest.raises(BadRequestError, match="wrong last sequence"):
             await publish(*arguments, **options)
-        assert await told.numbers(brokers[1]) == [1, 2]
+        assert await source.numbers(brokers[1]) == [1, 2]
 
 
-async def _holds_more_than(broker: Broker, told: Told, count: int) -> bool:
-    return (await broker.jetstream.stream_info(told.stream.name)).state.messages > count + 200
+async def _holds_more_than(broker: Broker, source: OutboxSource, count: int) -> bool:
+    return (await broker.jetstream.stream_info(source.stream.name)).state.messages > count + 200

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from kit.runtime.tasks import cancel_and_wait, first_of
+from kit.runtime.tasks import cancel_and_wait, run_until_first_done
 
 
 class Stubborn:
@@ -64,7 +64,7 @@ async def test_the_first_part_of_some_work_that_ends_ends_the_others_and_says_wh
             others.set()
 
     with pytest.raises(LookupError, match="it is gone"):
-        await first_of(goes_on(), fails())
+        await run_until_first_done(goes_on(), fails())
     assert others.is_set()
 
 
@@ -81,7 +81,7 @@ async def test_work_that_is_ended_twice_leaves_nothing_to_complain_of() -> None:
                     await asyncio.sleep(0.05)
             raise LookupError("its server is gone")
 
-    task = asyncio.create_task(first_of(fails_slowly(), asyncio.sleep(60)))
+    task = asyncio.create_task(run_until_first_done(fails_slowly(), asyncio.sleep(60)))
     await asyncio.sleep(0.01)
     for _ in range(2):  # the second one does not let it wait until its work has ended
         task.cancel()

@@ -20,7 +20,7 @@ from kit.messaging.streams import provision, stream_config
 from mkstore.cli.main import app
 from mkstore.stack.servers import NatsServer
 from tests.support.running_store import MKSTORE
-from tests.support.service_processes import connected
+from tests.support.service_processes import connect
 
 
 class Desk:
@@ -43,7 +43,7 @@ class Desk:
         """Do something on the streams."""
 
         async def run() -> Any:
-            async with connected(self.url) as broker:
+            async with connect(self.url) as broker:
                 await provision(broker.jetstream, STREAMS)
                 return await work(broker.jetstream)
 

@@ -204,8 +204,8 @@ def test_dead_letters_and_an_outbox_that_is_behind_are_warnings(store: Store) ->
     finally:
         store.on_database("payments_db", "DELETE FROM outbox")
     assert found.keys() == {"dead letters", "payments outbox"}
-    assert found["dead letters"] == "There is 1 message among the dead letters: run `mkstore dead-letters list`."
-    assert "There is 1 event in the outbox not sent yet, the first one for 6" in found["payments outbox"]
+    assert found["dead letters"] == "The dead-letter queue holds 1 message: run `mkstore dead-letters list`."
+    assert "The outbox holds 1 unpublished event, the oldest is 6" in found["payments outbox"]
 
 
 def test_services_that_do_not_run_or_run_by_another_contract_are_warnings(store: Store) -> None:

@@ -40,22 +40,26 @@ async def at(postgres: PostgresServer, *revisions: str) -> str:
     return postgres.url_of(name)
 
 
-async def test_a_database_at_the_last_revision_needs_nothing(postgres: PostgresServer, spec: ServiceSpec) -> None:
+async def test_database_at_the_newest_revision_needs_no_migration(postgres: PostgresServer, spec: ServiceSpec) -> None:
     assert await is_newest(await at(postgres, "0002"), spec)
 
 
-async def test_a_database_at_another_revision_or_none_may_be_old(postgres: PostgresServer, spec: ServiceSpec) -> None:
+async def test_database_at_another_revision_or_none_is_outdated(postgres: PostgresServer, spec: ServiceSpec) -> None:
     assert not await is_newest(await at(postgres, "0001"), spec)
     assert not await is_newest(await at(postgres), spec)
     assert not await is_newest(postgres.url, spec)
 
 
-async def test_what_is_not_plain_is_left_to_alembic(postgres: PostgresServer, spec: ServiceSpec) -> None:
-    url = await at(postgres, "0004")
+async def test_merged_branches_have_one_newest_revision(postgres: PostgresServer, spec: ServiceSpec) -> None:
     revise(spec, "0003", "0001")
+    assert not await is_newest(await at(postgres, "0003"), spec)
     revise(spec, "0004", ("0002", "0003"))
-    assert not await is_newest(url, spec)
-    assert not await is_newest(url, dataclasses.replace(spec, migrations=Path("/nowhere/alembic.ini")))
+    assert await is_newest(await at(postgres, "0004"), spec)
+
+
+async def test_migrations_that_do_not_exist_are_left_to_alembic(postgres: PostgresServer, spec: ServiceSpec) -> None:
+    missing = dataclasses.replace(spec, migrations=Path("/nowhere/alembic.ini"))
+    assert not await is_newest(await at(postgres, "0002"), missing)
 
 
 async def test_the_services_own_migrations_run_and_are_then_known_to_be_done(
