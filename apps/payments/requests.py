@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection
 from uuid import UUID
 
-from apps.payments.deps import FindWaiting, OpenPayments
+from apps.payments.deps import FindPending, OpenPayments
 from apps.payments.errors import PaymentNotFound
 from apps.payments.models import Payment
 from contracts.payments import (
@@ -24,17 +24,17 @@ router = request_router()
 
 
 @router.subscriber(GetPayment.subject, queue="payments", max_workers=64)
-async def get_payment(request: GetPayment, open_payments: OpenPayments, find_waiting: FindWaiting) -> PaymentView:
+async def get_payment(request: GetPayment, open_payments: OpenPayments, find_pending: FindPending) -> PaymentView:
     """Look up one payment, recorded or still waiting."""
-    for view in await _look(open_payments, find_waiting, [request.id]):
+    for view in await _look(open_payments, find_pending, [request.id]):
         return view
     raise PaymentNotFound(request.id)
 
 
 @router.subscriber(GetPayments.subject, queue="payments", max_workers=64)
-async def get_payments(request: GetPayments, open_payments: OpenPayments, find_waiting: FindWaiting) -> PaymentList:
+async def get_payments(request: GetPayments, open_payments: OpenPayments, find_pending: FindPending) -> PaymentList:
     """Look up many payments, recorded or still waiting; an unknown id is left out of the answer."""
-    return PaymentList(payments=tuple(await _look(open_payments, find_waiting, set(request.ids))))
+    return PaymentList(payments=tuple(await _look(open_payments, find_pending, set(request.ids))))
 
 
 @router.subscriber(RejectPayment.subject, queue="payments", max_workers=8)
@@ -59,12 +59,12 @@ async def list_payments(request: ListPayments, open_payments: OpenPayments) -> P
     return PaymentPage(payments=shown, next_cursor=cursor)
 
 
-async def _look(open_payments: OpenPayments, find_waiting: FindWaiting, ids: Collection[UUID]) -> list[PaymentView]:
+async def _look(open_payments: OpenPayments, find_pending: FindPending, ids: Collection[UUID]) -> list[PaymentView]:
     """Return the payments among `ids` that were ever accepted: a payment is always in the database or in the stream."""
     async with open_payments() as payments:
         found = await payments.views(ids)
     missing = set(ids) - {view.id for view in found}
-    waiting = [command.pending() for command in await asyncio.gather(*map(find_waiting, missing)) if command]
+    waiting = [command.pending() for command in await asyncio.gather(*map(find_pending, missing)) if command]
     recorded_meanwhile = missing - {view.id for view in waiting}
     if recorded_meanwhile:
         async with open_payments() as payments:

@@ -1,21 +1,36 @@
-"""What a handler of this service may ask for."""
+"""The dependencies of the users service's handlers."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
 
-from apps.users import passwords, repository
+from apps.users import passwords as password_hashes
+from apps.users import repository
 from kit import tokens
 from kit.runtime.depends import Factory, Provided
 
+
+@dataclass(frozen=True)
+class Dependencies:
+    """What the composition root builds for the handlers; tests pass fakes."""
+
+    open_users: Callable[[], repository.Users]
+    """Opens a transaction."""
+    read_users: Callable[[], repository.Users]
+    """Opens a connection that commits each statement: reads save the two round trips of a transaction."""
+    read_signing_keys: Callable[[], repository.SigningKeys]
+    """The same, for signing keys."""
+    passwords: password_hashes.Passwords
+    signer: tokens.Signer
+
+    def free_passwords(self) -> password_hashes.Passwords:
+        """Return `passwords`. Raises `TooManyPasswords` if too many requests wait for a hash already."""
+        return self.passwords.free()
+
+
 Users = Annotated[repository.Users, Factory("open_users")]
-"""One transaction."""
-
 UsersToRead = Annotated[repository.Users, Factory("read_users")]
-"""For one look: no transaction is begun, and none has to be ended (two round trips less)."""
-
 SigningKeysToRead = Annotated[repository.SigningKeys, Factory("read_signing_keys")]
-"""Likewise."""
-
-Passwords = Annotated[passwords.Passwords, Factory("free_passwords")]
-"""Room for one more; where there is none, the request is refused before anything is done for it."""
-
+Passwords = Annotated[password_hashes.Passwords, Factory("free_passwords")]
+"""Refuses the request before any work is done when too many wait for a hash already."""
 Signer = Annotated[tokens.Signer, Provided("signer")]

@@ -29,20 +29,23 @@ ACK_WAIT = 10.0
 _HEARTBEAT = 1.0
 """Seconds; after two without one an ordered consumer is made anew."""
 
+RETRY_POLICY = "retry_policy"
+"""The key in FastStream's context of the process's `RetryPolicy`."""
+
 Handler = Callable[..., Awaitable[None]]
 
 
 class AckMiddleware(BaseMiddleware[Any, Any]):
     """Acks what was handled, repeats what failed, keeps what cannot be handled.
 
-    `RetryPolicy` says what is tried again and when; the composition root puts one into the context as `retrying`. What
-    is given up goes to `DEAD_LETTERS`, and is acked only when it is safe there. In memory there is no stream, and
+    The `RetryPolicy` that the context has under `RETRY_POLICY` decides what is retried and when. A message that is not
+    retried goes to `DEAD_LETTERS`, and is acknowledged only when it is stored there. In memory there is no stream, and
     errors are raised.
     """
 
     def __init__(self, msg: Msg, /, *, context: ContextRepo, retrying: RetryPolicy) -> None:
         super().__init__(msg, context=context)
-        self._retrying: RetryPolicy = context.get("retrying") or retrying
+        self._retrying: RetryPolicy = context.get(RETRY_POLICY) or retrying
 
     async def on_receive(self) -> None:
         """Take up the request that the message's headers tell of."""

@@ -1,33 +1,38 @@
-"""What a handler is given: the things that the composition root has put into FastStream's context under a name.
+"""Handler parameters that are read from the service's one `Dependencies` object.
 
-FastStream's own `Context` does the same in a thread, once a message and parameter; these are taken in place.
+The composition root puts that object into FastStream's context under `DEPENDENCIES`. FastStream's own `Context` starts
+a thread for each message and parameter; these are resolved in place.
 """
 
 from typing import Any
 
 from fast_depends.library import CustomField
 
+DEPENDENCIES = "dependencies"
+"""The key in FastStream's context of the service's `Dependencies` object."""
+
 
 class Provided(CustomField):
-    """`Annotated[Thing, Given("thing")]` is the thing itself, the same for every message."""
+    """`Annotated[Thing, Provided("thing")]` passes the attribute `thing`, the same object for every message."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(cast=False)  # a test's fake is no instance of what the annotation says
-        self.name = name
+    def __init__(self, attribute: str) -> None:
+        super().__init__(cast=False)  # a test's fake is not an instance of the annotated class
+        self._attribute = attribute
 
     async def use(self, /, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override] # fast_depends awaits it
-        """Add the thing to the handler's arguments."""
-        kwargs[str(self.param_name)] = self.take(kwargs["context__"].resolve(self.name))
+        """Add the resolved value to the handler's arguments."""
+        dependencies = kwargs["context__"].resolve(DEPENDENCIES)
+        kwargs[str(self.param_name)] = self.resolve(getattr(dependencies, self._attribute))
         return kwargs
 
-    def take(self, found: Any) -> Any:
-        """Return what the handler gets when `found` stands under the name."""
-        return found
+    def resolve(self, value: Any) -> Any:
+        """Return the handler's argument for the attribute's value."""
+        return value
 
 
 class Factory(Provided):
-    """`Annotated[Thing, Made("open_thing")]` is what calling `open_thing` returns: a new one for each message."""
+    """`Annotated[Thing, Factory("open_thing")]` calls the attribute `open_thing`: a new object for each message."""
 
-    def take(self, found: Any) -> Any:
-        """Call what stands under the name."""
-        return found()
+    def resolve(self, value: Any) -> Any:
+        """Call the factory."""
+        return value()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from apps.users.requests import router
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS
 from kit.messaging.broker import Broker
 from kit.messaging.streams import provision
+from kit.runtime.depends import DEPENDENCIES
 from mkstore.stack.servers import NatsServer
 from portal.documents import FOLDER
 from tests.support.html_page import Page
@@ -94,7 +96,8 @@ async def users(server: NatsServer, *known: User) -> AsyncIterator[None]:
     """Answer as the users service does, out of memory."""
     broker = Broker(server.url, name="users")
     broker.include_router(router)
-    broker.context.set_global("read_users", partial(FakeUsers, Store(users={user.id: user for user in known})))
+    read_users = partial(FakeUsers, Store(users={user.id: user for user in known}))
+    broker.context.set_global(DEPENDENCIES, SimpleNamespace(read_users=read_users))
     async with broker:
         await broker.start()
         await broker.check()  # a round trip: until then the subscriptions may not have reached the server

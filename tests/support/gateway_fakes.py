@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
@@ -83,7 +83,7 @@ class Outbox:
             body = event.model_dump_json().encode()
             self.history.keep(stream, event.subject, body)
             self.sent.append((event, origin))
-            headers = {"content-type": "application/json"} | origin.headers()
+            headers = {"content-type": "application/json", "ce-id": str(uuid4())} | origin.headers()
             await self.broker.publish(body, event.subject, headers=headers, stream=stream.name)
 
 

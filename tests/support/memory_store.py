@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -13,22 +12,19 @@ import httpx
 from faststream.nats import TestNatsBroker
 
 from apps.gateway.main import create_app
-from apps.payments import commands as payments_commands
-from apps.payments import requests as payments_requests
-from apps.users.keys import load_signer
-from apps.users.passwords import Passwords
-from apps.users.requests import router as users_router
+from apps.payments import main as payments_main
+from apps.payments.settings import Settings as PaymentsSettings
+from apps.users import main as users_main
+from apps.users.settings import Settings as UsersSettings
 from contracts.payments import CreatePayment
 from contracts.streams import PAYMENT_COMMANDS
-from kit.batching import BatchLoader
 from kit.runtime.tracing import Trace
+from tests.support import payments_harness, users_harness
 from tests.support.gateway_fakes import FakeCommands, FakeHistory, MemoryBroker, Outbox, RelayedPayments, RelayedUsers
 from tests.support.payments_fakes import Table
-from tests.support.payments_harness import LIMIT as PAYMENT_LIMIT
+from tests.support.service_processes import broker_of
 from tests.support.store import SECRET, Store, client_of, running, settings
-from tests.support.users_fakes import FakeSigningKeys
 from tests.support.users_fakes import Store as UsersStore
-from tests.support.users_harness import CHEAP
 
 
 @asynccontextmanager
@@ -92,29 +88,17 @@ async def in_memory(**said: Any) -> AsyncIterator[MemoryStore]:
 
     commands = FakeCommands(take)
     app = create_app(settings(**said), broker, commands, history)
-    broker.include_routers(users_router, payments_requests.router, payments_commands.router)
-    open_keys: Any = partial(FakeSigningKeys, users)
-    open_payments: Any = partial(RelayedPayments, Table(), outbox)
-    passwords = Passwords(**CHEAP, threads=2)
-    open_users = partial(RelayedUsers, users, outbox)
-    given = {
-        "open_users": open_users,
-        "read_users": open_users,
-        "open_signing_keys": open_keys,
-        "read_signing_keys": open_keys,
-        "free_passwords": passwords.free,
-        "signer": await load_signer(open_keys, SECRET, timedelta(minutes=15)),
-        "open_payments": open_payments,
-        "find_waiting": commands.waiting,
-        "record": BatchLoader(partial(payments_commands.record_all, open_payments, PAYMENT_LIMIT)),
-    }
-    for name, value in given.items():
-        broker.context.set_global(name, value)
+    users_deps = await users_harness.fake_dependencies(users, partial(RelayedUsers, users, outbox))
+    users_app = users_main.create_app(users_harness.cheap(UsersSettings(jwt_secret=SECRET)), users_deps)
+    open_payments = partial(RelayedPayments, Table(), outbox)
+    payments_deps = payments_harness.fake_dependencies(open_payments, commands.waiting)
+    payments_app = payments_main.create_app(PaymentsSettings(), payments_deps)
+    brokers = (broker, broker_of(users_app), broker_of(payments_app))
     try:
-        async with TestNatsBroker(broker), running(app), client_of(app) as http:
+        async with TestNatsBroker(*brokers), running(app), client_of(app) as http:
             store = MemoryStore(app, http, broker, _InMemory(broker, commands, http))
             store.commands, store.outbox = commands, outbox
             async with in_background(outbox.relay(), commands.work()):
                 yield store
     finally:
-        passwords.close()
+        users_deps.passwords.close()

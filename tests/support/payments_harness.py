@@ -1,7 +1,7 @@
 """The payments service as a test uses it: in memory with a fake repository, or the real app on real servers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +14,8 @@ from faststream.nats import TestNatsBroker
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from apps.payments import commands, events, requests
+from apps.payments import commands, events
+from apps.payments.deps import Dependencies
 from apps.payments.main import create_app
 from apps.payments.settings import Settings
 from contracts.base import Event, Reply, Request
@@ -30,7 +31,7 @@ from kit.messaging.client import RequestClient
 from kit.runtime.tracing import REQUEST_ID
 from tests.support.payments_fakes import FakePayments, Table
 from tests.support.polling import eventually
-from tests.support.service_processes import connect
+from tests.support.service_processes import broker_of, connect
 
 LIMIT = 1_000_000
 """A payment over this is rejected."""
@@ -101,20 +102,29 @@ class Client:
         return view
 
 
+def fake_dependencies(
+    open_payments: Callable[[], Any], find_pending: Callable[[UUID], Awaitable[CreatePayment | None]]
+) -> Dependencies:
+    """Return dependencies on a fake repository, with the tests' limit."""
+    return Dependencies(
+        open_payments,
+        find_pending,
+        BatchLoader(partial(commands.record_all, open_payments, LIMIT)),
+        BatchLoader(partial(events.learn_all, open_payments), in_flight=1),
+    )
+
+
 class InMemory(Client):
     """Serves from a dictionary; a command waits here until its handler has carried it out."""
 
-    def __init__(self, broker: Broker) -> None:
-        self.broker = broker
+    def __init__(self) -> None:
         self.table = Table()
         self.waiting: dict[UUID, CreatePayment] = {}
         self._given_up: dict[UUID, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         open_payments: Any = partial(FakePayments, self.table)
-        broker.context.set_global("open_payments", open_payments)
-        broker.context.set_global("find_waiting", self._find_waiting)
-        broker.context.set_global("learn", BatchLoader(partial(events.learn_all, open_payments), in_flight=1))
-        broker.context.set_global("record", BatchLoader(partial(commands.record_all, open_payments, LIMIT)))
+        self.app = create_app(Settings(), fake_dependencies(open_payments, self._find_pending))
+        self.broker = broker_of(self.app)
 
     async def send(self, *orders: CreatePayment, request_id: str = "") -> None:
         for each in orders:
@@ -153,7 +163,7 @@ class InMemory(Client):
     async def end(self) -> None:
         await asyncio.gather(*self._tasks)
 
-    async def _find_waiting(self, payment_id: UUID) -> CreatePayment | None:
+    async def _find_pending(self, payment_id: UUID) -> CreatePayment | None:
         return self.waiting.get(payment_id)
 
     async def _hand_out(self, command: CreatePayment, request_id: str) -> None:
@@ -252,10 +262,8 @@ async def all_events(broker: Broker) -> list[Sent]:
 @asynccontextmanager
 async def in_memory() -> AsyncIterator[InMemory]:
     """Serve from a dictionary."""
-    broker = Broker("nats://127.0.0.1:1", name="payments")
-    broker.include_routers(requests.router, commands.router, events.router)
-    async with TestNatsBroker(broker):
-        service = InMemory(broker)
+    service = InMemory()
+    async with TestNatsBroker(service.broker):
         yield service
         await service.end()
 
@@ -266,8 +274,7 @@ async def for_real(settings: Settings) -> AsyncIterator[ForReal]:
     app = create_app(settings)
     async with app.lifespan_context(), connect(settings.nats_url) as broker:
         await app.start()
-        assert isinstance(app.broker, Broker)
-        await app.broker.check()  # a round trip: until then the subscriptions may not have reached the server
+        await broker_of(app).check()  # a round trip: until then the subscriptions may not have reached the server
         try:
             yield ForReal(settings, broker)
         finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from faststream.asgi import AsgiFastStream
 from prometheus_client.parser import text_string_to_metric_families
 
 from kit.messaging.broker import Broker
@@ -93,6 +94,12 @@ async def run_service(
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+def broker_of(app: AsgiFastStream) -> Broker:
+    """Return the broker that an app runs on."""
+    assert isinstance(app.broker, Broker)
+    return app.broker
 
 
 @asynccontextmanager

@@ -13,10 +13,10 @@ from faststream.nats import TestNatsBroker
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from pydantic import SecretStr
 
+from apps.users.deps import Dependencies
 from apps.users.keys import load_signer
 from apps.users.main import create_app
 from apps.users.passwords import Passwords
-from apps.users.requests import router
 from apps.users.settings import Settings
 from contracts.base import Event, Reply, Request
 from contracts.errors import Problem
@@ -25,8 +25,9 @@ from contracts.users import CreateUser, UserCreated, UserDeleted, UserUpdated, U
 from kit.errors import RemoteProblem
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
+from kit.runtime.depends import DEPENDENCIES
 from tests.support.polling import eventually
-from tests.support.service_processes import connect
+from tests.support.service_processes import broker_of, connect
 from tests.support.users_fakes import FakeSigningKeys, FakeUsers, Store
 
 PASSWORD = "correct horse battery"
@@ -83,24 +84,30 @@ class Service:
 async def in_memory() -> AsyncIterator[Service]:
     """Serve from a dictionary."""
     store = Store()
-    broker = Broker("nats://127.0.0.1:1", name="users")
-    broker.include_router(router)
-    passwords = Passwords(**CHEAP, threads=2)
-    open_keys: Any = partial(FakeSigningKeys, store)
-    broker.context.set_global("open_users", partial(FakeUsers, store))
-    broker.context.set_global("read_users", partial(FakeUsers, store))
-    broker.context.set_global("read_signing_keys", open_keys)
-    broker.context.set_global("free_passwords", passwords.free)
-    broker.context.set_global("signer", await load_signer(open_keys, SECRET, LIFETIME))
+    open_users: Any = partial(FakeUsers, store)
+    deps = await fake_dependencies(store, open_users)
+    app = create_app(cheap(Settings(jwt_secret=SECRET)), deps)
 
     async def told(user_id: UUID, expected: int) -> list[Sent]:
         return [Sent(event, {}) for event in store.events if event.aggregate_id == user_id]
 
     try:
-        async with TestNatsBroker(broker):
-            yield Service(broker, told, passwords.free)
+        async with TestNatsBroker(broker_of(app)):
+            yield Service(broker_of(app), told, deps.free_passwords)
     finally:
-        passwords.close()
+        deps.passwords.close()
+
+
+async def fake_dependencies(store: Store, open_users: Callable[[], Any]) -> Dependencies:
+    """Return dependencies that keep everything in `store`; close their `passwords`."""
+    open_keys: Any = partial(FakeSigningKeys, store)
+    return Dependencies(
+        open_users=open_users,
+        read_users=open_users,
+        read_signing_keys=open_keys,
+        passwords=Passwords(**CHEAP, threads=2),
+        signer=await load_signer(open_keys, SECRET, LIFETIME),
+    )
 
 
 @asynccontextmanager
@@ -109,10 +116,10 @@ async def for_real(settings: Settings) -> AsyncIterator[Service]:
     app = create_app(settings)
     async with app.lifespan_context(), connect(settings.nats_url) as broker:
         await app.start()
-        assert isinstance(app.broker, Broker)
-        await app.broker.check()  # a round trip: until then the subscriptions may not have reached the server
+        await broker_of(app).check()  # a round trip: until then the subscriptions may not have reached the server
         try:
-            yield Service(broker, partial(events_of, broker), app.context.get("free_passwords"))
+            deps: Dependencies = app.context.get(DEPENDENCIES)
+            yield Service(broker, partial(events_of, broker), deps.free_passwords)
         finally:
             await app.stop()
 

@@ -18,7 +18,7 @@ from kit.database import RefusedByDatabase
 from kit.errors import InvalidField, Refusal, RemoteProblem, Unavailable
 from kit.messaging import consumers
 from kit.messaging.broker import Broker
-from kit.messaging.consumers import DurableRouter
+from kit.messaging.consumers import RETRY_POLICY, DurableRouter
 from kit.messaging.retry import RetryPolicy
 from kit.runtime import tracing
 from tests.kit.conftest import Greetings, NewBroker
@@ -49,7 +49,7 @@ class Host:
             self.greeted.append(command.id)
 
     async def start(self, broker: Broker, *, longest: float = 30.0) -> None:
-        broker.context.set_global("retrying", RetryPolicy(attempts=3, first_pause=0.02, longest_pause=longest))
+        broker.context.set_global(RETRY_POLICY, RetryPolicy(attempts=3, first_pause=0.02, longest_pause=longest))
         broker.include_router(self.router)
         await broker.start()
 

@@ -10,7 +10,7 @@ from contracts.base import Command
 from contracts.streams import DEAD_LETTERS
 from kit.errors import NonRetryable
 from kit.messaging.broker import Broker
-from kit.messaging.consumers import DurableRouter
+from kit.messaging.consumers import RETRY_POLICY, DurableRouter
 from kit.messaging.dead_letters import DeadLetterQueue, DeadLetterRecord, ReplayRefused, StreamFull
 from kit.messaging.retry import RetryPolicy
 from kit.messaging.streams import stream_config
@@ -186,7 +186,7 @@ async def test_each_consumer_that_cannot_handle_a_message_leaves_a_letter_of_its
 
             broker = Broker(nats_server.url, name=service, streams=[both, DEAD_LETTERS])
             stack.push_async_callback(broker.stop)
-            broker.context.set_global("retrying", RetryPolicy())
+            broker.context.set_global(RETRY_POLICY, RetryPolicy())
             broker.include_router(router)
             await broker.start()
         command = greetings.command(id=uuid4())

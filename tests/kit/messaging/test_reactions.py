@@ -15,7 +15,7 @@ from contracts.base import Event
 from contracts.streams import DEAD_LETTERS, Stream
 from kit.inbox import InboxKey
 from kit.messaging.broker import Broker
-from kit.messaging.consumers import DurableRouter
+from kit.messaging.consumers import RETRY_POLICY, DurableRouter
 from kit.messaging.inbox_key import MessageInboxKey
 from kit.messaging.retry import RetryPolicy
 from mkstore.stack.servers import NatsServer
@@ -41,7 +41,7 @@ class Shop(NamedTuple):
 
     async def broker(self, *routers: DurableRouter) -> Broker:
         broker = Broker(self.url, name="test", streams=[self.stream, DEAD_LETTERS])
-        broker.context.set_global("retrying", RetryPolicy(attempts=3, first_pause=0.02))
+        broker.context.set_global(RETRY_POLICY, RetryPolicy(attempts=3, first_pause=0.02))
         broker.include_routers(*routers)
         self.stack.push_async_callback(broker.stop)
         await broker.start()

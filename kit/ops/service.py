@@ -1,0 +1,129 @@
+"""What every service that owns a database has around its handlers, built once."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from faststream import ContextRepo
+from sqlalchemy import Table
+
+from contracts.headers import source_of
+from contracts.streams import DEAD_LETTERS, Stream
+from kit import database
+from kit.asyncapi import ServiceSpecification
+from kit.inbox import InboxCleaner
+from kit.messaging.broker import Broker
+from kit.messaging.consumers import RETRY_POLICY
+from kit.messaging.discovery import Discovery
+from kit.messaging.retry import RetryPolicy
+from kit.ops import backlog, metrics
+from kit.ops.durability import Durability
+from kit.ops.health import Check, Health
+from kit.ops.metrics import Metrics
+from kit.ops.schema import wait_for_database
+from kit.outbox.relay import Relay
+from kit.runtime.app import ServiceApp
+from kit.runtime.depends import DEPENDENCIES
+from kit.runtime.failpoints import arm
+from kit.runtime.logging import configure_logging
+from kit.runtime.settings import ConsumerSettings, DatabaseSettings
+
+
+class DatabaseService:
+    """A service that owns a database: its connections, outbox relay, health checks, metrics and discovery.
+
+    The composition root includes its routers in `broker`, then calls `app`. Nothing is connected before the app starts.
+    `events` is the stream that the relay publishes to. A service that consumes durable messages passes its `inbox`
+    table: processed keys are then removed after `inbox_keep_days`, and dead letters are checked and measured.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: DatabaseSettings,
+        *,
+        events: Stream,
+        consumes: tuple[Stream, ...] = (),
+        inbox: Table | None = None,
+        migrations: Path,
+    ) -> None:
+        configure_logging(settings.log_level, settings.log_format)
+        arm(settings.failpoints, name)
+        self._name = name
+        self._settings = settings
+        self._migrations = migrations
+        self._consumes = bool(consumes)
+        streams = (*consumes, events, *([DEAD_LETTERS] if consumes else []))
+        self.pool = database.create_engine(settings)
+        self.broker = Broker(settings.nats_url, name=name, streams=streams, replicas=settings.stream_replicas)
+        self._relay = Relay(database.url(settings), self.broker, source_of(name), events)
+        self._durability = Durability.of(self.broker, settings, partial(database.server_time, self.pool))
+        self._cleaner: InboxCleaner | None = None
+        self._retry_policy: RetryPolicy | None = None
+        if inbox is not None and isinstance(settings, ConsumerSettings):
+            self._cleaner = InboxCleaner(self.pool, inbox, timedelta(days=settings.inbox_keep_days))
+            self._retry_policy = RetryPolicy(
+                settings.delivery_attempts, settings.delivery_first_delay, settings.delivery_max_delay
+            )
+
+    def app(
+        self,
+        specification: ServiceSpecification,
+        connect: Callable[[], AbstractAsyncContextManager[object]],
+        deps: object | None = None,
+    ) -> ServiceApp:
+        """Return the app; `connect` opens the handlers' dependencies at startup, unless `deps` are given.
+
+        With `deps` the handlers work as soon as the broker does, also in memory without a startup.
+        """
+
+        @asynccontextmanager
+        async def lifespan(context: ContextRepo) -> AsyncIterator[None]:
+            await wait_for_database(self.pool, self._migrations)
+            await self._durability.before_start()
+            try:
+                async with connect() as connected:
+                    context.set_global(DEPENDENCIES, deps or connected)
+                    yield
+            finally:
+                await self.pool.dispose()
+
+        discovery = Discovery(self.broker, self._name, specification, self._settings.asyncapi_url)
+        cleaner = [self._cleaner] if self._cleaner else []
+        app = ServiceApp(
+            self.broker,
+            asgi_routes=[*self._health().routes(), *self._metrics().routes()],
+            lifespan=lifespan,
+            after_startup=[
+                self._relay.start,
+                *(each.start for each in cleaner),
+                discovery.start,
+                self._durability.log_findings,
+            ],
+            on_shutdown=[discovery.stop, self._relay.stop, *(each.stop for each in cleaner)],
+            specification=specification,
+            logger=None,
+        )
+        app.context.set_global(RETRY_POLICY, self._retry_policy)
+        if deps is not None:
+            app.context.set_global(DEPENDENCIES, deps)
+        return app
+
+    def _health(self) -> Health:
+        checks: dict[str, Check] = {
+            "nats": self.broker.check,
+            "database": partial(database.ping, self.pool),
+            "outbox": self._relay.check,
+        }
+        warnings: dict[str, Check] = dict(self._durability.checks()) | {
+            "outbox-lag": partial(backlog.check_outbox, self.pool, self._settings.outbox_lag_warning)
+        }
+        if self._consumes:
+            warnings["dead-letters"] = partial(backlog.check_dead_letters, self.broker)
+        return Health(checks, warnings=warnings)
+
+    def _metrics(self) -> Metrics:
+        sources = [metrics.outbox_gauges(self.pool), metrics.relay_gauges(self._relay)]
+        return Metrics(*sources, *([metrics.dead_letter_gauges(self.broker)] if self._consumes else []))
