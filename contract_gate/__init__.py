@@ -1,4 +1,4 @@
-"""Compares two versions of the documents: what breaks whom, what is risky, what is safe.
+"""Compare two versions of AsyncAPI and OpenAPI documents: breaking, risky and safe changes.
 
-Pure functions over dictionaries, but for `sources` and `releases`, which read and write files.
+All modules are pure functions over dictionaries, except `sources`, `releases` and `announcements`, which use files.
 """

@@ -1,4 +1,4 @@
-"""Breaks that are meant: `asyncapi/announced.yaml`, written by hand, tells each with its reason."""
+"""Announced breaking changes: `asyncapi/announced.yaml`, written by hand, one reason for each change."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,34 +12,35 @@ from contract_gate.references import UnreadableError
 PATH = "asyncapi/announced.yaml"
 
 
-def announced(root: Path) -> dict[str, str]:
-    """Return the reason of each announced break by the change's id; raises `UnreadableError` for anything else."""
+def announced(root: Path, path: str = PATH) -> dict[str, str]:
+    """Return the reason of each announced breaking change by the change's id; empty without a file.
+
+    Raises `UnreadableError` if the file is not a list of entries with an id and a reason.
+    """
     try:
-        said = yaml.safe_load((root / PATH).read_text("utf-8"))
+        entries = yaml.safe_load((root / path).read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UnreadableError(f"{PATH} cannot be read: {error}") from None
-    found: dict[str, str] = {}
-    for entry in said if isinstance(said, list) else [] if said is None else [said]:
-        change, reason = _entry(entry)
-        if change in found:
-            raise UnreadableError(f"{PATH} announces {change!r} twice.")
-        found[change] = reason
-    return found
+        raise UnreadableError(f"{path} cannot be read: {error}") from None
+    reasons: dict[str, str] = {}
+    for entry in entries if isinstance(entries, list) else [] if entries is None else [entries]:
+        change, reason = _entry(path, entry)
+        if change in reasons:
+            raise UnreadableError(f"{path} announces {change!r} twice.")
+        reasons[change] = reason
+    return reasons
 
 
-def _entry(entry: Any) -> tuple[str, str]:
+def _entry(path: str, entry: Any) -> tuple[str, str]:
     if isinstance(entry, dict) and set(entry) == {"id", "reason"}:
         change, reason = entry["id"], entry["reason"]
         if isinstance(change, str) and isinstance(reason, str) and reason.strip(" ."):
             return change, reason.strip()
-    raise UnreadableError(
-        f"{PATH} is a list of entries of an `id` and a `reason`, both of them texts; {entry!r} is none."
-    )
+    raise UnreadableError(f"{path} must be a list of entries with a text `id` and a text `reason`; got {entry!r}.")
 
 
 def stale(changes: Iterable[Change], reasons: dict[str, str]) -> list[str]:
-    """Return the announced ids that no break of these changes has."""
+    """Return the announced ids that match none of the breaking changes, sorted."""
     breaks = {change.id for change in changes if change.severity is Severity.BREAKING}
     return sorted(reasons.keys() - breaks)

@@ -21,18 +21,20 @@ class Objects:
         self._compare = compare
 
     def changes(self) -> Iterator[Change]:
-        """Find them all."""
+        """Yield all changes."""
         old, new = self._old.get("properties", {}), self._new.get("properties", {})
         for name in old:
-            yield from self._kept(name) if name in new else self._gone(name)
+            yield from self._compare_property(name) if name in new else self._removed(name)
         for name in new:
             if name not in old:
-                yield from self._come(name)
-        yield from self._required_alone()
-        yield from self._others()
+                yield from self._added(name)
+        yield from self._required_without_schema()
+        yield from self._additional()
         yield from self._patterns()
-        names = [{"allOf": [{"type": "string"}, side.get("propertyNames", True)]} for side in (self._old, self._new)]
-        yield from self._compare("/{name}", *names)
+        property_names = [
+            {"allOf": [{"type": "string"}, side.get("propertyNames", True)]} for side in (self._old, self._new)
+        ]
+        yield from self._compare("/{name}", *property_names)
         yield from self._dependents()
         for code, effect, sentence in bounds("minProperties", "maxProperties", self._old, self._new):
             yield self._by(effect, "", code, sentence)
@@ -40,64 +42,60 @@ class Objects:
     def _by(self, effect: Effect, place: str, code: str, sentence: str) -> Change:
         return Change(place, code, severity(effect, self._direction), sentence)
 
-    def _kept(self, name: str) -> Iterator[Change]:
+    def _compare_property(self, name: str) -> Iterator[Change]:
         yield from self._required(name)
         yield from self._compare(f"/{name}", self._old["properties"][name], self._new["properties"][name])
 
     def _required(self, name: str) -> Iterator[Change]:
         before, after = (name in side.get("required", []) for side in (self._old, self._new))
         if after and not before:
-            yield self._by(
-                Effect.NARROWER, f"/{name}", "required-added", "must be there from now on, could be left out before"
-            )
+            yield self._by(Effect.NARROWER, f"/{name}", "required-added", "is now required; it was optional")
         if before and not after:
-            yield self._by(
-                Effect.WIDER, f"/{name}", "required-removed", "may be missing from now on, was always there before"
-            )
+            yield self._by(Effect.WIDER, f"/{name}", "required-removed", "is now optional; it was always present")
 
-    def _required_alone(self) -> Iterator[Change]:
+    def _required_without_schema(self) -> Iterator[Change]:
         named = {*self._old.get("properties", {}), *self._new.get("properties", {})}
         for name in sorted({*self._old.get("required", []), *self._new.get("required", [])} - named):
             yield from self._required(name)
 
-    def _gone(self, name: str) -> Iterator[Change]:
-        other = _other(self._new, name)
+    def _removed(self, name: str) -> Iterator[Change]:
+        unnamed = _unnamed(self._new, name)
         if not self._received:
-            yield Change(f"/{name}", "field-removed", BREAKING, "is not sent any more")
-        elif other is False:
-            yield Change(f"/{name}", "field-removed", BREAKING, "is refused from now on, was taken before")
+            yield Change(f"/{name}", "field-removed", BREAKING, "is no longer sent")
+        elif unnamed is False:
+            yield Change(f"/{name}", "field-removed", BREAKING, "is now rejected; it was accepted")
         else:
-            yield Change(f"/{name}", "field-removed", RISKY, "is not looked at any more")
-            if other is not True:
-                yield from self._compare(f"/{name}", self._old["properties"][name], other)
+            yield Change(f"/{name}", "field-removed", RISKY, "is now ignored")
+            if unnamed is not True:
+                yield from self._compare(f"/{name}", self._old["properties"][name], unnamed)
 
-    def _come(self, name: str) -> Iterator[Change]:
-        other = _other(self._old, name)
+    def _added(self, name: str) -> Iterator[Change]:
+        unnamed = _unnamed(self._old, name)
         if self._received and name in self._new.get("required", []):
-            yield Change(f"/{name}", "required-added", BREAKING, "is new, and must be there from now on")
-        elif not self._received and other is False:
-            yield Change(f"/{name}", "field-added", RISKY, "is new, where it was said that no other field comes")
+            yield Change(f"/{name}", "required-added", BREAKING, "is new and required")
+        elif not self._received and unnamed is False:
+            yield Change(f"/{name}", "field-added", RISKY, "is new, although unknown fields were excluded")
         else:
-            yield Change(f"/{name}", "field-added", SAFE, "is new, and may be left out" if self._received else "is new")
-        if isinstance(other, dict) and other:
-            yield from self._compare(f"/{name}", other, self._new["properties"][name])
+            yield Change(f"/{name}", "field-added", SAFE, "is new and optional" if self._received else "is new")
+        if isinstance(unnamed, dict) and unnamed:
+            yield from self._compare(f"/{name}", unnamed, self._new["properties"][name])
 
-    def _others(self) -> Iterator[Change]:
-        """Compare what is said of fields that have no name."""
+    def _additional(self) -> Iterator[Change]:
+        """Compare the schemas of fields that have no name in `properties`."""
         old, new = (side.get("additionalProperties", True) for side in (self._old, self._new))
         before, after = _openness(old), _openness(new)
         if "map" == before == after:
             yield from self._compare("/*", old, new)
         elif before != after:
             narrower = ("closed", "map", "open").index(after) < ("closed", "map", "open").index(before)
-            how = {
-                "closed": "no other fields",
-                "map": "other fields of one kind alone",
-                "open": "any other fields",
+            texts = {
+                "closed": "no additional fields",
+                "map": "additional fields of one schema",
+                "open": "any additional fields",
             }
-            sentence = f"{how[before]} before, {how[after]} now"
+            sentence = f"{texts[before]} before, {texts[after]} now"
             if narrower:
-                # A reader of a map finds nothing where it is gone.
+                # A consumer that reads the entries of a map finds none after it is removed.
                 level = BREAKING if self._received else RISKY if before == "map" else SAFE
                 yield Change("/*", f"other-fields-{after}", level, sentence)
             else:
@@ -117,7 +115,10 @@ class Objects:
             effect = Effect.WIDER if added == closed else Effect.NARROWER
             code = "pattern-field-added" if added else "pattern-field-removed"
             yield self._by(
-                effect, place, code, "fields with such names are now " + ("described" if added else "not described")
+                effect,
+                place,
+                code,
+                "fields that match this pattern are " + ("now" if added else "no longer") + " described",
             )
 
     def _dependents(self) -> Iterator[Change]:
@@ -127,10 +128,12 @@ class Objects:
         )
         for when, then in sorted(after - before):
             yield self._by(
-                Effect.NARROWER, f"/{then}", f"required-with {when}", f"must be there where {when} is, from now on"
+                Effect.NARROWER, f"/{then}", f"required-with {when}", f"is now required where {when} is present"
             )
         for when, then in sorted(before - after):
-            yield self._by(Effect.WIDER, f"/{then}", f"not-required-with {when}", f"may be missing where {when} is")
+            yield self._by(
+                Effect.WIDER, f"/{then}", f"not-required-with {when}", f"is no longer required where {when} is present"
+            )
 
 
 def _openness(others: Any) -> str:
@@ -139,8 +142,8 @@ def _openness(others: Any) -> str:
     return "open" if others is True or others == {} else "map"
 
 
-def _other(side: Keywords, name: str) -> Any:
-    """Return what a side says of a field that it does not name."""
+def _unnamed(side: Keywords, name: str) -> Any:
+    """Return the schema that applies to a field without one in `properties`."""
     for pattern, schema in side.get("patternProperties", {}).items():
         if _matches(pattern, name):
             return schema
@@ -155,8 +158,8 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def arrays(old: Keywords, new: Keywords, direction: Direction, compare: Compare) -> Iterator[Change]:
-    """Compare arrays, place by place and what follows those."""
-    length = max(len(_places(old)), len(_places(new)))
+    """Compare arrays: the items with a position of their schema, then all others."""
+    length = max(len(_positional(old)), len(_positional(new)))
     for index in range(length):
         yield from compare(f"/{index}", _at(old, index), _at(new, index))
     yield from compare("/[]", _at(old, length), _at(new, length))
@@ -166,19 +169,19 @@ def arrays(old: Keywords, new: Keywords, direction: Direction, compare: Compare)
     if before != after:
         effect = Effect.NARROWER if after else Effect.WIDER
         code, sentence = (
-            ("unique-added", "no item twice any more") if after else ("unique-removed", "items may come twice")
+            ("unique-added", "items must now be unique") if after else ("unique-removed", "items may now repeat")
         )
         yield Change("", code, severity(effect, direction), sentence)
 
 
-def _places(side: Keywords) -> list[Any]:
+def _positional(side: Keywords) -> list[Any]:
     items = side.get("items")
     return items if isinstance(items, list) else list(side.get("prefixItems", []))
 
 
 def _at(side: Keywords, index: int) -> Any:
-    places = _places(side)
-    if index < len(places):
-        return places[index]
+    positional = _positional(side)
+    if index < len(positional):
+        return positional[index]
     items = side.get("items", True)
     return side.get("additionalItems", True) if isinstance(items, list) else items

@@ -1,4 +1,4 @@
-"""The gate: what the code says now against what was said before."""
+"""Compare the current documents with an earlier version."""
 
 from pathlib import Path
 
@@ -12,43 +12,47 @@ from contract_gate.sources import Documents
 
 
 class NothingReleasedError(UnreadableError):
-    """There is no release to compare with."""
+    """No release to compare with."""
 
 
 def old_side(root: Path, against: str) -> tuple[str, Documents]:
-    """Return what `against` names in a sentence, and its documents; raises `UnreadableError`.
+    """Return the display name and the documents of `against`.
 
-    `against` is "release" for the newest one, a file, a folder, or a revision of git in `root`.
+    `against` is "release" for the newest release, a file, a folder, or a git revision in `root`. Raises
+    `UnreadableError` if there are no such documents.
     """
     if against != releases.NEWEST:
         return against, sources.load(root, against)
     folder = releases.newest(root)
     if folder is None:
-        raise NothingReleasedError(f"Nothing is released: {releases.FOLDER} holds no version.")
+        raise NothingReleasedError(f"No release: {releases.FOLDER} contains no version.")
     return f"release {folder.name}", sources.load(root, str(folder))
 
 
-def compare(old: Documents, new: Documents, around: Documents | None = None) -> list[Change]:
-    """Return every change from one version to the other, the worst first; raises `UnreadableError`.
+def compare(old: Documents, new: Documents, context: Documents | None = None) -> list[Change]:
+    """Return all changes from one version to the other, worst first.
 
-    `around` are documents that are not compared, whose operations are hit as well.
+    `context` are documents that are not compared but whose operations may be affected. Raises `UnreadableError` if a
+    document is malformed.
     """
-    changes = list(compare_events(old.events, new.events, around.events if around else ()))
-    https = {document.get("info", {}).get("title"): document for document in new.http}
+    changes = list(compare_events(old.events, new.events, context.events if context else ()))
+    apis = {sources.name_of(document): document for document in new.http}
     for before in old.http:
-        after = https.get(before.get("info", {}).get("title"), {"openapi": before["openapi"], "info": before["info"]})
+        name = sources.name_of(before)
+        after = apis.get(name, {"openapi": before["openapi"], "info": before.get("info", {})})
         changes += compare_http(before, after)
     return worst_first(changes)
 
 
-def report(root: Path, against: str, new: Documents) -> Report:
-    """Compare what the code says now with `against`; raises `UnreadableError`.
+def report(root: Path, against: str, new: Documents, announced_in: str = announcements.PATH) -> Report:
+    """Compare the documents `new` with those of `against`.
 
-    Announcements tell what the next release breaks: only a comparison with the last one shows one that is of nothing.
+    `announced_in` is the path of the announcements below `root`. They belong to the next release, so only a comparison
+    with the last release reports stale ones. Raises `UnreadableError` if something cannot be read.
     """
     name, old = old_side(root, against)
     compared = sources.only_counterparts(new, old) if Path(against).is_file() else new
-    reasons = announcements.announced(root)
-    changes = compare(old, compared, around=new)
+    reasons = announcements.announced(root, announced_in)
+    changes = compare(old, compared, context=new)
     stale = announcements.stale(changes, reasons) if against == releases.NEWEST else []
     return Report(name, changes, reasons, stale)

@@ -1,4 +1,4 @@
-"""Two versions of an OpenAPI document, compared for the clients of the HTTP API."""
+"""Compare two versions of an OpenAPI document for the clients of the HTTP API."""
 
 import re
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from typing import Any
 from contract_gate import x_nats
 from contract_gate.changes import Change, Direction, Severity
 from contract_gate.http_content import content, headers
-from contract_gate.operations import shape_of
-from contract_gate.references import canonical, followed
+from contract_gate.operations import without_parameter_names
+from contract_gate.references import canonical, followed, malformed
 from contract_gate.schemas import compare_schemas
 
 BREAKING, RISKY, SAFE = Severity.BREAKING, Severity.RISKY, Severity.SAFE
@@ -20,34 +20,35 @@ _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace",
 
 
 def compare_http(old: Document, new: Document) -> Iterator[Change]:
-    """Find the changes of an HTTP API; raises `UnreadableError` where a reference leads nowhere."""
-    for change in _changes(old, new):
-        yield replace(change, hits=CLIENTS)
+    """Yield the changes of an HTTP API. Raises `UnreadableError` if a document is malformed."""
+    with malformed(f"The OpenAPI document {old.get('info', {}).get('title')}"):
+        for change in _changes(old, new):
+            yield replace(change, affects=CLIENTS)
 
 
 def _changes(old: Document, new: Document) -> Iterator[Change]:
     before, after = _operations(old), _operations(new)
     for key, (name, operation) in before.items():
         if key not in after:
-            yield Change(name, "operation-removed", BREAKING, "is not answered any more")
+            yield Change(name, "operation-removed", BREAKING, "is removed")
         else:
             yield from _Route(name, old, new).changes(operation, after[key][1])
             if after[key][0] != name:
-                yield Change(name, "parameter-renamed", SAFE, f"is {after[key][0]} now, the same on the wire")
+                yield Change(name, "parameter-renamed", SAFE, f"is now {after[key][0]}, which is the same on the wire")
     for key, (name, _) in after.items():
         if key not in before:
             yield Change(name, "operation-added", SAFE, "is new")
     one, other = ({server.get("url") for server in side.get("servers", [])} for side in (old, new))
     for url in sorted(one - other):
-        yield Change("servers", f"server-removed {url}", BREAKING, f"{url} is no server any more")
+        yield Change("servers", f"server-removed {url}", BREAKING, f"the server {url} is removed")
     for url in sorted(other - one):
-        yield Change("servers", f"server-added {url}", SAFE, f"{url} is a new server")
-    yield from x_nats.rest("info", old.get("info", {}), new.get("info", {}), {"version"})
-    yield from x_nats.rest("document", old, new, {"info", "paths", "components", "servers", "security"})
+        yield Change("servers", f"server-added {url}", SAFE, f"the server {url} is new")
+    yield from x_nats.compare_rest("info", old.get("info", {}), new.get("info", {}), {"version"})
+    yield from x_nats.compare_rest("document", old, new, {"info", "paths", "components", "servers", "security"})
 
 
 def _operations(document: Document) -> dict[tuple[str, str], tuple[str, Document]]:
-    """Return every operation by what it is on the wire, with its name and what its path says of all."""
+    """Return every operation by method and path without parameter names, merged with what its path item shares."""
     found = {}
     for path, said in document.get("paths", {}).items():
         item = followed(document, said)
@@ -59,12 +60,12 @@ def _operations(document: Document) -> dict[tuple[str, str], tuple[str, Document
                 parameters = [*shared.get("parameters", []), *own.get("parameters", [])]
                 whole = {"security": document.get("security", []), **shared, **own, "parameters": parameters}
                 whole["path"] = names
-                found[method, shape_of(path)] = (f"{method.upper()} {path}", whole)
+                found[method, without_parameter_names(path)] = (f"{method.upper()} {path}", whole)
     return found
 
 
 class _Route:
-    """Compares one operation with itself."""
+    """Compares the two versions of one operation."""
 
     def __init__(self, place: str, old: Document, new: Document) -> None:
         self._place = place
@@ -76,17 +77,17 @@ class _Route:
             *(followed(r, side.get("requestBody")) for r, side in zip(self._roots, (old, new), strict=True))
         )
         yield from self._responses(old.get("responses", {}), new.get("responses", {}))
-        yield from x_nats.logins(
-            self._place, *(_ways(r, side) for r, side in zip(self._roots, (old, new), strict=True))
+        yield from x_nats.compare_logins(
+            self._place, *(_security(r, side) for r, side in zip(self._roots, (old, new), strict=True))
         )
         if bool(old.get("deprecated")) != bool(new.get("deprecated")):
-            sentence = "is deprecated" if new.get("deprecated") else "is not deprecated any more"
+            sentence = "is deprecated" if new.get("deprecated") else "is no longer deprecated"
             yield Change(self._place, "deprecation-changed", SAFE, sentence)
         known = {"path", "parameters", "requestBody", "responses", "security", "deprecated"}
-        yield from x_nats.rest(self._place, old, new, known)
+        yield from x_nats.compare_rest(self._place, old, new, known)
 
     def _by_place(self, operation: Document, side: int) -> dict[tuple[str, str], Document]:
-        """Return parameters by where they are: those of a path by number, as their names are nothing on the wire."""
+        """Return parameters by location and name; path parameters by position: their names are not on the wire."""
         found: dict[tuple[str, str], Document] = {}
         for said in operation["parameters"]:
             parameter = followed(self._roots[side], said)
@@ -102,26 +103,26 @@ class _Route:
         for key, before in old.items():
             place = f"{self._place}/{key[0]}/{before['name']}"
             if key not in new:
-                yield Change(place, "parameter-removed", RISKY, "is not looked at any more")
+                yield Change(place, "parameter-removed", RISKY, "is now ignored")
                 continue
             yield from self._parameter(place, before, new[key])
         for key, after in new.items():
             if key not in old:
                 place = f"{self._place}/{key[0]}/{after['name']}"
                 if after.get("required"):
-                    yield Change(place, "required-added", BREAKING, "is new, and must be there from now on")
+                    yield Change(place, "required-added", BREAKING, "is new and required")
                 else:
-                    yield Change(place, "parameter-added", SAFE, "is new, and may be left out")
+                    yield Change(place, "parameter-added", SAFE, "is new and optional")
 
     def _parameter(self, place: str, old: Document, new: Document) -> Iterator[Change]:
         if bool(old.get("required")) != bool(new.get("required")):
             if new.get("required"):
-                yield Change(place, "required-added", BREAKING, "must be there from now on, could be left out before")
+                yield Change(place, "required-added", BREAKING, "is now required; it was optional")
             else:
-                yield Change(place, "required-removed", SAFE, "may be left out from now on")
+                yield Change(place, "required-removed", SAFE, "is now optional")
         for key in ("style", "explode"):
             if old.get(key) != new.get(key):
-                yield Change(place, f"{key}-changed", BREAKING, x_nats.was(key, old.get(key), new.get(key)))
+                yield Change(place, f"{key}-changed", BREAKING, x_nats.changed(key, old.get(key), new.get(key)))
         for change in compare_schemas(
             old.get("schema", True),
             new.get("schema", True),
@@ -131,7 +132,9 @@ class _Route:
         ):
             yield change.below(place)
         yield from content(f"{place}", old, new, Direction.INPUT, self._roots)
-        yield from x_nats.rest(place, old, new, {"name", "in", "required", "style", "explode", "schema", "content"})
+        yield from x_nats.compare_rest(
+            place, old, new, {"name", "in", "required", "style", "explode", "schema", "content"}
+        )
 
     def _request(self, old: Document | None, new: Document | None) -> Iterator[Change]:
         place = f"{self._place}/request"
@@ -149,7 +152,7 @@ class _Route:
         elif old.get("required") and not required:
             yield Change(place, "required-removed", SAFE, "a body may be left out from now on")
         yield from content(place, old, new, Direction.INPUT, self._roots)
-        yield from x_nats.rest(place, old, new, {"content", "required"})
+        yield from x_nats.compare_rest(place, old, new, {"content", "required"})
 
     def _responses(self, old: Document, new: Document) -> Iterator[Change]:
         for status, said in old.items():
@@ -160,21 +163,21 @@ class _Route:
             before, after = followed(self._roots[0], said), followed(self._roots[1], new[status])
             yield from content(place, before, after, Direction.OUTPUT, self._roots)
             yield from headers(place, before.get("headers", {}), after.get("headers", {}), self._roots)
-            yield from x_nats.rest(place, before, after, {"content", "headers"})
+            yield from x_nats.compare_rest(place, before, after, {"content", "headers"})
         for status in new:
             if status not in old:
-                yield Change(f"{self._place}/{status}", "status-added", RISKY, f"{status} is a new answer")
+                yield Change(f"{self._place}/{status}", "status-added", RISKY, f"{status} is a new status")
 
 
-def _ways(document: Document, operation: Document) -> list[Any]:
-    """Return the ways to log in, any of which will do; an empty list if nobody has to."""
+def _security(document: Document, operation: Document) -> list[Any]:
+    """Return the alternative security requirements, resolved; empty if anonymous access is allowed."""
     schemes = document.get("components", {}).get("securitySchemes", {})
     found = []
     for way in operation["security"]:
         if not way:
-            return []  # nothing at all is one of the ways
+            return []  # an empty requirement allows anonymous access
         needed = {name: [followed(document, schemes.get(name, {})), sorted(scopes)] for name, scopes in way.items()}
-        # A scheme's name is the document's own: what it is counts, in whatever words.
+        # The scheme's name exists only in the document: compare its definition, without the wording.
         found.append(sorted((canonical(_plain(scheme)), scopes) for scheme, scopes in needed.values()))
     return found
 

@@ -1,4 +1,4 @@
-"""What HTTP bodies and headers hold, by media type and by name."""
+"""Compare HTTP bodies by media type, and response headers by name."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,36 +14,36 @@ Roots = tuple[Object, Object]
 
 
 def content(place: str, old: Object, new: Object, direction: Direction, roots: Roots) -> Iterator[Change]:
-    """Compare the media types that something may have, and the schema of each."""
+    """Compare the media types of a body, and the schema of each."""
     before, after = old.get("content", {}), new.get("content", {})
     for kind in before:
         if kind not in after:
-            yield Change(place, f"media-type-removed {kind}", BREAKING, f"{kind} is gone")
+            yield Change(place, f"media-type-removed {kind}", BREAKING, f"{kind} is removed")
             continue
         inside = place if len(before) == 1 else f"{place}({kind})"
         yield from _schema(inside, before[kind].get("schema", True), after[kind].get("schema", True), direction, roots)
-        yield from x_nats.rest(inside, before[kind], after[kind], {"schema", "example"})
+        yield from x_nats.compare_rest(inside, before[kind], after[kind], {"schema", "example"})
     for kind in after:
         if kind not in before:
-            # Whoever read nothing there, or asks for what it reads, is served as before.
-            yield Change(place, f"media-type-added {kind}", SAFE, f"{kind} is possible too")
+            # Existing clients name the media type that they use, so they notice nothing.
+            yield Change(place, f"media-type-added {kind}", SAFE, f"{kind} is now possible")
 
 
 def headers(place: str, old: Object, new: Object, roots: Roots) -> Iterator[Change]:
-    """Compare the headers of an answer; their names have no case."""
-    before, after = ({name.lower(): (name, said) for name, said in side.items()} for side in (old, new))
-    for key, (name, said) in before.items():
+    """Compare the headers of a response; their names are case-insensitive."""
+    before, after = ({name.lower(): (name, header) for name, header in side.items()} for side in (old, new))
+    for key, (name, header) in before.items():
         inside = f"{place}/headers/{name}"
         if key not in after:
-            yield Change(inside, "header-removed", BREAKING, "is not sent any more")
+            yield Change(inside, "header-removed", BREAKING, "is no longer sent")
             continue
-        one, other = followed(roots[0], said), followed(roots[1], after[key][1])
+        one, other = followed(roots[0], header), followed(roots[1], after[key][1])
         if one.get("required") and not other.get("required"):
-            yield Change(inside, "required-removed", BREAKING, "may be missing from now on, was always there before")
+            yield Change(inside, "required-removed", BREAKING, "is now optional; it was always present")
         elif other.get("required") and not one.get("required"):
-            yield Change(inside, "required-added", SAFE, "is always there from now on")
+            yield Change(inside, "required-added", SAFE, "is now always present")
         yield from _schema(inside, one.get("schema", True), other.get("schema", True), Direction.OUTPUT, roots)
-        yield from x_nats.rest(inside, one, other, {"required", "schema"})
+        yield from x_nats.compare_rest(inside, one, other, {"required", "schema"})
     for key, (name, _) in after.items():
         if key not in before:
             yield Change(f"{place}/headers/{name}", "header-added", SAFE, "is new")

@@ -1,4 +1,4 @@
-"""Two sets of keywords that hold at once, as one."""
+"""Merge two sets of JSON Schema keywords that both apply into one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ Keywords = dict[str, Any]
 
 
 def merged(first: Keywords, second: Keywords) -> Keywords:
-    """Return keywords that a value fits exactly if it fits both; wording and default are those of the first."""
+    """Return keywords that allow exactly the values that both allow; wording and default are those of the first."""
     found = dict(first)
     for key, value in second.items():
         if key not in first:
@@ -20,7 +20,10 @@ def merged(first: Keywords, second: Keywords) -> Keywords:
 
 
 def flat(*parts: Any) -> list[Any]:
-    """Return the parts, and those inside of an `allOf`, each once: else a schema inside itself grows for ever."""
+    """Return the parts, and those inside of an `allOf`, each once.
+
+    Without that, merging a recursive schema would not end.
+    """
     found: dict[str, Any] = {}
     for part in parts:
         inner = flat(*part["allOf"]) if isinstance(part, dict) and set(part) == {"allOf"} else [part]
@@ -34,7 +37,7 @@ def _all(first: Any, second: Any) -> Any:
 
 
 def _listed(first: Any, second: Any) -> list[Any]:
-    """Both hold: kept as a list, see `values`."""
+    """Keep both, as a list: both must hold."""
     return [*_as_list(first), *(one for one in _as_list(second) if one not in _as_list(first))]
 
 

@@ -1,6 +1,6 @@
-"""A JSON Schema as a list of shapes, each of one type: what is written differently and means the same becomes the same.
+"""Normalize a JSON Schema to a list of shapes of one type each, so that equivalent schemas compare equal.
 
-References, `allOf`, `anyOf`, `oneOf`, lists of types, `const` and `nullable` are gone from a shape.
+References, `allOf`, `anyOf`, `oneOf`, lists of types, `const` and `nullable` are resolved.
 """
 
 import math
@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Any
 
+from contract_gate.keywords import check_keywords
 from contract_gate.merging import merged
 from contract_gate.references import canonical, resolve
 
 TYPES = ("null", "boolean", "number", "string", "array", "object")
-"""The types of JSON; an integer is a number."""
+"""The JSON types; an integer is a number."""
 
-_OWN = "x-own-title"  # of a member of a union: the title of the union itself hides it
+_OWN = "x-own-title"  # title of a union's member, which the title of the union would hide
 WORDING = frozenset({_OWN, "title", "description", "examples", "example", "$comment", "externalDocs"})
-"""What a person reads and no value is judged by."""
+"""Annotations for people, which validate nothing."""
 
 RELEVANT = {
     "null": frozenset[str](),
@@ -32,41 +33,41 @@ RELEVANT = {
         }
     ),
 }
-"""The keywords that say something of a type, and that the rules know."""
+"""The keywords that apply to each type and that have rules."""
 
 EVERY = frozenset({"type", "enum", "default", "deprecated", "readOnly", "writeOnly"})
 KNOWN = frozenset().union(WORDING, EVERY, *RELEVANT.values())
 _COMBINING = frozenset(
     {"$ref", "allOf", "anyOf", "oneOf", "const", "nullable", "$defs", "definitions", "$id", "$schema"}
 )
-_MOST = 200
+_MAX_ALTERNATIVES = 200
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Values of one type, and the keywords that limit them."""
+    """A set of values of one type, and the keywords that limit it."""
 
     type: str
     keywords: Mapping[str, Any]
     whole: bool = False
-    """Of numbers: only integers."""
+    """For numbers: integers only."""
 
     @property
     def values(self) -> dict[str, Any] | None:
-        """The only values that are allowed, by their canonical text; None where they are not listed."""
+        """The enumerated values by their canonical text; None if they are not enumerated."""
         listed = self.keywords.get("enum")
         return None if listed is None else {canonical(value): value for value in listed}
 
     @property
     def name(self) -> str:
-        """What tells it from others of its type."""
+        """The title that distinguishes it from other shapes of its type; "" without one."""
         return str(self.keywords.get(_OWN) or self.keywords.get("title", ""))
 
 
 def shapes(schema: Any, root: Any) -> list[Shape]:
-    """Return the shapes of a schema of the document `root`; a value fits if it fits one of them.
+    """Return the shapes of a schema of the document `root`; a value is valid if it fits one of them.
 
-    Raises `UnreadableError` for a reference that leads nowhere.
+    Raises `UnreadableError` if a reference cannot be resolved or a keyword has a value of the wrong type.
     """
     found: list[Shape] = []
     for keywords in _alternatives(schema, root, frozenset()):
@@ -80,12 +81,13 @@ def _alternatives(schema: Any, root: Any, seen: frozenset[str]) -> list[dict[str
         return []
     if not isinstance(schema, dict):
         return [{}]
+    check_keywords(schema)
     own = {key: value for key, value in schema.items() if key not in _COMBINING}
     if "const" in schema:
         own = merged(own, {"enum": [schema["const"]]})
     groups = [[own]]
     if (reference := schema.get("$ref")) is not None:
-        # A reference that comes back to itself without a step into the value says nothing.
+        # A reference cycle that never descends into the value restricts nothing.
         known = reference in seen
         groups.append([{}] if known else _alternatives(resolve(root, reference), root, seen | {reference}))
     groups += [_alternatives(part, root, seen) for part in schema.get("allOf", [])]
@@ -94,10 +96,10 @@ def _alternatives(schema: Any, root: Any, seen: frozenset[str]) -> list[dict[str
             members = [
                 {_OWN: one.get("title"), **one} for part in schema[key] for one in _alternatives(part, root, seen)
             ]
-            # A value that fits two of them is refused: told apart, they are as good as any union.
+            # oneOf rejects a value that fits two members; if no value can, it equals anyOf.
             alike = key == "oneOf" and any(_overlap(one, other, root) for one, other in combinations(members, 2))
             groups.append([{**one, "oneOf": True} for one in members] if alike else members)
-    if math.prod(map(len, groups)) > _MOST:
+    if math.prod(map(len, groups)) > _MAX_ALTERNATIVES:
         return [own | {key: schema[key] for key in ("allOf", "anyOf", "oneOf") if key in schema}]
     found: list[dict[str, Any]] = [{}]
     for group in groups:
@@ -106,7 +108,7 @@ def _alternatives(schema: Any, root: Any, seen: frozenset[str]) -> list[dict[str
 
 
 def _overlap(one: dict[str, Any], other: dict[str, Any], root: Any) -> bool:
-    """Tell whether a value may fit both, as far as their types, their values and one field that both have tell."""
+    """Return whether a value may fit both, judged by type, enumerated values and one common required field."""
     for first, second in product(_typed(one), _typed(other)):
         if first.type != second.type or _apart(first, second):
             continue
@@ -126,8 +128,8 @@ def _apart(one: Shape, other: Shape) -> bool:
 
 
 def _typed(keywords: dict[str, Any]) -> list[Shape]:
-    said = keywords.get("type", list(TYPES))
-    names = [said] if isinstance(said, str) else list(said)
+    types = keywords.get("type", list(TYPES))
+    names = [types] if isinstance(types, str) else list(types)
     whole = "integer" in names and "number" not in names
     found = []
     for kind in TYPES:
@@ -144,7 +146,7 @@ def _typed(keywords: dict[str, Any]) -> list[Shape]:
 
 
 def _add(found: list[Shape], shape: Shape) -> None:
-    """Join lists of values: [a] or [b] is [a, b]."""
+    """Add a shape; join enumerations: [a] or [b] is [a, b]."""
     for index, known in enumerate(found):
         if known.type == shape.type and known.values is not None and shape.values is not None:
             joined = list((known.values | shape.values).values())

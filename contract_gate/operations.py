@@ -1,4 +1,4 @@
-"""What AsyncAPI documents say, operation by operation, whichever document says it."""
+"""The operations of AsyncAPI documents, with channels, messages and replies resolved."""
 
 import re
 from collections.abc import Iterable
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from contract_gate.changes import Direction
-from contract_gate.references import followed, name_of, resolve, tokens
+from contract_gate.references import followed, last_token, malformed, resolve, tokens
 
 Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a channel; `root` is the document that its references lead into."""
+    """A message of a channel; `root` is the document that its references resolve in."""
 
     name: str
     body: Document
@@ -22,17 +22,26 @@ class Message:
 
     @property
     def kind(self) -> str:
-        """Its tag: request, reply, problem, command, event, dead-letter; "" without one."""
+        """The kind that its tag names: request, reply, problem, command, event or dead-letter; "" without one."""
         tags = [tag["name"] for tag in self.body.get("tags", []) if "name" in tag]
         return next((tag for tag in tags if tag in _KINDS), "")
 
 
+# Documents written before the roles had their standard names.
+_FORMER_ROLES = {
+    "answers": "replies",
+    "asks": "requests",
+    "takes": "consumes",
+    "follows": "subscribes",
+    "sends": "publishes",
+    "buries": "dead-letters",
+}
 _KINDS = frozenset({"request", "reply", "problem", "command", "event", "dead-letter"})
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing that a service does with a channel."""
+    """An operation of a service on a channel."""
 
     id: str
     service: str
@@ -43,99 +52,99 @@ class Operation:
 
     @property
     def facts(self) -> Document:
-        """What `x-nats` says of it."""
+        """Its `x-nats` extension."""
         return dict(self.body.get("x-nats", {}))
 
     @property
     def role(self) -> str:
-        """What the service is here: answers, asks, takes, sends, follows, buries."""
-        said = self.facts.get("role")
-        if said:
-            return str(said)
-        replied = "reply" in self.body
+        """Role of the service: replies, requests, consumes, publishes, subscribes or dead-letters."""
+        role = str(self.facts.get("role") or "")
+        if role:
+            return _FORMER_ROLES.get(role, role)
+        has_reply = "reply" in self.body
         if self.body.get("action") == "receive":
-            return "answers" if replied else "takes"
-        return "asks" if replied else "sends"
+            return "replies" if has_reply else "consumes"
+        return "requests" if has_reply else "publishes"
 
     @property
     def direction(self) -> Direction:
-        """Whether the service receives or sends."""
+        """Direction of its messages, as seen by the service."""
         return Direction.INPUT if self.body.get("action") == "receive" else Direction.OUTPUT
 
     @property
     def owned(self) -> bool:
-        """Whether the contract is this service's: what it answers or takes as a command, and the events it sends."""
-        commanded = "command" in {message.kind for message in self.messages}
+        """Whether the service owns the contract: requests it replies to, commands it consumes, events it publishes."""
+        command = "command" in {message.kind for message in self.messages}
         retention = self.channel.get("x-nats", {}).get("stream", {}).get("retention")
-        commanded = commanded or retention == "workqueue"
-        if self.role in {"takes", "follows"}:
-            return commanded or not self.facts
-        return self.role in {"answers", "buries"} or (self.role == "sends" and not commanded)
+        command = command or retention == "workqueue"
+        if self.role in {"consumes", "subscribes"}:
+            return command or not self.facts
+        return self.role in {"replies", "dead-letters"} or (self.role == "publishes" and not command)
 
     @property
     def address(self) -> str | None:
-        """Where its messages go, with the names of parameters left out; None for an inbox."""
-        said = self.channel.get("address")
-        return None if said is None else shape_of(said)
+        """The channel's address without parameter names; None for an inbox."""
+        address = self.channel.get("address")
+        return None if address is None else without_parameter_names(address)
 
     @property
     def queue(self) -> str | None:
-        """The queue group of its receivers."""
+        """The queue group of its subscribers."""
         bound = followed(self.root, self.channel.get("bindings", {})).get("nats", {}).get("queue")
         found: str | None = self.facts.get("queueGroup", bound)
         return found
 
     @property
     def messages(self) -> list[Message]:
-        """What goes through it."""
+        """Its messages."""
         return self._messages(self.body, self.channel)
 
     @property
     def reply(self) -> Document | None:
-        """What it says of replies."""
-        said = followed(self.root, self.body.get("reply"))
-        return said if isinstance(said, dict) else None
+        """Its reply object, resolved; None without one."""
+        reply = followed(self.root, self.body.get("reply"))
+        return reply if isinstance(reply, dict) else None
 
     @property
     def replies(self) -> list[Message]:
-        """What may come back."""
+        """The messages that may be returned."""
         reply = self.reply or {}
         return self._messages(reply, followed(self.root, reply.get("channel", {})))
 
     def _messages(self, body: Document, channel: Document) -> list[Message]:
         named = channel.get("messages", {})
-        chosen = [(name_of(one), one) for one in body["messages"]] if "messages" in body else list(named.items())
-        usual = self.root.get("defaultContentType", "application/json")
+        chosen = [(last_token(one), one) for one in body["messages"]] if "messages" in body else list(named.items())
+        default = self.root.get("defaultContentType", "application/json")
         found = []
         for name, reference in chosen:
-            said = followed(self.root, reference)
-            found.append(Message(name, said, said.get("contentType", usual), self.root))
+            message = followed(self.root, reference)
+            found.append(Message(name, message, message.get("contentType", default), self.root))
         return found
 
 
-def shape_of(address: str) -> str:
-    """Return an address or path without the names of its parameters, which are nothing on the wire."""
+def without_parameter_names(address: str) -> str:
+    """Return an address or path with empty braces for its parameters, whose names are not on the wire."""
     return re.sub(r"\{[^}]*\}", "{}", address)
 
 
 def operations(documents: Iterable[Document]) -> dict[str, Operation]:
-    """Return every operation by its id; raises `UnreadableError` where a reference leads nowhere."""
+    """Return all operations by id. Raises `UnreadableError` if one is malformed or a reference cannot be resolved."""
     found = {}
     for document in documents:
         service = str(document.get("id") or document.get("info", {}).get("title", "")).rpartition(":")[2]
-        for name, said in document.get("operations", {}).items():
-            body = followed(document, said)
-            reference = body["channel"]["$ref"]
-            owner, dot, _ = name.partition(".")
-            own = owner if dot and body.get("x-nats") else service
-            found[name] = Operation(
-                name, own, body, tokens(reference)[-1], followed(document, resolve(document, reference)), document
-            )
+        for name, operation in document.get("operations", {}).items():
+            with malformed(f"The operation {name}"):
+                body = followed(document, operation)
+                reference = body["channel"]["$ref"]
+                prefix, dot, _ = name.partition(".")
+                owner = prefix if dot and body.get("x-nats") else service
+                channel = followed(document, resolve(document, reference))
+                found[name] = Operation(name, owner, body, tokens(reference)[-1], channel, document)
     return found
 
 
-def met_by(operation: Operation, addresses: set[str | None], operations: Iterable[Operation]) -> tuple[str, ...]:
-    """Return the operations of other services at the other end of these addresses."""
+def counterparts(operation: Operation, addresses: set[str | None], operations: Iterable[Operation]) -> tuple[str, ...]:
+    """Return the ids of other services' operations at the other end of these addresses, sorted."""
     return tuple(
         sorted(
             {

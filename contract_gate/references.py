@@ -1,35 +1,50 @@
-"""JSON values as such: references that lead somewhere, and equality as JSON means it."""
+"""JSON values: references (RFC 6901 in a fragment), equality, and errors for malformed documents."""
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
+from referencing import Registry, Resource
+from referencing.exceptions import Unresolvable
+
+_RESOLVER: Any = Registry().resolver()
+
 
 class UnreadableError(Exception):
-    """What should be compared cannot be read; the text is a sentence for a person."""
+    """A document cannot be read or compared; the text is a sentence for a person."""
+
+
+@contextmanager
+def malformed(place: str) -> Iterator[None]:
+    """Raise `UnreadableError` in place of the errors that a malformed document causes."""
+    try:
+        yield
+    except RecursionError:
+        raise UnreadableError(f"{place} is nested too deeply to be compared.") from None
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UnreadableError(f"{place} is malformed: {type(error).__name__}: {error}.") from error
 
 
 def resolve(root: Any, reference: str) -> Any:
-    """Return what a local reference (RFC 6901 in a fragment) leads to; raises `UnreadableError` if that is nowhere."""
-    found = root
-    for token in tokens(reference):
-        try:
-            found = found[int(token)] if isinstance(found, list) else found[token]
-        except (KeyError, IndexError, ValueError, TypeError):
-            raise UnreadableError(f"The reference {reference} leads nowhere.") from None
-    return found
+    """Return the target of a local reference. Raises `UnreadableError` if there is none."""
+    tokens(reference)
+    try:
+        return Resource.opaque(root).pointer(reference[1:], _RESOLVER).contents
+    except (Unresolvable, TypeError, ValueError):
+        raise UnreadableError(f"The reference {reference} cannot be resolved.") from None
 
 
-def tokens(reference: str) -> list[str]:
-    """Return the names on the way of a reference; raises `UnreadableError` if it leaves the document."""
-    if not reference.startswith("#"):
-        raise UnreadableError(f"The reference {reference} leads out of its document, where nothing is read.")
-    return [unquote(token).replace("~1", "/").replace("~0", "~") for token in reference[1:].split("/")[1:]]
+def tokens(reference: Any) -> list[str]:
+    """Return the tokens of a local reference, at least one. Raises `UnreadableError` if it leaves its document."""
+    if not isinstance(reference, str) or not reference.startswith("#/"):
+        raise UnreadableError(f"The reference {reference} is not to a place in its own document.")
+    return [unquote(token).replace("~1", "/").replace("~0", "~") for token in reference.split("/")[1:]]
 
 
 def followed(root: Any, value: Any) -> Any:
-    """Return `value`, or what it refers to, however many references that takes."""
+    """Return `value`, or the value that it refers to through any number of references."""
     seen = set()
     while isinstance(value, dict) and isinstance(value.get("$ref"), str) and value["$ref"] not in seen:
         seen.add(value["$ref"])
@@ -37,13 +52,13 @@ def followed(root: Any, value: Any) -> Any:
     return value
 
 
-def name_of(value: Any) -> str:
-    """Return the last name on the way of a reference object."""
+def last_token(value: Any) -> str:
+    """Return the last token of a reference object, which is the name of its target."""
     return tokens(value["$ref"])[-1]
 
 
 def references(value: Any) -> Iterator[str]:
-    """Go through the references inside a value."""
+    """Yield the references inside a value."""
     if isinstance(value, dict):
         if isinstance(value.get("$ref"), str):
             yield value["$ref"]
@@ -55,26 +70,26 @@ def references(value: Any) -> Iterator[str]:
 
 
 def canonical(value: Any) -> str:
-    """Return a text that two values share if JSON calls them equal: 1 is 1.0 and is not true."""
-    return json.dumps(_plain(value), sort_keys=True, ensure_ascii=False)
+    """Return a text that is the same for values that are equal in JSON: 1 equals 1.0 but not true."""
+    return json.dumps(_normalized(value), sort_keys=True, ensure_ascii=False)
 
 
 def differ(one: Any, other: Any) -> bool:
-    """Tell whether JSON calls two values different."""
+    """Return whether two values differ in JSON."""
     if one is None or other is None or isinstance(one, str) or isinstance(other, str):
         return bool(one != other)
     return canonical(one) != canonical(other)
 
 
-def _plain(value: Any) -> Any:
+def _normalized(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: _normalized(inner) for key, inner in value.items()}
+    return [_normalized(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def shown(value: Any) -> str:
-    """Return a value as a sentence names it, cut where it is long."""
+    """Return a value as JSON for a message, truncated to 60 characters."""
     text = canonical(value)
     return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - what fits into a line

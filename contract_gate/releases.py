@@ -1,4 +1,4 @@
-"""The documents of releases, which never change: `asyncapi/released/<version>/`."""
+"""The documents of releases, which are immutable: `asyncapi/released/<version>/`."""
 
 import re
 from collections.abc import Mapping
@@ -8,26 +8,29 @@ from contract_gate.references import UnreadableError
 
 FOLDER = "asyncapi/released"
 NEWEST = "release"
-"""What stands for the newest one where a revision or a file is asked for."""
+"""Name of the newest release, where a revision or a file is expected."""
 
 
 class ReleasedError(Exception):
-    """A version that is released has other documents; the text says which."""
+    """A released version has different documents; the text names them."""
 
 
 def newest(root: Path) -> Path | None:
-    """Return the folder of the highest version, None if there is none; raises `UnreadableError` for another name."""
+    """Return the folder of the highest version; None without one.
+
+    Raises `UnreadableError` if a folder's name is not a version.
+    """
     folders = [path for path in (root / FOLDER).glob("*") if path.is_dir()]
     for folder in folders:
         if not re.fullmatch(r"\d+(\.\d+)*", folder.name):
-            raise UnreadableError(f"{FOLDER}/{folder.name} is not called as a version is.")
+            raise UnreadableError(f"{FOLDER}/{folder.name} is not a version number.")
     return max(folders, key=lambda path: [int(part) for part in path.name.split(".")], default=None)
 
 
 def record(root: Path, version: str, texts: Mapping[str, str]) -> list[str]:
-    """Keep the documents (text by file name) of a version; return the paths that were written.
+    """Record the documents (text by file name) of a version and return the written paths.
 
-    Raises `ReleasedError` where the version has been kept with other documents, and then writes nothing.
+    Raises `ReleasedError`, and writes nothing, if the version is recorded with different documents.
     """
     folder = root / FOLDER / version
     if folder.is_dir():
@@ -35,8 +38,8 @@ def record(root: Path, version: str, texts: Mapping[str, str]) -> list[str]:
         changed = sorted(name for name in kept.keys() | texts.keys() if kept.get(name) != texts.get(name))
         if changed:
             raise ReleasedError(
-                f"{FOLDER}/{version} is released and never changes, and {', '.join(changed)} would; "
-                "a new release has a new version (kit/asyncapi.py and pyproject.toml)."
+                f"{FOLDER}/{version} is released and immutable, but {', '.join(changed)} would change; "
+                "increase the version instead."
             )
         return []
     folder.mkdir(parents=True)

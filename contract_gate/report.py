@@ -1,4 +1,4 @@
-"""What a comparison found, for people and for programs."""
+"""The result of a comparison, as text and as JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from contract_gate.changes import Change, Severity
 
 @dataclass(frozen=True)
 class Report:
-    """The changes since `against`, the reasons of those that are announced, and announcements of nothing."""
+    """The changes since `against`, the announced reasons by change id, and the stale announcements."""
 
     against: str
     changes: Sequence[Change]
@@ -19,11 +19,11 @@ class Report:
 
     @property
     def passes(self) -> bool:
-        """Whether nobody is broken unawares, and nothing is announced that is not so."""
+        """Whether every breaking change is announced and no announcement is stale."""
         return not self._of(Severity.BREAKING, announced=False) and not self.stale
 
     def data(self) -> dict[str, Any]:
-        """Return it for programs."""
+        """Return the report as JSON data."""
         return {
             "against": self.against,
             "passes": self.passes,
@@ -31,8 +31,8 @@ class Report:
                 {
                     "id": change.id,
                     "severity": change.severity.value,
-                    "sentence": change.sentence,
-                    "hits": list(change.hits),
+                    "message": change.message,
+                    "affects": list(change.affects),
                     "announced": self._reason(change),
                 }
                 for change in self.changes
@@ -41,25 +41,26 @@ class Report:
         }
 
     def text(self) -> str:
-        """Return it for people, the worst first."""
+        """Return the report as text, worst changes first."""
         groups = {
             "breaking": self._of(Severity.BREAKING, announced=False),
-            "breaking, as announced": self._of(Severity.BREAKING, announced=True),
+            "breaking, announced": self._of(Severity.BREAKING, announced=True),
             "risky": self._of(Severity.RISKY),
             "safe": self._of(Severity.SAFE),
         }
-        counts = ", ".join(f"{len(found)} {name}" for name, found in groups.items() if found) or "no change"
+        counts = ", ".join(f"{len(found)} {name}" for name, found in groups.items() if found) or "no changes"
         parts = [f"Since {self.against}: {counts}."]
         for name, found in groups.items():
             if found:
                 parts.append("\n".join([name.upper(), *(self._entry(change) for change in found)]))
         parts += [
-            f"{PATH} announces {change!r}, which is no break since {self.against}: remove it." for change in self.stale
+            f"{PATH} announces {change!r}, which is not a breaking change since {self.against}: remove it."
+            for change in self.stale
         ]
         if groups["breaking"]:
             parts.append(
-                "What breaks gets a new class on a new subject, beside the old one (CONTRIBUTING.md). "
-                f"If a break is meant, announce it in {PATH}:\n{_entries(groups['breaking'])}"
+                "Put a breaking change into a new message on a new subject, beside the old one. "
+                f"To break clients on purpose, announce it in {PATH}:\n{_entries(groups['breaking'])}"
             )
         return "\n\n".join(parts)
 
@@ -74,16 +75,16 @@ class Report:
         return self.reasons.get(change.id) if change.severity is Severity.BREAKING else None
 
     def _entry(self, change: Change) -> str:
-        lines = [f"  {change.id}", f"      {change.sentence}"]
+        lines = [f"  {change.id}", f"      {change.message}"]
         if change.severity is not Severity.SAFE:
-            lines.append(f"      hits: {', '.join(change.hits) or 'nobody that is documented here'}")
+            lines.append(f"      affects: {', '.join(change.affects) or 'no documented operation'}")
         if (reason := self._reason(change)) is not None:
             lines.append(f"      announced: {reason}")
         return "\n".join(lines)
 
 
 def _entries(changes: Sequence[Change]) -> str:
-    # An id has a colon in it, which plain YAML would take for a key's.
+    # The ids contain a colon, so they must be quoted in YAML.
     return "\n".join(f"- id: {_quoted(change.id)}\n  reason: ..." for change in changes)
 
 

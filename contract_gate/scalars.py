@@ -1,4 +1,4 @@
-"""The rules for strings, numbers and lists of values."""
+"""Rules for strings, numbers and enumerated values."""
 
 import math
 import re
@@ -15,10 +15,10 @@ ENFORCED = frozenset(
         *("uri", "uri-reference", "iri", "iri-reference", "uuid", "json-pointer", "regex"),
     }
 )
-"""The formats of JSON Schema itself: here as with most, what has another form is refused."""
+"""The formats that JSON Schema defines, which validators such as pydantic enforce."""
 
 Finding = tuple[str, Effect, str]
-"""A code, what happened to the values, and a sentence."""
+"""A code, the effect on the allowed values, and a message."""
 
 
 def scalars(old: Shape, new: Shape) -> Iterator[Finding]:
@@ -27,11 +27,11 @@ def scalars(old: Shape, new: Shape) -> Iterator[Finding]:
         yield from _values(old, new)
         return
     if old.whole != new.whole:
-        sentence = "whole numbers only" if new.whole else "fractions too, and not only whole numbers"
+        text = "only integers are now allowed" if new.whole else "fractions are now allowed"
         yield (
-            ("type-narrowed integer", Effect.NARROWER, sentence)
+            ("type-narrowed integer", Effect.NARROWER, text)
             if new.whole
-            else ("type-widened number", Effect.WIDER, sentence)
+            else ("type-widened number", Effect.WIDER, text)
         )
     if old.type == "number":
         yield from _bound("minimum", _lowest(old), _lowest(new), lower=True)
@@ -42,49 +42,55 @@ def scalars(old: Shape, new: Shape) -> Iterator[Finding]:
         yield from _set("pattern", old.keywords, new.keywords)
         for key in ("contentEncoding", "contentMediaType"):
             if old.keywords.get(key) != new.keywords.get(key):
-                yield f"{key}-changed", Effect.EITHER, _was(key, old.keywords.get(key), new.keywords.get(key))
+                yield f"{key}-changed", Effect.EITHER, _changed(key, old.keywords.get(key), new.keywords.get(key))
     yield from _format(old.keywords, new.keywords)
 
 
-def bounds(least: str, most: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Finding]:
-    """Compare a length or a count, by the keywords of its bounds."""
-    yield from _bound(least, (old.get(least, 0), False), (new.get(least, 0), False), lower=True)
-    yield from _bound(most, (old.get(most, math.inf), False), (new.get(most, math.inf), False), lower=False)
+def bounds(lower: str, upper: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Finding]:
+    """Compare the lower and the upper bound of a length or a count."""
+    yield from _bound(lower, (old.get(lower, 0), False), (new.get(lower, 0), False), lower=True)
+    yield from _bound(upper, (old.get(upper, math.inf), False), (new.get(upper, math.inf), False), lower=False)
 
 
 def _values(old: Shape, new: Shape) -> Iterator[Finding]:
     for value in (old.values or {}).values():
         if not _fits(value, new):
-            yield f"value-removed {shown(value)}", Effect.NARROWER, f"{shown(value)} is no value of it any more"
+            yield f"value-removed {shown(value)}", Effect.NARROWER, f"{shown(value)} is no longer allowed"
     for value in (new.values or {}).values():
         if not _fits(value, old):
-            yield f"value-added {shown(value)}", Effect.WIDER, f"{shown(value)} is a new value of it"
+            yield f"value-added {shown(value)}", Effect.WIDER, f"{shown(value)} is a new value"
     if old.values is None:
-        yield "values-limited", Effect.NARROWER, f"only listed values: {shown(list((new.values or {}).values()))}"
+        yield (
+            "values-limited",
+            Effect.NARROWER,
+            f"only these values are now allowed: {shown(list((new.values or {}).values()))}",
+        )
     elif new.values is None:
-        yield "values-unlimited", Effect.WIDER, f"no longer only {shown(list(old.values.values()))}"
+        yield "values-unlimited", Effect.WIDER, f"other values than {shown(list(old.values.values()))} are now allowed"
 
 
 def _fits(value: Any, shape: Shape) -> bool:
-    """Tell whether a value of the shape's type is one of it."""
+    """Return whether a value of the shape's type fits the shape."""
     if shape.values is not None:
         return canonical(value) in shape.values
     if isinstance(value, str):
         keys = shape.keywords
         length = keys.get("minLength", 0) <= len(value) <= keys.get("maxLength", math.inf)
-        # Whether a value has a form is not looked at: it is said not to, which is the careful answer.
+        # Formats are not validated here: assume that the value does not fit, which errs on the safe side.
         return (
-            length and "format" not in keys and all(_found(pattern, value) for pattern in _listed(keys.get("pattern")))
+            length
+            and "format" not in keys
+            and all(_matches(pattern, value) for pattern in _listed(keys.get("pattern")))
         )
     if isinstance(value, int | float) and not isinstance(value, bool):
         (low, above), (high, below) = _lowest(shape), _highest(shape)
-        within = (value > low if above else value >= low) and (value < high if below else value <= high)
+        in_range = (value > low if above else value >= low) and (value < high if below else value <= high)
         divided = all(float(value / factor).is_integer() for factor in _listed(shape.keywords.get("multipleOf")))
-        return within and divided and (not shape.whole or float(value).is_integer())
+        return in_range and divided and (not shape.whole or float(value).is_integer())
     return True
 
 
-def _found(pattern: str, value: str) -> bool:
+def _matches(pattern: str, value: str) -> bool:
     try:
         return re.search(pattern, value) is not None
     except re.error:
@@ -95,7 +101,7 @@ Bound = tuple[float, bool]
 
 
 def _lowest(shape: Shape) -> Bound:
-    """Return the lowest number and whether it is itself out of bounds; of whole numbers the lowest that is in."""
+    """Return the lower bound and whether it is exclusive; for integers always the inclusive one."""
     plain, exclusive = shape.keywords.get("minimum", -math.inf), shape.keywords.get("exclusiveMinimum", -math.inf)
     if shape.whole:
         return max(
@@ -111,47 +117,47 @@ def _highest(shape: Shape) -> Bound:
         for key, name in (("minimum", "maximum"), ("exclusiveMinimum", "exclusiveMaximum"))
         if name in shape.keywords
     }
-    low, out = _lowest(Shape(shape.type, mirrored, shape.whole))
-    return -low, out
+    low, exclusive = _lowest(Shape(shape.type, mirrored, shape.whole))
+    return -low, exclusive
 
 
 def _bound(key: str, old: Bound, new: Bound, *, lower: bool) -> Iterator[Finding]:
     if old == new:
         return
-    # A bound that is itself out lies further in than the same that is in.
+    # An exclusive bound is tighter than the inclusive bound of the same value.
     rises = new[0] > old[0] or (new[0] == old[0] and new[1] == lower)
     effect = Effect.NARROWER if rises == lower else Effect.WIDER
-    yield f"{key}-{'raised' if rises else 'lowered'}", effect, _was(key, _told(old), _told(new))
+    yield f"{key}-{'raised' if rises else 'lowered'}", effect, _changed(key, _shown_bound(old), _shown_bound(new))
 
 
-def _told(bound: Bound) -> str:
+def _shown_bound(bound: Bound) -> str:
     if math.isinf(bound[0]):
         return "none"
-    return f"{shown(bound[0])}{' (itself out)' if bound[1] else ''}"
+    return f"{shown(bound[0])}{' (exclusive)' if bound[1] else ''}"
 
 
 def _set(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Finding]:
-    """Compare what holds all at once: one more is narrower."""
+    """Compare constraints that all apply: one more is narrower."""
     before, after = set(_listed(old.get(key))), set(_listed(new.get(key)))
     if before == after:
         return
-    sentence = _was(key, _joined(before), _joined(after))
+    text = _changed(key, _joined(before), _joined(after))
     if before < after:
-        yield f"{key}-added", Effect.NARROWER, sentence
+        yield f"{key}-added", Effect.NARROWER, text
     elif before > after:
-        yield f"{key}-removed", Effect.WIDER, sentence
+        yield f"{key}-removed", Effect.WIDER, text
     elif key == "multipleOf" and all(any(float(b / a).is_integer() for b in after) for a in before):
-        yield f"{key}-raised", Effect.NARROWER, sentence
+        yield f"{key}-raised", Effect.NARROWER, text
     elif key == "multipleOf" and all(any(float(a / b).is_integer() for a in before) for b in after):
-        yield f"{key}-lowered", Effect.WIDER, sentence
+        yield f"{key}-lowered", Effect.WIDER, text
     else:
-        yield f"{key}-changed", Effect.EITHER, sentence
+        yield f"{key}-changed", Effect.EITHER, text
 
 
 def _format(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Finding]:
     known = set(_listed(old.get("format"))) | set(_listed(new.get("format"))) <= ENFORCED
-    for code, effect, sentence in _set("format", old, new):
-        yield code, effect if known else Effect.UNCLEAR, sentence
+    for code, effect, text in _set("format", old, new):
+        yield code, effect if known else Effect.UNCLEAR, text
 
 
 def _listed(value: Any) -> list[Any]:
@@ -164,5 +170,5 @@ def _joined(values: set[Any]) -> str:
     return " and ".join(sorted(str(value) for value in values)) or "none"
 
 
-def _was(what: str, old: Any, new: Any) -> str:
-    return f"{what}: {old} before, {new} now"
+def _changed(what: str, old: Any, new: Any) -> str:
+    return f"{what} was {old}, is now {new}"

@@ -1,4 +1,4 @@
-"""Two JSON Schemas, compared for those who send such values or read them."""
+"""Compare two JSON Schemas, for the senders or the receivers of their values."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,15 +9,15 @@ from contract_gate.normal_forms import KNOWN, TYPES, WORDING, Shape, shapes
 from contract_gate.references import canonical, differ, references, resolve, shown
 from contract_gate.scalars import scalars
 
-_DEEPEST = 60
+_MAX_DEPTH = 60
 _DEFINITIONS = ("$defs", "definitions")
 
 
 def compare_schemas(old: Any, new: Any, direction: Direction, *, old_root: Any, new_root: Any) -> list[Change]:
     """Return the changes from `old` to `new`, at places below the schema ("/user/name", "/ids/[]", "/labels/*").
 
-    The roots are the documents that references lead into. A schema inside of itself is compared once. Raises
-    `UnreadableError` for a reference that leads nowhere.
+    References resolve in `old_root` and `new_root`. A recursive schema is compared once. Raises `UnreadableError` if a
+    reference cannot be resolved or a keyword has a value of the wrong type.
     """
     return _Comparison(direction, old_root, new_root).compare("", old, new)
 
@@ -36,17 +36,17 @@ class _Comparison:
         if key not in self._known:
             if self._alike(old, new):
                 self._known[key] = []
-            elif self._depth > _DEEPEST:
+            elif self._depth > _MAX_DEPTH:
                 return [Change(place, "too-deep", Severity.RISKY, "is nested too deeply to be compared")]
             else:
-                self._known[key] = []  # met again inside of itself, it has nothing to add
+                self._known[key] = []  # a recursive reference adds nothing
                 self._depth += 1
                 self._known[key] = self._all(shapes(old, self._old_root), shapes(new, self._new_root))
                 self._depth -= 1
         return [change.below(place) for change in self._known[key]]
 
     def _alike(self, old: Any, new: Any) -> bool:
-        """Tell whether they are the same to the letter, with all that they refer to."""
+        """Return whether both are literally the same, including all that they refer to."""
         return canonical(old) == canonical(new) and all(map(self._alike_behind, references(old)))
 
     def _alike_behind(self, reference: str) -> bool:
@@ -73,38 +73,38 @@ class _Comparison:
             found[code] = self._by(Effect.NARROWER, code, f"is no longer {' or '.join(lost)}")
         if gained:
             code = f"type-added {', '.join(gained)}"
-            found[code] = self._by(Effect.WIDER, code, f"may now be {' or '.join(gained)}")
+            found[code] = self._by(Effect.WIDER, code, f"may now also be {' or '.join(gained)}")
         return list(found.values())
 
-    def _by(self, effect: Effect, code: str, sentence: str) -> Change:
-        return Change("", code, severity(effect, self._direction), sentence)
+    def _by(self, effect: Effect, code: str, text: str) -> Change:
+        return Change("", code, severity(effect, self._direction), text)
 
     def _of_one_type(self, olds: list[Shape], news: list[Shape]) -> Iterator[Change]:
-        """Each variant that may not be lost looks for its best match among those of the other side."""
+        """Match each variant that must not be lost with the most similar one of the other side."""
         if len(olds) == len(news) == 1:
             yield from self._pair(olds[0], news[0])
             return
         received = self._direction is Direction.INPUT
-        guarded, others = (olds, news) if received else (news, olds)
+        guarded, candidates = (olds, news) if received else (news, olds)
         matched = set()
         for number, variant in enumerate(guarded):
-            found = [self._pair(variant, one) if received else self._pair(one, variant) for one in others]
-            best = min(range(len(others)), key=lambda index: _weight(found[index]))
-            if _weight(found[best])[0] and variant.name != others[best].name:
+            found = [self._pair(variant, one) if received else self._pair(one, variant) for one in candidates]
+            best = min(range(len(candidates)), key=lambda index: _weight(found[index]))
+            if _weight(found[best])[0] and variant.name != candidates[best].name:
                 name = variant.name or f"{variant.type} {number + 1}"
                 effect, code = (Effect.NARROWER, "removed") if received else (Effect.WIDER, "added")
                 yield self._by(
-                    effect, f"variant-{code} {name}", f"the variant {name} is {'gone' if received else 'new'}"
+                    effect, f"variant-{code} {name}", f"the variant {name} is {'removed' if received else 'new'}"
                 )
                 continue
             matched.add(best)
             yield from (change.below(f"({variant.name or number + 1})") for change in found[best])
-        for index, variant in enumerate(others):
+        for index, variant in enumerate(candidates):
             if index not in matched:
                 name = variant.name or f"{variant.type} {index + 1}"
                 effect, code = (Effect.WIDER, "added") if received else (Effect.NARROWER, "removed")
                 yield self._by(
-                    effect, f"variant-{code} {name}", f"the variant {name} is {'new' if received else 'gone'}"
+                    effect, f"variant-{code} {name}", f"the variant {name} is {'new' if received else 'removed'}"
                 )
 
     def _pair(self, old: Shape, new: Shape) -> list[Change]:
@@ -115,37 +115,35 @@ class _Comparison:
             else:
                 found += Objects(old.keywords, new.keywords, self._direction, self.compare).changes()
         else:
-            found += [self._by(effect, code, sentence) for code, effect, sentence in scalars(old, new)]
+            found += [self._by(effect, code, text) for code, effect, text in scalars(old, new)]
         return found
 
     def _wording(self, old: Shape, new: Shape) -> Iterator[Change]:
-        """Compare what is said beside the type's own keywords; what nobody here knows is never called safe."""
+        """Compare annotations and unknown keywords; an unknown keyword is never safe."""
         before, after = old.keywords, new.keywords
         if any(differ(before.get(key), after.get(key)) for key in WORDING):
-            yield Change("", "wording-changed", Severity.SAFE, "is described in other words")
+            yield Change("", "wording-changed", Severity.SAFE, "is described differently")
         if before.get("deprecated", False) != after.get("deprecated", False):
             yield Change(
                 "",
                 "deprecation-changed",
                 Severity.SAFE,
-                "is deprecated" if after.get("deprecated") else "is not deprecated any more",
+                "is deprecated" if after.get("deprecated") else "is no longer deprecated",
             )
         if "default" in after and "default" not in before:
-            yield Change("", "default-added", Severity.SAFE, f"is {shown(after['default'])} where it is left out")
+            yield Change("", "default-added", Severity.SAFE, f"now has the default {shown(after['default'])}")
         elif "default" in before and ("default" not in after or differ(before["default"], after["default"])):
-            now = shown(after["default"]) if "default" in after else "unsaid"
+            now = shown(after["default"]) if "default" in after else "removed"
             yield Change(
-                "", "default-changed", Severity.RISKY, f"was {shown(before['default'])} where it is left out, is {now}"
+                "", "default-changed", Severity.RISKY, f"the default was {shown(before['default'])}, is now {now}"
             )
         for key in sorted({*before, *after} - KNOWN | {"readOnly", "writeOnly"}):
             if differ(before.get(key), after.get(key)):
-                yield Change(
-                    "", f"{key}-changed", Severity.RISKY, f"{key} is another, and what that means nobody here knows"
-                )
+                yield Change("", f"{key}-changed", Severity.RISKY, f"{key} changed, a keyword without a rule")
 
 
 def _without_definitions(schema: Any) -> Any:
-    """Leave out what is only there to be referred to: with it, a schema would not be known again inside of itself."""
+    """Leave out definitions: with them, a recursive schema would not be recognized inside itself."""
     if isinstance(schema, dict) and not schema.keys().isdisjoint(_DEFINITIONS):
         return {key: value for key, value in schema.items() if key not in _DEFINITIONS}
     return schema

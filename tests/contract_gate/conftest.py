@@ -1,4 +1,4 @@
-"""A project to compare."""
+"""A project whose documents are compared."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.contract_gate.projects import Say, texts
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project, whose code says what `says` was given."""
+    """An empty project; `says` sets the documents that its code generates."""
     monkeypatch.setattr(generated, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -1,4 +1,4 @@
-"""A small system of three services and its HTTP API, documented as ours is: what the tests of the gate change."""
+"""A small system of three services and an HTTP API, documented like ours, for the mutations."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tests.contract_gate.writing import NULL, TEXT, TIME, UUID, Json, an_object,
 
 
 def system() -> Documents:
-    """Return the documents, fresh, for a test to change as it likes."""
+    """Return a fresh copy of the documents, which a test may change."""
     return Documents([_users(), _payments(), _gateway()], [http_api()])
 
 
@@ -40,7 +40,7 @@ _SCHEMAS: Json = {
         referrer=TEXT,
     ),
     "GetUsers": an_object(["ids"], ids={"type": "array", "items": UUID, "minItems": 1, "maxItems": 1000}),
-    "Role": {"type": "string", "enum": ["user", "admin"], "description": "What a user may do."},
+    "Role": {"type": "string", "enum": ["user", "admin"], "description": "Role of a user."},
     "UserView": an_object(
         ["id", "email", "name", "role", "version"],
         id=UUID,
@@ -116,9 +116,16 @@ _MESSAGES = {
 
 
 def _stream(name: str, subject: str, **more: Any) -> Json:
-    usual = {"retention": "limits", "discard": "old", "duplicateWindowSeconds": 600, "maxAgeSeconds": 604800}
+    defaults = {"retention": "limits", "discard": "old", "duplicateWindowSeconds": 600, "maxAgeSeconds": 604800}
     return {
-        "stream": {"name": name, "subjects": [subject], **usual, "maxBytes": None, "maxMessageBytes": 1048576, **more}
+        "stream": {
+            "name": name,
+            "subjects": [subject],
+            **defaults,
+            "maxBytes": None,
+            "maxMessageBytes": 1048576,
+            **more,
+        }
     }
 
 
@@ -161,13 +168,13 @@ _CHANNELS = {
         paymentId={"location": "$message.payload#/id"},
     ),
     "payment.created": _channel("payment.created", "payment.created", "PaymentCreated"),
-    "dead": _channel("dead", "dead.{subject}", "DeadLetter", subject={"description": "Where it was sent."}),
+    "dead": _channel("dead", "dead.{subject}", "DeadLetter", subject={"description": "Original subject."}),
 }
 
 
 def _operation(role: str, channel: str, message: str, reply: str = "", **facts: Any) -> Json:
     found: Json = {
-        "action": "receive" if role in {"answers", "takes", "follows"} else "send",
+        "action": "receive" if role in {"replies", "consumes", "subscribes"} else "send",
         "channel": reference("channels", channel),
         "title": f"{role} {message}",
         "messages": [reference("channels", channel, "messages", message)],
@@ -224,10 +231,10 @@ def _users() -> Json:
     return _document(
         "users",
         {
-            "answers.CreateUser": _operation("answers", "users.create", "CreateUser", "UserView", queueGroup="users"),
-            "answers.GetUsers": _operation("answers", "users.get_many", "GetUsers", "UserList", queueGroup="users"),
-            "sends.UserCreated": _operation("sends", "user.created", "UserCreated", stream="USER_EVENTS"),
-            "buries.DeadLetter": _operation("buries", "dead", "DeadLetter", stream="DEAD_LETTERS"),
+            "replies.CreateUser": _operation("replies", "users.create", "CreateUser", "UserView", queueGroup="users"),
+            "replies.GetUsers": _operation("replies", "users.get_many", "GetUsers", "UserList", queueGroup="users"),
+            "publishes.UserCreated": _operation("publishes", "user.created", "UserCreated", stream="USER_EVENTS"),
+            "dead-letters.DeadLetter": _operation("dead-letters", "dead", "DeadLetter", stream="DEAD_LETTERS"),
         },
     )
 
@@ -236,22 +243,24 @@ def _payments() -> Json:
     return _document(
         "payments",
         {
-            "takes.CreatePayment": _operation(
-                "takes",
+            "consumes.CreatePayment": _operation(
+                "consumes",
                 "payments.create",
                 "CreatePayment",
                 stream="PAYMENT_COMMANDS",
                 consumer=_consumer("payments-create", "payments.create.*"),
                 deadLetterSubject="dead.payments.create.{paymentId}",
             ),
-            "takes.UserCreated": _operation(
-                "takes",
+            "consumes.UserCreated": _operation(
+                "consumes",
                 "user.created",
                 "UserCreated",
                 stream="USER_EVENTS",
                 consumer=_consumer("payments-user_created", "user.created"),
             ),
-            "sends.PaymentCreated": _operation("sends", "payment.created", "PaymentCreated", stream="PAYMENT_EVENTS"),
+            "publishes.PaymentCreated": _operation(
+                "publishes", "payment.created", "PaymentCreated", stream="PAYMENT_EVENTS"
+            ),
         },
     )
 
@@ -260,11 +269,13 @@ def _gateway() -> Json:
     return _document(
         "gateway",
         {
-            "asks.CreateUser": _operation("asks", "users.create", "CreateUser", "UserView"),
-            "asks.GetUsers": _operation("asks", "users.get_many", "GetUsers", "UserList"),
-            "sends.CreatePayment": _operation("sends", "payments.create", "CreatePayment", stream="PAYMENT_COMMANDS"),
-            "follows.PaymentCreated": _operation(
-                "follows", "payment.created", "PaymentCreated", stream="PAYMENT_EVENTS", consumer={"ordered": True}
+            "requests.CreateUser": _operation("requests", "users.create", "CreateUser", "UserView"),
+            "requests.GetUsers": _operation("requests", "users.get_many", "GetUsers", "UserList"),
+            "publishes.CreatePayment": _operation(
+                "publishes", "payments.create", "CreatePayment", stream="PAYMENT_COMMANDS"
+            ),
+            "subscribes.PaymentCreated": _operation(
+                "subscribes", "payment.created", "PaymentCreated", stream="PAYMENT_EVENTS", consumer={"ordered": True}
             ),
         },
     )

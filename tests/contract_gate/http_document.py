@@ -38,7 +38,7 @@ def http_api() -> Json:
                                 "content": body,
                             },
                             "404": {
-                                "description": "None.",
+                                "description": "Not found.",
                                 "content": {"application/problem+json": {"schema": schema("Problem")}},
                             },
                         },
@@ -47,7 +47,7 @@ def http_api() -> Json:
                         "operationId": "delete_user",
                         "security": [{"token": []}],
                         "parameters": [{"name": "user_id", "in": "path", "required": True, "schema": UUID}],
-                        "responses": {"204": {"description": "Gone."}},
+                        "responses": {"204": {"description": "Deleted."}},
                     },
                 },
                 "/users": {
@@ -57,7 +57,7 @@ def http_api() -> Json:
                             "required": True,
                             "content": {"application/json": {"schema": schema("NewUser")}},
                         },
-                        "responses": {"201": {"description": "Made.", "content": body}},
+                        "responses": {"201": {"description": "Created.", "content": body}},
                     }
                 },
                 "/auth/token": {

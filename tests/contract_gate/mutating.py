@@ -1,6 +1,6 @@
-"""Ways to change the small system.
+"""Mutations of the small system.
 
-A change of a message is made in every document that has a copy of it, as regenerating them would.
+A message is changed in every document that has a copy of it, as regenerating the documents would.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,25 +16,25 @@ Mutate = Callable[[Documents], None]
 
 @dataclass(frozen=True)
 class Mutation:
-    """A change, the id that its worst finding has, and whom that hits."""
+    """A mutation, the id of its worst change, and the operations that it affects."""
 
     name: str
     id: str
-    hits: tuple[str, ...]
+    affects: tuple[str, ...]
     mutate: Mutate
 
     def __str__(self) -> str:
         return self.name
 
 
-# ---- ways to reach into the documents
+# ---- access to the documents
 
 
-def every(system: Documents, *way: str) -> Iterator[Any]:
-    """Go through what is at a place, in every AsyncAPI document that has it."""
+def every(system: Documents, *path: str) -> Iterator[Any]:
+    """Yield the value at a path in every AsyncAPI document that has it."""
     for document in system.events:
         found: Any = document
-        for name in way:
+        for name in path:
             found = found.get(name) if isinstance(found, dict) else None
         if found is not None:
             yield found
@@ -44,22 +44,22 @@ def service(system: Documents, name: str) -> Json:
     return next(document for document in system.events if document["id"].endswith(f":{name}"))
 
 
-def put(*way: str, **values: Any) -> Mutate:
-    """Set keys of what is at a place of every document."""
+def put(*path: str, **values: Any) -> Mutate:
+    """Set keys at a path of every document."""
 
     def mutate(system: Documents) -> None:
-        for found in every(system, *way):
+        for found in every(system, *path):
             found.update(deepcopy(values))
 
     return mutate
 
 
-def drop(*way: str) -> Mutate:
-    """Remove what is at a place of every document."""
+def drop(*path: str) -> Mutate:
+    """Remove the value at a path of every document."""
 
     def mutate(system: Documents) -> None:
-        for found in every(system, *way[:-1]):
-            found.pop(way[-1], None)
+        for found in every(system, *path[:-1]):
+            found.pop(path[-1], None)
 
     return mutate
 
@@ -74,18 +74,18 @@ def without(schema: str, name: str, *keywords: str) -> Mutate:
     return together(*(drop("components", "schemas", schema, "properties", name, keyword) for keyword in keywords))
 
 
-def become(schema: str, name: str, said: Any) -> Mutate:
-    """Give a field another schema, or add one."""
-    return put("components", "schemas", schema, "properties", **{name: said})
+def become(schema: str, name: str, schema_of_field: Any) -> Mutate:
+    """Replace the schema of a field, or add a field."""
+    return put("components", "schemas", schema, "properties", **{name: schema_of_field})
 
 
 def required(schema: str, *names: str) -> Mutate:
-    """Say which fields must be there."""
+    """Set the required fields."""
     return put("components", "schemas", schema, required=list(names))
 
 
 def gone(schema: str, name: str) -> Mutate:
-    """Remove a field, and that it is required."""
+    """Remove a field, also from the required ones."""
 
     def mutate(system: Documents) -> None:
         for found in every(system, "components", "schemas", schema):
@@ -115,11 +115,11 @@ def together(*mutations: Mutate) -> Mutate:
     return mutate
 
 
-def http(*way: str, **values: Any) -> Mutate:
-    """Set keys of what is at a place of the OpenAPI document, or add to the list there."""
+def http(*path: str, **values: Any) -> Mutate:
+    """Set keys at a path of the OpenAPI document, or extend the list there."""
 
     def mutate(system: Documents) -> None:
-        found = _at(system.http[0], way)
+        found = _at(system.http[0], path)
         if isinstance(found, list):
             found.extend(values.values())
         else:
@@ -128,18 +128,18 @@ def http(*way: str, **values: Any) -> Mutate:
     return mutate
 
 
-def cut(*way: str) -> Mutate:
-    """Remove what is at a place of the OpenAPI document."""
+def cut(*path: str) -> Mutate:
+    """Remove the value at a path of the OpenAPI document."""
 
     def mutate(system: Documents) -> None:
-        found = _at(system.http[0], way[:-1])
-        del found[int(way[-1]) if isinstance(found, list) else way[-1]]
+        found = _at(system.http[0], path[:-1])
+        del found[int(path[-1]) if isinstance(found, list) else path[-1]]
 
     return mutate
 
 
-def _at(found: Any, way: tuple[str, ...]) -> Any:
-    for name in way:
+def _at(found: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
         found = found[int(name)] if isinstance(found, list) else found[name]
     return found
 

@@ -1,4 +1,4 @@
-"""A project whose code says what a test wants it to say, and the command on it."""
+"""A project with generated documents of the test's choice, and the command run on it."""
 
 import json
 from collections.abc import Callable
@@ -16,16 +16,16 @@ from tests.contract_gate.harmless import RISKY, SAFE
 from tests.contract_gate.mutating import Mutation
 
 BREAK = next(one for one in BREAKS if one.name == "a new required field in a request")
-OTHER = next(one for one in BREAKS if one.name == "a field of an event is gone")
+OTHER = next(one for one in BREAKS if one.name == "a field of an event is removed")
 LOOSER = next(one for one in SAFE if one.name == "a longer text in a request")
 RISK = next(one for one in RISKY if one.name == "another default")
-HIT = "gateway.asks.CreateUser"
+HIT = "gateway.requests.CreateUser"
 
 Say = Callable[..., None]
 
 
 def texts(*mutations: Mutation) -> dict[str, str]:
-    """Return the files of the system as the generator names them."""
+    """Return the files of the system under the generator's names."""
     documents = system()
     for mutation in mutations:
         mutation.mutate(documents)

@@ -1,4 +1,4 @@
-"""The rules of messages and streams that no schema has, both ways, and whose a contract is."""
+"""Every messaging rule that is not a schema rule, in both directions, and contract ownership."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def levels(old: Documents, new: Documents) -> dict[str, Severity]:
     return {change.id: change.severity for change in compare_events(old.events, new.events)}
 
 
-CREATE, REPLY = "users.answers.CreateUser", "users.create.reply"
+CREATE, REPLY = "users.replies.CreateUser", "users.create.reply"
 CORRELATED = put("components", "messages", "CreateUser", correlationId={"location": "$message.header#/id"})
 LATER = put("servers", "production", security=[{"type": "X509"}])
 ANY_OF_TWO = put("servers", "production", security=[{"type": "X509"}, {"type": "userPassword"}])
@@ -44,22 +44,22 @@ AVRO = put("components", "messages", "CreateUser", payload={"schemaFormat": "avr
 LISTED = put("channels", "payments.create", "parameters", "paymentId", enum=["a", "b"])
 
 
-def problem_alone(system: Documents) -> None:
+def only_problem(system: Documents) -> None:
     for found in system.events:
         if CREATE in found["operations"]:
             found["operations"][CREATE]["reply"]["messages"] = [{"$ref": f"#/channels/{REPLY}/messages/Problem"}]
 
 
-def view_alone(system: Documents) -> None:
+def only_view(system: Documents) -> None:
     for found in system.events:
         if CREATE in found["operations"]:
             found["operations"][CREATE]["reply"]["messages"] = [{"$ref": f"#/channels/{REPLY}/messages/UserView"}]
 
 
-# a change, what the way there is called and how bad that is, and the way back
+# a mutation, id and severity of the change, id and severity of the change back
 RULES: list[tuple[Mutate, str, Severity, str, Severity]] = [
-    (problem_alone, "users.create/reply: message-removed UserView", BREAKING, "users.create/reply: message-added UserView", BREAKING),
-    (view_alone, "users.create/reply: message-removed Problem", SAFE, "users.create/reply: message-added Problem", BREAKING),
+    (only_problem, "users.create/reply: message-removed UserView", BREAKING, "users.create/reply: message-added UserView", BREAKING),
+    (only_view, "users.create/reply: message-removed Problem", SAFE, "users.create/reply: message-added Problem", BREAKING),
     (drop("operations", CREATE, "reply"), "users.create/reply: reply-removed", BREAKING, "users.create/reply: reply-added", SAFE),
     (drop("operations", CREATE), f"users.create: operation-removed {CREATE}", BREAKING, f"users.create: operation-added {CREATE}", SAFE),
     (CORRELATED, "users.create: correlation-changed", SAFE, "users.create: correlation-changed", BREAKING),
@@ -77,7 +77,7 @@ RULES: list[tuple[Mutate, str, Severity, str, Severity]] = [
     (stream("payment.created", subjects=["payment.*", "a"]), "payment.created: subject-added a", SAFE, "payment.created: subject-removed a", BREAKING),
     (stream("payment.created", replicas=3), "payment.created: replicas-changed", RISKY, "payment.created: replicas-changed", RISKY),
     (drop("channels", "payment.created", "x-nats"), "payment.created: stream-changed", BREAKING, "payment.created: stream-changed", BREAKING),
-    (facts("payments.takes.CreatePayment", deadLetterSubject="dead.a"), "payments.create: deadLetterSubject-changed", RISKY, "payments.create: deadLetterSubject-changed", RISKY),
+    (facts("payments.consumes.CreatePayment", deadLetterSubject="dead.a"), "payments.create: deadLetterSubject-changed", RISKY, "payments.create: deadLetterSubject-changed", RISKY),
     (put("channels", "payment.created", "x-nats", limits={"rate": 1}), "payment.created: limits-changed", RISKY, "payment.created: limits-changed", RISKY),
 ]  # fmt: skip
 
@@ -85,7 +85,7 @@ RULES: list[tuple[Mutate, str, Severity, str, Severity]] = [
 @pytest.mark.parametrize(
     ("mutate", "there", "level", "back", "level_back"), RULES, ids=[f"{n} {row[1]}" for n, row in enumerate(RULES)]
 )
-def test_each_rule_holds_both_ways(
+def test_messaging_rule_in_both_directions(
     mutate: Mutate, there: str, level: Severity, back: str, level_back: Severity
 ) -> None:
     other = changed(mutate)
@@ -94,32 +94,34 @@ def test_each_rule_holds_both_ways(
 
 
 @pytest.mark.parametrize("name", ["gateway", "payments"])
-def test_a_copy_of_somebody_elses_message_is_not_compared(name: str) -> None:
+def test_copies_in_other_documents_are_not_compared(name: str) -> None:
     documents = system()
     for schema in ("UserCreated", "UserView", "CreateUser"):
         service(documents, name)["components"]["schemas"][schema] = {"type": "null"}
     assert levels(system(), documents) == {}
 
 
-def test_only_the_other_end_is_hit() -> None:
+def test_only_the_other_end_is_affected() -> None:
     documents = system()
     documents.events.append(service(system(), "users") | {"id": "urn:mkstore:copy"})
     copy = documents.events[-1]
-    copy["operations"] = {"copy.buries.DeadLetter": copy["operations"]["users.buries.DeadLetter"]}
-    broken = changed(put("channels", "dead", address="buried.{subject}"))
-    found = {change.id: change.hits for change in compare_events(documents.events, broken.events)}
+    copy["operations"] = {"copy.dead-letters.DeadLetter": copy["operations"]["users.dead-letters.DeadLetter"]}
+    broken = changed(put("channels", "dead", address="parked.{subject}"))
+    found = {change.id: change.affects for change in compare_events(documents.events, broken.events)}
     assert found["dead: address-changed"] == ()
 
 
-def test_a_service_that_is_gone_breaks_whom_it_served() -> None:
+def test_removed_service_breaks_its_clients() -> None:
     documents = system()
     documents.events[:] = [one for one in documents.events if one["id"] != "urn:mkstore:users"]
     found = {change.id: change for change in compare_events(system().events, documents.events)}
-    assert found[f"users.create: operation-removed {CREATE}"].hits == ("gateway.asks.CreateUser",)
-    assert found["user.created: operation-removed users.sends.UserCreated"].hits == ("payments.takes.UserCreated",)
+    assert found[f"users.create: operation-removed {CREATE}"].affects == ("gateway.requests.CreateUser",)
+    assert found["user.created: operation-removed users.publishes.UserCreated"].affects == (
+        "payments.consumes.UserCreated",
+    )
 
 
-def test_a_break_is_found_below_a_safe_change_of_the_same_message() -> None:
+def test_break_is_found_beside_safe_changes_of_a_message() -> None:
     mutate = together(
         become("CreateUser", "nick", TEXT),
         become("CreateUser", "referrer", NULL),

@@ -1,4 +1,4 @@
-"""`mkstore docs --against`: what is compared with what, what it prints, and how it ends."""
+"""`mkstore docs --against`: selection of the two sides, output and exit codes."""
 
 import json
 import subprocess
@@ -23,16 +23,16 @@ def git(root: Path, *arguments: str) -> None:
     subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True)
 
 
-def test_the_report_names_breaks_risks_and_safe_changes_and_whom_they_hit(root: Path, says: Say) -> None:
+def test_report_lists_changes_by_severity_with_affected_operations(root: Path, says: Say) -> None:
     keep(root / "before")
     says(BREAK, RISK, LOOSER)
     code, output = mkstore("--against", "before")
     assert code == 1
     assert output.startswith("Since before: 1 breaking, 1 risky, 1 safe.\n\nBREAKING\n")
-    assert f"  {BREAK.id}\n      is new, and must be there from now on\n      hits: {HIT}\n" in output
+    assert f"  {BREAK.id}\n      is new and required\n      affects: {HIT}\n" in output
     assert f"RISKY\n  {RISK.id}\n" in output
     assert f"SAFE\n  {LOOSER.id}\n" in output
-    assert f"- id: '{BREAK.id}'" in output  # to be copied
+    assert f"- id: '{BREAK.id}'" in output  # ready to copy into announced.yaml
 
     code, output = mkstore("--against", "before", "--json")
     found = json.loads(output)
@@ -40,36 +40,34 @@ def test_the_report_names_breaks_risks_and_safe_changes_and_whom_they_hit(root: 
     assert found["changes"][0] == {
         "id": BREAK.id,
         "severity": "breaking",
-        "sentence": "is new, and must be there from now on",
-        "hits": [HIT],
+        "message": "is new and required",
+        "affects": [HIT],
         "announced": None,
     }
 
 
-def test_what_is_only_risky_or_safe_passes(root: Path, says: Say) -> None:
+def test_risky_and_safe_changes_pass(root: Path, says: Say) -> None:
     keep(root / "before")
     says(RISK, LOOSER)
     assert mkstore("--against", "before")[0] == 0
     says()
-    assert mkstore("--against", "before") == (0, "Since before: no change.\n")
+    assert mkstore("--against", "before") == (0, "Since before: no changes.\n")
 
 
-def test_an_announced_break_is_shown_with_its_reason_and_passes(root: Path, says: Say) -> None:
+def test_announced_break_passes_and_shows_its_reason(root: Path, says: Say) -> None:
     keep(root / "before")
     says(BREAK, OTHER)
-    announce(root, {"id": BREAK.id, "reason": "Nobody could be told apart."})
+    announce(root, {"id": BREAK.id, "reason": "Names were ambiguous."})
     code, output = mkstore("--against", "before")
     assert code == 1
-    assert "1 breaking, 1 breaking, as announced" in output
-    assert (
-        f"{BREAK.id}\n      is new, and must be there from now on\n      hits: {HIT}\n      announced: Nobody" in output
-    )
+    assert "1 breaking, 1 breaking, announced" in output
+    assert f"{BREAK.id}\n      is new and required\n      affects: {HIT}\n      announced: Names" in output
 
-    announce(root, *({"id": one.id, "reason": "Meant."} for one in (BREAK, OTHER)))
+    announce(root, *({"id": one.id, "reason": "On purpose."} for one in (BREAK, OTHER)))
     assert mkstore("--against", "before")[0] == 0
 
 
-def test_the_text_that_is_printed_can_be_announced_as_it_is(root: Path, says: Say) -> None:
+def test_printed_announcement_can_be_used_with_a_reason(root: Path, says: Say) -> None:
     keep(root / "before")
     quoted = next(one for one in BREAKS if "'" not in one.id and '"' in one.id)
     says(BREAK, quoted)
@@ -77,31 +75,31 @@ def test_the_text_that_is_printed_can_be_announced_as_it_is(root: Path, says: Sa
     printed = output[output.index("- id: ") :]
     (root / "asyncapi").mkdir()
     (root / "asyncapi/announced.yaml").write_text(printed, "utf-8")
-    assert mkstore("--against", "before")[0] == 2  # three dots are no reason
-    (root / "asyncapi/announced.yaml").write_text(printed.replace("...", "Meant."), "utf-8")
+    assert mkstore("--against", "before")[0] == 2  # three dots are not a reason
+    (root / "asyncapi/announced.yaml").write_text(printed.replace("...", "On purpose."), "utf-8")
     assert mkstore("--against", "before")[0] == 0
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
         ("- id: [", "cannot be read"),
-        ("just words", "'just words' is none"),
-        ("- id: a", "is none"),
-        ("- {id: a, reason: ''}", "is none"),
-        ("- {id: a, reason: b, who: c}", "is none"),
+        ("just words", "got 'just words'"),
+        ("- id: a", "got {'id': 'a'}"),
+        ("- {id: a, reason: ''}", "must be a list of entries"),
+        ("- {id: a, reason: b, who: c}", "must be a list of entries"),
         ("- {id: a, reason: b}\n- {id: a, reason: c}", "announces 'a' twice"),
     ],
 )
-def test_announcements_that_are_none_are_refused(root: Path, says: Say, text: str, sentence: str) -> None:
+def test_malformed_announcements_are_refused(root: Path, says: Say, text: str, message: str) -> None:
     keep(root)
     (root / "asyncapi/announced.yaml").write_text(text, "utf-8")
     says()
     code, output = mkstore("--against", str(root))
-    assert (code, sentence in output) == (2, True)
+    assert (code, message in output) == (2, True)
 
 
-def test_a_revision_of_git_is_compared(root: Path, says: Say) -> None:
+def test_git_revision_can_be_compared(root: Path, says: Say) -> None:
     git(root, "init", "-q", "-b", "main")
     keep(root, LOOSER)
     (root / "asyncapi/announced.yaml").write_text("[]\n", "utf-8")
@@ -112,59 +110,59 @@ def test_a_revision_of_git_is_compared(root: Path, says: Say) -> None:
     keep(root, BREAK)
     git(root, "commit", "-q", "-a", "-m", "Second")
     says(BREAK)
-    assert mkstore("--against", "HEAD") == (0, "Since HEAD: no change.\n")
+    assert mkstore("--against", "HEAD") == (0, "Since HEAD: no changes.\n")
     for revision in ("v1", "HEAD~1", "main~1"):
         code, output = mkstore("--against", revision)
         assert code == 1
         assert f"Since {revision}: 2 breaking." in output
         assert BREAK.id in output
     code, output = mkstore("--against", "main:asyncapi")
-    assert (code, "no revision that git knows" in output) == (2, True)
+    assert (code, "nor a git revision" in output) == (2, True)
 
 
 @pytest.mark.parametrize("form", ["json", "yaml"])
-def test_a_file_is_compared_with_the_document_of_its_id(root: Path, says: Say, form: str) -> None:
-    said = json.loads(texts()["asyncapi/users.json"])
-    (root / f"old.{form}").write_text(json.dumps(said) if form == "json" else yaml.safe_dump(said), "utf-8")
+def test_file_is_compared_with_the_document_of_the_same_id(root: Path, says: Say, form: str) -> None:
+    document = json.loads(texts()["asyncapi/users.json"])
+    (root / f"old.{form}").write_text(json.dumps(document) if form == "json" else yaml.safe_dump(document), "utf-8")
     says(BREAK)
     code, output = mkstore("--against", f"old.{form}", "--json")
     found = json.loads(output)
-    assert (code, [(change["id"], change["hits"]) for change in found["changes"]]) == (1, [(BREAK.id, [HIT])])
+    assert (code, [(change["id"], change["affects"]) for change in found["changes"]]) == (1, [(BREAK.id, [HIT])])
 
-    (root / "old.json").write_text(json.dumps(said | {"id": "urn:mkstore:stock"}), "utf-8")
+    (root / "old.json").write_text(json.dumps(document | {"id": "urn:mkstore:stock"}), "utf-8")
     code, output = mkstore("--against", "old.json")
     assert code == 2
-    assert "Nothing here is called urn:mkstore:stock; there are mkstore, urn:mkstore:gateway" in output
+    assert "There is no document urn:mkstore:stock here; the documents are mkstore, urn:mkstore:gateway" in output
 
 
-def test_a_file_of_the_http_api_is_compared(root: Path, says: Say) -> None:
+def test_openapi_file_can_be_compared(root: Path, says: Say) -> None:
     (root / "http.json").write_text(texts()["openapi/gateway.json"], "utf-8")
-    says(BREAK, next(one for one in BREAKS if one.name == "a status is gone"))
+    says(BREAK, next(one for one in BREAKS if one.name == "a status is removed"))
     code, output = mkstore("--against", "http.json")
     assert code == 1
     assert "Since http.json: 1 breaking." in output
-    assert "hits: HTTP clients" in output
+    assert "affects: HTTP clients" in output
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "sentence"),
+    ("name", "text", "message"),
     [
-        ("nonsense", None, "nonsense is no file, no folder and no revision that git knows here."),
-        ("-x", None, "-x is no file"),
+        ("nonsense", None, "nonsense is neither a file nor a folder nor a git revision."),
+        ("-x", None, "-x is neither a file"),
         ("broken.json", "{", "broken.json is neither JSON nor YAML"),
         ("broken.yaml", "a: [", "broken.yaml is neither JSON nor YAML"),
-        ("list.json", "[]", "list.json is no document: it holds no object."),
-        ("other.json", "{}", "other.json holds no AsyncAPI and no OpenAPI document."),
-        ("two.yaml", "asyncapi: 2.6.0", "two.yaml is written in asyncapi 2.6.0; only version 3 can be compared."),
-        ("flat.yaml", "asyncapi: 3.0.0\noperations: [1]", "flat.yaml is not formed as asyncapi says"),
+        ("list.json", "[]", "list.json is not a document: its content is not an object."),
+        ("other.json", "{}", "other.json contains no AsyncAPI or OpenAPI document."),
+        ("two.yaml", "asyncapi: 2.6.0", "two.yaml is asyncapi 2.6.0; only version 3 is supported."),
+        ("flat.yaml", "asyncapi: 3.0.0\noperations: [1]", "flat.yaml is malformed: its operations are not objects."),
         ("lost.yaml", "asyncapi: 3.0.0\noperations: {a: {}}", "the operation a has no channel."),
         ("latin.json", b'{"a": "\xe4"}', "latin.json cannot be read"),
-        ("folder", None, "folder holds no AsyncAPI and no OpenAPI document."),
-        ("release", None, "Nothing is released: asyncapi/released holds no version."),
+        ("folder", None, "folder contains no AsyncAPI or OpenAPI document."),
+        ("release", None, "No release: asyncapi/released contains no version."),
     ],
 )
-def test_what_cannot_be_read_is_said_in_a_sentence(
-    root: Path, says: Say, name: str, text: str | bytes | None, sentence: str
+def test_unreadable_source_ends_with_a_clear_error(
+    root: Path, says: Say, name: str, text: str | bytes | None, message: str
 ) -> None:
     says()
     if name == "folder":
@@ -172,23 +170,23 @@ def test_what_cannot_be_read_is_said_in_a_sentence(
     elif text is not None:
         (root / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     code, output = mkstore(f"--against={name}")
-    assert (code, sentence in output.replace("\n", " ")) == (2, True)
+    assert (code, message in output.replace("\n", " ")) == (2, True)
 
 
-def test_a_reference_that_leads_nowhere_is_said_in_a_sentence(root: Path, says: Say) -> None:
-    said = json.loads(texts()["asyncapi/users.json"])
-    del said["components"]["schemas"]["UserView"]
-    (root / "old.json").write_text(json.dumps(said), "utf-8")
+def test_broken_reference_ends_with_a_clear_error(root: Path, says: Say) -> None:
+    document = json.loads(texts()["asyncapi/users.json"])
+    del document["components"]["schemas"]["UserView"]
+    (root / "old.json").write_text(json.dumps(document), "utf-8")
     says()
-    assert mkstore("--against", "old.json") == (2, "The reference #/components/schemas/UserView leads nowhere.\n")
+    assert mkstore("--against", "old.json") == (2, "The reference #/components/schemas/UserView cannot be resolved.\n")
 
 
 @pytest.mark.parametrize("options", [("--check", "--release"), ("--check", "--against", "a"), ("--json",)])
-def test_options_that_exclude_each_other_are_refused(options: tuple[str, ...]) -> None:
+def test_exclusive_options_are_refused(options: tuple[str, ...]) -> None:
     assert mkstore(*options)[0] == 2
 
 
-def test_a_merged_document_is_compared_only_where_it_is_asked_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merged_document_is_compared_only_on_request(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def whole(*mutations: Mutation) -> dict[str, str]:
         files = texts(*mutations)
         merged: dict[str, Any] = {}
@@ -202,10 +200,10 @@ def test_a_merged_document_is_compared_only_where_it_is_asked_for(root: Path, mo
     for against in (".", "asyncapi/mkstore.json"):
         code, output = mkstore("--against", against)
         assert (code, output.count(f"  {BREAK.id}\n")) == (1, 1)
-        assert f"hits: {HIT}\n" in output
+        assert f"affects: {HIT}\n" in output
 
 
-def test_an_http_api_that_is_gone_breaks_its_clients() -> None:
+def test_removed_http_api_breaks_its_clients() -> None:
     found = gate.compare(system(), Documents(system().events, []))
     gone = {change.id for change in found if change.code == "operation-removed"}
     assert gone >= {"POST /users: operation-removed", "GET /users/{user_id}: operation-removed"}

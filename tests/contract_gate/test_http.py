@@ -1,4 +1,4 @@
-"""The rules of HTTP that no schema has, both ways."""
+"""Every HTTP rule that is not a schema rule, in both directions."""
 
 from typing import Any
 
@@ -14,33 +14,33 @@ KEY = {"type": "apiKey", "in": "header", "name": "X-Key"}
 
 
 def api(document: Json | None = None, **operation: Any) -> Json:
-    """Return an API of one operation."""
-    said = {"responses": {"200": {"description": "Well."}}, **operation}
+    """Return an API with one operation."""
+    content = {"responses": {"200": {"description": "OK."}}, **operation}
     components = {
         "securitySchemes": {"bearer": BEARER, "key": KEY, "other": KEY | {"name": "X-Other"}},
         "parameters": {"Page": {"name": "page", "in": "query", "schema": {"type": "integer", "maximum": 9}}},
         "requestBodies": {"Note": {"required": True, "content": {"text/plain": {"schema": TEXT}}}},
-        "responses": {"Well": {"description": "Well.", "headers": {"Age": {"$ref": "#/components/headers/Age"}}}},
+        "responses": {"Ok": {"description": "OK.", "headers": {"Age": {"$ref": "#/components/headers/Age"}}}},
         "headers": {"Age": {"required": True, "schema": TEXT}},
     }
     return {
         "openapi": "3.1.0",
         "info": {"title": "Shop"},
-        "paths": {"/a": {"post": said}},
+        "paths": {"/a": {"post": content}},
         "components": components,
         **(document or {}),
     }
 
 
-def page(**said: Any) -> Json:
-    return {"name": "page", "in": "query", "schema": {"type": "integer", "maximum": 9}, **said}
+def page(**keywords: Any) -> Json:
+    return {"name": "page", "in": "query", "schema": {"type": "integer", "maximum": 9}, **keywords}
 
 
-def body(kind: str = "text/plain", **said: Any) -> Json:
-    return {"content": {kind: {"schema": TEXT}}, **said}
+def body(kind: str = "text/plain", **keywords: Any) -> Json:
+    return {"content": {kind: {"schema": TEXT}}, **keywords}
 
 
-# one, the other, what the way there is called and how bad that is, and the way back
+# old, new, id and severity of the change, id and severity of the change back
 RULES: list[tuple[Json, Json, str, Severity, str, Severity]] = [
     (api(), api(requestBody=body()), "request: body-added", SAFE, "request: body-removed", RISKY),
     (api(), api(requestBody=body(required=True)), "request: body-added", BREAKING, "request: body-removed", RISKY),
@@ -119,16 +119,16 @@ RULES: list[tuple[Json, Json, str, Severity, str, Severity]] = [
     ),
     (api(), api({"security": [{"bearer": []}]}), ": login-changed", BREAKING, ": login-eased", SAFE),
     (
-        api(responses={"200": {"description": "Well."}}),
-        api(responses={"200": {"description": "Well."}, "404": {"description": "None."}}),
+        api(responses={"200": {"description": "OK."}}),
+        api(responses={"200": {"description": "OK."}, "404": {"description": "Not found."}}),
         "404: status-added",
         RISKY,
         "404: status-removed",
         BREAKING,
     ),
     (
-        api(responses={"200": {"description": "Well."}}),
-        api(responses={"200": {"$ref": "#/components/responses/Well"}}),
+        api(responses={"200": {"description": "OK."}}),
+        api(responses={"200": {"$ref": "#/components/responses/Ok"}}),
         "200/headers/Age: header-added",
         SAFE,
         "200/headers/Age: header-removed",
@@ -148,7 +148,7 @@ def levels(old: Json, new: Json) -> dict[str, Severity]:
     RULES,
     ids=[f"{n} {row[2]}" for n, row in enumerate(RULES)],
 )
-def test_each_rule_holds_both_ways(
+def test_http_rule_in_both_directions(
     one: Json, other: Json, there: str, level: Severity, back: str, level_back: Severity
 ) -> None:
     assert levels(one, other)[there] is level
@@ -162,19 +162,19 @@ def test_each_rule_holds_both_ways(
         (api(requestBody=body(required=True)), api(requestBody={"$ref": "#/components/requestBodies/Note"})),
         (
             api(parameters=[page()]),
-            api({"paths": {"/a": {"parameters": [page()], "post": {"responses": {"200": {"description": "Well."}}}}}}),
+            api({"paths": {"/a": {"parameters": [page()], "post": {"responses": {"200": {"description": "OK."}}}}}}),
         ),
         (api(security=[{"bearer": []}]), api({"security": [{"bearer": []}]})),
         (api(security=[]), api()),
     ],
-    ids=["parameter", "body", "parameters of a path", "login of all", "no login"],
+    ids=["parameter", "body", "path parameters", "global login", "no login"],
 )
-def test_the_same_said_elsewhere_is_no_change(one: Json, other: Json) -> None:
+def test_equivalent_documents_have_no_changes(one: Json, other: Json) -> None:
     assert levels(one, other) == {}
     assert levels(other, one) == {}
 
 
-def test_a_server_that_is_gone_breaks_and_a_new_one_does_not() -> None:
+def test_removed_server_breaks_and_new_server_is_safe() -> None:
     here, there = (api({"servers": [{"url": url}]}) for url in ("https://a.example", "https://b.example"))
     assert levels(here, there) == {
         "servers: server-removed https://a.example": BREAKING,
@@ -182,15 +182,15 @@ def test_a_server_that_is_gone_breaks_and_a_new_one_does_not() -> None:
     }
 
 
-def test_parameters_of_a_path_are_told_apart_by_their_place() -> None:
+def test_path_parameters_are_matched_by_position() -> None:
     def at(path: str, *names: str) -> Json:
         schemas = ({"type": "integer"}, TEXT)
         places = [
             {"name": name, "in": "path", "required": True, "schema": schema}
             for name, schema in zip(names, schemas, strict=True)
         ]
-        said = {"parameters": places[::-1], "responses": {"200": {"description": "Well."}}}
-        return api({"paths": {path: {"post": said}}})
+        content = {"parameters": places[::-1], "responses": {"200": {"description": "OK."}}}
+        return api({"paths": {path: {"post": content}}})
 
     assert set(levels(at("/{a}/{b}", "a", "b"), at("/{c}/{d}", "c", "d")).values()) == {SAFE}
     assert BREAKING in levels(at("/{a}/{b}", "a", "b"), at("/{b}/{a}", "a", "b")).values()

@@ -1,4 +1,4 @@
-"""The gate finds each planted break and whom it hits, and calls nothing else a break."""
+"""The gate finds each planted break and the operations it affects, and reports no other break."""
 
 import json
 
@@ -26,27 +26,27 @@ def found(mutation: Mutation) -> dict[str, Change]:
 
 
 @pytest.mark.parametrize("mutation", BREAKS, ids=str)
-def test_a_planted_break_is_found_with_whom_it_hits(mutation: Mutation) -> None:
+def test_planted_break_is_found_with_affected_operations(mutation: Mutation) -> None:
     change = found(mutation)[mutation.id]
-    assert (change.severity, change.hits) == (Severity.BREAKING, tuple(sorted(mutation.hits)))
+    assert (change.severity, change.affects) == (Severity.BREAKING, tuple(sorted(mutation.affects)))
 
 
 @pytest.mark.parametrize("mutation", RISKY, ids=str)
-def test_what_may_hurt_is_risky_and_no_break(mutation: Mutation) -> None:
+def test_risky_mutation_is_risky_and_not_breaking(mutation: Mutation) -> None:
     changes = found(mutation)
     assert {change.id for change in changes.values() if change.severity is Severity.RISKY} == {mutation.id}
     assert Severity.BREAKING not in {change.severity for change in changes.values()}
 
 
 @pytest.mark.parametrize("mutation", SAFE, ids=str)
-def test_a_safe_change_is_called_safe(mutation: Mutation) -> None:
+def test_safe_mutation_is_safe(mutation: Mutation) -> None:
     changes = found(mutation)
     if mutation.id:
         assert mutation.id in changes
     assert {change.id for change in changes.values() if change.severity is not Severity.SAFE} == set()
 
 
-def test_there_are_many_and_no_two_are_the_same() -> None:
+def test_mutations_are_many_and_distinct() -> None:
     assert len(BREAKS) >= 30
     assert len(SAFE) >= 30
     texts = {json.dumps([documents.events, documents.http]) for documents in (system(), *map(changed, ALL))}
@@ -54,5 +54,5 @@ def test_there_are_many_and_no_two_are_the_same() -> None:
     assert len({mutation.name for mutation in ALL}) == len(ALL)
 
 
-def test_nothing_changes_between_a_version_and_itself() -> None:
+def test_version_equals_itself() -> None:
     assert compare(system(), system()) == []

@@ -1,4 +1,4 @@
-"""The gate on our own documents: every contract of theirs is guarded, in its own direction."""
+"""The gate on our own documents: every contract is guarded, in its direction."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ def copy() -> Documents:
 
 
 def carried(operation: Operation) -> Iterator[tuple[str, Direction, Message]]:
-    """Go through what an operation carries there and back, with the place and the direction."""
+    """Yield the messages and replies of an operation with place and direction."""
     for message in operation.messages:
         yield operation.channel_id, operation.direction, message
     for message in operation.replies:
@@ -33,18 +33,18 @@ def carried(operation: Operation) -> Iterator[tuple[str, Direction, Message]]:
 
 
 def plain(message: Message, part: str) -> Json:
-    """Return what a message holds, if those are fields; a copy in the place of a reference."""
-    said = followed(message.root, message.body.get(part, {}))
-    return deepcopy(said) if said.get("properties") and said.get("required") else {}
+    """Return a copy of the resolved schema of a message if it has required fields; else {}."""
+    schema = followed(message.root, message.body.get(part, {}))
+    return deepcopy(schema) if schema.get("properties") and schema.get("required") else {}
 
 
-def want_more(schema: Json) -> str:
+def add_required(schema: Json) -> str:
     schema["properties"]["more"] = {"type": "string"}
     schema["required"] = [*schema["required"], "more"]
     return "/more"
 
 
-def take_more(schema: Json) -> str:
+def add_optional(schema: Json) -> str:
     schema["properties"]["more"] = {"type": "string"}
     return "/more"
 
@@ -55,7 +55,7 @@ def drop(schema: Json) -> str:
     return f"/{name}"
 
 
-def free(schema: Json) -> str:
+def make_optional(schema: Json) -> str:
     return f"/{schema['required'].pop(0)}"
 
 
@@ -72,10 +72,10 @@ def retype(schema: Json) -> str:
 
 
 CHANGES: list[tuple[Callable[[Json], str], Severity, Severity]] = [
-    (want_more, BREAKING, SAFE),
-    (take_more, SAFE, SAFE),
+    (add_required, BREAKING, SAFE),
+    (add_optional, SAFE, SAFE),
     (drop, RISKY, BREAKING),
-    (free, SAFE, BREAKING),
+    (make_optional, SAFE, BREAKING),
     (allow_null, SAFE, BREAKING),
     (retype, BREAKING, BREAKING),
 ]
@@ -134,12 +134,12 @@ def test_every_operation_is_guarded(mutate: Callable[[Operation], None]) -> None
     assert {worst(changes, one.channel_id) for one in OWNED} == {BREAKING}
 
 
-def test_whoever_asks_sends_or_follows_is_hit_by_what_breaks_it() -> None:
+def test_removed_contracts_affect_every_operation_of_the_gateway() -> None:
     documents = copy()
     documents.events[:] = [one for one in documents.events if one["id"].endswith(":gateway")]
-    hits = {name for change in gate.compare(OURS, documents) for name in change.hits}
-    there = {one.id for one in operations(documents.events).values()}
-    assert there <= hits
+    affected = {name for change in gate.compare(OURS, documents) for name in change.affects}
+    expected = {one.id for one in operations(documents.events).values()}
+    assert expected <= affected
 
 
 @pytest.mark.parametrize(
@@ -160,14 +160,14 @@ def test_every_route_is_guarded(code: str, mutate: Callable[[Any, str], None]) -
         mutate(documents.http[0]["paths"][path], method)
     found = [one for one in gate.compare(OURS, documents) if one.code == code and one.severity is BREAKING]
     assert len(found) == len(routes)
-    assert {one.hits for one in found} == {("HTTP clients",)}
+    assert {one.affects for one in found} == {("HTTP clients",)}
 
 
-def _parameter(**said: Any) -> Json:
-    return {"name": "more", "in": "query", "schema": {"type": "string"}, **said}
+def _parameter(**keywords: Any) -> Json:
+    return {"name": "more", "in": "query", "schema": {"type": "string"}, **keywords}
 
 
-def test_an_optional_parameter_of_every_route_is_safe() -> None:
+def test_optional_parameter_on_every_route_is_safe() -> None:
     documents = copy()
     for item in documents.http[0]["paths"].values():
         for operation in item.values():
@@ -175,7 +175,7 @@ def test_an_optional_parameter_of_every_route_is_safe() -> None:
     assert {change.severity for change in gate.compare(OURS, documents)} == {SAFE}
 
 
-def test_what_is_documented_now_breaks_nobody_since_the_last_release() -> None:
+def test_current_documents_break_nothing_since_the_last_release() -> None:
     assert releases.newest(generated.ROOT) is not None
     found = gate.report(generated.ROOT, releases.NEWEST, OURS)
     assert found.passes, found.text()

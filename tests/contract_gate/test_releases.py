@@ -1,4 +1,4 @@
-"""`mkstore docs --release`, and what is written by hand beside it."""
+"""`mkstore docs --release`, and the files beside the generated ones."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from kit.asyncapi import VERSION
 from tests.contract_gate.projects import BREAK, LOOSER, Say, announce, keep, mkstore, texts
 
 
-def test_a_release_is_kept_once_and_never_changes(root: Path, says: Say) -> None:
+def test_release_is_recorded_once_and_immutable(root: Path, says: Say) -> None:
     says()
     code, output = mkstore("--release")
     kept = [f"asyncapi/released/{VERSION}/{name}.json" for name in ("users", "payments", "gateway", "openapi-gateway")]
@@ -22,22 +22,22 @@ def test_a_release_is_kept_once_and_never_changes(root: Path, says: Say) -> None
     before = {path: (root / path).read_bytes() for path in kept}
     code, output = mkstore("--release")
     assert (code, {path: (root / path).read_bytes() for path in kept}) == (1, before)
-    assert f"asyncapi/released/{VERSION} is released and never changes" in output
+    assert f"asyncapi/released/{VERSION} is released and immutable" in output
     assert mkstore("--against", "release")[0] == 0
 
 
-def test_the_newest_release_is_that_of_the_highest_version(root: Path) -> None:
+def test_newest_release_has_the_highest_version(root: Path) -> None:
     for version in ("0.9.0", "0.10.0", "0.2.0"):
         releases.record(root, version, {"users.json": texts()["asyncapi/users.json"]})
     newest = releases.newest(root)
     assert newest is not None
     assert newest.name == "0.10.0"
     (root / "asyncapi/released/next").mkdir()
-    with pytest.raises(UnreadableError, match="next is not called as a version is"):
+    with pytest.raises(UnreadableError, match="next is not a version number"):
         releases.newest(root)
 
 
-def test_what_is_written_by_hand_or_released_is_not_cleaned_away(root: Path, says: Say) -> None:
+def test_generator_keeps_announcements_and_releases(root: Path, says: Say) -> None:
     says()
     announce(root)
     mkstore("--release")
@@ -50,12 +50,12 @@ def test_what_is_written_by_hand_or_released_is_not_cleaned_away(root: Path, say
     assert not (root / "openapi/old.json").exists()
 
 
-def test_an_announcement_of_nothing_fails_against_the_release_alone(root: Path, says: Say) -> None:
+def test_stale_announcement_fails_only_against_the_release(root: Path, says: Say) -> None:
     says()
     assert mkstore("--release")[0] == 0
-    announce(root, {"id": BREAK.id, "reason": "Meant."})
+    announce(root, {"id": BREAK.id, "reason": "On purpose."})
     code, output = mkstore("--against", "release")
     assert code == 1
-    assert f"asyncapi/announced.yaml announces '{BREAK.id}', which is no break since release" in output
+    assert f"asyncapi/announced.yaml announces '{BREAK.id}', which is not a breaking change since release" in output
     keep(root / "before")
     assert mkstore("--against", "before")[0] == 0

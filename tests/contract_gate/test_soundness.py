@@ -1,4 +1,4 @@
-"""Nothing that the validator of JSON Schema tells apart is called safe."""
+"""No change is called safe if the JSON Schema validator finds a value that shows the difference."""
 
 from itertools import product
 from typing import Any
@@ -9,7 +9,7 @@ from contract_gate.changes import Direction, Severity
 from contract_gate.references import canonical
 from tests.contract_gate.test_schemas import OTHERS, RULES, SAME, compared, many, number, text, thing, whole
 
-# Every pair of these is tried with every value: what one allows and the other does not must be found.
+# Pairs of these are tried with every value: a value that only one of them allows must be reported.
 SCHEMAS: list[Any] = [
     *(side for row in RULES for side in row[:2]),
     *(side for row in OTHERS for side in row[:2]),
@@ -64,22 +64,22 @@ VALUES: list[Any] = [
         {"below": [{}]},
     ),
 ]
-_STRIDE = 5  # of some 12,000 pairs, to be quick; prime to their number in a row, so that each schema meets many others
-# Fields that one side names and the other does not are a convention: whoever reads leaves out what it does not know.
+_STRIDE = 5  # of about 12,000 pairs, for speed; prime to the row length, so that each schema meets many others
+# Fields that only one side names are a convention: readers ignore unknown fields.
 _CONVENTION = ("field-added", "field-removed", "other-fields-open")
 
 
-def test_nothing_that_one_allows_and_the_other_refuses_is_called_safe() -> None:
+def test_no_observable_difference_is_called_safe() -> None:
     checker = jsonschema.FormatChecker(["date", "uuid"])
-    known = (schema for schema in SCHEMAS if "nullable" not in canonical(schema))  # a word of OpenAPI 3.0
+    known = (schema for schema in SCHEMAS if "nullable" not in canonical(schema))  # a keyword of OpenAPI 3.0
     unique = list({canonical(schema): schema for schema in known}.values())
     allowed = [_allowed(jsonschema.Draft202012Validator(schema, format_checker=checker)) for schema in unique]
     pairs = list(product(zip(unique, allowed, strict=True), repeat=2))
     for (old, before), (new, after) in pairs[::_STRIDE]:
         for direction, gone in ((Direction.INPUT, before - after), (Direction.OUTPUT, after - before)):
             found = compared(old, new, direction).values()
-            told = any(c.severity is not Severity.SAFE or c.code in _CONVENTION for c in found)
-            assert told or not gone, f"{old} -> {new} ({direction}): {[VALUES[i] for i in gone]} {list(found)}"
+            reported = any(c.severity is not Severity.SAFE or c.code in _CONVENTION for c in found)
+            assert reported or not gone, f"{old} -> {new} ({direction}): {[VALUES[i] for i in gone]} {list(found)}"
 
 
 def _allowed(validator: Any) -> set[int]:

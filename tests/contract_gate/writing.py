@@ -1,4 +1,4 @@
-"""Words that the documents of the small system are written in."""
+"""Building blocks for the documents of the small system."""
 
 import json
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 Json = dict[str, Any]
 
 
-def own(said: Json) -> Json:
-    """Copy it so that no two places are one: what is changed in one of them stays there."""
-    found: Json = json.loads(json.dumps(said))
-    return found
+def own(value: Json) -> Json:
+    """Return a copy in which no two places share an object."""
+    copied: Json = json.loads(json.dumps(value))
+    return copied
 
 
-def reference(*way: str) -> Json:
-    return {"$ref": "#/" + "/".join(way)}
+def reference(*path: str) -> Json:
+    return {"$ref": "#/" + "/".join(path)}
 
 
 def schema(name: str) -> Json:
