@@ -27,15 +27,6 @@ class Message:
         return next((tag for tag in tags if tag in _KINDS), "")
 
 
-# Documents written before the roles had their standard names.
-_FORMER_ROLES = {
-    "answers": "replies",
-    "asks": "requests",
-    "takes": "consumes",
-    "follows": "subscribes",
-    "sends": "publishes",
-    "buries": "dead-letters",
-}
 _KINDS = frozenset({"request", "reply", "problem", "command", "event", "dead-letter"})
 
 
@@ -58,9 +49,8 @@ class Operation:
     @property
     def role(self) -> str:
         """Role of the service: replies, requests, consumes, publishes, subscribes or dead-letters."""
-        role = str(self.facts.get("role") or "")
-        if role:
-            return _FORMER_ROLES.get(role, role)
+        if role := self.facts.get("role"):
+            return str(role)
         has_reply = "reply" in self.body
         if self.body.get("action") == "receive":
             return "replies" if has_reply else "consumes"

@@ -33,13 +33,13 @@ def permissions_of(service: str, document: Mapping[str, Any]) -> dict[str, Any]:
         if "stream" in facts:
             streams.add(facts["stream"])
         match facts["role"]:
-            case "answers":
+            case "replies":
                 hears.append(f"{subject} {facts['queueGroup']}")
-            case "asks" | "sends":
+            case "requests" | "publishes":
                 sends.append(subject)
-            case "takes":
+            case "consumes":
                 sends += [*_durable(facts["stream"], facts["consumer"]), _wildcards(facts["deadLetterSubject"])]
-            case "follows":
+            case "subscribes":
                 sends += _ordered(facts["stream"])
     sends += [subject for stream in streams for subject in _stream(stream)]
     return {

@@ -17,12 +17,12 @@ class Role(NamedTuple):
 
 
 ROLES = {
-    "answers": Role("Answers", "Requests that it replies to: one process of the service each."),
-    "takes": Role("Takes", "What it takes from a stream, each until it is handled, however long it was away."),
-    "follows": Role("Follows", "What it hears from a stream while it runs, and not what it missed."),
-    "asks": Role("Asks", "Requests that it makes to others."),
-    "sends": Role("Sends", "What it says, and a stream keeps."),
-    "buries": Role("Gives up", "What it took and cannot handle: it is kept for an operator."),
+    "replies": Role("Replies to", "Requests that it replies to; one process of the service handles each."),
+    "consumes": Role("Consumes", "Messages of a stream, under a durable name: none is missed during a restart."),
+    "subscribes": Role("Subscribes to", "Messages of a stream while the process runs."),
+    "requests": Role("Requests", "Requests that it sends to other services."),
+    "publishes": Role("Publishes", "Commands and events that a stream keeps."),
+    "dead-letters": Role("Dead-letters", "Messages that it could not handle, kept for an operator."),
 }
 
 _RETENTION = {

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from portal.documents import Json
 
-FROM = ("asks", "sends", "buries")
-TO = ("answers", "takes", "follows")
+FROM = ("requests", "publishes", "dead-letters")
+TO = ("replies", "consumes", "subscribes")
 KINDS = ("command", "request", "reply", "problem", "event", "dead-letter")
 
 

@@ -52,11 +52,11 @@ from portal.live import SystemMonitor
 TITLE = "mkstore"
 STREAMS = (PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS)
 """The streams that the gateway writes to and reads from."""
-ASKS = (
+REQUESTS = (
     *(Authenticate, ChangePassword, CreateUser, DeleteUser, GetKeys, GetUsers, ListUsers, UpdateUser),
     *(GetPayments, ListPayments),
 )
-"""What the gateway asks the services."""
+"""The requests that the gateway sends to the services."""
 
 
 class Gateway(ServiceApp):
@@ -123,7 +123,7 @@ def create_app(
         with on_termination(feed.close):
             yield
 
-    documented = ServiceSpecification("gateway", apps.gateway.__doc__, sends=[CreatePayment], asks=ASKS)
+    documented = ServiceSpecification("gateway", apps.gateway.__doc__, publishes=[CreatePayment], requests=REQUESTS)
     discovery = Discovery(broker, "gateway", documented, settings.asyncapi_url)
     app = Gateway(
         broker,

@@ -53,7 +53,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
             BatchLoader(partial(events.learn_all, open_payments), in_flight=1),
         )
 
-    specification = ServiceSpecification("payments", apps.payments.__doc__, sends=[PaymentCreated, PaymentRejected])
+    specification = ServiceSpecification("payments", apps.payments.__doc__, publishes=[PaymentCreated, PaymentRejected])
     return service.app(specification, connect, deps)
 
 

@@ -52,7 +52,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
         finally:
             passwords.close()
 
-    specification = ServiceSpecification("users", apps.users.__doc__, sends=[UserCreated, UserUpdated, UserDeleted])
+    specification = ServiceSpecification("users", apps.users.__doc__, publishes=[UserCreated, UserUpdated, UserDeleted])
     return service.app(specification, connect, deps)
 
 

@@ -24,7 +24,7 @@ def of_stream(stream: Stream) -> dict[str, Any]:
     }
 
 
-def of_answers(queue: str) -> dict[str, Any]:
+def of_replies(queue: str) -> dict[str, Any]:
     """Say how a request comes to one of a service's processes."""
     return {
         "queueGroup": queue,
@@ -33,7 +33,7 @@ def of_answers(queue: str) -> dict[str, Any]:
     }
 
 
-def of_asks() -> dict[str, Any]:
+def of_requests() -> dict[str, Any]:
     """Say how a request is made."""
     return {
         "delivery": f"{_LOST} Where no process answers, NATS says so at once (503 no responders).",
@@ -41,7 +41,7 @@ def of_asks() -> dict[str, Any]:
     }
 
 
-def of_takes(message: type[Any], stream: Stream, subscriber: Any) -> dict[str, Any]:
+def of_consumes(message: type[Any], stream: Stream, subscriber: Any) -> dict[str, Any]:
     """Say how a durable message comes, and comes again."""
     config, defaults = subscriber.config, ConsumerSettings.model_fields
     return {
@@ -69,7 +69,7 @@ def of_takes(message: type[Any], stream: Stream, subscriber: Any) -> dict[str, A
     }
 
 
-def of_follows(stream: Stream) -> dict[str, Any]:
+def of_subscribes(stream: Stream) -> dict[str, Any]:
     """Say how a process hears all that comes into a stream."""
     return {
         "stream": stream.name,
@@ -79,7 +79,7 @@ def of_follows(stream: Stream) -> dict[str, Any]:
     }
 
 
-def of_sends(stream: Stream, message: type[Any]) -> dict[str, Any]:
+def of_publishes(stream: Stream, message: type[Any]) -> dict[str, Any]:
     """Say what a sender promises."""
     if issubclass(message, Command):
         return {
@@ -95,7 +95,7 @@ def of_sends(stream: Stream, message: type[Any]) -> dict[str, Any]:
     }
 
 
-def of_buries(stream: Stream) -> dict[str, Any]:
+def of_dead_letters(stream: Stream) -> dict[str, Any]:
     """Say what becomes of what cannot be handled."""
     return {
         "stream": stream.name,

@@ -47,7 +47,7 @@ def components_of(operations: Iterable[Operation]) -> dict[str, Any]:
     modes += [(_HEADERS[kind], "serialization") for kind in sorted(set(kinds.values()))]
     _, written = models_json_schema(modes, ref_template="#/components/schemas/{model}")
     messages = named(((message.__name__, _message(message, kind)) for message, kind in kinds.items()), "messages")
-    if any(operation.role == "answers" for operation in operations):
+    if any(operation.role == "replies" for operation in operations):
         messages[Problem.__name__][REFUSALS] = _refusals()
     return {"messages": messages, "schemas": named(written["$defs"].items(), "schemas")}
 

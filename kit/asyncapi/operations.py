@@ -18,14 +18,17 @@ from contracts.streams import DEAD_LETTERS, Stream, stream_of
 from kit.asyncapi import delivery
 from kit.asyncapi.writing import described, named, ref, title
 
-_SENDING = frozenset({"sends", "asks", "buries"})
+_SENDING = frozenset({"publishes", "requests", "dead-letters"})
+_PHRASES = {"replies": "replies to", "subscribes": "subscribes to"}
+"""How a title names the role, where the role alone is not English."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One service's part in one message: it `answers`, `takes`, `follows`, `sends`, `asks` or `buries` it.
+    """What one service does with one message.
 
-    To take is to miss nothing, under a durable name; to follow is to hear everything while the process runs.
+    The role is `replies` or `requests` for a request; `consumes` (under a durable name, without missing one),
+    `subscribes` (while the process runs) or `publishes` for a command or event; `dead-letters` for what failed.
     """
 
     service: str
@@ -63,35 +66,35 @@ class Operation:
 
 
 def received(service: str, subscribers: Iterable[Any]) -> Iterator[Operation]:
-    """Read what a service answers, takes and follows from its subscribers; `TypeError` for one that does none of it."""
-    buries = False
+    """Yield an operation for each message that the subscribers handle. Raises `TypeError` for any other subscriber."""
+    dead_letters = False
     for subscriber in subscribers:
         for message, handler in handled(subscriber):
             if issubclass(message, Request):
-                yield Operation(service, "answers", message, handler.__doc__, delivery.of_answers(subscriber.queue))
+                yield Operation(service, "replies", message, handler.__doc__, delivery.of_replies(subscriber.queue))
             elif isinstance(subscriber, PullStreamSubscriber):
-                buries = True
-                facts = delivery.of_takes(message, stream_of(message.subject), subscriber)
-                yield Operation(service, "takes", message, handler.__doc__, facts)
+                dead_letters = True
+                facts = delivery.of_consumes(message, stream_of(message.subject), subscriber)
+                yield Operation(service, "consumes", message, handler.__doc__, facts)
             else:
-                facts = delivery.of_follows(stream_of(message.subject))
-                yield Operation(service, "follows", message, handler.__doc__, facts)
-    if buries:
-        about = "Keep what could not be handled, until somebody sends it again or discards it."
-        yield Operation(service, "buries", DeadLetter, about, delivery.of_buries(DEAD_LETTERS))
+                facts = delivery.of_subscribes(stream_of(message.subject))
+                yield Operation(service, "subscribes", message, handler.__doc__, facts)
+    if dead_letters:
+        about = "Keep messages that could not be handled until an operator replays or discards them."
+        yield Operation(service, "dead-letters", DeadLetter, about, delivery.of_dead_letters(DEAD_LETTERS))
 
 
-def sent(service: str, messages: Sequence[type[Command | Event]]) -> Iterator[Operation]:
-    """Say of each message that the service sends it."""
+def published(service: str, messages: Sequence[type[Command | Event]]) -> Iterator[Operation]:
+    """Yield an operation for each message that the service publishes."""
     for message in messages:
-        facts = delivery.of_sends(stream_of(message.subject), message)
-        yield Operation(service, "sends", message, message.__doc__, facts)
+        facts = delivery.of_publishes(stream_of(message.subject), message)
+        yield Operation(service, "publishes", message, message.__doc__, facts)
 
 
-def asked(service: str, messages: Sequence[type[Request[Any]]]) -> Iterator[Operation]:
-    """Say of each request that the service makes it."""
+def requested(service: str, messages: Sequence[type[Request[Any]]]) -> Iterator[Operation]:
+    """Yield an operation for each request that the service sends."""
     for message in messages:
-        yield Operation(service, "asks", message, message.__doc__, delivery.of_asks())
+        yield Operation(service, "requests", message, message.__doc__, delivery.of_requests())
 
 
 def as_written(operations: Iterable[Operation]) -> dict[str, Any]:
@@ -107,7 +110,7 @@ def _written(operation: Operation) -> dict[str, Any]:
     written: dict[str, Any] = {
         "action": "send" if operation.role in _SENDING else "receive",
         "channel": ref("channels", channel),
-        "title": f"{operation.service} {operation.role} {title(operation.message)}",
+        "title": f"{operation.service} {_PHRASES.get(operation.role, operation.role)} {title(operation.message)}",
         **described(operation.about),
         "tags": [{"name": operation.kind}],
         "messages": [ref("channels", channel, "messages", name)],

@@ -10,7 +10,7 @@ from faststream.specification import AsyncAPI, License
 from contracts.base import Command, Event, Request
 from kit.asyncapi.channels import channels_of
 from kit.asyncapi.messages import components_of
-from kit.asyncapi.operations import as_written, asked, received, sent
+from kit.asyncapi.operations import as_written, published, received, requested
 from kit.asyncapi.writing import prose
 
 VERSION = "0.1.0"
@@ -71,9 +71,9 @@ class ServiceSpecification(AsyncAPI):
     """What FastStream calls an app's specification, with what FastStream cannot know or leaves out.
 
     Operations are called `<service>.<role>.<Message>` and channels as their subjects, however functions are called.
-    What the service receives is read from its subscribers; what it `sends` and `asks` is said here, and NATS lets a
-    service send nothing else. A request's reply, all headers, examples, and what JetStream does with a message are part
-    of it. HTTP routes are not, and neither is anything that an environment says.
+    What the service receives is read from its subscribers; what it `publishes` and `requests` is declared here, and
+    NATS permissions allow nothing else. Replies, headers, examples and the JetStream settings of a message are part of
+    the document. HTTP routes and values from the environment are not.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class ServiceSpecification(AsyncAPI):
         service: str,
         description: str | None,
         *,
-        sends: Sequence[type[Command | Event]] = (),
-        asks: Sequence[type[Request[Any]]] = (),
+        publishes: Sequence[type[Command | Event]] = (),
+        requests: Sequence[type[Request[Any]]] = (),
     ) -> None:
         super().__init__(
             title=f"mkstore {service}",
@@ -92,8 +92,8 @@ class ServiceSpecification(AsyncAPI):
             license=_LICENSE,
         )
         self._service = service
-        self._sends = sends
-        self._asks = asks
+        self._publishes = publishes
+        self._requests = requests
 
     def to_specification(self) -> Document:
         """Build the document, the same in every process; nothing is connected.
@@ -103,8 +103,8 @@ class ServiceSpecification(AsyncAPI):
         """
         operations = [
             *(found for broker in self.brokers for found in received(self._service, broker.subscribers)),
-            *sent(self._service, self._sends),
-            *asked(self._service, self._asks),
+            *published(self._service, self._publishes),
+            *requested(self._service, self._requests),
         ]
         return Document(
             {

@@ -26,7 +26,7 @@ class Endpoint(NamedTuple):
             "request": self.request.__name__,
             "reply": self.request.reply_type().__name__,
             "description": summary_of(self.request.__doc__),
-            "asyncapi.operation": f"{service}.answers.{self.request.__name__}",
+            "asyncapi.operation": f"{service}.replies.{self.request.__name__}",
         }
         return self.identity() | {"metadata": metadata}
 

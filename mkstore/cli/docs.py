@@ -25,9 +25,10 @@ WHOLE = "mkstore"
 """The document of the whole system."""
 
 _ABOUT = (
-    "Everything that the services of mkstore ask, order and tell each other over NATS. An operation is called "
-    "`<service>.<role>.<Message>`: a service `answers` and `asks` requests, `sends` commands and events, `takes` them "
-    "without missing one, `follows` them while it runs, and `buries` what it cannot handle."
+    "Every message on NATS: who publishes it, who consumes it, and its schema. An operation is called "
+    "`<service>.<role>.<Message>`: a service `replies` to requests and `requests` others, `publishes` commands and "
+    "events, `consumes` them under a durable name, `subscribes` to them while it runs, and `dead-letters` messages "
+    "that it cannot handle."
 )
 
 # An app is imported without its user's settings: a document must not tell where somebody's NATS is.

@@ -62,7 +62,7 @@ def test_every_message_of_the_contracts_is_documented_under_its_subject(message:
 
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_every_request_has_one_who_answers_and_says_with_what(request_: type[Request[Any]]) -> None:
-    (answers,) = [name for name in OPERATIONS if name.endswith(f".answers.{request_.__name__}")]
+    (answers,) = [name for name in OPERATIONS if name.endswith(f".replies.{request_.__name__}")]
     reply = OPERATIONS[answers]["reply"]
     assert reply["address"]["location"] == "$message.header#/reply_to"
     told = [found(SYSTEM, reference)["name"] for reference in reply["messages"]]
@@ -83,7 +83,7 @@ def test_an_example_fits_its_schemas(name: str) -> None:
 def test_no_name_is_that_of_a_function_and_no_route_of_a_health_check_is_told() -> None:
     text = json.dumps(SYSTEM)
     assert not re.search("SubscribeMessage|Subscribe\\b|/health", text)
-    roles = {"answers", "asks", "takes", "follows", "sends", "buries"}
+    roles = {"replies", "requests", "consumes", "subscribes", "publishes", "dead-letters"}
     assert {(name.split(".")[1], name.split(".")[2]) for name in OPERATIONS} <= {
         (role, message) for role in roles for message in MESSAGES
     }
@@ -105,8 +105,8 @@ def test_what_a_stream_keeps_says_for_how_long_and_what_is_sent_twice() -> None:
 
 def test_every_operation_says_how_it_is_delivered_and_in_which_order() -> None:
     assert all({"role", "delivery", "order"} <= operation["x-nats"].keys() for operation in OPERATIONS.values())
-    taken = {name: operation["x-nats"] for name, operation in OPERATIONS.items() if ".takes." in name}
-    assert taken["payments.takes.CreatePayment"]["consumer"] == {
+    taken = {name: operation["x-nats"] for name, operation in OPERATIONS.items() if ".consumes." in name}
+    assert taken["payments.consumes.CreatePayment"]["consumer"] == {
         "durable": "payments-create_payment",
         "filterSubject": "payments.create.*",
         "ackPolicy": "explicit",

@@ -150,7 +150,7 @@ async def test_the_answers_are_those_of_the_standard_field_by_field(service: Ser
         "request": "Halve",
         "reply": "Half",
         "description": "Halve a number; any one but thirteen.",
-        "asyncapi.operation": f"{name}.answers.Halve",
+        "asyncapi.operation": f"{name}.replies.Halve",
     }
     assert await asked(service.broker, f"INFO.{name}") == {
         "type": "io.nats.micro.v1.info_response",

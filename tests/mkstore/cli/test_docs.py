@@ -62,7 +62,7 @@ def test_a_committed_document_is_valid_and_the_same_in_both_forms(service: str, 
 
 def test_the_schema_would_find_a_fault(schema: Any) -> None:
     document = json.loads(documents([ANSWERS])[FILES[0]])
-    document["operations"]["answers.answers.Question0"]["action"] = "shout"
+    document["operations"]["answers.replies.Question0"]["action"] = "shout"
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft7Validator(schema).validate(document)
 
@@ -106,7 +106,7 @@ def test_what_is_written_is_checked_and_the_check_writes_nothing(root: Path) -> 
     ("broken", "reason"),
     [
         ("absent:app", "No module named 'absent'"),
-        ("documented:twice", r"the same name: answers\.answers\.Question1"),
+        ("documented:twice", r"the same name: answers\.replies\.Question1"),
         ("documented:stranger", "which is no request, command or event"),
     ],
 )
