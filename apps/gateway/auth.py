@@ -1,73 +1,112 @@
-"""Whose token it is: checked with the users service's public keys, which are asked for once and kept."""
+"""Access tokens: verified with the users service's public keys, which are fetched once and cached."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from apps.gateway.errors import Unauthorized
+from apps.gateway.errors import Forbidden, Unauthorized
 from apps.gateway.http.backpressure import with_deadline
-from contracts.users import GetKeys, JsonWebKeySet
+from contracts.users import GetKeys, JsonWebKeySet, Role
 from kit.batching import BatchLoader
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.tokens import MAX_LIFETIME, Claims, InvalidToken, UnknownKey, Verifier
 
-_ASK_AGAIN_SECONDS = 5.0
-"""So often at most an unknown `kid` makes the gateway ask: anybody can send one."""
+_CLEANUP_INTERVAL = 1000
+"""Number of revocations after which the expired ones are removed."""
+
+
+class Caller:
+    """The user whose access token came with the request."""
+
+    def __init__(self, claims: Claims) -> None:
+        self.claims = claims
+        self.id = claims.sub
+        self.is_admin = claims.role == Role.ADMIN
+
+    def may_see(self, user: UUID) -> bool:
+        """Return whether the caller may see what belongs to `user`."""
+        return self.is_admin or user == self.id
+
+    def require_admin(self) -> None:
+        """Refuse anybody else. Raises `Forbidden` if the caller is not an admin."""
+        if not self.is_admin:
+            raise Forbidden("This is for admins.")
 
 
 class JwksVerifier:
-    """The public keys that tokens are checked with, and the users whose tokens are good no more."""
+    """Verifies access tokens and refuses those of revoked users.
 
-    def __init__(self, fetch: Callable[[GetKeys], Awaitable[JsonWebKeySet]], timeout: float = 2.0) -> None:
+    `fetch` gets the public keys: at the first token, and again for an unknown `kid`, which anybody can send; so at most
+    once per `refetch_interval` seconds. `timeout` is in seconds, `clock` is monotonic.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[GetKeys], Awaitable[JsonWebKeySet]],
+        timeout: float = 2.0,
+        *,
+        refetch_interval: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._fetch = fetch
         self._timeout = timeout
+        self._refetch_interval = refetch_interval
+        self._clock = clock
         self._keys = JsonWebKeySet(keys=())
         self._verifier: Verifier | None = None
-        self._asked = 0.0
-        self._asking: BatchLoader[None, Verifier] = BatchLoader(self._ask, in_flight=1)
+        self._fetched_at = 0.0
+        self._loader: BatchLoader[None, Verifier] = BatchLoader(self._load, in_flight=1)
         self._revoked: dict[UUID, float] = {}
 
     async def claims(self, token: str) -> Claims:
-        """Return what a good token says; raises `Unauthorized`, and `Unavailable` when no key was ever had."""
+        """Verify a token and return its claims.
+
+        Raises `Unauthorized` if the token is invalid or revoked, `Unavailable` if no key was ever fetched.
+        """
         try:
             claims = await self._verified(token)
         except InvalidToken as error:
             raise Unauthorized(str(error), "invalid_token") from error
         if claims.iat <= self._revoked.get(claims.sub, 0):
-            raise Unauthorized("The user of this token is gone or disabled.", "invalid_token")
+            raise Unauthorized("The user of this token is deleted or disabled.", "invalid_token")
         return claims
 
     async def keys(self) -> JsonWebKeySet:
-        """Return the public keys: today's, or while nobody tells those that are known."""
+        """Return the current public keys; while the users service is unavailable, the cached ones."""
         try:
-            await self._newest()
+            await self._current()
         except (Unavailable, OutcomeUnknown):
             if self._verifier is None:
                 raise
         return self._keys
 
     def revoke(self, user: UUID, until: datetime) -> None:
-        """Take no token of this user any more that was issued until then."""
+        """Refuse all tokens of `user` that were issued up to `until`."""
         self._revoked[user] = max(until.timestamp(), self._revoked.get(user, 0))
-        if len(self._revoked) % 1000 == 0:  # where every token has expired since, no entry is needed
-            oldest = time.time() - MAX_LIFETIME.total_seconds()
+        if len(self._revoked) % _CLEANUP_INTERVAL == 0:
+            oldest = time.time() - MAX_LIFETIME.total_seconds()  # every older token has expired
             self._revoked = {user: at for user, at in self._revoked.items() if at > oldest}
 
+    @property
+    def revocations(self) -> frozenset[UUID]:
+        """The users with a revocation that may still matter."""
+        return frozenset(self._revoked)
+
     async def _verified(self, token: str) -> Claims:
-        verifier = self._verifier or await self._newest()
+        verifier = self._verifier or await self._current()
         try:
             return verifier.verify(token)
         except UnknownKey:
-            return (await self._newest()).verify(token)
+            return (await self._current()).verify(token)
 
-    async def _newest(self) -> Verifier:
-        return await with_deadline(self._asking(None), self._timeout, "users service")
+    async def _current(self) -> Verifier:
+        return await with_deadline(self._loader(None), self._timeout, "users service")
 
-    async def _ask(self, waiting: Sequence[None]) -> list[Verifier]:
-        """Ask for the keys, once for all who wait for them; not again where that was a moment ago."""
-        if self._verifier is None or time.monotonic() - self._asked > _ASK_AGAIN_SECONDS:
+    async def _load(self, waiting: Sequence[None]) -> list[Verifier]:
+        """Fetch the keys once for all that wait, unless they were fetched a moment ago."""
+        if self._verifier is None or self._clock() - self._fetched_at > self._refetch_interval:
             self._keys = await self._fetch(GetKeys())
             self._verifier = Verifier({key.kid: key.model_dump() for key in self._keys.keys})
-            self._asked = time.monotonic()
+            self._fetched_at = self._clock()
         return [self._verifier for _ in waiting]

@@ -1,134 +1,122 @@
-"""What a route may ask for."""
+"""The dependencies of the routes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Request, Response, Security
 from fastapi.security import OAuth2PasswordBearer
 
-from apps.gateway.auth import JwksVerifier
-from apps.gateway.errors import Forbidden, Unauthorized
+from apps.gateway import auth
+from apps.gateway.errors import Unauthorized
 from apps.gateway.http.backpressure import remaining, with_deadline
 from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.payments.accept import PaymentAcceptance
 from apps.gateway.payments.waiters import Waiters
 from apps.gateway.sse.broadcaster import Broadcaster
-from contracts.base import Reply
-from contracts.base import Request as Asked
+from contracts import base
 from contracts.payments import GetPayments, PaymentView
-from contracts.users import GetUsers, Role, UserView
+from contracts.users import GetUsers, UserView
 from kit.batching import BatchLoader
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
+from kit.ops.durability import Durability
 from kit.ops.health import Health
-from kit.tokens import Claims
 from portal.live import SystemMonitor
 
-
-class Services:
-    """The services behind the gateway: `ask` for anything, gathered reads for what is read most."""
-
-    def __init__(self, broker: Broker, timeout: float) -> None:
-        self._client = RequestClient(broker, timeout)
-        self._timeout = timeout
-        self._users_by_id: BatchLoader[UUID, UserView | None] = BatchLoader(self._users)
-        self._payments_by_id: BatchLoader[UUID, PaymentView | None] = BatchLoader(self._payments)
-
-    async def ask(self, request: Asked[Reply]) -> Reply:
-        """Ask in what is left of the time of the request at hand; raises what `RequestClient.request` does."""
-        return await self._client.request(request, timeout=remaining(self._timeout))
-
-    async def ask_for_many(self, request: Asked[Reply]) -> Reply:
-        """Ask for several requests at once: in a time of its own, for it is none of theirs."""
-        return await self._client.request(request)
-
-    async def user(self, user: UUID) -> UserView | None:
-        """Return a user; None where there is none."""
-        return await with_deadline(self._users_by_id(user), self._timeout, "users service")
-
-    async def payment(self, payment: UUID) -> PaymentView | None:
-        """Return a payment, recorded or waiting; None where there is none."""
-        return await with_deadline(self._payments_by_id(payment), self._timeout, "payments service")
-
-    async def _users(self, ids: Sequence[UUID]) -> list[UserView | None]:
-        reply = await self.ask_for_many(GetUsers(ids=tuple(set(ids))))
-        found = {user.id: user for user in reply.users}
-        return [found.get(one) for one in ids]
-
-    async def _payments(self, ids: Sequence[UUID]) -> list[PaymentView | None]:
-        reply = await self.ask_for_many(GetPayments(ids=tuple(set(ids))))
-        found = {payment.id: payment for payment in reply.payments}
-        return [found.get(one) for one in ids]
+View = TypeVar("View", UserView, PaymentView)
+UserLoader = BatchLoader[UUID, UserView | None]
+PaymentLoader = BatchLoader[UUID, PaymentView | None]
 
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What the composition root builds for the routes."""
+    """What the composition root builds for the routes; tests replace parts of it."""
 
-    services: Services
-    intake: PaymentAcceptance
+    broker: Broker
+    client: RequestClient
+    users: UserLoader
+    payments: PaymentLoader
+    acceptance: PaymentAcceptance
     waiters: Waiters
-    feed: Broadcaster
-    keys: JwksVerifier
-    limits: RateLimits
+    broadcaster: Broadcaster
+    verifier: auth.JwksVerifier
+    rate_limits: RateLimits
+    durability: Durability
     health: Health
+    timeout: float
+    """Time of one HTTP request for the services, in seconds."""
     watch: SystemMonitor | None = None
-    """Looks at what goes on now; None where nobody shall."""
     watch_is_open: bool = False
-    """Whether everybody may look, and not only admins."""
+
+    async def request(self, request: base.Request[base.Reply]) -> base.Reply:
+        """Send a request in the time that the HTTP request has left. Raises what `RequestClient.request` raises."""
+        return await self.client.request(request, timeout=remaining(self.timeout))
+
+    async def user(self, user_id: UUID) -> UserView | None:
+        """Return a user, or None if it does not exist."""
+        return await with_deadline(self.users(user_id), self.timeout, "users service")
+
+    async def payment(self, payment_id: UUID) -> PaymentView | None:
+        """Return a payment, recorded or pending, or None if it does not exist."""
+        return await with_deadline(self.payments(payment_id), self.timeout, "payments service")
 
 
-async def _parts(request: Request) -> Dependencies:
-    parts: Dependencies = request.app.state.parts
-    return parts
+def user_loader(client: RequestClient) -> UserLoader:
+    """Return a loader of users; None for an unknown id."""
+
+    async def load(ids: Sequence[UUID]) -> list[UserView | None]:
+        reply = await client.request(GetUsers(ids=tuple(set(ids))))
+        return _in_order(ids, reply.users)
+
+    return BatchLoader(load)
 
 
-Gateway = Annotated[Dependencies, Depends(_parts)]
+def payment_loader(client: RequestClient) -> PaymentLoader:
+    """Return a loader of payments; None for an unknown id."""
+
+    async def load(ids: Sequence[UUID]) -> list[PaymentView | None]:
+        reply = await client.request(GetPayments(ids=tuple(set(ids))))
+        return _in_order(ids, reply.payments)
+
+    return BatchLoader(load)
 
 
-class Caller:
-    """Whose token came with the request."""
+def _in_order(ids: Sequence[UUID], views: Sequence[View]) -> list[View | None]:
+    by_id = {view.id: view for view in views}
+    return [by_id.get(one) for one in ids]
 
-    def __init__(self, claims: Claims) -> None:
-        self.claims = claims
-        self.id = claims.sub
-        self.is_admin = claims.role == Role.ADMIN
 
-    def may_see(self, user: UUID) -> bool:
-        """Tell whether what belongs to `user` is shown to this caller."""
-        return self.is_admin or user == self.id
+async def _dependencies(request: Request) -> Dependencies:
+    deps: Dependencies = request.app.state.deps
+    return deps
 
-    def require_admin(self) -> None:
-        """Raise where the caller is none."""
-        if not self.is_admin:
-            raise Forbidden("This is for admins.")
+
+Deps = Annotated[Dependencies, Depends(_dependencies)]
+
+
+async def limit_address(request: Request, deps: Deps) -> None:
+    """Count the request against the limit of its address, before any other work."""
+    await deps.rate_limits.hit("address", address(request))
 
 
 _bearer = OAuth2PasswordBearer("/auth/token", auto_error=False, description="The access token of POST /auth/token.")
-
-
-async def address_limit(request: Request, gateway: Gateway) -> None:
-    """Count the request against its address, before anything is done for it."""
-    await gateway.limits.hit("address", address(request))
-
-
 Token = Annotated[str | None, Security(_bearer)]
 
 
-async def signed_in(token: Token, gateway: Gateway, response: Response) -> Caller:
-    """Return whose token it is; raises `Unauthorized` where there is none, or none that is good."""
+async def current_user(token: Token, deps: Deps, response: Response) -> auth.Caller:
+    """Return the caller. Raises `Unauthorized` if there is no valid token, `TooManyRequests` above the limit."""
     if token is None:
-        raise Unauthorized("This needs an access token: Authorization: Bearer ...")
-    caller = Caller(await gateway.keys.claims(token))
-    await gateway.limits.hit("caller", str(caller.id), response)
+        raise Unauthorized("An access token is required: Authorization: Bearer ...")
+    caller = auth.Caller(await deps.verifier.claims(token))
+    await deps.rate_limits.hit("caller", str(caller.id), response)
     return caller
 
 
-CurrentUser = Annotated[Caller, Depends(signed_in)]
+CurrentUser = Annotated[auth.Caller, Depends(current_user)]
 
 
 def address(request: Request) -> str:
-    """Return where a request comes from; behind a proxy that is what the proxy says, if the server trusts it."""
+    """Return the client's address; behind a trusted proxy, the one that the proxy names."""
     return request.client.host if request.client else "unknown"

@@ -1,4 +1,4 @@
-"""Reactions to the other services' events: wakes who waits, feeds the event streams, drops what is stale."""
+"""Reactions to other services' events: wake waiting requests, feed the event streams, revoke tokens."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -18,10 +18,10 @@ from kit.tokens import MAX_LIFETIME
 
 
 class _Owned(BaseModel):
-    """What is needed of any event to know whose it is."""
+    """The part of any event that names its owner."""
 
     class Payment(BaseModel):
-        userId: UUID  # noqa: N815 - as it stands in the body
+        userId: UUID  # noqa: N815 - the name on the wire
 
     class User(BaseModel):
         id: UUID
@@ -32,41 +32,41 @@ class _Owned(BaseModel):
 
 
 def owner_of(subject: str, body: bytes) -> UUID | None:
-    """Tell which user an event is for; None where it is for none."""
+    """Return the user that an event belongs to, or None."""
     event = _Owned.model_validate_json(body)
     if subject.startswith("payment."):
         return event.payment.userId if event.payment else None
     return event.user.id if event.user else event.id
 
 
-def event_router(feed: Broadcaster, waiters: Waiters, keys: JwksVerifier) -> EventRouter:
-    """Make the gateway's one reader of each event stream."""
+def event_router(broadcaster: Broadcaster, waiters: Waiters, verifier: JwksVerifier) -> EventRouter:
+    """Return the router with the one subscription of this process to each event stream."""
     router = EventRouter()
 
     @router.follows(PAYMENT_EVENTS)
     async def payment_event(event: PaymentCreated | PaymentRejected, message: NatsMessage) -> None:
-        """Wake those who wait for the payment, and tell its user's clients."""
+        """Wake the requests that wait for the payment, and send the event to its user's clients."""
         waiters.wake(event.payment)
-        feed.take(_stored(message, PAYMENT_EVENTS, feed))
+        broadcaster.publish(_stored(message, PAYMENT_EVENTS, broadcaster))
 
-    # From before the start: a token of somebody who is gone since may still be within its time.
+    # From before the start: tokens of users who were deleted or disabled since may not have expired.
     @router.follows(USER_EVENTS, since=datetime.now(UTC) - MAX_LIFETIME)
     async def user_event(event: UserDeleted | UserUpdated | UserCreated, message: NatsMessage) -> None:
-        """Take no more tokens of who is gone or disabled, and tell the user's clients."""
-        feed.take(_stored(message, USER_EVENTS, feed))
+        """Send the event to the user's clients, and revoke the tokens of a deleted or disabled user."""
+        broadcaster.publish(_stored(message, USER_EVENTS, broadcaster))
         if isinstance(event, UserDeleted):
-            keys.revoke(event.id, event.deleted_at)
-            feed.end(event.id)
+            verifier.revoke(event.id, event.deleted_at)
+            broadcaster.disconnect(event.id)
         elif event.user.disabled:
-            keys.revoke(event.user.id, event.user.updated_at)
-            feed.end(event.user.id)
+            verifier.revoke(event.user.id, event.user.updated_at)
+            broadcaster.disconnect(event.user.id)
 
     return router
 
 
-def _stored(message: NatsMessage, stream: Stream, feed: Broadcaster) -> StoredEvent:
+def _stored(message: NatsMessage, stream: Stream, broadcaster: Broadcaster) -> StoredEvent:
     raw = message.raw_message
     sequence = sequence_of(raw)
-    if sequence is None:  # in memory
-        sequence = (feed.position.users if stream is USER_EVENTS else feed.position.payments) + 1
+    if sequence is None:  # TestNatsBroker has no stream
+        sequence = (broadcaster.position.users if stream is USER_EVENTS else broadcaster.position.payments) + 1
     return StoredEvent(stream.name, sequence, raw.subject, raw.data)

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import apps.gateway
 import portal
 from apps.gateway.auth import JwksVerifier
-from apps.gateway.deps import Dependencies, Services, address_limit
+from apps.gateway.deps import Dependencies, limit_address, payment_loader, user_loader
 from apps.gateway.events import event_router, owner_of
 from apps.gateway.http import openapi, problems
 from apps.gateway.http.backpressure import ConcurrencyLimit
@@ -40,6 +40,7 @@ from contracts.users import (
 )
 from kit.asyncapi import VERSION, ServiceSpecification
 from kit.messaging.broker import Broker
+from kit.messaging.client import RequestClient
 from kit.messaging.discovery import Discovery
 from kit.ops.durability import Durability
 from kit.ops.health import Health
@@ -60,14 +61,16 @@ REQUESTS = (
 
 
 class Gateway(ServiceApp):
-    """Starts and stops as a FastStream app; every other call is FastAPI's."""
+    """The gateway's process: FastStream starts and stops it, FastAPI serves HTTP."""
 
     http: ASGIApp
+    """FastAPI behind the middleware."""
     api: FastAPI
-    """What is behind the middlewares of `http`; it knows the API's document."""
+    """FastAPI alone; it has the OpenAPI document."""
+    deps: Dependencies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, or the life of the process."""
+        """Serve one connection, or the lifespan of the process."""
         if scope["type"] == "lifespan":
             configure_server(receive)
             await super().__call__(scope, receive, send)
@@ -75,23 +78,43 @@ class Gateway(ServiceApp):
             await self.http(scope, receive, send)
 
 
-def create_app(
-    settings: Settings, broker: Broker, commands: PaymentQueue | None = None, history: History | None = None
-) -> Gateway:
-    """Build the whole gateway on `broker`; nothing is connected before it is started."""
-    services = Services(broker, settings.request_timeout)
-    keys = JwksVerifier(services.ask_for_many, settings.request_timeout)
-    waiters = Waiters(most=settings.max_requests_in_flight // 2)
-    feed = Broadcaster(history or StreamedHistory(broker), owner_of)
-    intake = PaymentAcceptance(
-        services.payment,
-        broker,
-        commands or JetStreamPaymentQueue(broker, settings.request_timeout),
-        settings.request_timeout,
-    )
-    broker.include_router(event_router(feed, waiters, keys))
+def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
+    """Build the gateway; nothing is connected before it starts. Tests pass `deps` with fakes."""
+    deps = deps or create_dependencies(settings)
+    broker = deps.broker
+    broker.include_router(event_router(deps.broadcaster, deps.waiters, deps.verifier))
+    api = create_api(deps)
 
-    http = FastAPI(
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        await deps.durability.before_start()
+        with on_termination(deps.broadcaster.close):
+            yield
+
+    documented = ServiceSpecification("gateway", apps.gateway.__doc__, publishes=[CreatePayment], requests=REQUESTS)
+    discovery = Discovery(broker, "gateway", documented, settings.asyncapi_url)
+    app = Gateway(
+        broker,
+        lifespan=lifespan,
+        after_startup=[deps.broadcaster.start, discovery.start, deps.durability.log_findings],
+        on_shutdown=[discovery.stop, *([deps.watch.close] if deps.watch else [])],
+        specification=documented,
+        logger=None,
+    )
+    limited = ConcurrencyLimit(
+        BodySizeLimit(api, settings.max_body_bytes),
+        requests=settings.max_requests_in_flight,
+        streams=settings.max_event_streams,
+        passwords=settings.max_password_requests,
+        timeout=settings.request_timeout,
+    )
+    app.http, app.api, app.deps = RequestId(limited), api, deps
+    return app
+
+
+def create_api(deps: Dependencies) -> FastAPI:
+    """Build the HTTP API."""
+    api = FastAPI(
         title=TITLE,
         version=VERSION,
         docs_url=None,
@@ -100,56 +123,68 @@ def create_app(
         generate_unique_id_function=openapi.operation_id,
         responses=openapi.documented(400, 413, 422, 500, 503, 504),
     )
-    limits = RateLimits(settings.rate_limits(), settings.rate_limit_storage, enabled=settings.rate_limit_enabled)
+    api.state.live = ("everybody" if deps.watch_is_open else "admins") if deps.watch else None
+    api.state.deps = deps
+    for module in (users, auth, payments, events, live, portal):
+        api.include_router(module.router, dependencies=[Depends(limit_address)], responses=openapi.documented(429))
+    api.include_router(health.router)  # health probes are not rate-limited
+    api.openapi = partial(openapi.document, api)  # type: ignore[method-assign]
+    problems.install(api)
+    return api
+
+
+def create_dependencies(
+    settings: Settings,
+    broker: Broker | None = None,
+    queue: PaymentQueue | None = None,
+    history: History | None = None,
+) -> Dependencies:
+    """Build what the routes need; tests pass fakes of the broker, of the payment queue and of the event history."""
+    timeout = settings.request_timeout
+    broker = broker or make_broker(settings)
+    client = RequestClient(broker, timeout)
     durability = Durability.of(broker, settings)
-    ready = Health({"nats": broker.check}, warnings=durability.checks())
+    users, payments = user_loader(client), payment_loader(client)
+    waiters = Waiters(settings.max_requests_in_flight // 2)
+    acceptance = PaymentAcceptance(
+        find_payment=payments,
+        find_user=users,
+        broker=broker,
+        queue=queue or JetStreamPaymentQueue(broker, timeout),
+        waiters=waiters,
+        timeout=timeout,
+    )
     watch = (
         SystemMonitor(settings.live_nats_url, EVERY_STREAM, bodies=settings.live_payloads)
         if settings.live_nats_url
         else None
     )
-    is_open = settings.app_env == "development"
-    http.state.live = ("everybody" if is_open else "admins") if watch else None
-    http.state.parts = Dependencies(services, intake, waiters, feed, keys, limits, ready, watch, watch_is_open=is_open)
-    for module in (users, auth, payments, events, live, portal):
-        http.include_router(module.router, dependencies=[Depends(address_limit)], responses=openapi.documented(429))
-    http.include_router(health.router)  # whoever looks after the process is never told to come back later
-    http.openapi = partial(openapi.document, http)  # type: ignore[method-assign]
-    problems.install(http)
-
-    @asynccontextmanager
-    async def lifespan() -> AsyncIterator[None]:
-        await durability.before_start()
-        with on_termination(feed.close):
-            yield
-
-    documented = ServiceSpecification("gateway", apps.gateway.__doc__, publishes=[CreatePayment], requests=REQUESTS)
-    discovery = Discovery(broker, "gateway", documented, settings.asyncapi_url)
-    app = Gateway(
-        broker,
-        lifespan=lifespan,
-        after_startup=[feed.start, discovery.start, durability.log_findings],
-        on_shutdown=[discovery.stop, *([watch.close] if watch else [])],
-        specification=documented,
-        logger=None,
+    return Dependencies(
+        broker=broker,
+        client=client,
+        users=users,
+        payments=payments,
+        acceptance=acceptance,
+        waiters=waiters,
+        broadcaster=Broadcaster(history or StreamedHistory(broker), owner_of),
+        verifier=JwksVerifier(client.request, timeout),
+        rate_limits=RateLimits(
+            settings.rate_limits(), settings.rate_limit_storage, enabled=settings.rate_limit_enabled
+        ),
+        durability=durability,
+        health=Health({"nats": broker.check}, warnings=durability.checks()),
+        timeout=timeout,
+        watch=watch,
+        watch_is_open=settings.app_env == "development",
     )
-    bounded = ConcurrencyLimit(
-        BodySizeLimit(http, settings.max_body_bytes),
-        requests=settings.max_requests_in_flight,
-        streams=settings.max_event_streams,
-        passwords=settings.max_password_requests,
-        seconds=settings.request_timeout,
-    )
-    app.http, app.api = RequestId(bounded), http
-    return app
 
 
 def make_broker(settings: Settings) -> Broker:
-    """Make the connection that the gateway runs on."""
+    """Return the gateway's connection to NATS."""
     return Broker(settings.nats_url, name="gateway", streams=STREAMS, replicas=settings.stream_replicas)
 
 
 _settings = load(Settings)
 configure_logging(_settings.log_level, _settings.log_format)
 arm(_settings.failpoints, "gateway")
-app = create_app(_settings, make_broker(_settings))
+app = create_app(_settings)

@@ -26,12 +26,12 @@ class Still:
 @contextmanager
 def watched(store: Store, *, is_open: bool) -> Iterator[None]:
     state: Any = api(store.app).state
-    before = state.parts
-    state.parts = replace(before, watch=Still(), watch_is_open=is_open)
+    before = state.deps
+    state.deps = replace(before, watch=Still(), watch_is_open=is_open)
     try:
         yield
     finally:
-        state.parts = before
+        state.deps = before
 
 
 async def test_where_it_is_not_wanted_it_is_not_there(store: Store) -> None:

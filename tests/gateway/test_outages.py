@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from apps.gateway.main import STREAMS, create_app
+from apps.gateway.main import STREAMS, create_app, create_dependencies
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit.messaging.broker import Broker
 from mkstore.stack.servers import NatsServer
@@ -184,7 +184,8 @@ async def test_a_full_queue_refuses_and_loses_nothing(own_servers: Servers) -> N
         ada = await store.sign_up()
     short = [PAYMENT_COMMANDS.model_copy(update={"max_bytes": 4096}), *STREAMS[1:]]
     broker = Broker(own_servers.nats_url, name="a gateway with a short queue", streams=short)
-    app = create_app(settings(nats_url=own_servers.nats_url), broker)
+    chosen = settings(nats_url=own_servers.nats_url)
+    app = create_app(chosen, create_dependencies(chosen, broker))
     accepted: dict[str, str] = {}
     async with running(own_servers.app("users")), running(app), client_of(app) as http:
         ada = Caller(http, ada.user, ada.token)

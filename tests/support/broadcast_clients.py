@@ -1,9 +1,10 @@
-"""A feed of two streams, and clients that read it in the background."""
+"""A broadcaster of two streams, and clients that read it in the background."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 from apps.gateway.sse.broadcaster import Broadcaster, Item
@@ -16,39 +17,39 @@ ADA, BOB = UUID(int=1), UUID(int=2)
 
 
 class Streams:
-    """Two streams, a feed that reads them, and a number in each event to tell it by."""
+    """Two streams, a broadcaster that reads them, and a number in each event; `options` are the broadcaster's."""
 
-    def __init__(self) -> None:
-        self.history = FakeHistory()
-        self.feed = Broadcaster(self.history, lambda _, body: UUID(json.loads(body)["of"]))
-        self.said = 0
+    def __init__(self, history: FakeHistory | None = None, **options: Any) -> None:
+        self.history = history or FakeHistory()
+        self.broadcaster = Broadcaster(self.history, lambda _, body: UUID(json.loads(body)["of"]), **options)
+        self.count = 0
 
     def keep(self, stream: Stream, user: UUID = ADA) -> StoredEvent:
-        """Let an event happen of which the reader has not heard yet."""
-        self.said += 1
-        body = json.dumps({"of": str(user), "number": self.said}).encode()
+        """Store an event that the reader has not received yet."""
+        self.count += 1
+        body = json.dumps({"of": str(user), "number": self.count}).encode()
         return self.history.keep(stream, f"{stream.subjects[0].removesuffix('*')}happened", body)
 
     def happen(self, stream: Stream, user: UUID = ADA, times: int = 1) -> None:
         for _ in range(times):
-            self.feed.take(self.keep(stream, user))
+            self.broadcaster.publish(self.keep(stream, user))
 
     def client(self, since: Position | None = None, user: UUID = ADA, seconds: float = 30) -> "Client":
-        return Client(self.feed.events(user, since or self.feed.position, seconds))
+        return Client(self.broadcaster.events(user, since or self.broadcaster.position, seconds))
 
 
 class Client:
-    """Reads what the feed yields, in the background."""
+    """Reads an event stream in the background."""
 
     def __init__(self, events: AsyncIterator[Item | None]) -> None:
         self.items: list[Item] = []
-        self.quiet = 0
+        self.pings = 0
         self.reading = asyncio.create_task(self._read(events))
 
     async def _read(self, events: AsyncIterator[Item | None]) -> None:
         async for item in events:
             if item is None:
-                self.quiet += 1
+                self.pings += 1
             else:
                 self.items.append(item)
 
@@ -69,8 +70,8 @@ class Client:
 
 
 @asynccontextmanager
-async def started() -> AsyncIterator[Streams]:
-    streams = Streams()
-    await streams.feed.start()
+async def started(history: FakeHistory | None = None, **options: Any) -> AsyncIterator[Streams]:
+    streams = Streams(history, **options)
+    await streams.broadcaster.start()
     yield streams
-    streams.feed.close()
+    streams.broadcaster.close()

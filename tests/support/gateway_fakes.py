@@ -124,25 +124,25 @@ class FakeCommands:
 
     def __init__(self, take: Callable[[CreatePayment, Trace], Awaitable[None]]) -> None:
         self._take = take
-        self._queue: dict[UUID, tuple[CreatePayment, Trace]] = {}
+        self.pending: dict[UUID, tuple[CreatePayment, Trace]] = {}
         self._seen: set[UUID] = set()
         self._came = asyncio.Event()
         self.taken = asyncio.Event()
         self.taken.set()
         self.refusal: Unavailable | OutcomeUnknown | None = None
 
-    async def send(self, command: CreatePayment, *, once: bool) -> bool:
+    async def publish(self, command: CreatePayment, *, if_new: bool) -> bool:
         if self.refusal:
             raise self.refusal
         if command.id in self._seen:
             return False
         self._seen.add(command.id)
-        self._queue[command.id] = command, trace.get()
+        self.pending[command.id] = command, trace.get()
         self._came.set()
         return True
 
-    async def waiting(self, payment: UUID) -> CreatePayment | None:
-        found = self._queue.get(payment)
+    async def find_pending(self, payment: UUID) -> CreatePayment | None:
+        found = self.pending.get(payment)
         return found[0] if found else None
 
     async def work(self) -> None:
@@ -150,6 +150,6 @@ class FakeCommands:
             await self._came.wait()
             self._came.clear()
             await self.taken.wait()
-            for command, origin in list(self._queue.values()):
+            for command, origin in list(self.pending.values()):
                 await self._take(command, origin)
-                del self._queue[command.id]
+                del self.pending[command.id]

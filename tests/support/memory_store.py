@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from faststream.nats import TestNatsBroker
 
-from apps.gateway.main import create_app
+from apps.gateway.main import create_app, create_dependencies
 from apps.payments import main as payments_main
 from apps.payments.settings import Settings as PaymentsSettings
 from apps.users import main as users_main
@@ -87,11 +87,12 @@ async def in_memory(**said: Any) -> AsyncIterator[MemoryStore]:
         await broker.publish(body, command.address, headers=headers, stream=PAYMENT_COMMANDS.name)
 
     commands = FakeCommands(take)
-    app = create_app(settings(**said), broker, commands, history)
+    chosen = settings(**said)
+    app = create_app(chosen, create_dependencies(chosen, broker, commands, history))
     users_deps = await users_harness.fake_dependencies(users, partial(RelayedUsers, users, outbox))
     users_app = users_main.create_app(users_harness.cheap(UsersSettings(jwt_secret=SECRET)), users_deps)
     open_payments = partial(RelayedPayments, Table(), outbox)
-    payments_deps = payments_harness.fake_dependencies(open_payments, commands.waiting)
+    payments_deps = payments_harness.fake_dependencies(open_payments, commands.find_pending)
     payments_app = payments_main.create_app(PaymentsSettings(), payments_deps)
     brokers = (broker, broker_of(users_app), broker_of(payments_app))
     try:

@@ -46,8 +46,7 @@ class Servers:
 
     def gateway(self, **said: Any) -> Gateway:
         """Build a gateway's app."""
-        chosen = settings(nats_url=self.nats_url, **said)
-        return create_app(chosen, make_broker(chosen))
+        return create_app(settings(nats_url=self.nats_url, **said))
 
 
 @dataclass

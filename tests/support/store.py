@@ -30,11 +30,8 @@ def client_of(app: ASGIApp) -> httpx.AsyncClient:
 
 
 def api(app: Gateway) -> FastAPI:
-    """Return what is behind the gateway's middlewares."""
-    inner: Any = app.http
-    while not isinstance(inner, FastAPI):
-        inner = inner._app
-    return inner
+    """Return the FastAPI app behind the gateway's middleware."""
+    return app.api
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the gateway does under pressure: so many requests at once and no more, and each is answered in its time."""
+"""Backpressure: a limit of concurrent requests, and a deadline for each."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -11,15 +11,15 @@ from apps.gateway.errors import AtCapacity
 from apps.gateway.http.problems import problem_response
 from kit.errors import OutcomeUnknown
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 _REQUESTS, _STREAMS, _PASSWORDS = "requests", "event streams", "requests with a password"
-_SHORTEST = 0.05
-"""Seconds that are left for the last step, however late it is: what is there answers sooner."""
+_MIN_TIMEOUT = 0.05
+"""Seconds that every step may take, however late the request is: a dependency that is up replies sooner."""
 
 
-class _Time:
-    """The time of one request; it begins with the first thing that is asked for it, not with a slow upload."""
+class _Deadline:
+    """The deadline of one request; it begins with the first call to a service, not with a slow upload."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -29,22 +29,22 @@ class _Time:
         now = asyncio.get_running_loop().time()
         if self._ends is None:
             self._ends = now + self._seconds
-        return max(_SHORTEST, self._ends - now)
+        return max(_MIN_TIMEOUT, self._ends - now)
 
 
-_time: ContextVar[_Time | None] = ContextVar("time", default=None)
+_deadline: ContextVar[_Deadline | None] = ContextVar("deadline", default=None)
 
 
-def remaining(most: float) -> float:
-    """Return how many seconds one step of the request at hand may take: `most`, or what is left of its time."""
-    time = _time.get()
-    return most if time is None else min(most, time.remaining())
+def remaining(limit: float) -> float:
+    """Return the seconds that the next step of this request may take: what is left, at most `limit`."""
+    deadline = _deadline.get()
+    return limit if deadline is None else min(limit, deadline.remaining())
 
 
-async def with_deadline(work: Awaitable[Found], most: float, what: str) -> Found:
-    """Await what others may hold up, in the time of the request at hand; raises `OutcomeUnknown` of `what` after it."""
+async def with_deadline(work: Awaitable[Result], limit: float, what: str) -> Result:
+    """Await `work` for the time that this request has left. Raises `OutcomeUnknown`, naming `what`, after it."""
     try:
-        async with asyncio.timeout(remaining(most)):
+        async with asyncio.timeout(remaining(limit)):
             return await work
     except TimeoutError as error:
         raise OutcomeUnknown(what) from error
@@ -59,21 +59,20 @@ def _kind(method: str, path: str) -> str:
 
 
 class ConcurrencyLimit:
-    """Serves so many requests at once, and so many event streams; refuses the others with 503 and `Retry-After`.
+    """Serves a limited number of requests and event streams at once; refuses the others with 503 and `Retry-After`.
 
-    Those with a password have a number of their own: each costs a hash, and of a thousand none would be in time.
-
-    What waits takes memory, and a caller who is told late has gone. Health is never refused: whoever asks for it would
-    restart the process.
+    A queue would take memory, and its clients would be gone before their turn. Requests with a password have a separate
+    limit: each costs a password hash, and of a thousand hashes at once none would be in time. Health probes are not
+    limited: the prober would restart the process. `timeout` is the time of one request for the services, in seconds.
     """
 
     def __init__(
-        self, app: ASGIApp, *, requests: int, streams: int, seconds: float, passwords: int | None = None
+        self, app: ASGIApp, *, requests: int, streams: int, timeout: float, passwords: int | None = None
     ) -> None:
         self._app = app
-        self._seconds = seconds
+        self._timeout = timeout
         self._free = {_REQUESTS: requests, _STREAMS: streams, _PASSWORDS: requests if passwords is None else passwords}
-        self._most = dict(self._free)
+        self._limits = dict(self._free)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -82,12 +81,12 @@ class ConcurrencyLimit:
             return
         kind = _kind(scope["method"], scope["path"])
         if not self._free[kind]:
-            await problem_response(AtCapacity(kind, self._most[kind]))(scope, receive, send)
+            await problem_response(AtCapacity(kind, self._limits[kind]))(scope, receive, send)
             return
         self._free[kind] -= 1
-        before = _time.set(_Time(self._seconds))
+        token = _deadline.set(_Deadline(self._timeout))
         try:
             await self._app(scope, receive, send)
         finally:
-            _time.reset(before)
+            _deadline.reset(token)
             self._free[kind] += 1

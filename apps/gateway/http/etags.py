@@ -1,4 +1,4 @@
-"""ETags, and requests that depend on them (RFC 9110, 8.8.3 and 13.1)."""
+"""ETags and conditional requests (RFC 9110, 8.8.3 and 13.1)."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -9,33 +9,33 @@ from fastapi import Header
 from apps.gateway.errors import VersionMismatch
 from contracts.users import UserView
 
-IfMatch = Annotated[str | None, Header(description="Change it only while this is its ETag (RFC 9110).")]
-IfNoneMatch = Annotated[str | None, Header(description="Send it only when this is no longer its ETag (RFC 9110).")]
+IfMatch = Annotated[str | None, Header(description="Change the user only if this is its ETag (RFC 9110).")]
+IfNoneMatch = Annotated[str | None, Header(description="Return the user only if its ETag is another one (RFC 9110).")]
 
 _TAG = re.compile(r'"([1-9][0-9]{0,8})"')
-"""What `etag` writes, with a version that PostgreSQL can compare."""
+"""The format of `etag`, with a version that fits a PostgreSQL integer."""
 
 
 def etag(user: UserView) -> str:
-    """Return the strong validator of what a user looks like."""
+    """Return the strong validator of a user."""
     return f'"{user.version}"'
 
 
 def is_known(user: UserView, if_none_match: str | None) -> bool:
-    """Tell whether an If-None-Match field names what the user looks like; it compares weakly."""
+    """Return whether an If-None-Match field names the user's ETag (weak comparison)."""
     tags = [tag.removeprefix("W/") for tag in _tags(if_none_match or "")]
     return "*" in tags or etag(user) in tags
 
 
 async def expected_version(if_match: str | None, find: Callable[[], Awaitable[UserView | None]]) -> dict[str, int]:
-    """Return what an If-Match field adds to a change: the version that it demands, if it demands one.
+    """Return the version that an If-Match field requires as a field of the change; empty if it requires none.
 
-    Of several the one that `find` finds. Raises 412 where there is none: what was never a tag of ours matches nothing.
+    Of several tags the one of the user that `find` returns. Raises `VersionMismatch` if no tag can match.
     """
     tags = _tags("*" if if_match is None else if_match)
     if tags == ["*"]:
         return {}
-    versions = [int(found[1]) for tag in tags if (found := _TAG.fullmatch(tag))]
+    versions = [int(match[1]) for tag in tags if (match := _TAG.fullmatch(tag))]
     if len(versions) > 1:
         user = await find()
         versions = [version for version in versions if user and version == user.version]

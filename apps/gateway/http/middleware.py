@@ -1,4 +1,4 @@
-"""What happens to every HTTP request before a route sees it: it gets an id, and its body a limit."""
+"""ASGI middleware: request ids, and the size limit of bodies."""
 
 import asyncio
 import re
@@ -13,17 +13,16 @@ from apps.gateway.errors import BodyTooLarge
 from apps.gateway.http.problems import problem_response
 from kit.runtime.tracing import REQUEST_ID, TRACEPARENT, Trace, new_traceparent, trace
 
-TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-_PASSED_OVER = 16
-"""So many times the limit of a body that is too large is taken, and thrown away."""
-_PASSED_OVER_SECONDS = 5.0
+_DISCARD_FACTOR = 16
+"""Up to this many times the limit of a body that is too large is read and discarded."""
+_DISCARD_TIMEOUT = 5.0
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class RequestId:
-    """Takes or makes `X-Request-Id` and `traceparent` (W3C), returns the id with every answer."""
+    """Takes `X-Request-Id` and `traceparent` (W3C) or makes new ones; every response has the id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -48,11 +47,11 @@ class RequestId:
 
 
 class BodySizeLimit:
-    """Refuses bodies above a number of bytes with 413, whether they say their length or not."""
+    """Refuses bodies above `limit` bytes with 413, with or without `Content-Length`."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
-        self._most = most
+        self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -61,10 +60,10 @@ class BodySizeLimit:
             return
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > self._most:  # what is no number is the server's to refuse
-            if b"expect" not in headers:  # who waits for 100 (Continue) is spared the sending
-                await self._pass_over(receive)
-            await problem_response(BodyTooLarge(self._most))(scope, receive, send)
+        if length.isdigit() and int(length) > self._limit:  # the server refuses a length that is not a number
+            if b"expect" not in headers:  # a client that waits for 100 (Continue) sends nothing
+                await self._discard(receive)
+            await problem_response(BodyTooLarge(self._limit))(scope, receive, send)
             return
         read = 0
 
@@ -72,19 +71,19 @@ class BodySizeLimit:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._most:
+            if read > self._limit:
                 if message.get("more_body"):
-                    await self._pass_over(receive)
-                # FastAPI hands on an HTTPException of the one who reads, and nothing else.
-                raise HTTPException(TOO_LARGE, headers={"Connection": "close"})
+                    await self._discard(receive)
+                # FastAPI passes on only an HTTPException while it reads a body.
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, headers={"Connection": "close"})
             return message
 
         await self._app(scope, limited, send)
 
-    async def _pass_over(self, receive: Receive) -> None:
-        """Take what still comes, up to a bound: a connection that is closed before loses the answer on its way."""
-        left = self._most * _PASSED_OVER
+    async def _discard(self, receive: Receive) -> None:
+        """Read the rest, up to a bound: if the connection closed earlier, the client would lose the response."""
+        left = self._limit * _DISCARD_FACTOR
         with suppress(TimeoutError):
-            async with asyncio.timeout(_PASSED_OVER_SECONDS):
+            async with asyncio.timeout(_DISCARD_TIMEOUT):
                 while left > 0 and (message := await receive()).get("more_body"):
                     left -= len(message.get("body", b""))

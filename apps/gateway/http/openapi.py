@@ -1,4 +1,4 @@
-"""The OpenAPI document, with problem details as its one kind of error."""
+"""The OpenAPI document; every error in it is a problem (RFC 9457)."""
 
 from typing import Any
 
@@ -12,19 +12,19 @@ from contracts.errors import FieldError
 
 _REFERENCES = "#/components/schemas/{model}"
 HEADERS = {
-    "Cache-Control": "Who may keep the answer, and for how long (RFC 9111).",
-    "ETag": "What `If-Match` and `If-None-Match` compare (RFC 9110).",
-    "Idempotent-Replayed": "`true` where the key was used before: the answer is that of the first time.",
-    "Location": "Where what was made can be read.",
-    "Preference-Applied": "How long the answer was waited for (RFC 7240).",
-    "Retry-After": "In so many seconds it may be tried again (RFC 9110).",
+    "Cache-Control": "Who may cache the response, and for how long (RFC 9111).",
+    "ETag": "Version of the resource, for `If-Match` and `If-None-Match` (RFC 9110).",
+    "Idempotent-Replayed": "`true` if the key was used before; the response is the first one again.",
+    "Location": "Path of the new resource.",
+    "Preference-Applied": "The applied wait (RFC 7240).",
+    "Retry-After": "Seconds until the request may be repeated (RFC 9110).",
 }
-"""What the headers of answers mean that are the gateway's own."""
-_LATER = frozenset({429, 503})
+"""Descriptions of the response headers."""
+_RETRYABLE = frozenset({429, 503})
 
 
 class ProblemDetails(BaseModel):
-    """What every answer from 400 on looks like (RFC 9457)."""
+    """The body of every response from 400 on (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -32,19 +32,19 @@ class ProblemDetails(BaseModel):
     title: str = Field(examples=["Email taken"])
     status: int = Field(examples=[409])
     detail: str = Field(examples=["ada@example.com belongs to another user."])
-    code: str = Field(examples=["email-taken"], description="A slug that clients switch on.")
+    code: str = Field(examples=["email-taken"], description="Stable slug for programs.")
     request_id: str = Field(alias="requestId", examples=["0198c5c87c1e7a529d3b4f1e8a6b2c01"])
-    errors: list[FieldError] | None = Field(None, description="With 422: each field that is wrong.")
+    errors: list[FieldError] | None = Field(None, description="With 422: the invalid fields.")
 
 
 def operation_id(route: APIRoute) -> str:
-    """Name an operation for those who generate clients: `createPayment`; to be kept when a path changes."""
+    """Return the operation id, such as `createPayment`; generated clients use it as a name, so it never changes."""
     first, *rest = route.name.split("_")
     return first + "".join(map(str.capitalize, rest))
 
 
 def answered(meaning: str, *headers: str) -> dict[str, Any]:
-    """Say what a success means, and which headers it has."""
+    """Describe a success and its headers."""
     return {"description": meaning, "headers": _headers(*headers)}
 
 
@@ -53,18 +53,18 @@ def _headers(*names: str) -> dict[str, Any]:
 
 
 def documented(*statuses: int, also: dict[int | str, dict[str, Any]] | None = None) -> dict[int | str, dict[str, Any]]:
-    """Say in the OpenAPI document that an operation may answer with problems of these statuses, `also` otherwise."""
+    """Describe the responses of an operation: problems with these statuses, and `also`."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
     problems: dict[int | str, dict[str, Any]] = {
         status: {"description": PHRASES[status], "content": content} for status in statuses
     }
-    for status in _LATER & problems.keys():
+    for status in _RETRYABLE & problems.keys():
         problems[status]["headers"] = _headers("Retry-After")
     return problems | (also or {})
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """Return the document, made once."""
+    """Return the document; it is built once."""
     if not app.openapi_schema:
         schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         problem = ProblemDetails.model_json_schema(ref_template=_REFERENCES)

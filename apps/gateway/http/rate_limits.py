@@ -1,4 +1,4 @@
-"""How much one caller or one address may ask for (the `limits` library), said in RateLimit headers."""
+"""Rate limits per caller, address and account (the `limits` library), with RateLimit headers."""
 
 import hashlib
 import time
@@ -13,7 +13,7 @@ from apps.gateway.errors import TooManyRequests
 
 
 class RateLimits:
-    """The limits of this gateway, by name ("10/minute") and counted in `storage`; switched off they cost nothing."""
+    """The limits by name, such as "10/minute", counted in `storage`; nothing is counted unless `enabled`."""
 
     def __init__(self, limits: Mapping[str, str], storage: str, *, enabled: bool) -> None:
         self._enabled = enabled
@@ -21,7 +21,7 @@ class RateLimits:
         self._items = {name: parse(limit) for name, limit in limits.items()}
 
     async def hit(self, name: str, key: str, response: Response | None = None) -> None:
-        """Count one request of `key` against the limit `name`; raises `TooManyRequests` when it is used up."""
+        """Count one request of `key` against the limit `name`. Raises `TooManyRequests` if it is used up."""
         if not self._enabled:
             return
         item = self._items[name]
@@ -31,12 +31,12 @@ class RateLimits:
             response.headers.update(await self._headers(name, item, key))
 
     async def count(self, name: str, *key: str) -> None:
-        """Count against the limit `name` without refusing."""
+        """Count against the limit `name`; never refuse."""
         if self._enabled:
             await self._strategy.hit(self._items[name], name, *key)
 
     async def check(self, name: str, *key: str) -> None:
-        """Raise `TooManyRequests` when the limit `name` is used up for `key`; counts nothing."""
+        """Check the limit `name` without counting. Raises `TooManyRequests` if it is used up for `key`."""
         item = self._items[name]
         if self._enabled and not await self._strategy.test(item, name, *key):
             raise TooManyRequests(name, await self._headers(name, item, *key, refused=True))
@@ -52,5 +52,5 @@ class RateLimits:
 
 
 def account(email: str) -> str:
-    """Name an account in a key without keeping the address itself."""
+    """Return the key of an account: a hash, so that no email is stored."""
     return hashlib.sha256(email.strip().lower().encode("utf-8", "replace")).hexdigest()

@@ -1,4 +1,4 @@
-"""What must happen when the process is told to end, before the server begins to wait for open connections."""
+"""Shutdown steps that must run before the server waits for open connections."""
 
 import asyncio
 import signal
@@ -10,18 +10,18 @@ from types import FrameType
 
 @contextmanager
 def on_termination(act: Callable[[], None]) -> Iterator[None]:
-    """Call `act` in the running event loop after SIGTERM and SIGINT, besides what was to happen anyway.
+    """Call `act` in the running event loop on SIGTERM and SIGINT; the previous handlers run too.
 
-    uvicorn waits for open connections before the application hears of the end: an event stream would keep it for ever.
+    uvicorn waits for open connections before it stops the application: an open event stream would block it forever.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's business
+        yield  # only the main thread may handle signals
         return
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(act)  # a signal may come in the middle of anything
+        loop.call_soon_threadsafe(act)  # a signal may interrupt any code
         handler = before[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)

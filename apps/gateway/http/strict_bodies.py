@@ -1,4 +1,4 @@
-"""JSON bodies, read as strictly as RFC 8259 and RFC 7493 allow: what two readers could read differently is refused."""
+"""Strict JSON bodies (RFC 8259, RFC 7493): refuse what two parsers could read differently."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -10,33 +10,33 @@ from fastapi.routing import APIRoute
 
 class _StrictRequest(Request):
     async def json(self) -> Any:
-        """Read the body; raises `JSONDecodeError` for a name that stands twice, and for NaN and the infinities."""
+        """Parse the body. Raises `JSONDecodeError` for a duplicate name, NaN or an infinity."""
         if not hasattr(self, "_json"):
             body = await self.body()
-            self._json = json.loads(body, object_pairs_hook=_object, parse_constant=_no_number)
+            self._json = json.loads(body, object_pairs_hook=_object, parse_constant=_refuse_constant)
         return self._json
 
 
 class StrictRoute(APIRoute):
-    """A route whose JSON body is read strictly."""
+    """A route whose JSON body is parsed strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
-        answer = super().get_route_handler()
+        """Return the handler, with a strict request."""
+        handler = super().get_route_handler()
 
-        async def strictly(request: Request) -> Response:
-            return await answer(_StrictRequest(request.scope, request.receive))
+        async def strict_handler(request: Request) -> Response:
+            return await handler(_StrictRequest(request.scope, request.receive))
 
-        return strictly
+        return strict_handler
 
 
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(members)
-    if len(found) < len(members):
-        # Of {"amount": 1, "amount": 1000} one reader takes the first and another the last.
-        raise json.JSONDecodeError("a name stands twice in one object", "", 0)
-    return found
+    by_name = dict(members)
+    if len(by_name) < len(members):
+        # Of {"amount": 1, "amount": 1000} one parser takes the first and another the last.
+        raise json.JSONDecodeError("duplicate name in an object", "", 0)
+    return by_name
 
 
-def _no_number(text: str) -> NoReturn:
-    raise json.JSONDecodeError(f"{text} is no JSON", "", 0)
+def _refuse_constant(text: str) -> NoReturn:
+    raise json.JSONDecodeError(f"{text} is not JSON", "", 0)

@@ -1,113 +1,162 @@
-"""Taking payments in: a durable command for each, once, whatever is repeated or away."""
+"""Accepting a payment: one durable command per payment, also when a client repeats it or a service is unavailable.
+
+See docs/adr/0003-idempotency-without-a-store.md.
+"""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from apps.gateway.errors import IdempotencyKeyReused
+from apps.gateway.auth import Caller
+from apps.gateway.errors import Forbidden, IdempotencyKeyReused, UnknownUser
 from apps.gateway.http.backpressure import remaining
 from apps.gateway.payments.ids import payment_id
 from apps.gateway.payments.queue import PaymentQueue
+from apps.gateway.payments.waiters import Waiters
 from contracts.errors import ErrorKind
 from contracts.payments import Charge, CreatePayment, PaymentStatus, PaymentView
+from contracts.users import UserView
 from kit.errors import OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
 
-_AWAY = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
+_UNAVAILABLE = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
 
 
-Find = Callable[[UUID], Awaitable[PaymentView | None]]
-"""Asks the payments service for a payment, together with whoever else asks for one."""
-
-
-class AcceptedPayment(NamedTuple):
-    """A payment that is certain to be recorded: as it is now, and whether it was accepted before."""
+@dataclass(frozen=True)
+class AcceptedPayment:
+    """A payment that is certain to be recorded."""
 
     payment: PaymentView
-    replayed: bool
+    """Pending, or recorded if the client waited for that."""
+    repeated: bool = False
+    """Whether its Idempotency-Key was used before."""
+    waited: int | None = None
+    """The wait that was applied, in seconds."""
 
     @property
-    def first_answer(self) -> PaymentView:
-        """The payment as it was shown when it was first accepted."""
-        return self.payment.model_copy(update={"status": PaymentStatus.PENDING, "reason": None})
+    def recorded(self) -> bool:
+        """Whether the payment is shown as recorded."""
+        return self.payment.status is not PaymentStatus.PENDING
 
 
 class PaymentAcceptance:
-    """Accepts payments; see docs/adr on idempotency for why this needs no store of keys."""
+    """Accepts payments; `timeout` is the time of one HTTP request, in seconds."""
 
-    def __init__(self, find: Find, broker: Broker, commands: PaymentQueue, timeout: float) -> None:
-        self._find = find
+    def __init__(
+        self,
+        *,
+        find_payment: Callable[[UUID], Awaitable[PaymentView | None]],
+        find_user: Callable[[UUID], Awaitable[UserView | None]],
+        broker: Broker,
+        queue: PaymentQueue,
+        waiters: Waiters,
+        timeout: float,
+    ) -> None:
+        self._find_payment = find_payment
+        self._find_user = find_user
         self._broker = broker
-        self._commands = commands
+        self._queue = queue
+        self._waiters = waiters
         self._timeout = timeout
 
-    def command(self, charge: Charge, *, payer: UUID, caller: UUID, key: str | None) -> CreatePayment:
-        """Make the command of a payment; with a key its id is that of every repetition."""
-        return CreatePayment(
-            id=payment_id(caller, key) if key else uuid7(),
-            user_id=payer,
-            amount=charge.amount,
-            currency=charge.currency,
-            metadata=charge.metadata,
-            created_at=datetime.now(UTC),
-        )
+    async def accept(
+        self,
+        charge: Charge,
+        caller: Caller,
+        *,
+        payer: UUID | None = None,
+        key: str | None = None,
+        wait: int | None = None,
+    ) -> AcceptedPayment:
+        """Accept a payment, or return the one that `key` was used for before.
 
-    async def replay(self, command: CreatePayment) -> AcceptedPayment | None:
-        """Return a keyed payment that was accepted before; None where it was not.
+        `payer` defaults to the caller; `wait` is the time to wait until the payment is recorded, in seconds.
 
-        Raises `IdempotencyKeyReused` when its key came with another body.
+        Raises `Forbidden` if the caller may not pay for `payer`, `UnknownUser` if `payer` does not exist,
+        `IdempotencyKeyReused` if the key belongs to another body, `Unavailable` if nothing was accepted, and
+        `OutcomeUnknown` if the queue did not acknowledge in time.
         """
-        known = await self._known(command.id)
-        if known is None:
-            return None
-        if _body(known) != _body(command.pending()):
-            raise IdempotencyKeyReused
-        return AcceptedPayment(known, replayed=True)
+        payer = payer or caller.id
+        if not caller.may_see(payer):
+            raise Forbidden("Only an admin may pay for another user.")
+        command = new_command(charge, payer=payer, caller=caller.id, key=key)
+        with self._waiters.expect(command.id) as wait_recorded:  # before publishing: the event may arrive at once
+            payment = await self._find_existing(command) if key else None
+            repeated = payment is not None
+            if payment is None:
+                if payer != caller.id and await self._find_user(payer) is None:
+                    raise UnknownUser
+                payment, repeated = await self._publish(command, if_new=key is not None)
+            if wait is None:  # the first response again, byte for byte
+                return AcceptedPayment(_as_pending(payment), repeated)
+            if payment.status is PaymentStatus.PENDING:
+                payment = await wait_recorded(wait) or payment
+            return AcceptedPayment(payment, repeated, wait)
 
-    async def accept(self, command: CreatePayment, *, keyed: bool) -> AcceptedPayment:
-        """Accept a payment; one whose key was used a moment ago is not made again.
-
-        Raises `IdempotencyKeyReused` as `replay` does, and `Unavailable` where a payment is taken and can not be seen.
-        """
-        if await self._commands.send(command, once=keyed):
-            return AcceptedPayment(command.pending(), replayed=False)
-        replay = await self.replay(command)
-        if replay is None:  # no longer in the stream, so only the payments service could tell what it was
+    async def _publish(self, command: CreatePayment, *, if_new: bool) -> tuple[PaymentView, bool]:
+        """Publish the command; return the payment and whether it existed already."""
+        if await self._queue.publish(command, if_new=if_new):
+            return command.pending(), False
+        existing = await self._find_existing(command)
+        if existing is None:  # consumed already, so only the payments service could return its body
             raise Unavailable("payments service")
-        return replay
+        return existing, True
 
-    async def _known(self, payment: UUID) -> PaymentView | None:
-        """Look the payment up; while the payments service is away only the stream can tell.
+    async def _find_existing(self, command: CreatePayment) -> PaymentView | None:
+        """Return the payment that has the command's id. Raises `IdempotencyKeyReused` if it is another order."""
+        existing = await self._find(command.id)
+        if existing is not None and _order(existing) != _order(command.pending()):
+            raise IdempotencyKeyReused
+        return existing
 
-        What the stream no longer has may have been recorded since the service was asked, so that is asked once more.
-        It takes half of the time that is left at most: the other half is for accepting what nobody knows.
+    async def _find(self, payment: UUID) -> PaymentView | None:
+        """Return a payment from the payments service; while that is unavailable, from the queue.
+
+        A command that is no longer in the queue may have been recorded since the service was asked, so the service is
+        asked a second time. All of it takes at most half of the time left: the other half is for accepting.
         """
-        whole = remaining(self._timeout) / 2
-        ends = time.monotonic() + whole
+        clock = asyncio.get_running_loop().time
+        budget = remaining(self._timeout) / 2
+        deadline = clock() + budget
         for _ in range(2):
-            left = ends - time.monotonic()
-            if left < whole / 2:
-                break  # it was asked, and did not answer: it is away
+            left = deadline - clock()
+            if left < budget / 2:
+                break  # the first attempt timed out: the service is unavailable
             try:
                 async with asyncio.timeout(left):
-                    return await self._find(payment)
+                    return await self._find_payment(payment)
             except TimeoutError:
                 pass
             except RemoteProblem as error:
-                if error.kind not in _AWAY:
+                if error.kind not in _UNAVAILABLE:
                     raise
             except (Unavailable, OutcomeUnknown):
                 if not self._broker.is_connected():
                     raise
-            if waiting := await self._commands.waiting(payment):
-                return waiting.pending()
+            if pending := await self._queue.find_pending(payment):
+                return pending.pending()
         return None
 
 
-def _body(payment: PaymentView) -> tuple[object, ...]:
+def new_command(charge: Charge, *, payer: UUID, caller: UUID, key: str | None) -> CreatePayment:
+    """Return the command for a new payment; the same caller and key always give the same id."""
+    return CreatePayment(
+        id=payment_id(caller, key) if key else uuid7(),
+        user_id=payer,
+        amount=charge.amount,
+        currency=charge.currency,
+        metadata=charge.metadata,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _as_pending(payment: PaymentView) -> PaymentView:
+    return payment.model_copy(update={"status": PaymentStatus.PENDING, "reason": None})
+
+
+def _order(payment: PaymentView) -> tuple[object, ...]:
     return payment.user_id, payment.amount, payment.currency, payment.metadata

@@ -1,4 +1,4 @@
-"""Where the commands wait that the gateway gives to the payments service: the stream PAYMENT_COMMANDS."""
+"""The durable queue of payment commands: the stream PAYMENT_COMMANDS."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,43 +20,42 @@ from kit.messaging.broker import Broker
 from kit.runtime.failpoints import AFTER_PUBLISH, BEFORE_PUBLISH, failpoint
 from kit.runtime.tracing import trace
 
-_FOR_SENDING = 0.3
-"""Seconds that a look leaves for what comes after it. Those before are no hurry: where a machine is busy with other
-things, half a second is soon gone."""
+_PUBLISH_RESERVE = 0.3
+"""Seconds that a lookup leaves for the publish after it."""
 _WRONG_LAST_SEQUENCE = 10071
-"""nats-server: there is a message under this subject already."""
+"""NATS error code: the subject already has a message."""
 _FULL = 10077
-"""nats-server: the stream has reached its limit and takes nothing new."""
+"""NATS error code: the stream has reached its limit."""
 
 
 class PaymentQueue(Protocol):
-    """Where commands wait for the payments service."""
+    """A durable queue of commands for the payments service."""
 
-    async def send(self, command: CreatePayment, *, once: bool) -> bool:
-        """Keep `command`, durably; with `once` return False where one with its id was sent before."""
+    async def publish(self, command: CreatePayment, *, if_new: bool) -> bool:
+        """Store `command` durably; with `if_new` return False if one with its id was published before."""
 
-    async def waiting(self, payment: UUID) -> CreatePayment | None:
-        """Return the command that still waits under this id."""
+    async def find_pending(self, payment: UUID) -> CreatePayment | None:
+        """Return the command with this id that is not consumed yet, or None."""
 
 
 class JetStreamPaymentQueue:
-    """Commands in the stream PAYMENT_COMMANDS."""
+    """Commands in the stream PAYMENT_COMMANDS; `timeout` is the time of one HTTP request, in seconds."""
 
     def __init__(self, broker: Broker, timeout: float) -> None:
         self._broker = broker
         self._timeout = timeout
-        self._looks: BatchLoader[UUID, CreatePayment | None] = BatchLoader(self._look)
+        self._pending: BatchLoader[UUID, CreatePayment | None] = BatchLoader(self._load_pending)
 
-    async def send(self, command: CreatePayment, *, once: bool) -> bool:
-        """Publish `command`; True means that it is on disk.
+    async def publish(self, command: CreatePayment, *, if_new: bool) -> bool:
+        """Publish `command`; True means that it is synced to disk.
 
-        Raises `Unavailable` where NATS is away or the stream full: nothing was kept; and `OutcomeUnknown` when the
-        acknowledgement did not come in time.
+        Raises `Unavailable` if NATS is unavailable or the stream is full, so that nothing was stored, and
+        `OutcomeUnknown` if the acknowledgement did not arrive in time.
         """
         if not self._broker.is_connected():
             raise Unavailable(NATS)
         headers = {"content-type": "application/json", "Nats-Msg-Id": str(command.id)} | trace.get().headers()
-        if once:  # holds for as long as the command waits; after that the message id does, for the duplicate window
+        if if_new:  # effective until the command is consumed; then the message id is, for the duplicate window
             headers["Nats-Expected-Last-Subject-Sequence"] = "0"
         failpoint(BEFORE_PUBLISH)
         try:
@@ -78,21 +77,21 @@ class JetStreamPaymentQueue:
         except NatsError as error:
             raise Unavailable(NATS) from error
         failpoint(AFTER_PUBLISH)
-        return not (ack and ack.duplicate)  # in memory there is no acknowledgement
+        return not (ack and ack.duplicate)  # TestNatsBroker returns no acknowledgement
 
-    async def waiting(self, payment: UUID) -> CreatePayment | None:
-        """Look for the command in the stream by its subject; many who look for the same one at a time ask once.
+    async def find_pending(self, payment: UUID) -> CreatePayment | None:
+        """Find the command in the stream by its subject; concurrent lookups of one command are one request.
 
-        Raises `Unavailable` when NATS does not tell in the time of the request at hand.
+        Raises `Unavailable` if NATS does not reply in the time that the HTTP request has left.
         """
         try:
-            async with asyncio.timeout(remaining(self._timeout) - _FOR_SENDING):
-                return await self._looks(payment)
+            async with asyncio.timeout(remaining(self._timeout) - _PUBLISH_RESERVE):
+                return await self._pending(payment)
         except TimeoutError as error:
             raise Unavailable(NATS) from error
 
-    async def _look(self, payments: Sequence[UUID]) -> list[CreatePayment | None]:
-        jetstream, each = self._broker.jetstream, set(payments)
-        looks = (streams.find(jetstream, PAYMENT_COMMANDS, CreatePayment, payment, self._timeout) for payment in each)
-        found = dict(zip(each, await asyncio.gather(*looks), strict=True))
-        return [found[payment] for payment in payments]
+    async def _load_pending(self, payments: Sequence[UUID]) -> list[CreatePayment | None]:
+        jetstream, ids = self._broker.jetstream, set(payments)
+        lookups = (streams.find(jetstream, PAYMENT_COMMANDS, CreatePayment, one, self._timeout) for one in ids)
+        by_id = dict(zip(ids, await asyncio.gather(*lookups), strict=True))
+        return [by_id[payment] for payment in payments]

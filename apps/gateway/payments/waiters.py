@@ -1,4 +1,4 @@
-"""Those who wait for a payment to be recorded: woken by its event, not by polling."""
+"""Requests that wait until a payment is recorded: its event wakes them, they do not poll."""
 
 import asyncio
 from collections import defaultdict
@@ -8,44 +8,49 @@ from uuid import UUID
 
 from contracts.payments import PaymentView
 
-Recorded = Callable[[float], Awaitable[PaymentView | None]]
-"""Waits so many seconds at most; None where the payment was not recorded in that time."""
+WaitRecorded = Callable[[float], Awaitable[PaymentView | None]]
+"""Waits for at most the given number of seconds; returns None if the payment is not recorded by then."""
 
 
 class Waiters:
-    """Who waits for which payment in this process: at most so many, and the others are answered at once.
+    """The waiting requests of this process: at most `limit` wait at a time, the others get None at once.
 
-    Else those who wait while the payments service is away would take the places of all other requests.
+    Without the limit, requests that wait while the payments service is unavailable would take all places.
     """
 
-    def __init__(self, most: int = 500) -> None:
-        self._free = most
-        self._waiting: dict[UUID, set[asyncio.Future[PaymentView]]] = defaultdict(set)
+    def __init__(self, limit: int = 500) -> None:
+        self._free = limit
+        self._futures: dict[UUID, set[asyncio.Future[PaymentView]]] = defaultdict(set)
+
+    @property
+    def expected(self) -> frozenset[UUID]:
+        """The payments that a request may wait for."""
+        return frozenset(self._futures)
 
     @contextmanager
-    def expect(self, payment: UUID) -> Iterator[Recorded]:
-        """Listen for a payment from now on: before it is sent, so that its event cannot come too early."""
+    def expect(self, payment: UUID) -> Iterator[WaitRecorded]:
+        """Register for a payment until the end of the block; enter it before the command is published."""
         future: asyncio.Future[PaymentView] = asyncio.get_running_loop().create_future()
 
-        async def recorded(seconds: float) -> PaymentView | None:
+        async def wait_recorded(timeout: float) -> PaymentView | None:  # noqa: ASYNC109 - not an error when it is over
             if self._free and not future.done():
                 self._free -= 1
                 try:
-                    await asyncio.wait([future], timeout=seconds)
+                    await asyncio.wait([future], timeout=timeout)
                 finally:
                     self._free += 1
             return future.result() if future.done() else None
 
-        self._waiting[payment].add(future)
+        self._futures[payment].add(future)
         try:
-            yield recorded
+            yield wait_recorded
         finally:
-            self._waiting[payment].discard(future)
-            if not self._waiting[payment]:
-                del self._waiting[payment]
+            self._futures[payment].discard(future)
+            if not self._futures[payment]:
+                del self._futures[payment]
 
     def wake(self, payment: PaymentView) -> None:
-        """Tell those who wait for it that a payment is recorded."""
-        for future in self._waiting.get(payment.id, ()):
+        """Wake the requests that wait for this payment."""
+        for future in self._futures.get(payment.id, ()):
             if not future.done():
                 future.set_result(payment)

@@ -1,1 +1,1 @@
-"""The HTTP routes, a module for each kind of thing."""
+"""The HTTP routes, one module per resource."""

@@ -1,11 +1,11 @@
-"""Tokens over HTTP (RFC 6749), and the keys that they are checked with (RFC 7517)."""
+"""Access tokens over HTTP (RFC 6749), and the public keys that verify them (RFC 7517)."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 from pydantic import BaseModel, Field
 
-from apps.gateway.deps import Gateway, address
+from apps.gateway.deps import Deps, address
 from apps.gateway.errors import OAuthRefusal
 from apps.gateway.http import rate_limits
 from apps.gateway.http.openapi import answered, documented
@@ -15,7 +15,7 @@ from kit.errors import RemoteProblem
 
 router = APIRouter(tags=["auth"])
 
-_MOST = 1024
+_MAX_LENGTH = 1024
 
 
 class TokenAnswer(BaseModel):
@@ -34,33 +34,33 @@ class TokenAnswer(BaseModel):
 )
 async def issue_token(
     request: Request,
-    gateway: Gateway,
+    deps: Deps,
     response: Response,
-    grant_type: Annotated[str | None, Form(max_length=_MOST, description="password")] = None,
-    username: Annotated[str | None, Form(max_length=_MOST, description="The email.")] = None,
-    password: Annotated[str | None, Form(max_length=_MOST)] = None,
+    grant_type: Annotated[str | None, Form(max_length=_MAX_LENGTH, description="password")] = None,
+    username: Annotated[str | None, Form(max_length=_MAX_LENGTH, description="The email.")] = None,
+    password: Annotated[str | None, Form(max_length=_MAX_LENGTH)] = None,
 ) -> TokenAnswer:
     """Exchange an email and a password for an access token."""
-    where = address(request)
-    await gateway.limits.hit("token", where, response)
+    client = address(request)
+    await deps.rate_limits.hit("token", client, response)
     response.headers["Cache-Control"] = "no-store"
     if grant_type is None:
         raise OAuthRefusal("invalid_request", "grant_type is missing.")
     if grant_type != "password":
         raise OAuthRefusal("unsupported_grant_type", "The only grant_type is password.")
     if username is None or password is None:
-        raise OAuthRefusal("invalid_request", "username and password are needed.")
-    account = (rate_limits.account(username), where)
-    await gateway.limits.check("account", *account)
+        raise OAuthRefusal("invalid_request", "username and password are required.")
+    account = (rate_limits.account(username), client)
+    await deps.rate_limits.check("account", *account)
     if "\0" in username:
         raise _invalid_grant()
     try:
-        tokens = await gateway.services.ask(Authenticate(email=username, password=password))
+        tokens = await deps.request(Authenticate(email=username, password=password))
     except RemoteProblem as error:
         if error.kind is not ErrorKind.UNAUTHENTICATED:
             raise
         # Per account and address: slows a guesser without locking out the owner, who is elsewhere.
-        await gateway.limits.count("account", *account)
+        await deps.rate_limits.count("account", *account)
         raise _invalid_grant() from error
     return TokenAnswer(
         access_token=tokens.access_token, expires_in=tokens.expires_in, refresh_token=tokens.refresh_token
@@ -68,10 +68,10 @@ async def issue_token(
 
 
 @router.get("/.well-known/jwks.json", responses=documented(also={200: answered("The keys.", "Cache-Control")}))
-async def get_keys(gateway: Gateway, response: Response) -> JsonWebKeySet:
-    """Show the public keys of the access tokens."""
+async def get_keys(deps: Deps, response: Response) -> JsonWebKeySet:
+    """Return the public keys that verify access tokens."""
     response.headers["Cache-Control"] = "public, max-age=300"
-    return await gateway.keys.keys()
+    return await deps.verifier.keys()
 
 
 def _invalid_grant() -> OAuthRefusal:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from apps.gateway.deps import CurrentUser, Gateway
+from apps.gateway.deps import CurrentUser, Deps
 from apps.gateway.http.openapi import answered, documented
 from apps.gateway.sse.broadcaster import Item
 from apps.gateway.sse.history import Position
@@ -25,7 +26,7 @@ _RETRY_MILLISECONDS = 1000
 )
 async def stream_events(
     caller: CurrentUser,
-    gateway: Gateway,
+    deps: Deps,
     last_event_id: Annotated[str | None, Header(max_length=50, description="Begin after this event.")] = None,
 ) -> StreamingResponse:
     """Stream the caller's own `payment.*` and `user.*`, from now on or after an event; ends with the token."""
@@ -34,18 +35,18 @@ async def stream_events(
     except ValueError:
         message = "Input should be the id of an event of this stream"
         raise InvalidField("header/last-event-id", "invalid_event_id", message) from None
-    await gateway.feed.started()
-    since = since or gateway.feed.position
-    events = gateway.feed.events(caller.id, since, caller.claims.exp - time.time())
+    await deps.broadcaster.wait_started()
+    since = since or deps.broadcaster.position
+    events = deps.broadcaster.events(caller.id, since, caller.claims.exp - time.time())
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_lines(events, since), media_type="text/event-stream", headers=headers)
 
 
 async def _lines(events: AsyncIterator[Item | None], since: Position) -> AsyncIterator[bytes]:
-    # An id before the first event: whoever is cut off without one still resumes here.
-    yield f"retry: {_RETRY_MILLISECONDS}\nid: {since}\n\n".encode()
+    # An id before the first event: a client that is disconnected before it resumes here.
+    yield format_sse_event(id=str(since), retry=_RETRY_MILLISECONDS)
     async for item in events:
         if item is None:
-            yield b":\n\n"
+            yield KEEPALIVE_COMMENT
         else:
-            yield b"id: %b\nevent: %b\ndata: %b\n\n" % (str(item.at).encode(), item.type.encode(), item.body)
+            yield format_sse_event(id=str(item.at), event=item.type, data_str=item.body.decode())

@@ -1,10 +1,10 @@
-"""Whether the gateway lives and whether it can work."""
+"""Liveness and readiness of the gateway."""
 
 from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 
-from apps.gateway.deps import Gateway
+from apps.gateway.deps import Deps
 from apps.gateway.http.openapi import answered, documented
 from kit.ops.health import Report
 
@@ -12,23 +12,23 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 _NOT_READY = documented(
     also={
-        200: answered("It can work."),
-        503: {"model": Report, "description": "Something that the gateway needs is away."},
+        200: answered("The gateway is ready."),
+        503: {"model": Report, "description": "A dependency of the gateway is unavailable."},
     }
 )
 
 
 @router.get("", name="health", responses=_NOT_READY)
 @router.get("/ready", responses=_NOT_READY)
-async def ready(gateway: Gateway, response: Response) -> Report:
-    """Say whether everything that the gateway needs is there, one entry per dependency."""
-    report = await gateway.health.report()
+async def ready(deps: Deps, response: Response) -> Report:
+    """Report whether the gateway is ready, with one entry per dependency."""
+    report = await deps.health.report()
     if report["status"] != "ok":
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return report
 
 
-@router.get("/live", responses=documented(also={200: answered("It answers.")}))
+@router.get("/live", responses=documented(also={200: answered("The process is alive.")}))
 async def live() -> Report:
-    """Say that the process answers."""
+    """Report that the process is alive."""
     return {"status": "ok", "checks": {}}

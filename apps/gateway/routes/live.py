@@ -4,19 +4,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from apps.gateway.deps import Gateway, Token, signed_in
+from apps.gateway.deps import Deps, Token, current_user
 from apps.gateway.errors import NotFound
 from portal.live import Snapshot, SystemMonitor
 
 router = APIRouter(include_in_schema=False)
 
 
-async def _watch(gateway: Gateway, token: Token, response: Response) -> SystemMonitor:
-    if gateway.watch is None:
+async def _watch(deps: Deps, token: Token, response: Response) -> SystemMonitor:
+    if deps.watch is None:
         raise NotFound("live overlay")
-    if not gateway.watch_is_open:
-        (await signed_in(token, gateway, response)).require_admin()
-    return gateway.watch
+    if not deps.watch_is_open:
+        (await current_user(token, deps, response)).require_admin()
+    return deps.watch
 
 
 @router.get("/asyncapi/live.json")

@@ -8,7 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import MISSING, BaseModel, ConfigDict, Field
 
-from apps.gateway.deps import Caller, CurrentUser, Gateway, address
+from apps.gateway.auth import Caller
+from apps.gateway.deps import CurrentUser, Deps, address
 from apps.gateway.errors import NotFound
 from apps.gateway.http.etags import IfMatch, IfNoneMatch, etag, expected_version, is_known
 from apps.gateway.http.openapi import answered, documented
@@ -34,17 +35,17 @@ _SHOWN = documented(
     *(401, 404),
     also={
         200: answered("The user.", "ETag", "Cache-Control"),
-        304: answered("The user is as the client knows it.", "ETag", "Cache-Control"),
+        304: answered("The user has not changed.", "ETag", "Cache-Control"),
     },
 )
 
 
 class NewUser(CreateUser, extra="forbid", validate_by_name=False):
-    """Who registers."""
+    """A new user."""
 
 
 class UserChanges(Message, extra="forbid", validate_by_name=False):
-    """What shall be different; what is left out stays (RFC 7396). Role and disabled are for admins."""
+    """Changes to a user; a field that is left out keeps its value (RFC 7396). Role and disabled are for admins."""
 
     name: Name | MISSING | None = MISSING
     email: Email | MISSING = MISSING
@@ -53,7 +54,7 @@ class UserChanges(Message, extra="forbid", validate_by_name=False):
 
 
 class PasswordChange(Message, extra="forbid", validate_by_name=False):
-    """The password that is, and the one that shall be."""
+    """The current and the new password."""
 
     current_password: GivenPassword
     new_password: NewPassword
@@ -74,63 +75,63 @@ class Users(BaseModel):
     status_code=HTTPStatus.CREATED,
     responses=documented(409, also={201: answered("The new user.", "Location", "ETag")}),
 )
-async def create_user(body: NewUser, request: Request, gateway: Gateway, response: Response) -> UserView:
+async def create_user(body: NewUser, request: Request, deps: Deps, response: Response) -> UserView:
     """Register a user."""
-    await gateway.limits.hit("sign_up", address(request), response)
-    user = await gateway.services.ask(body)
+    await deps.rate_limits.hit("sign_up", address(request), response)
+    user = await deps.request(body)
     response.headers.update({"Location": f"/users/{user.id}", "ETag": etag(user)})
     return user
 
 
 @router.get("/me", response_model=UserView, responses=_SHOWN)
 async def get_me(
-    caller: CurrentUser, gateway: Gateway, response: Response, if_none_match: IfNoneMatch = None
+    caller: CurrentUser, deps: Deps, response: Response, if_none_match: IfNoneMatch = None
 ) -> UserView | Response:
-    """Show the caller."""
-    return await _get(caller.id, caller, gateway, response, if_none_match)
+    """Return the caller."""
+    return await _get(caller.id, caller, deps, response, if_none_match)
 
 
 @router.get("/{user_id}", response_model=UserView, responses=_SHOWN)
 async def get_user(
-    user_id: UUID, caller: CurrentUser, gateway: Gateway, response: Response, if_none_match: IfNoneMatch = None
+    user_id: UUID, caller: CurrentUser, deps: Deps, response: Response, if_none_match: IfNoneMatch = None
 ) -> UserView | Response:
-    """Show one user: oneself, or for an admin anybody."""
-    return await _get(user_id, caller, gateway, response, if_none_match)
+    """Return a user: the caller; for an admin any user."""
+    return await _get(user_id, caller, deps, response, if_none_match)
 
 
 @router.get("", responses=documented(401, 403, also={200: answered("A page of users.")}))
 async def list_users(
     caller: CurrentUser,
-    gateway: Gateway,
+    deps: Deps,
     limit: Annotated[PageSize, Query()] = 20,
     cursor: Annotated[Cursor | None, Query()] = None,
 ) -> Users:
-    """Show all users, newest first; for admins."""
+    """Return all users, newest first; for admins."""
     caller.require_admin()
-    page = await gateway.services.ask(ListUsers(limit=limit, cursor=cursor))
+    page = await deps.request(ListUsers(limit=limit, cursor=cursor))
     return Users(data=page.users, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
 
 
 @router.patch(
     "/{user_id}",
-    responses=documented(401, 403, 404, 409, 412, also={200: answered("The user as it is now.", "ETag")}),
+    responses=documented(401, 403, 404, 409, 412, also={200: answered("The changed user.", "ETag")}),
 )
 async def update_user(
     user_id: UUID,
     body: UserChanges,
     caller: CurrentUser,
-    gateway: Gateway,
+    deps: Deps,
     response: Response,
     if_match: IfMatch = None,
 ) -> UserView:
-    """Change a user: oneself, or for an admin anybody."""
+    """Change a user: the caller; for an admin any user."""
     changes = body.model_dump(exclude_unset=True, by_alias=False)
     if not caller.may_see(user_id):
         raise NotFound("user")
     if changes.keys() & {"role", "disabled"}:
         caller.require_admin()
-    changes |= await expected_version(if_match, partial(gateway.services.user, user_id))
-    user = await gateway.services.ask(UpdateUser(id=user_id, **changes))
+    changes |= await expected_version(if_match, partial(deps.user, user_id))
+    user = await deps.request(UpdateUser(id=user_id, **changes))
     response.headers["ETag"] = etag(user)
     return user
 
@@ -138,14 +139,14 @@ async def update_user(
 @router.put(
     "/{user_id}/password",
     status_code=HTTPStatus.NO_CONTENT,
-    responses=documented(401, 404, also={204: answered("Changed.")}),
+    responses=documented(401, 404, also={204: answered("The password is changed.")}),
 )
-async def change_password(user_id: UUID, body: PasswordChange, caller: CurrentUser, gateway: Gateway) -> None:
-    """Change one's own password."""
+async def change_password(user_id: UUID, body: PasswordChange, caller: CurrentUser, deps: Deps) -> None:
+    """Change the caller's password."""
     if user_id != caller.id:
         raise NotFound("user")
-    await gateway.limits.hit("account", str(user_id))
-    await gateway.services.ask(
+    await deps.rate_limits.hit("account", str(user_id))
+    await deps.request(
         ChangePassword(id=user_id, current_password=body.current_password, new_password=body.new_password)
     )
 
@@ -153,19 +154,19 @@ async def change_password(user_id: UUID, body: PasswordChange, caller: CurrentUs
 @router.delete(
     "/{user_id}",
     status_code=HTTPStatus.NO_CONTENT,
-    responses=documented(401, 404, also={204: answered("Deleted.")}),
+    responses=documented(401, 404, also={204: answered("The user is deleted.")}),
 )
-async def delete_user(user_id: UUID, caller: CurrentUser, gateway: Gateway) -> None:
-    """Delete a user: oneself, or for an admin anybody. What was paid stays recorded."""
+async def delete_user(user_id: UUID, caller: CurrentUser, deps: Deps) -> None:
+    """Delete a user: the caller; for an admin any user. Payments stay recorded."""
     if not caller.may_see(user_id):
         raise NotFound("user")
-    await gateway.services.ask(DeleteUser(id=user_id))
+    await deps.request(DeleteUser(id=user_id))
 
 
 async def _get(
-    user_id: UUID, caller: Caller, gateway: Gateway, response: Response, if_none_match: str | None
+    user_id: UUID, caller: Caller, deps: Deps, response: Response, if_none_match: str | None
 ) -> UserView | Response:
-    user = await gateway.services.user(user_id) if caller.may_see(user_id) else None
+    user = await deps.user(user_id) if caller.may_see(user_id) else None
     if user is None:
         raise NotFound("user")
     headers = {"ETag": etag(user), "Cache-Control": "private, no-cache"}

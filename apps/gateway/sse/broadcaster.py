@@ -1,9 +1,9 @@
-"""The events of each user as they happen, and from where a client left off: one reader for all clients."""
+"""The event stream of each user: one reader of the streams feeds all clients; a client resumes where it stopped."""
 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import NamedTuple
 from uuid import UUID
@@ -16,13 +16,8 @@ from kit.errors import NATS, Unavailable
 
 log = get_logger(__name__)
 
-_MOST = 1000
-"""A client that is so many events behind is let go; it comes back with `Last-Event-ID` and misses nothing."""
-_QUIET_SECONDS = 15.0
-_START_SECONDS = 2.0
-
 OwnerOf = Callable[[str, bytes], UUID | None]
-"""Tells whose event it is, from its subject and body."""
+"""Returns the user that an event belongs to, from its subject and body."""
 
 
 class Item(NamedTuple):
@@ -33,99 +28,120 @@ class Item(NamedTuple):
     body: bytes
 
 
-class _Client:
-    def __init__(self, at: Position) -> None:
+class _Subscriber:
+    def __init__(self, at: Position, queue_limit: int) -> None:
         self.at = at
         self.queue: asyncio.Queue[Item | None] = asyncio.Queue()
-        self.ended = False
+        self._queue_limit = queue_limit
+        self._disconnected = False
 
-    def give(self, event: StoredEvent, at: Position) -> None:
-        if self.ended or self.at.moved(event.stream, event.sequence) == self.at:
-            return  # it has read this one from the history
-        self.at = self.at.joined(at)
+    def enqueue(self, event: StoredEvent, at: Position) -> None:
+        if self._disconnected or self.at.advanced(event.stream, event.sequence) == self.at:
+            return  # it has read this event from the history
+        self.at = self.at.merged(at)
         self.queue.put_nowait(Item(self.at, event.subject, event.body))
-        if self.queue.qsize() >= _MOST:
-            self.end()
+        if self.queue.qsize() >= self._queue_limit:
+            self.disconnect()
 
-    def end(self) -> None:
-        """Let it go after what it has got: what it reads until then has no gap."""
-        self.ended = True
+    def disconnect(self) -> None:
+        """End the stream after the events that are queued: what the client has read then has no gap."""
+        self._disconnected = True
         self.queue.put_nowait(None)
 
 
 class Broadcaster:
-    """Hands each event to the clients whose it is. Holds nothing for those who are away: the streams do."""
+    """Passes each event to the clients of its owner; it stores nothing for absent clients, the streams do.
 
-    def __init__(self, history: History, owner_of: OwnerOf) -> None:
+    A client that is `queue_limit` events behind is disconnected; it resumes with `Last-Event-ID` and misses nothing.
+    `ping_interval` and `start_timeout` are in seconds.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        owner_of: OwnerOf,
+        *,
+        queue_limit: int = 1000,
+        ping_interval: float = 15.0,
+        start_timeout: float = 2.0,
+    ) -> None:
         self._history = history
         self._owner_of = owner_of
-        self._at = Position()
-        self._clients: dict[UUID, set[_Client]] = defaultdict(set)
+        self._queue_limit = queue_limit
+        self._ping_interval = ping_interval
+        self._start_timeout = start_timeout
+        self._position = Position()
+        self._subscribers: dict[UUID, set[_Subscriber]] = defaultdict(set)
         self._closed = False
         self._started = asyncio.Event()
 
     async def start(self) -> None:
-        """Learn where the streams are; the reader is subscribed by now, so that nothing lies between."""
-        self._at = self._at.joined(await self._history.position())
+        """Read the position of the streams; the reader is subscribed before, so that no event is missed."""
+        self._position = self._position.merged(await self._history.position())
         self._started.set()
 
-    async def started(self) -> None:
-        """Return once it knows where the streams are; raises `Unavailable` when it does not after two seconds.
+    async def wait_started(self) -> None:
+        """Wait until `start` is done: a client that resumes earlier would miss events.
 
-        HTTP is served before that: who came back then would miss what happened while there was no reader.
+        Raises `Unavailable` after `start_timeout`.
         """
         try:
-            async with asyncio.timeout(_START_SECONDS):
+            async with asyncio.timeout(self._start_timeout):
                 await self._started.wait()
         except TimeoutError:
             raise Unavailable(NATS) from None
 
-    def take(self, event: StoredEvent) -> None:
-        """Hand on what the one reader read."""
-        self._at = self._at.moved(event.stream, event.sequence)
+    def publish(self, event: StoredEvent) -> None:
+        """Pass an event on to the clients of its owner."""
+        self._position = self._position.advanced(event.stream, event.sequence)
         owner = self._owner_of(event.subject, event.body)
-        for client in self._clients.get(owner, ()) if owner else ():
-            client.give(event, self._at)
+        for subscriber in self._subscribers.get(owner, ()) if owner else ():
+            subscriber.enqueue(event, self._position)
 
-    def end(self, user: UUID) -> None:
-        """Let go of a user's clients."""
-        for client in self._clients.get(user, ()):
-            client.end()
+    def disconnect(self, user: UUID) -> None:
+        """End the streams of a user."""
+        for subscriber in self._subscribers.get(user, ()):
+            subscriber.disconnect()
 
     def close(self) -> None:
-        """Let go of everybody: the process ends."""
+        """End all streams, also those that begin later: the process stops."""
         self._closed = True
-        for user in self._clients:
-            self.end(user)
+        for user in self._subscribers:
+            self.disconnect(user)
 
     @property
     def position(self) -> Position:
-        """How far the streams are read."""
-        return self._at
+        """The position of the reader in the streams."""
+        return self._position
+
+    @property
+    def open_streams(self) -> Mapping[UUID, int]:
+        """The number of open streams of each user who has one."""
+        return {user: len(subscribers) for user, subscribers in self._subscribers.items()}
 
     async def events(self, user: UUID, since: Position, seconds: float) -> AsyncIterator[Item | None]:
-        """Yield the user's events after `since` that the streams still keep, and then what happens.
+        """Yield the user's stored events after `since`, then each new one, and None after a silent `ping_interval`.
 
-        None says that nothing happened for a while. Ends after `seconds`, and when the client is let go.
+        Ends after `seconds`, and when the client is disconnected.
         """
         ends = time.monotonic() + seconds
         try:
-            since = await self._known(since)
+            since = await self._valid(since)
         except Unavailable:
             return
-        now = self._at
-        client = _Client(now.joined(since))
-        self._clients[user].add(client)  # first, so that nothing falls between the history and what comes
+        now = self._position
+        subscriber = _Subscriber(now.merged(since), self._queue_limit)
+        self._subscribers[user].add(subscriber)  # before the history is read, so that there is no gap between the two
         if self._closed:
-            client.end()
+            subscriber.disconnect()
         try:
             async with aclosing(self._missed(user, since, now)) as missed:
                 async for item in missed:
                     yield item
             while (left := ends - time.monotonic()) > 0:
                 try:
-                    async with asyncio.timeout(min(_QUIET_SECONDS, left)):
-                        upcoming = await client.queue.get()
+                    async with asyncio.timeout(min(self._ping_interval, left)):
+                        upcoming = await subscriber.queue.get()
                 except TimeoutError:
                     yield None
                     continue
@@ -133,18 +149,18 @@ class Broadcaster:
                     return
                 yield upcoming
         except Unavailable as error:
-            log.warning("a client is let go: its past cannot be read", reason=str(error))
+            log.warning("event stream disconnected: its history cannot be read", reason=str(error))
         finally:
-            self._clients[user].discard(client)
-            if not self._clients[user]:
-                del self._clients[user]
+            self._subscribers[user].discard(subscriber)
+            if not self._subscribers[user]:
+                del self._subscribers[user]
 
-    async def _known(self, since: Position) -> Position:
-        """Return `since`, where it is one of these streams' and not of others that are lost: then all here is new."""
-        if since.joined(self._at) == self._at:
+    async def _valid(self, since: Position) -> Position:
+        """Return `since`, with 0 for a stream that was created anew: all events of that are new to the client."""
+        if since.merged(self._position) == self._position:
             return since
         last = await self._history.position()  # another gateway may have read further than this one
-        return Position(*(mine if mine <= end else 0 for mine, end in zip(since, last, strict=True)))
+        return Position(*(own if own <= end else 0 for own, end in zip(since, last, strict=True)))
 
     async def _missed(self, user: UUID, since: Position, now: Position) -> AsyncGenerator[Item, None]:
         at = since
@@ -152,9 +168,9 @@ class Broadcaster:
             (USER_EVENTS, since.users, now.users),
             (PAYMENT_EVENTS, since.payments, now.payments),
         ):
-            async with aclosing(self._history.between(stream, after, to)) as kept:
-                async for event in kept:
-                    at = at.moved(event.stream, event.sequence)
+            async with aclosing(self._history.between(stream, after, to)) as stored:
+                async for event in stored:
+                    at = at.advanced(event.stream, event.sequence)
                     if self._owner_of(event.subject, event.body) == user:
                         yield Item(at, event.subject, event.body)
-            at = at.moved(stream.name, to)
+            at = at.advanced(stream.name, to)

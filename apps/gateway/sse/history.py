@@ -1,4 +1,4 @@
-"""The events that the streams keep, and a place in them."""
+"""The stored events of the streams, and positions in them."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -14,11 +14,11 @@ from kit.messaging.broker import Broker
 from kit.messaging.reader import stream_reader
 
 _BATCH = 256
-_PAUSE = 0.05
+_REPLICA_RETRY_DELAY = 0.05
 
 
 class Position(NamedTuple):
-    """How far both event streams were read: their sequence numbers. The id of an event, as `<users>-<payments>`."""
+    """A position in both event streams: the last sequence number of each. As text it is `<users>-<payments>`."""
 
     users: int = 0
     payments: int = 0
@@ -28,23 +28,23 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Position":
-        """Read an id; raises `ValueError` for what is none."""
+        """Parse the text of a position. Raises `ValueError` if it is not one."""
         users, payments = text.split("-")
         if not (users.isascii() and users.isdigit() and payments.isascii() and payments.isdigit()):
             raise ValueError(text)
         return cls(int(users), int(payments))
 
-    def moved(self, stream: str, sequence: int) -> "Position":
+    def advanced(self, stream: str, sequence: int) -> "Position":
         """Return the position after `sequence` of one stream; it never goes back."""
-        return self.joined(Position(users=sequence) if stream == USER_EVENTS.name else Position(payments=sequence))
+        return self.merged(Position(users=sequence) if stream == USER_EVENTS.name else Position(payments=sequence))
 
-    def joined(self, other: "Position") -> "Position":
-        """Return the position after what is before either."""
+    def merged(self, other: "Position") -> "Position":
+        """Return the later of both positions, stream by stream."""
         return Position(max(self.users, other.users), max(self.payments, other.payments))
 
 
 class StoredEvent(NamedTuple):
-    """One event as a stream keeps it."""
+    """One event as it is stored in its stream."""
 
     stream: str
     sequence: int
@@ -53,23 +53,23 @@ class StoredEvent(NamedTuple):
 
 
 class History(Protocol):
-    """What the streams keep. Raises `Unavailable` when it cannot be read now."""
+    """Reads the streams. Raises `Unavailable` if NATS is."""
 
     async def position(self) -> Position:
-        """Return the last sequence numbers."""
+        """Return the last position of both streams."""
 
     def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredEvent, None]:
-        """Read the events of one stream from `after`, exclusive, to `to`, inclusive."""
+        """Yield the events of one stream from `after`, exclusive, to `to`, inclusive."""
 
 
 class StreamedHistory:
-    """The history as JetStream keeps it."""
+    """The history in JetStream."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
     async def position(self) -> Position:
-        """Ask both streams for their last sequence numbers."""
+        """Return the last position of both streams."""
         try:
             users, payments = await asyncio.gather(
                 *(self._broker.jetstream.stream_info(stream.name) for stream in (USER_EVENTS, PAYMENT_EVENTS))
@@ -79,7 +79,7 @@ class StreamedHistory:
         return Position(users.state.last_seq, payments.state.last_seq)
 
     async def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredEvent, None]:
-        """Read many at a time; nothing is left on the server, whoever comes and goes."""
+        """Yield events that are read in batches, without a consumer that would have to be removed."""
         if after >= to:
             return
         if not self._broker.is_connected():
@@ -88,24 +88,24 @@ class StreamedHistory:
             async with stream_reader(self._broker.client) as read:
                 while after < to:
                     begin = {"seq": after + 1, "next_by_subj": stream.subjects[0], "batch": min(_BATCH, to - after)}
-                    found = await read(stream.name, begin)
-                    for event in (_event(stream, message) for message in found):
+                    messages = await read(stream.name, begin)
+                    for event in (_event(stream, message) for message in messages):
                         if event.sequence > to:
                             return
                         after = event.sequence
                         yield event
-                    if not found and not await self._keeps(stream, to):
+                    if not messages and not await self._has(stream, to):
                         return
         except NatsError as error:
             raise Unavailable(NATS) from error
 
-    async def _keeps(self, stream: Stream, sequence: int) -> bool:
-        """Tell whether an event is there though a replica did not show it: then that one is behind the others."""
+    async def _has(self, stream: Stream, sequence: int) -> bool:
+        """Return whether the leader has the event; then the replica that did not return it is behind."""
         try:
-            await self._broker.jetstream.get_msg(stream.name, sequence)  # the leader answers
+            await self._broker.jetstream.get_msg(stream.name, sequence)
         except NotFoundError:
             return False
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(_REPLICA_RETRY_DELAY)
         return True
 
 

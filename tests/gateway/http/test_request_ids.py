@@ -114,7 +114,7 @@ async def test_a_request_is_known_in_the_command_that_it_leaves(store: Store) ->
     async with store.outages.away("payments"):
         payment = (await ada.ask("POST", "/payments", request.headers(), json={"amount": 1})).json()
         if isinstance(store, MemoryStore):
-            assert [origin for _, origin in store.commands._queue.values()] == [request]
+            assert [origin for _, origin in store.commands.pending.values()] == [request]
         else:
             subject = f"payments.create.{payment['id']}"
             kept = await store.broker.jetstream.get_last_msg(PAYMENT_COMMANDS.name, subject)

@@ -1,6 +1,7 @@
-"""Those who wait for a payment."""
+"""Requests that wait until a payment is recorded."""
 
 import asyncio
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -22,48 +23,64 @@ def payment(payment_id: UUID) -> PaymentView:
     )
 
 
-async def test_whoever_waits_for_it_is_told_and_nobody_else() -> None:
-    waiters, made, other = Waiters(), payment(uuid4()), uuid4()
-    with waiters.expect(made.id) as one, waiters.expect(made.id) as two, waiters.expect(other) as three:
+async def test_event_wakes_the_waiters_of_its_payment_only() -> None:
+    waiters, created, other = Waiters(), payment(uuid4()), uuid4()
+    with waiters.expect(created.id) as one, waiters.expect(created.id) as two, waiters.expect(other) as three:
         waiting = asyncio.gather(one(30), two(30))
         await asyncio.sleep(0)
-        waiters.wake(made)
-        waiters.wake(made)
-        assert list(await waiting) == [made, made]
+        waiters.wake(created)
+        waiters.wake(created)
+        assert list(await waiting) == [created, created]
         assert await three(0) is None
-    assert not waiters._waiting
+    assert not waiters.expected
 
 
-async def test_what_was_recorded_before_the_wait_began_is_known() -> None:
-    waiters, made = Waiters(), payment(uuid4())
-    with waiters.expect(made.id) as recorded:
-        waiters.wake(made)
-        assert await recorded(0) == made
+async def test_event_before_the_wait_counts() -> None:
+    waiters, created = Waiters(), payment(uuid4())
+    with waiters.expect(created.id) as wait_recorded:
+        waiters.wake(created)
+        assert await wait_recorded(0) == created
 
 
-async def test_who_has_waited_long_enough_is_told_nothing() -> None:
-    waiters, made = Waiters(), payment(uuid4())
-    with waiters.expect(made.id) as recorded:
-        assert await recorded(0) is None
-        assert await recorded(0.01) is None
-        waiters.wake(made)  # too late for this one, and no error
-    waiters.wake(made)
-    assert not waiters._waiting
+async def test_wait_ends_with_none_after_its_timeout() -> None:
+    waiters, created = Waiters(), payment(uuid4())
+    with waiters.expect(created.id) as wait_recorded:
+        assert await wait_recorded(0) is None
+        assert await wait_recorded(0.01) is None
+        waiters.wake(created)  # too late, and not an error
+    waiters.wake(created)
+    assert not waiters.expected
 
 
-async def test_who_leaves_is_forgotten() -> None:
-    waiters, made = Waiters(), payment(uuid4())
+async def test_cancelled_waiter_leaves_nothing() -> None:
+    waiters, created = Waiters(), payment(uuid4())
 
     async def wait() -> None:
-        with waiters.expect(made.id) as recorded:
-            await recorded(30)
+        with waiters.expect(created.id) as wait_recorded:
+            await wait_recorded(30)
 
     leaving = asyncio.create_task(wait())
     await asyncio.sleep(0)
-    assert waiters._waiting
+    assert waiters.expected == {created.id}
     leaving.cancel()
     await asyncio.wait([leaving])
-    assert not waiters._waiting
-    with pytest.raises(RuntimeError), waiters.expect(made.id):
+    assert not waiters.expected
+    with pytest.raises(RuntimeError), waiters.expect(created.id):
         raise RuntimeError
-    assert not waiters._waiting
+    assert not waiters.expected
+
+
+async def test_waiters_above_the_limit_do_not_wait() -> None:
+    waiters = Waiters(limit=2)
+    with ExitStack() as stack:
+        waits = [stack.enter_context(waiters.expect(uuid4())) for _ in range(3)]
+        waiting = [asyncio.ensure_future(each(30)) for each in waits[:2]]
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(waits[2](30), 1) is None
+        waiting[0].cancel()
+        await asyncio.wait(waiting[:1])
+        third = asyncio.ensure_future(waits[2](30))
+        await asyncio.sleep(0)
+        assert not third.done()
+        for each in (waiting[1], third):
+            each.cancel()

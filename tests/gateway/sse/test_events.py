@@ -2,20 +2,26 @@
 
 import asyncio
 import time
-from typing import Any
+from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
 from apps.gateway.auth import JwksVerifier
+from apps.gateway.events import owner_of
+from apps.gateway.main import create_api
+from apps.gateway.sse.broadcaster import Broadcaster
 from kit.tokens import Claims
+from tests.support.event_stream_client import listening
+from tests.support.gateway_fakes import FakeHistory
 from tests.support.polling import eventually
-from tests.support.store import Caller, Store, api
+from tests.support.store import Caller, Store
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def settled(store: Store, caller: Caller, events: int = 1) -> Caller:
-    """Return the caller once the gateway has read what happened to it so far."""
+    """Return the caller once the gateway has read its `events` events."""
     async with store.events(caller, "0-0") as stream:
         await stream.until(events)
     return caller
@@ -25,7 +31,7 @@ async def listener(store: Store) -> Caller:
     return await settled(store, await store.sign_up())
 
 
-async def test_a_stream_says_at_once_where_it_begins_and_when_to_come_back(store: Store) -> None:
+async def test_stream_begins_with_position_and_retry(store: Store) -> None:
     ada = await listener(store)
     async with store.events(ada) as stream:
         assert stream.status == 200
@@ -34,10 +40,10 @@ async def test_a_stream_says_at_once_where_it_begins_and_when_to_come_back(store
         assert stream.headers["x-accel-buffering"] == "no"
         [first] = stream.blocks
         assert first["retry"] == "1000"
-        assert first["id"] == str(api(store.app).state.parts.feed.position)
+        assert first["id"] == str(store.app.deps.broadcaster.position)
 
 
-async def test_ones_own_events_come_and_nobody_elses(store: Store) -> None:
+async def test_stream_has_the_callers_events_only(store: Store) -> None:
     ada, bob = await listener(store), await listener(store)
     async with store.events(ada) as stream, store.events(bob) as his:
         payment = await ada.paid()
@@ -54,7 +60,7 @@ async def test_ones_own_events_come_and_nobody_elses(store: Store) -> None:
         assert len(stream.events) == 3
 
 
-async def test_an_admin_too_gets_the_own_events_alone(store: Store) -> None:
+async def test_admin_gets_own_events_only(store: Store) -> None:
     ada, admin = await listener(store), await settled(store, await store.admin(), 2)
     async with store.events(admin) as stream:
         await ada.paid()
@@ -62,7 +68,7 @@ async def test_an_admin_too_gets_the_own_events_alone(store: Store) -> None:
         assert [event.data for event in await stream.until(1)] == [{"payment": own}]
 
 
-async def test_who_comes_back_goes_on_where_one_left_off(store: Store) -> None:
+async def test_last_event_id_resumes_without_a_gap(store: Store) -> None:
     ada = await listener(store)
     async with store.events(ada) as stream:
         before = [(await ada.paid(amount=amount))["id"] for amount in (1, 2)]
@@ -76,7 +82,7 @@ async def test_who_comes_back_goes_on_where_one_left_off(store: Store) -> None:
         assert len({event.id for event in events}) == 5
 
 
-async def test_who_was_cut_off_before_the_first_event_comes_back_to_it(store: Store) -> None:
+async def test_client_without_an_event_resumes_from_the_first_id(store: Store) -> None:
     ada = await listener(store)
     async with store.events(ada) as stream:
         pass
@@ -85,7 +91,7 @@ async def test_who_was_cut_off_before_the_first_event_comes_back_to_it(store: St
         assert [event.data for event in await back.until(1)] == [{"payment": payment}]
 
 
-async def test_the_whole_past_that_is_kept_can_be_asked_for(store: Store) -> None:
+async def test_position_zero_returns_all_stored_events(store: Store) -> None:
     ada = await store.sign_up()
     payment = await ada.paid()
     async with store.events(ada, "0-0") as stream:
@@ -95,32 +101,28 @@ async def test_the_whole_past_that_is_kept_can_be_asked_for(store: Store) -> Non
 
 
 @pytest.mark.parametrize("last_id", ["x", "1", "1-2-3", "-1-2", "x" * 51])
-async def test_what_is_no_place_is_pointed_to(store: Store, last_id: str) -> None:
+async def test_invalid_last_event_id_is_refused(store: Store, last_id: str) -> None:
     ada = await store.somebody()
     answer = await ada.get("/events", {"Last-Event-ID": last_id})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/header/last-event-id"]
 
 
-async def test_a_stream_ends_with_the_token(store: Store) -> None:
+async def test_stream_ends_when_the_token_expires(store: Store) -> None:
     ada = await store.sign_up()
-    keys: JwksVerifier = api(store.app).state.parts.keys
-    claims = (await keys.claims(ada.token)).model_copy(update={"exp": int(time.time()) + 1})
+    claims = (await store.app.deps.verifier.claims(ada.token)).model_copy(update={"exp": int(time.time()) + 1})
 
-    class Ending:
+    class ShortLived(JwksVerifier):
         async def claims(self, token: str) -> Claims:
-            return claims if token == "ending" else await keys.claims(token)
+            return claims
 
-    parts = api(store.app).state.parts
-    api(store.app).state.parts = type(parts)(**{**vars(parts), "keys": Ending()})
-    try:
-        async with store.events(Caller(ada.http, ada.user, "ending")) as stream:
-            await stream.end()
-    finally:
-        api(store.app).state.parts = parts
+    deps = store.app.deps
+    verifier = ShortLived(deps.client.request)
+    async with listening(create_api(replace(deps, verifier=verifier)), ada.token) as stream:
+        await stream.end()
 
 
-async def test_who_is_deleted_or_disabled_hears_so_and_no_more(store: Store) -> None:
+async def test_deletion_and_disabling_end_the_users_streams(store: Store) -> None:
     ada, bob, admin = await listener(store), await listener(store), await store.admin()
     async with store.events(ada) as hers, store.events(bob) as his, store.events(admin) as staying:
         await admin.ask("PATCH", f"/users/{bob.id}", json={"disabled": True})
@@ -133,18 +135,18 @@ async def test_who_is_deleted_or_disabled_hears_so_and_no_more(store: Store) -> 
             assert again.status == 401
 
 
-async def test_nothing_is_kept_of_who_has_left(store: Store) -> None:
+async def test_ended_streams_leave_nothing(store: Store) -> None:
     ada = await store.sign_up()
-    feed: Any = api(store.app).state.parts.feed
+    broadcaster = store.app.deps.broadcaster
     async with store.events(ada), store.events(ada):
-        await eventually(lambda: len(feed._clients) == 1)
-    await eventually(lambda: not feed._clients)
+        await eventually(lambda: broadcaster.open_streams.get(UUID(ada.id)) == 2)
+    await eventually(lambda: UUID(ada.id) not in broadcaster.open_streams)
 
 
-async def test_everybody_is_let_go_when_the_process_is_told_to_end(store: Store) -> None:
+async def test_shutdown_ends_all_streams(store: Store) -> None:
     ada = await store.sign_up()
-    feed: Any = api(store.app).state.parts.feed
-    async with store.events(ada) as stream:
-        feed.close()
+    broadcaster = Broadcaster(FakeHistory(), owner_of)
+    await broadcaster.start()
+    async with listening(create_api(replace(store.app.deps, broadcaster=broadcaster)), ada.token) as stream:
+        broadcaster.close()
         await stream.end()
-    feed._closed = False

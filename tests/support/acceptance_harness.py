@@ -1,0 +1,100 @@
+"""Payment acceptance in front of a scripted payments service and a fake queue."""
+
+from typing import Any
+from uuid import UUID
+
+from faststream.nats import PubAck
+
+from apps.gateway.auth import Caller
+from apps.gateway.deps import payment_loader, user_loader
+from apps.gateway.payments.accept import AcceptedPayment, PaymentAcceptance, new_command
+from apps.gateway.payments.waiters import Waiters
+from contracts.errors import ErrorKind, Problem
+from contracts.payments import Charge, CreatePayment, PaymentList, PaymentStatus, PaymentView
+from kit.messaging.client import RequestClient
+from kit.messaging.server import ERROR_CODE
+from kit.runtime.tracing import Trace
+from kit.tokens import Claims
+from tests.support.gateway_fakes import FakeCommands, MemoryBroker
+
+ADA, BOB = UUID(int=1), UUID(int=2)
+
+
+class Reply:
+    """A reply on NATS."""
+
+    def __init__(self, body: PaymentView | PaymentList | Problem) -> None:
+        if isinstance(body, PaymentView):
+            body = PaymentList(payments=(body,))
+        self.body = body.model_dump_json().encode()
+        self.headers = {ERROR_CODE: "x"} if isinstance(body, Problem) else {}
+
+
+NOT_FOUND = Reply(PaymentList(payments=()))
+
+
+def refusal(kind: ErrorKind) -> Reply:
+    return Reply(Problem(kind=kind, slug="x", detail="x"))
+
+
+class ScriptedBroker(MemoryBroker):
+    """A broker whose requests get the scripted replies in turn, the last one again and again; publishes get `ack`."""
+
+    def __init__(self, *replies: Reply | Exception, ack: PubAck | Exception | None = None) -> None:
+        super().__init__()
+        self.replies = list(replies)
+        self.ack = ack
+        self.published: list[tuple[bytes, str, dict[str, Any]]] = []
+
+    async def request(self, message: Any, subject: str, *args: Any, **options: Any) -> Any:
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def publish(self, message: Any, subject: str, *args: Any, **options: Any) -> Any:
+        self.published.append((message, subject, options))
+        if isinstance(self.ack, Exception):
+            raise self.ack
+        return self.ack
+
+
+def charge(amount: int = 1999) -> Charge:
+    return Charge(amount=amount, currency="USD", metadata={"order": "A-1"})
+
+
+def command(amount: int = 1999, key: str | None = "a key", payer: UUID = ADA) -> CreatePayment:
+    return new_command(charge(amount), payer=payer, caller=ADA, key=key)
+
+
+def recorded(command: CreatePayment, status: PaymentStatus = PaymentStatus.CREATED) -> PaymentView:
+    return command.pending().model_copy(update={"status": status})
+
+
+def admin() -> Caller:
+    return Caller(Claims(sub=ADA, role="admin", jti=ADA, iat=0, exp=1))
+
+
+class AcceptanceHarness:
+    """Payment acceptance whose payments service gives `replies`; nothing consumes its queue."""
+
+    def __init__(self, *replies: Reply | Exception) -> None:
+        self.broker = ScriptedBroker(*replies)
+        self.queue = FakeCommands(self._refuse_to_consume)
+        client = RequestClient(self.broker)
+        self.acceptance = PaymentAcceptance(
+            find_payment=payment_loader(client),
+            find_user=user_loader(client),
+            broker=self.broker,
+            queue=self.queue,
+            waiters=Waiters(),
+            timeout=2.0,
+        )
+
+    async def _refuse_to_consume(self, command: CreatePayment, origin: Trace) -> None:
+        raise AssertionError
+
+    async def accept(
+        self, amount: int = 1999, *, key: str | None = "a key", payer: UUID = ADA, wait: int | None = None
+    ) -> AcceptedPayment:
+        return await self.acceptance.accept(charge(amount), admin(), payer=payer, key=key, wait=wait)
