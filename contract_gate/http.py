@@ -50,8 +50,8 @@ def _changes(old: Document, new: Document) -> Iterator[Change]:
 def _operations(document: Document) -> dict[tuple[str, str], tuple[str, Document]]:
     """Return every operation by method and path without parameter names, merged with what its path item shares."""
     found = {}
-    for path, said in document.get("paths", {}).items():
-        item = followed(document, said)
+    for path, reference in document.get("paths", {}).items():
+        item = followed(document, reference)
         names = re.findall(r"\{([^}]*)\}", path)
         shared = {key: value for key, value in item.items() if key in {"parameters", "servers"}}
         for method in _METHODS:
@@ -89,8 +89,8 @@ class _Route:
     def _by_place(self, operation: Document, side: int) -> dict[tuple[str, str], Document]:
         """Return parameters by location and name; path parameters by position: their names are not on the wire."""
         found: dict[tuple[str, str], Document] = {}
-        for said in operation["parameters"]:
-            parameter = followed(self._roots[side], said)
+        for reference in operation["parameters"]:
+            parameter = followed(self._roots[side], reference)
             name = parameter["name"]
             if parameter["in"] == "path" and name in operation["path"]:
                 name = str(operation["path"].index(name))
@@ -140,27 +140,27 @@ class _Route:
         place = f"{self._place}/request"
         if new is None:
             if old is not None:
-                yield Change(place, "body-removed", RISKY, "the body is not looked at any more")
+                yield Change(place, "body-removed", RISKY, "the body is now ignored")
             return
         required = bool(new.get("required"))
         if old is None:
             level = BREAKING if required else SAFE
-            yield Change(place, "body-added", level, f"a body {'must' if required else 'may'} be there")
+            yield Change(place, "body-added", level, f"a body is now {'required' if required else 'possible'}")
             return
         if required and not old.get("required"):
-            yield Change(place, "required-added", BREAKING, "a body must be there from now on")
+            yield Change(place, "required-added", BREAKING, "the body is now required")
         elif old.get("required") and not required:
-            yield Change(place, "required-removed", SAFE, "a body may be left out from now on")
+            yield Change(place, "required-removed", SAFE, "the body is now optional")
         yield from content(place, old, new, Direction.INPUT, self._roots)
         yield from x_nats.compare_rest(place, old, new, {"content", "required"})
 
     def _responses(self, old: Document, new: Document) -> Iterator[Change]:
-        for status, said in old.items():
+        for status, response in old.items():
             place = f"{self._place}/{status}"
             if status not in new:
-                yield Change(place, "status-removed", BREAKING, f"{status} is no answer any more")
+                yield Change(place, "status-removed", BREAKING, f"{status} is no longer returned")
                 continue
-            before, after = followed(self._roots[0], said), followed(self._roots[1], new[status])
+            before, after = followed(self._roots[0], response), followed(self._roots[1], new[status])
             yield from content(place, before, after, Direction.OUTPUT, self._roots)
             yield from headers(place, before.get("headers", {}), after.get("headers", {}), self._roots)
             yield from x_nats.compare_rest(place, before, after, {"content", "headers"})
@@ -173,10 +173,12 @@ def _security(document: Document, operation: Document) -> list[Any]:
     """Return the alternative security requirements, resolved; empty if anonymous access is allowed."""
     schemes = document.get("components", {}).get("securitySchemes", {})
     found = []
-    for way in operation["security"]:
-        if not way:
+    for requirement in operation["security"]:
+        if not requirement:
             return []  # an empty requirement allows anonymous access
-        needed = {name: [followed(document, schemes.get(name, {})), sorted(scopes)] for name, scopes in way.items()}
+        needed = {
+            name: [followed(document, schemes.get(name, {})), sorted(scopes)] for name, scopes in requirement.items()
+        }
         # The scheme's name exists only in the document: compare its definition, without the wording.
         found.append(sorted((canonical(_plain(scheme)), scopes) for scheme, scopes in needed.values()))
     return found

@@ -64,6 +64,13 @@ def renamed_operation(old: str, new: str) -> Mutate:
     return mutate
 
 
+def renamed_message(system: Documents) -> None:
+    for document in system.events:
+        messages = document["channels"]["users.create"]["messages"]
+        messages["NewUser"] = messages.pop("CreateUser")
+        _point(document, "#/channels/users.create/messages/CreateUser", "#/channels/users.create/messages/NewUser")
+
+
 def inlined(schema: str, name: str, target: str) -> Mutate:
     """Inline the schema that a field refers to."""
 
@@ -165,6 +172,7 @@ SAFE = [
     Mutation("other wording", "users.create/payload/email: wording-changed", (), field("CreateUser", "email", description="Where to write to.", title="Address", examples=["ada@example.com"])),
     Mutation("other wording of a message", "users.create: wording-changed", (), put("components", "messages", "CreateUser", summary="Make a user.", title="Make", examples=[{"payload": {}}])),
     Mutation("other wording of an operation", "payment.created: wording-changed", (), operation("payments.publishes.PaymentCreated", description="It is paid.", tags=[{"name": "event"}])),
+    Mutation("a renamed message", "users.create: message-renamed", (), renamed_message),
     Mutation("a renamed schema", "", (), renamed_schema("UserView", "Person")),
     Mutation("a renamed recursive schema", "", (), renamed_schema("Category", "Kind")),
     Mutation("an inlined schema", "", (), inlined("UserCreated", "user", "UserView")),
