@@ -1,4 +1,4 @@
-"""The inbox: that a message was handled is written with what it did, so that it does it once however often it comes."""
+"""The inbox: a handled message is recorded in the transaction of its effect, so a redelivery has no second effect."""
 
 import asyncio
 from collections.abc import Collection
@@ -14,12 +14,12 @@ from kit.runtime.tasks import cancel_and_wait
 
 log = get_logger(__name__)
 
-_PORTION = 1000
-_EVERY = 60.0
+_BATCH_SIZE = 1000
+_INTERVAL = 60.0
 
 
 def inbox_table(metadata: MetaData) -> Table:
-    """Make the table, on the service's own metadata: a row for each message that a consumer of it has handled."""
+    """Create the table on the service's metadata: one row per message that a consumer has handled."""
     return Table(
         "inbox",
         metadata,
@@ -31,64 +31,64 @@ def inbox_table(metadata: MetaData) -> Table:
 
 
 class InboxKey(NamedTuple):
-    """That one consumer has handled one message."""
+    """One message, as handled by one consumer."""
 
     consumer: str
     message_id: str
 
 
-async def insert_new(connection: AsyncConnection, table: Table, marks: Collection[InboxKey]) -> set[InboxKey]:
-    """Write `marks` in the caller's open transaction; returns those that are new, whose messages are to be handled.
+async def insert_new(connection: AsyncConnection, table: Table, keys: Collection[InboxKey]) -> set[InboxKey]:
+    """Insert `keys` in the caller's transaction and return the new ones, whose messages are still to be handled.
 
-    While another transaction writes one of them too, this waits for its end: then the mark is there or it is not.
+    Waits for other transactions that insert the same keys: afterwards a key exists or it does not.
     """
-    if not marks:
+    if not keys:
         return set()
-    # In one order: two transactions with the same marks then wait for one another in one direction.
-    rows = [one._asdict() for one in sorted(set(marks))]
-    keys = (table.c.consumer, table.c.message_id)
-    added = insert(table).on_conflict_do_nothing(index_elements=keys).returning(*keys)
-    return {InboxKey(*row) for row in await connection.execute(added, rows)}
+    # Sorted, so that two transactions with the same keys wait for each other in one direction and do not deadlock.
+    rows = [key._asdict() for key in sorted(set(keys))]
+    columns = (table.c.consumer, table.c.message_id)
+    statement = insert(table).on_conflict_do_nothing(index_elements=columns).returning(*columns)
+    return {InboxKey(*row) for row in await connection.execute(statement, rows)}
 
 
 class InboxCleaner:
-    """Removes the marks that are older than `keep`, a thousand at a time; what fails is only put off."""
+    """Deletes the keys older than `keep`, in batches, every `interval` seconds; a failed run is retried next time."""
 
-    def __init__(self, pool: AsyncEngine, table: Table, keep: timedelta, *, every: float = _EVERY) -> None:
+    def __init__(self, pool: AsyncEngine, table: Table, keep: timedelta, *, interval: float = _INTERVAL) -> None:
         self._pool = pool
         self._table = table
         self._keep = keep
-        self._every = every
+        self._interval = interval
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to sweep, now and then once a minute."""
+        """Start to delete expired keys in the background."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """End; what is left stays for the next."""
+        """Stop; the keys that are left are deleted after the next start."""
         if self._task is not None:
             await cancel_and_wait([self._task])
 
     async def _run(self) -> None:
         while True:
             try:
-                while await self.delete_expired() == _PORTION:
+                while await self.delete_expired() == _BATCH_SIZE:
                     pass
-            except Exception as error:  # noqa: BLE001 - such as a database that is away: nobody else would start it again
-                log.warning("the inbox is not swept", reason=str(error) or type(error).__name__)
-            await asyncio.sleep(self._every)
+            except Exception as error:  # noqa: BLE001 - such as a lost connection: nothing else would restart this task
+                log.warning("inbox cleanup failed", reason=str(error) or type(error).__name__)
+            await asyncio.sleep(self._interval)
 
     async def delete_expired(self) -> int:
-        """Remove up to a thousand marks that are too old, in a transaction of its own; returns how many."""
+        """Delete at most 1000 expired keys in one transaction; return their number."""
         table = self._table
-        keys = (table.c.consumer, table.c.message_id)
-        old = (
-            select(*keys)
+        columns = (table.c.consumer, table.c.message_id)
+        expired = (
+            select(*columns)
             .where(table.c.handled_at < func.now() - self._keep)
             .order_by(table.c.handled_at)
-            .limit(_PORTION)
-            .with_for_update(skip_locked=True)  # a replica sweeps as well: each takes what the other has not
+            .limit(_BATCH_SIZE)
+            .with_for_update(skip_locked=True)  # replicas clean up too: each deletes the rows that no other locked
         )
         async with self._pool.begin() as connection:
-            return (await connection.execute(delete(table).where(tuple_(*keys).in_(old)))).rowcount
+            return (await connection.execute(delete(table).where(tuple_(*columns).in_(expired)))).rowcount

@@ -1,4 +1,4 @@
-"""What alembic's `env.py` of every service does: bring one database to the schema of its models."""
+"""The body of each service's Alembic `env.py`: migrate one database to the schema of its models."""
 
 import asyncio
 
@@ -7,21 +7,21 @@ from sqlalchemy import URL, Connection, MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 _LOCK = 4_217_000_001
-"""Two migrations of one database at once would tread on each other: the second waits for this advisory lock."""
+"""Advisory lock, so that two concurrent migrations of one database run one after the other."""
 
 
-def run(address: URL, metadata: MetaData) -> None:
-    """Run alembic's command against the database at `address`; with `--sql` print what it would do."""
+def run(url: URL, metadata: MetaData) -> None:
+    """Run the current Alembic command against the database at `url`; with `--sql`, print the SQL instead."""
     if context.is_offline_mode():
-        context.configure(url=address, target_metadata=metadata, literal_binds=True)
+        context.configure(url=url, target_metadata=metadata, literal_binds=True)
         with context.begin_transaction():
             context.run_migrations()
     else:
-        asyncio.run(_online(address, metadata))
+        asyncio.run(_online(url, metadata))
 
 
-async def _online(address: URL, metadata: MetaData) -> None:
-    engine = create_async_engine(address)
+async def _online(url: URL, metadata: MetaData) -> None:
+    engine = create_async_engine(url)
     async with engine.begin() as connection:
         await connection.run_sync(_migrate, metadata)
     await engine.dispose()

@@ -1,4 +1,4 @@
-"""Keyset cursors: where a page ended, as an opaque string, so that the next begins there at the same cost."""
+"""Keyset pagination: an opaque cursor holds the position of the last item, so every page costs the same."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
@@ -10,26 +10,26 @@ from kit.errors import InvalidField
 
 Item = TypeVar("Item")
 Position = tuple[datetime, UUID]
-"""The time and the id of the last item that was seen; microseconds count."""
+"""Time, to the microsecond, and id of the last item on a page."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def encode(position: Position) -> str:
-    """Write a position as a cursor."""
+    """Encode a position as a cursor."""
     micros = (position[0] - _EPOCH) // timedelta(microseconds=1)
     return urlsafe_b64encode(micros.to_bytes(8, "big", signed=True) + position[1].bytes).decode()
 
 
 def decode(cursor: str | None) -> Position | None:
-    """Read a cursor; None stays None. Raises `InvalidField` for what `encode` did not write."""
+    """Decode a cursor; None stays None. Raises `InvalidField` if `encode` did not produce it."""
     if cursor is None:
         return None
     try:
         raw = urlsafe_b64decode(cursor.encode("ascii"))
-        # UUID() refuses what is not exactly sixteen bytes long.
+        # UUID() raises ValueError unless it gets exactly sixteen bytes.
         position = _EPOCH + timedelta(microseconds=int.from_bytes(raw[:8], "big", signed=True)), UUID(bytes=raw[8:])
-        if encode(position) == cursor:  # base64 skips what it does not know, and would take other spellings
+        if encode(position) == cursor:  # base64 ignores unknown characters, so other spellings would decode too
             return position
     except (ValueError, OverflowError):
         pass
@@ -39,6 +39,9 @@ def decode(cursor: str | None) -> Position | None:
 def page(
     items: Sequence[Item], limit: int, position: Callable[[Item], Position]
 ) -> tuple[tuple[Item, ...], str | None]:
-    """Cut `items`, read with one more than `limit`, to a page and the cursor of the next (None: this is the last)."""
+    """Return the page and the cursor of the next one, None on the last page.
+
+    `items` holds one item more than `limit` if there is a next page.
+    """
     shown = tuple(items[:limit])
     return shown, encode(position(shown[-1])) if len(items) > limit else None

@@ -1,7 +1,7 @@
-"""JSON Web Tokens (RFC 7519), made and checked strictly: ES256 alone, every claim there, every key for one algorithm.
+"""JSON Web Tokens (RFC 7519), signed and verified strictly: ES256 only, all claims required, one algorithm per key.
 
-python-jose takes what it should not where it is not told otherwise: a missing `exp`, any `aud`, any `kid`, any
-algorithm of the key's family. What is taken here is what `sign` makes, and nothing else.
+By default python-jose accepts a missing `exp`, any `aud`, any `kid` and any algorithm of the key's family. `Verifier`
+accepts only tokens like those that `Signer` makes.
 """
 
 from collections.abc import Mapping
@@ -20,17 +20,18 @@ ALGORITHM = "ES256"
 ISSUER = "mkstore/users"
 AUDIENCE = "mkstore"
 MAX_LIFETIME = timedelta(hours=1)
-"""No token is good for longer: for so long it must be remembered whose tokens are taken no more."""
+"""Maximum lifetime of a token; a revoked user must be remembered for that long."""
 _CLAIMS = ("iss", "aud", "sub", "exp", "iat", "jti")
-_LONGEST = 4096
+_MAX_LENGTH = 4096
+"""Characters."""
 
 
 class InvalidToken(Exception):
-    """A token that is none of ours, is no longer good or is no token at all."""
+    """The token is malformed, expired or not issued by this store."""
 
 
 class UnknownKey(InvalidToken):
-    """A token of a key that is not known (yet)."""
+    """The token is signed with a key that is not, or not yet, known."""
 
     def __init__(self, kid: str) -> None:
         super().__init__("The token is signed with an unknown key.")
@@ -38,7 +39,7 @@ class UnknownKey(InvalidToken):
 
 
 class Claims(BaseModel):
-    """What a token says of its bearer."""
+    """The claims of a verified token."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,7 +51,7 @@ class Claims(BaseModel):
 
 
 class Signer:
-    """Makes tokens with one private key of curve P-256."""
+    """Signs tokens with one private key on curve P-256."""
 
     def __init__(self, kid: str, key: ec.EllipticCurvePrivateKey, lifetime: timedelta) -> None:
         self._kid = kid
@@ -58,7 +59,7 @@ class Signer:
         self.lifetime = lifetime
 
     def sign(self, subject: UUID, role: str) -> str:
-        """Make a token for `subject`, good from now on for the signer's lifetime."""
+        """Return a token for `subject`, valid from now for the signer's lifetime."""
         now = datetime.now(UTC)
         claims = {
             "iss": ISSUER,
@@ -77,14 +78,17 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 class Verifier:
-    """Checks tokens against a set of public keys (RFC 7517), each parsed once."""
+    """Verifies tokens against a set of public keys (RFC 7517), each parsed once."""
 
     def __init__(self, keys: Mapping[str, Mapping[str, Any]]) -> None:
         self._keys = {kid: jwk.construct(dict(key), ALGORITHM) for kid, key in keys.items()}
 
     def verify(self, token: str) -> Claims:
-        """Return what a good token says; raises `UnknownKey` for a key to ask for, else `InvalidToken`."""
-        if len(token) > _LONGEST:
+        """Return the claims of a valid token.
+
+        Raises `UnknownKey` if the key is not in the set, which the caller may refresh, else `InvalidToken`.
+        """
+        if len(token) > _MAX_LENGTH:
             raise InvalidToken("The token is too long.")
         try:
             header = jwt.get_unverified_header(token)
@@ -100,11 +104,11 @@ class Verifier:
             claims = jwt.decode(
                 token, self._keys[kid], algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=options
             )
-            found = Claims.model_validate(claims)
+            verified = Claims.model_validate(claims)
         except JOSEError as error:
-            raise InvalidToken("The token is not valid, or no longer.") from error
+            raise InvalidToken("The token is invalid or expired.") from error
         except ValidationError as error:
-            raise InvalidToken("The token does not say what a token must.") from error
-        if found.exp - found.iat > MAX_LIFETIME.total_seconds():
-            raise InvalidToken("The token is good for too long.")
-        return found
+            raise InvalidToken("The token has invalid claims.") from error
+        if verified.exp - verified.iat > MAX_LIFETIME.total_seconds():
+            raise InvalidToken("The lifetime of the token is too long.")
+        return verified

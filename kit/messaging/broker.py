@@ -1,4 +1,4 @@
-"""The connection to NATS: it never gives up, it says what happens to it, and it lets go without dropping a request."""
+"""The connection to NATS: reconnects forever, logs its state, and drains requests before it closes."""
 
 import asyncio
 import os
@@ -25,22 +25,32 @@ from kit.runtime.tasks import cancel_and_wait
 
 log = get_logger(__name__)
 
-_DRAIN_SECONDS = 10.0
-_KEEP_SECONDS = 5.0
-_CLOSE_SECONDS = 2.0
-_IDLE_LOOKS = 3
+_DRAIN_TIMEOUT = 10.0
+REPAIR_INTERVAL = 5.0
+"""Seconds between checks of the streams and consumers."""
+_CLOSE_TIMEOUT = 2.0
+_IDLE_CHECKS = 3
 
 
 class Broker(NatsBroker):
-    """FastStream's broker with what a service in production needs of its connection.
+    """FastStream's broker with production behaviour.
 
-    It reconnects for ever, and ends the process when that becomes impossible: a process that lives on, deaf, is worse
-    than none. It makes the streams that the service needs before anything is subscribed, and again if NATS comes back
-    without them. When it stops it first takes no more requests and then finishes those that it has: FastStream itself
-    waits for the work in flight, and drops what arrives meanwhile.
+    It reconnects forever, and terminates the process if the connection is closed for good: a process that runs on
+    without NATS is worse than none. It creates the streams that the service needs before it subscribes, and recreates
+    streams and durable consumers if NATS comes back without them, checking every `repair_interval` seconds. On stop it
+    unsubscribes first and then finishes the requests that it has received: FastStream alone waits for those in progress
+    and drops those that are queued.
     """
 
-    def __init__(self, url: str, *, name: str, streams: Iterable[Stream] = (), replicas: int = 1) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        streams: Iterable[Stream] = (),
+        replicas: int = 1,
+        repair_interval: float = REPAIR_INTERVAL,
+    ) -> None:
         super().__init__(
             url.split(","),
             name=name,
@@ -48,7 +58,7 @@ class Broker(NatsBroker):
             logger=None,
             max_reconnect_attempts=-1,  # the default gives up after two minutes
             reconnect_time_wait=1,
-            ping_interval=5,  # a peer that hangs is found within 15 s, not in 6 minutes
+            ping_interval=5,  # a peer that hangs is detected within 15 s, not 6 minutes
             max_outstanding_pings=2,
             error_cb=self._failed,
             disconnected_cb=self._disconnected,
@@ -57,54 +67,55 @@ class Broker(NatsBroker):
         )
         self._streams = tuple(streams)
         self._replicas = replicas
-        self._leaving = False
-        self._gone = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._repair_interval = repair_interval
+        self._stopping = False
+        self._lost = asyncio.Event()
+        self._repair_task: asyncio.Task[None] | None = None
 
     @property
     def client(self) -> Client:
-        """The connection itself, once it is connected."""
+        """The nats-py client; available after `connect`."""
         client: Client = self.config.connection_state.connection
         return client
 
     @property
     def jetstream(self) -> JetStreamContext:
-        """JetStream on this connection, once it is connected."""
+        """JetStream on this connection; available after `connect`."""
         context: JetStreamContext = self.config.connection_state.stream
         return context
 
     def is_connected(self) -> bool:
-        """Tell whether a message could be sent now; in memory that is always so."""
-        # HTTP is served before the first connection is there.
+        """Return whether messages can be published now; always true with `TestNatsBroker`."""
+        # HTTP is served before the first connection is made.
         return bool(self.config.connection_state and self.client.is_connected)
 
     def server_id(self) -> str:
-        """Return the name that the server has given itself; empty while there is no connection, and in memory."""
+        """Return the id of the connected server; empty without a connection and with `TestNatsBroker`."""
         if not self.is_connected() or self.config.connection_state is None:
             return ""
         return str(getattr(self.client, "_server_info", {}).get("server_id", ""))
 
-    async def lost(self) -> None:
-        """Return when the connection that is there now is lost."""
-        await self._gone.wait()
+    async def wait_disconnected(self) -> None:
+        """Wait until the current connection is lost."""
+        await self._lost.wait()
 
     async def start(self) -> None:
-        """Connect, make the streams, subscribe; waits for as long as NATS is away."""
+        """Connect, create the streams and subscribe; wait until NATS is available."""
         await self.connect()
         while True:
             try:
                 await self._provision()
                 break
-            except NatsError as error:  # JetStream comes up later than the port does
-                log.warning("the streams cannot be made yet", reason=str(error) or type(error).__name__)
+            except NatsError as error:  # JetStream starts later than the server's port
+                log.warning("stream creation failed", reason=str(error) or type(error).__name__)
                 await asyncio.sleep(1)
         await super().start()
-        self._keeper = asyncio.create_task(self._keep())
+        self._repair_task = asyncio.create_task(self._repair())
 
     async def check(self) -> None:
-        """Make a round trip to the server and look at the streams; raises when something is not as it must be."""
+        """Check the connection, the streams and the durable consumers. Raises `RuntimeError` or nats-py's error."""
         if not self.is_connected():
-            raise RuntimeError("there is no connection to NATS")
+            raise RuntimeError("NATS is disconnected")
         await self.client.flush(timeout=1)
         await jetstreams.check(self.jetstream, self._streams, self._replicas)
         for subscriber, durable in durables(self.subscribers):
@@ -116,104 +127,104 @@ class Broker(NatsBroker):
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,
     ) -> None:
-        """Take no more, finish what is there (at most 10 s), disconnect."""
-        self._leaving = True
-        if self._keeper is not None:
-            await cancel_and_wait([self._keeper])
+        """Unsubscribe, finish the received requests (at most 10 s) and disconnect."""
+        self._stopping = True
+        if self._repair_task is not None:
+            await cancel_and_wait([self._repair_task])
         try:
             if self._connection is not None and self._connection.is_connected:
                 await self._drain()
             if self._connection is not None and not self._connection.is_connected:
-                await self._forget()
+                await self._discard_connection()
             await super().stop(exc_type, exc_val, exc_tb)
-        except* (NatsError, OSError) as gone:
-            log.warning("NATS went first", reason=str(gone.exceptions[0]))
+        except* (NatsError, OSError) as errors:
+            log.warning("connection lost while stopping", reason=str(errors.exceptions[0]))
 
     async def _drain(self) -> None:
         try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
+            async with asyncio.timeout(_DRAIN_TIMEOUT):
                 await asyncio.gather(*(self._finish(subscriber) for subscriber in self.subscribers))
         except TimeoutError:
-            log.warning("some requests were still unanswered", seconds=_DRAIN_SECONDS)
+            log.warning("requests left without a reply", timeout=_DRAIN_TIMEOUT)
         except (NatsError, OSError) as error:
-            log.warning("NATS went away before the last answers", reason=str(error) or type(error).__name__)
+            log.warning("connection lost before the last replies", reason=str(error) or type(error).__name__)
 
-    async def _forget(self) -> None:
-        """Let go of a connection that is not there: nats-py refuses to drain it, and to unsubscribe from it."""
+    async def _discard_connection(self) -> None:
+        """Drop a lost connection: nats-py refuses to drain it or to unsubscribe from it."""
         for subscriber in self.subscribers:
             subscriber.subscription = None  # type: ignore[attr-defined]
-        # In a task of its own: it may fail, or cancel whoever awaits it, when it meets its own attempt to reconnect.
+        # In a separate task: closing may fail, or cancel its caller, if it meets the client's own attempt to reconnect.
         closing = asyncio.create_task(self.client.close())
-        await asyncio.wait([closing], timeout=_CLOSE_SECONDS)
+        await asyncio.wait([closing], timeout=_CLOSE_TIMEOUT)
         if closing.done() and not closing.cancelled():
-            closing.exception()  # there is nothing left to do about it
+            closing.exception()  # retrieved, so that asyncio does not log it
         self._connection = None
 
     async def _finish(self, subscriber: Any) -> None:
-        if isinstance(subscriber.subscription, Subscription):  # core requests; a stream keeps what is not acked
+        if isinstance(subscriber.subscription, Subscription):  # streams keep unacknowledged messages
             await subscriber.subscription.drain()  # type: ignore[no-untyped-call]
             subscriber.subscription = None
         if isinstance(subscriber, PullStreamSubscriber):
-            await cancel_and_wait(subscriber.tasks)  # each gives back what it has not handed out
+            await cancel_and_wait(subscriber.tasks)  # each returns the messages that it has not handed out
         if isinstance(subscriber, ConcurrentMixin):
-            # Taken off the connection and waiting for a worker: FastStream drops those. It has no event for their end,
-            # and they need some turns of the loop from the connection to the worker.
+            # FastStream drops messages that wait for a worker. It has no event for "all are handled", and a
+            # message takes some turns of the event loop from the connection to the worker.
             idle = 0
-            while idle < _IDLE_LOOKS:
+            while idle < _IDLE_CHECKS:
                 await asyncio.sleep(0.01)
                 idle = idle + 1 if _is_idle(subscriber) else 0
 
     async def _provision(self) -> None:
         await jetstreams.provision(self.jetstream, self._streams, self._replicas)
 
-    async def _keep(self) -> None:
-        """Make again what is lost when NATS comes back with an empty store: the client does not notice that."""
+    async def _repair(self) -> None:
+        """Recreate streams and consumers if NATS comes back with an empty store, which the client does not notice."""
         while True:
-            await asyncio.sleep(_KEEP_SECONDS)
+            await asyncio.sleep(self._repair_interval)
             if not self.is_connected():
                 continue
             try:
                 await self._provision()
                 for subscriber, durable in durables(self.subscribers):
-                    await self._keep_consumer(subscriber, durable)
+                    await self._repair_consumer(subscriber, durable)
             except NatsError as error:
-                log.warning("the streams cannot be checked", reason=str(error) or type(error).__name__)
+                log.warning("stream check failed", reason=str(error) or type(error).__name__)
 
-    async def _keep_consumer(self, subscriber: Any, durable: str) -> None:
+    async def _repair_consumer(self, subscriber: Any, durable: str) -> None:
         try:
             await self.jetstream.consumer_info(subscriber.stream.name, durable)
         except NotFoundError:
-            log.warning("a consumer is made again", stream=subscriber.stream.name, durable=durable)
+            log.warning("consumer recreated", stream=subscriber.stream.name, durable=durable)
             config = replace(subscriber.config, durable_name=durable, filter_subject=subscriber.subject.broker_address)
             await self.jetstream.add_consumer(subscriber.stream.name, config)
 
     async def _failed(self, error: Exception) -> None:
-        log.warning("NATS", reason=str(error) or type(error).__name__)
+        log.warning("NATS error", reason=str(error) or type(error).__name__)
 
     async def _disconnected(self) -> None:
-        self._gone.set()
-        if not self._leaving:
-            log.warning("NATS is away")
+        self._lost.set()
+        if not self._stopping:
+            log.warning("connection lost")
 
     async def _reconnected(self) -> None:
-        self._gone = asyncio.Event()
-        log.info("NATS is back")
+        self._lost = asyncio.Event()
+        log.info("connection restored")
 
     async def _closed(self) -> None:
-        if not self._leaving:
-            log.critical("the connection to NATS is closed for good")
+        if not self._stopping:
+            log.critical("connection closed for good")
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 def inbox_prefix(service: str) -> str:
-    """Return what the subjects begin with under which a service hears replies: its own, so that no other one can."""
+    """Return the prefix of the service's reply subjects, which only this service may subscribe to."""
     return f"_INBOX.{re.sub(r'[^A-Za-z0-9_-]+', '-', service)}"
 
 
 def durables(subscribers: Iterable[Any]) -> list[tuple[Any, str]]:
-    """Return those of a broker's or a router's subscribers that have a durable consumer, each with that one's name."""
+    """Return the subscribers that have a durable consumer, each with the name of that consumer."""
     options = ((subscriber, getattr(subscriber, "extra_options", {})) for subscriber in subscribers)
-    return [(subscriber, found["durable"]) for subscriber, found in options if found.get("durable")]
+    return [(subscriber, extra["durable"]) for subscriber, extra in options if extra.get("durable")]
 
 
 def _is_idle(subscriber: ConcurrentMixin[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Sends what stands in the outbox to JetStream: in order, at least once, by one process at a time."""
+"""Publishes the events in the outbox to JetStream: in order, at least once, from one process at a time."""
 
 import asyncio
 import json
@@ -24,134 +24,137 @@ log = get_logger(__name__)
 
 BATCH_SIZE = 200
 LOCK = 4_217_000_002
-"""The advisory lock of whoever relays; in each service's database there is one."""
-_DEADLINE = 5.0
-_PAUSE = 0.5
+"""Advisory lock of the leading relay, in each service's own database."""
+_PUBLISH_TIMEOUT = 5.0
+_NOTIFICATION_TIMEOUT = 5.0
+_RESTART_DELAY = 0.5
 _DUPLICATE = 10201
-"""nats-server: an atomic batch held a message id that the stream has seen."""
+"""nats-server: an atomic batch contains a message id that the stream already has."""
 
 
 class PublishRejected(Exception):
-    """The stream did not take what was sent."""
+    """The stream did not accept an event."""
 
 
 class Relay:
-    """Sends outbox rows to `stream` in order; one leader at a time among the replicas of a service.
+    """Publishes outbox rows to `stream` in order; one replica of the service leads at a time.
 
-    A row goes only after the stream acknowledged its event, so each is sent at least once; sent twice, it carries the
-    same `Nats-Msg-Id`. Rows that are sent together go as one atomic batch: across a reconnect single publishes could
-    overtake each other. All that is sent names the message that it must follow, so that what an old leader had under
-    way, or a client in its buffer, is refused once another has sent anything, however late it comes. Events carry
-    CloudEvents 1.0 attributes in headers (NATS protocol binding, binary mode).
+    A row is deleted after the stream has acknowledged its event, so each event is published at least once; a repetition
+    carries the same `Nats-Msg-Id`. Rows that are read together are published as one atomic batch, because single
+    publishes could overtake each other across a reconnect. Every publish names the sequence that it must follow, which
+    fences former leaders: whatever one had in flight, or its client had buffered, is rejected once another leader has
+    published. Headers carry CloudEvents 1.0 attributes (NATS protocol binding, binary mode).
     """
 
-    def __init__(self, address: URL, broker: Broker, source: str, stream: Stream) -> None:
-        self._dsn = address.set(drivername="postgresql").render_as_string(hide_password=False)
+    def __init__(self, url: URL, broker: Broker, source: str, stream: Stream) -> None:
+        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._broker = broker
         self._source = source
         self._stream = stream.name
-        self._last = 0
+        self._last_sequence = 0
         self._task: asyncio.Task[None] | None = None
         self.leads = False
-        """Whether this process is the one that sends."""
+        """Whether this process is the leader."""
 
     async def start(self) -> None:
-        """Begin to relay, once the broker is connected."""
+        """Start to relay in the background; the broker must be connected."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """End; what is not sent yet stays for the next."""
+        """Stop; unpublished rows stay in the outbox for the next leader."""
         if self._task is not None:
             await cancel_and_wait([self._task])
 
     async def check(self) -> None:
-        """Raise when nothing is relayed any more."""
+        """Raise `RuntimeError` if the relay is not running."""
         if self._task is None or self._task.done():
             raise RuntimeError("the outbox relay is not running")
 
     async def _run(self) -> None:
-        """Lead for as long as it can; after any failure start over, the rows are still there."""
+        """Lead for as long as possible; restart after any failure, since the rows are still in the outbox."""
         while True:
             try:
                 await self._lead()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, NatsError, PublishRejected) as error:
-                log.warning("the outbox relay starts over", reason=str(error) or type(error).__name__)
+                log.warning("outbox relay restarts", reason=str(error) or type(error).__name__)
             except Exception:
-                # Such as uvloop's RuntimeError for a connection that has just gone: nobody else would start it again.
-                log.exception("the outbox relay starts over")
-            await asyncio.sleep(_PAUSE)
+                # Such as uvloop's RuntimeError for a connection that was just lost: nothing else restarts this task.
+                log.exception("outbox relay restarts")
+            await asyncio.sleep(_RESTART_DELAY)
 
     async def _lead(self) -> None:
         if not self._broker.is_connected():
-            raise PublishRejected("NATS is away")  # a replica that reaches it may lead meanwhile
+            raise PublishRejected("NATS is disconnected")  # another replica, which is connected, may lead
         async with lead(self._dsn, LOCK) as session:
             self.leads = True
             try:
-                await run_until_first_done(self._send_all(session), session.keep_alive(), self._disconnected())
+                await run_until_first_done(self._publish_all(session), session.keep_alive(), self._disconnected())
             finally:
                 self.leads = False
 
     async def _disconnected(self) -> None:
-        """Raise as soon as NATS is away: it will not answer what it was sent before."""
-        await self._broker.lost()
-        raise PublishRejected("NATS is away")
+        """Raise as soon as NATS disconnects: it will not acknowledge what was published before."""
+        await self._broker.wait_disconnected()
+        raise PublishRejected("NATS is disconnected")
 
-    async def _send_all(self, session: LeaderSession) -> None:
+    async def _publish_all(self, session: LeaderSession) -> None:
         await session.listen(CHANNEL)
-        self._last = (await self._broker.jetstream.stream_info(self._stream)).state.last_seq
+        self._last_sequence = (await self._broker.jetstream.stream_info(self._stream)).state.last_seq
         while True:
-            while await self._send_some(session):
+            while await self._publish_batch(session):
                 pass
-            await session.wait_notified(_DEADLINE)  # a lost notification costs seconds, not an event
+            await session.wait_notified(_NOTIFICATION_TIMEOUT)  # a lost notification delays events but loses none
 
-    async def _send_some(self, session: LeaderSession) -> int:
+    async def _publish_batch(self, session: LeaderSession) -> int:
         rows = await session.fetch("SELECT * FROM outbox ORDER BY seq LIMIT $1", BATCH_SIZE)
         if not rows:
             return 0
         if not self._broker.is_connected():
-            # Else each attempt would be kept in memory, and all of them sent after the reconnect.
-            raise PublishRejected("NATS is away")
+            # Otherwise the client would buffer each attempt in memory and send all of them after the reconnect.
+            raise PublishRejected("NATS is disconnected")
         started = time.monotonic()
         failpoint(BEFORE_PUBLISH)
-        if len(rows) == 1 or not await self._send_together(rows):
+        if len(rows) == 1 or not await self._publish_atomically(rows):
             for row in rows:
-                await self._send_one(row)
+                await self._publish_one(row)
         failpoint(AFTER_PUBLISH)
         await session.execute("DELETE FROM outbox WHERE seq = ANY($1)", [row["seq"] for row in rows])
         failpoint(AFTER_REMOVAL)
-        log.debug("events sent", count=len(rows), seconds=round(time.monotonic() - started, 4))
+        log.debug("events published", count=len(rows), seconds=round(time.monotonic() - started, 4))
         return len(rows)
 
-    async def _send_one(self, row: asyncpg.Record) -> None:
-        taken = await self._broker.jetstream.publish(
-            row["subject"], row["body"], timeout=_DEADLINE, headers=self._headers(row) | self._in_order()
+    async def _publish_one(self, row: asyncpg.Record) -> None:
+        ack = await self._broker.jetstream.publish(
+            row["subject"], row["body"], timeout=_PUBLISH_TIMEOUT, headers=self._headers(row) | self._fence()
         )
-        self._last = max(self._last, taken.seq)  # of a repetition it is the first one's
+        self._last_sequence = max(self._last_sequence, ack.seq)  # a duplicate is acknowledged with the first sequence
 
-    async def _send_together(self, rows: Sequence[asyncpg.Record]) -> bool:
-        """Publish all or none (NATS ADR-50); False where one of them is there already, from before a failure."""
+    async def _publish_atomically(self, rows: Sequence[asyncpg.Record]) -> bool:
+        """Publish all rows or none (NATS ADR-50); False if the stream already has one, from before a failure."""
         batch = {"Nats-Batch-Id": uuid4().hex}
-        order = self._in_order()  # the first says it for all of them
+        fence = self._fence()  # only on the first message of a batch
         for number, row in enumerate(rows, start=1):
-            headers = self._headers(row) | batch | {"Nats-Batch-Sequence": str(number)} | order
-            order = {}
+            headers = self._headers(row) | batch | {"Nats-Batch-Sequence": str(number)} | fence
+            fence = {}
             if number < len(rows):
                 await self._broker.client.publish(row["subject"], row["body"], headers=headers)
             else:
                 failpoint(HALF_A_BATCH)
                 headers["Nats-Batch-Commit"] = "1"
-                reply = await self._broker.client.request(row["subject"], row["body"], _DEADLINE, headers=headers)
-        answer = json.loads(reply.data)
-        error = answer.get("error")
+                reply = await self._broker.client.request(
+                    row["subject"], row["body"], _PUBLISH_TIMEOUT, headers=headers
+                )
+        ack = json.loads(reply.data)
+        error = ack.get("error")
         if error is None:
-            self._last = answer["seq"]
+            self._last_sequence = ack["seq"]
             return True
         if error.get("err_code") == _DUPLICATE:
             return False
-        raise PublishRejected(error.get("description", "the stream refused a batch"))
+        raise PublishRejected(error.get("description", "the stream rejected a batch"))
 
-    def _in_order(self) -> dict[str, str]:
-        return {"Nats-Expected-Last-Sequence": str(self._last)}
+    def _fence(self) -> dict[str, str]:
+        return {"Nats-Expected-Last-Sequence": str(self._last_sequence)}
 
     def _headers(self, row: asyncpg.Record) -> dict[str, str]:
         event_id = str(row["id"])

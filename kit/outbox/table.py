@@ -1,4 +1,4 @@
-"""The transactional outbox: events are inserted in the transaction of the change; `kit.outbox.relay` publishes them."""
+"""The transactional outbox: a change and its events commit together; `kit.outbox.relay` publishes the events."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,11 +24,11 @@ from contracts.base import Event
 from kit.runtime.tracing import Trace
 
 CHANNEL = "outbox"
-"""On which PostgreSQL tells the relay that a transaction with events was committed."""
+"""PostgreSQL notification channel that wakes the relay after a commit with events."""
 
 
 def outbox_table(metadata: MetaData) -> Table:
-    """Make the table, on the service's own metadata; `seq` is the order in which events are sent."""
+    """Create the table on the service's metadata; `seq` is the order of publication."""
     return Table(
         "outbox",
         metadata,
@@ -45,7 +45,7 @@ def outbox_table(metadata: MetaData) -> Table:
 
 
 async def emit(connection: AsyncConnection, table: Table, events: Sequence[tuple[Event, Trace]]) -> None:
-    """Write `events`, if there are any, in the caller's open transaction; never flushes, commits or begins one."""
+    """Insert `events` in the caller's transaction; never flushes, commits or begins one."""
     if not events:
         return
     now = datetime.now(UTC)
@@ -63,4 +63,4 @@ async def emit(connection: AsyncConnection, table: Table, events: Sequence[tuple
         for event, trace in events
     ]
     await connection.execute(insert(table), rows)
-    await connection.execute(text(f"NOTIFY {CHANNEL}"))  # comes with the commit, so the relay never wakes too early
+    await connection.execute(text(f"NOTIFY {CHANNEL}"))  # delivered at commit, so the relay never wakes too early

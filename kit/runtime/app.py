@@ -1,4 +1,4 @@
-"""A FastStream application with what every process of ours needs of its start and its end."""
+"""The FastStream application of every service: how its process starts and ends."""
 
 import multiprocessing
 import os
@@ -13,29 +13,29 @@ from kit.errors import CannotStart
 
 
 class ServiceApp(AsgiFastStream):
-    """An application that says why it cannot start, and that does not outlive its supervisor.
+    """An application that reports why it cannot start, and that does not outlive its supervisor.
 
-    Whatever raises `CannotStart` in its lifespan ends the process with that sentence, not with a stack trace, and with
-    uvicorn's exit code for that, 3. A worker of `faststream run --workers` ends when its supervisor is killed.
+    `CannotStart` in the lifespan ends the process with the error's message instead of a stack trace, and with uvicorn's
+    exit code for a failed start, 3. A worker of `faststream run --workers` ends when its supervisor is killed.
     """
 
     async def lifespan(self, scope: Any, receive: Any, send: Any) -> None:
-        """Speak the server's lifespan protocol (ASGI)."""
+        """Handle the ASGI lifespan protocol."""
         end_with_supervisor()
 
-        async def say(message: Any) -> None:
+        async def send_reason(message: Any) -> None:
             error = sys.exc_info()[1]
             if message["type"] == "lifespan.startup.failed" and isinstance(error, CannotStart):
-                message = {**message, "message": str(error)}  # FastStream's own is the stack trace
+                message = {**message, "message": str(error)}  # FastStream sends the stack trace
             await send(message)
 
-        await super().lifespan(scope, receive, say)
+        await super().lifespan(scope, receive, send_reason)
 
 
 def end_with_supervisor() -> None:
-    """Ask this process to end when the one that started it as a worker dies; does nothing in any other process.
+    """Terminate this process when the supervisor that started it as a worker dies; otherwise do nothing.
 
-    uvicorn's workers would live on without it, and hold its port.
+    uvicorn's workers would live on without their supervisor and keep its port.
     """
     supervisor = multiprocessing.parent_process()
     if supervisor is None:

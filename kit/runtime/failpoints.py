@@ -1,7 +1,7 @@
-"""Places where a process can be made to die, so that what survives a crash there can be shown and not hoped.
+"""Failpoints: places where a test can crash a process, to show what survives.
 
-A failpoint is reached many times and costs next to nothing, until a file with its name appears in the folder that
-`arm` was given: then the process that reaches it first removes the file and ends as with kill -9.
+A failpoint costs almost nothing until a file with its name appears in the folder given to `arm`. The first process that
+then reaches the failpoint deletes the file and kills itself with SIGKILL.
 """
 
 import os
@@ -9,34 +9,36 @@ import signal
 from pathlib import Path
 
 BEFORE_COMMIT = "before-commit"
-"""Everything of a transaction is written; nobody else can see it."""
+"""All rows of a transaction are written but not yet visible to others."""
 AFTER_COMMIT = "after-commit"
-"""It is committed; nobody was told."""
+"""The transaction is committed; no reply or acknowledgement is sent yet."""
 BEFORE_ACK = "before-ack"
-"""A message is handled; its stream does not know."""
+"""A message is handled but not acknowledged."""
 AFTER_ACK = "after-ack"
+"""A message is acknowledged."""
 BEFORE_PUBLISH = "before-publish"
-"""A command or a batch of events is about to be sent."""
+"""A command or a batch of events is about to be published."""
 HALF_A_BATCH = "half-a-batch"
-"""Some of the events of an atomic batch are sent, and not the one that commits it."""
+"""Some events of an atomic batch are published, but not the one that commits the batch."""
 AFTER_PUBLISH = "after-publish"
-"""The stream acknowledged; the sender has not acted on that: a 202 not sent, an outbox row not removed."""
+"""The stream acknowledged, but the publisher has not acted on that: no 202 is sent, no outbox row deleted."""
 AFTER_REMOVAL = "after-removal"
-"""The outbox rows of events that were sent are gone."""
+"""The outbox rows of published events are deleted."""
 BEFORE_DEAD_LETTER = "before-dead-letter"
+"""A message is about to be dead-lettered."""
 AFTER_DEAD_LETTER = "after-dead-letter"
-"""A message is among the dead letters, and still in its stream."""
+"""A message is in the dead-letter queue and still in its stream."""
 
 _armed: list[Path] = []
 
 
 def arm(folder: str, service: str) -> None:
-    """Watch `folder` for files called `<service>.<failpoint>`; an empty name watches nothing."""
+    """Watch `folder` for files named `<service>.<failpoint>`; an empty `folder` turns failpoints off."""
     _armed[:] = [Path(folder, service)] if folder else []
 
 
 def failpoint(point: str) -> None:
-    """End this process at once, without any cleaning up, if somebody asked for that at this point."""
+    """Kill this process, without any cleanup, if the file for `point` exists."""
     for service in _armed:
         try:
             service.with_name(f"{service.name}.{point}").unlink()

@@ -1,4 +1,4 @@
-"""One way to log: a line a fact on standard error, for people or as JSON, with the request's id."""
+"""Logging to standard error, one line per event, for people or as JSON, with the id of the current request."""
 
 import logging
 import sys
@@ -11,25 +11,25 @@ from kit.runtime.tracing import trace
 
 LogFormat = Literal["console", "json"]
 
-# Without the local variables, which structlog shows by default: a password may be among them.
+# Without local variables, which structlog shows by default: one may hold a password.
 _tracebacks = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
 )
 
 
-def _request(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _add_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     if current := trace.get().request_id:
         event["request_id"] = current
     return event
 
 
 def configure_logging(level: str, style: LogFormat) -> None:
-    """Send what this process logs, its libraries included, to standard error from `level` on."""
+    """Log events of at least `level`, those of libraries included, to standard error."""
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _request,
+        _add_request_id,
     ]
     render: list[Processor]
     if style == "json":
@@ -40,12 +40,12 @@ def configure_logging(level: str, style: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],  # what the libraries log
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],  # for the events of libraries
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # Without this structlog prints on standard output, whatever the level.
+    # Without this, structlog prints every level to standard output.
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -1,29 +1,29 @@
-"""Ending tasks for certain."""
+"""Reliable cancellation of tasks."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-_AGAIN = 0.2
+_RETRY_INTERVAL = 0.2
 
 
 async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel `tasks` and return when they have ended.
+    """Cancel `tasks` and wait until they have ended.
 
-    A cancellation is repeated until it is heard: Python 3.11's `asyncio.wait_for`, on which the clients of NATS and
-    PostgreSQL stand, drops one that comes in the same turn of the loop as what it waits for.
+    Repeats the cancellation until each task ends: Python 3.11's `asyncio.wait_for`, which nats-py and asyncpg use,
+    loses a cancellation that arrives in the same turn of the loop as the result that it waits for.
     """
-    living = {task for task in tasks if not task.done()}
-    while living:
-        for task in living:
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
             task.cancel()
-        _, living = await asyncio.wait(living, timeout=_AGAIN)
+        _, running = await asyncio.wait(running, timeout=_RETRY_INTERVAL)
 
 
-async def run_until_first_done(*work: Coroutine[Any, Any, None]) -> None:
-    """Do all of `work` side by side until the first of it ends, and end the rest; raises what that one raised."""
-    tasks = [asyncio.create_task(part) for part in work]
-    for task in tasks:  # asked, none is complained of: whoever ends this twice does not wait for what a task says
+async def run_until_first_done(*coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run `coroutines` concurrently until the first one ends, and cancel the others. Raises the first one's error."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    for task in tasks:  # retrieve every exception: a caller cancelled twice never sees the tasks' results
         task.add_done_callback(lambda task: task.cancelled() or task.exception())
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

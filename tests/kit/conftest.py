@@ -1,4 +1,4 @@
-"""A stream with a command of its own for each test, and brokers that are stopped at its end."""
+"""A command and a stream for each test, and brokers that are stopped at its end."""
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,40 +12,40 @@ from nats.js import JetStreamContext
 
 from contracts.base import Command
 from contracts.streams import DEAD_LETTERS, Stream
-from kit.messaging.broker import Broker
+from kit.messaging.broker import REPAIR_INTERVAL, Broker
 from kit.runtime.logging import configure_logging
 from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.support.outbox_events import OutboxSource, outbox_source
 
-configure_logging("INFO", "console")  # structlog's own default renders each traceback for seconds
+configure_logging("INFO", "console")  # structlog's default takes seconds to render a traceback
 
 
 class Greet(Command):
-    """What the tests order."""
+    """The command that the tests send."""
 
     subject: ClassVar[str]
     name: str = "Ada"
 
 
 class Greetings(NamedTuple):
-    """A command and the stream that it waits in, both of this test alone."""
+    """A command type and its work queue, both for one test."""
 
     command: type[Greet]
     stream: Stream
 
     async def send(self, jetstream: JetStreamContext, command: Greet, **headers: str) -> None:
-        """Put a command into the stream."""
+        """Publish a command to the work queue."""
         await jetstream.publish(command.address, command.model_dump_json().encode(), headers=headers or None)
 
     async def waiting(self, jetstream: JetStreamContext) -> int:
-        """Count the commands that nobody has acked."""
+        """Count the commands that are not acknowledged."""
         return (await jetstream.stream_info(self.stream.name)).state.messages
 
 
 @pytest.fixture
 async def source(postgres_server: PostgresServer) -> AsyncIterator[OutboxSource]:
-    async with outbox_source(postgres_server) as source:
-        yield source
+    async with outbox_source(postgres_server) as made:
+        yield made
 
 
 @pytest.fixture
@@ -70,11 +70,12 @@ NewBroker = Callable[..., Broker]
 
 @pytest.fixture
 async def new_broker(nats_server: NatsServer, greetings: Greetings) -> AsyncIterator[NewBroker]:
-    """Make a broker that keeps this test's stream, started by the test and stopped at its end."""
+    """Create brokers with the test's stream; the test starts them, the fixture stops them."""
     async with AsyncExitStack() as stack:
 
-        def make(url: str = nats_server.url) -> Broker:
-            broker = Broker(url, name="test", streams=[greetings.stream, DEAD_LETTERS])
+        def make(url: str = nats_server.url, *, repair_interval: float = REPAIR_INTERVAL) -> Broker:
+            streams = [greetings.stream, DEAD_LETTERS]
+            broker = Broker(url, name="test", streams=streams, repair_interval=repair_interval)
             stack.push_async_callback(broker.stop)
             return broker
 
@@ -83,7 +84,7 @@ async def new_broker(nats_server: NatsServer, greetings: Greetings) -> AsyncIter
 
 @pytest.fixture
 async def broker(new_broker: NewBroker) -> Broker:
-    """Return a started broker that nobody is subscribed on."""
+    """Return a started broker without subscribers."""
     broker = new_broker()
     await broker.start()
     return broker
@@ -91,7 +92,7 @@ async def broker(new_broker: NewBroker) -> Broker:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[NatsServer]:
-    """A server for one test, which may kill it; it is started by the test."""
+    """A NATS server that only this test uses, and may kill; the test starts it."""
     server = NatsServer(tmp_path)
     yield server
     server.kill()

@@ -224,10 +224,10 @@ async def test_a_failure_does_not_end_the_sweeping(pool: AsyncEngine, capfd: pyt
     await aged(pool, "9 days", 10)
     async with pool.begin() as connection:
         await connection.execute(text("ALTER TABLE inbox RENAME TO hidden"))
-    sweeper = InboxCleaner(pool, inbox, timedelta(days=8), every=0.01)
+    sweeper = InboxCleaner(pool, inbox, timedelta(days=8), interval=0.01)
     await sweeper.start()
     try:
-        await eventually(lambda: "the inbox is not swept" in "".join(capfd.readouterr()))
+        await eventually(lambda: "inbox cleanup failed" in "".join(capfd.readouterr()))
         async with pool.begin() as connection:
             await connection.execute(text("ALTER TABLE hidden RENAME TO inbox"))
         await eventually(lambda: _none(pool))

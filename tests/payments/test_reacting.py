@@ -65,7 +65,7 @@ async def test_events_are_taken_in_once_though_the_service_dies_over_them_and_th
             # Given again long after, by a consumer that was lost and begins anew: nothing changes.
             for name in CONSUMERS.values():
                 await broker.jetstream.delete_consumer(USER_EVENTS.name, name)
-            await payments.wait_for_log("a consumer is made again")
+            await payments.wait_for_log("consumer recreated")
             await eventually(lambda: _all_acked(broker), within=30, or_else=lambda: payments.text)
             await _taken_in_once(client, events)
             assert "Traceback" not in payments.text

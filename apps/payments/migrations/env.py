@@ -1,4 +1,4 @@
-"""Alembic's entrance to the payments service's database."""
+"""Alembic environment of the payments service."""
 
 from apps.payments.models import Table
 from apps.payments.settings import Settings

@@ -1,4 +1,4 @@
-"""Alembic's entry: the database that the environment names, the tables that the models say."""
+"""Alembic environment of the users service."""
 
 from apps.users.models import Table
 from apps.users.settings import Settings

@@ -11,7 +11,6 @@ import pytest
 from faststream.nats import NatsRouter
 
 from contracts.base import Message, Request
-from kit.messaging import broker as kit_broker
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
 from kit.messaging.consumers import DurableRouter
@@ -19,11 +18,6 @@ from kit.messaging.server import request_router
 from mkstore.stack.servers import NatsServer
 from tests.kit.conftest import Greetings, NewBroker
 from tests.support.polling import eventually
-
-
-@pytest.fixture
-def kept_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kit_broker, "_KEEP_SECONDS", 0.1)
 
 
 async def test_a_broker_starts_before_nats_does(
@@ -47,12 +41,11 @@ async def test_a_broker_that_still_waits_for_nats_can_be_stopped(new_broker: New
     await asyncio.wait_for(broker.stop(), 3)
 
 
-@pytest.mark.usefixtures("kept_often")
 async def test_after_nats_came_back_empty_streams_and_consumers_are_made_again_and_work_goes_on(
     new_broker: NewBroker, own_server: NatsServer, greetings: Greetings
 ) -> None:
     await asyncio.to_thread(own_server.start)
-    broker, router, greeted = new_broker(own_server.url), DurableRouter("tests"), []
+    broker, router, greeted = new_broker(own_server.url, repair_interval=0.1), DurableRouter("tests"), []
 
     @router.takes(greetings.command, greetings.stream)
     async def greet(command: greetings.command) -> None:  # type: ignore[name-defined]
@@ -73,9 +66,8 @@ async def test_after_nats_came_back_empty_streams_and_consumers_are_made_again_a
     await eventually(lambda: greeted == [before.id, after.id])
 
 
-@pytest.mark.usefixtures("kept_often")
 async def test_a_consumer_that_somebody_deleted_is_made_again(new_broker: NewBroker, greetings: Greetings) -> None:
-    broker, router, greeted = new_broker(), DurableRouter("tests"), []
+    broker, router, greeted = new_broker(repair_interval=0.1), DurableRouter("tests"), []
 
     @router.takes(greetings.command, greetings.stream)
     async def greet(command: greetings.command) -> None:  # type: ignore[name-defined]

@@ -40,7 +40,7 @@ class Shop(NamedTuple):
     stack: AsyncExitStack
 
     async def broker(self, *routers: DurableRouter) -> Broker:
-        broker = Broker(self.url, name="test", streams=[self.stream, DEAD_LETTERS])
+        broker = Broker(self.url, name="test", streams=[self.stream, DEAD_LETTERS], repair_interval=0.2)
         broker.context.set_global(RETRY_POLICY, RetryPolicy(attempts=3, first_pause=0.02))
         broker.include_routers(*routers)
         self.stack.push_async_callback(broker.stop)

@@ -1,4 +1,4 @@
-"""The payments and the outbox."""
+"""Create payments and the outbox."""
 
 import sqlalchemy as sa
 from alembic import op

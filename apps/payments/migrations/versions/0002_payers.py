@@ -1,4 +1,4 @@
-"""Who may pay, as the users service tells, and which of its messages were handled."""
+"""Create payers, built from the events of the users service, and the inbox."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Users, signing keys, outbox."""
+"""Create users, signing keys and the outbox."""
 
 import sqlalchemy as sa
 from alembic import op
