@@ -53,8 +53,8 @@ async def running(broker: Broker, services: Collection[str]) -> list[Running]:
     answers = await request_all(
         broker.client,
         "INFO",
-        within=_DEADLINE,
-        quiet=_QUIET,
+        timeout=_DEADLINE,
+        idle_timeout=_QUIET,
         complete=lambda found: {answer.get("name") for answer in found} >= set(services),
     )
     return [process for answer in answers for process in _read(answer)]

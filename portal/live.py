@@ -165,7 +165,7 @@ class SystemMonitor:
 
 
 async def _processes(client: Client) -> list[ProcessSnapshot]:
-    answers = await request_all(client, "STATS", within=_LONGEST_SECONDS, quiet=_QUIET_SECONDS)
+    answers = await request_all(client, "STATS", timeout=_LONGEST_SECONDS, idle_timeout=_QUIET_SECONDS)
     return sorted(map(_process, answers), key=lambda process: (process.service, process.id))
 
 

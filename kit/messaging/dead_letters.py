@@ -1,4 +1,4 @@
-"""Dead letters: looking through what could not be handled, sending it again, and letting go of it."""
+"""The dead-letter queue: list, replay and remove messages that could not be handled."""
 
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -17,96 +17,95 @@ from kit.messaging.broker import Broker
 from kit.messaging.reader import stream_reader
 
 PAGE = 100
-"""So many letters are held at once at most, and no more than `_PAGE_BYTES` of them."""
+"""Maximum number of dead letters in memory at once, and at most `_PAGE_BYTES` of them."""
 _PAGE_BYTES = 4 << 20
-_SECONDS = 5.0
-_TRIES = 3
-_OF_NO_MORE_USE = ("nats-", "dead-")
-"""Headers that were about the message's first life, or about its end."""
+_REQUEST_TIMEOUT = 5.0
+_ATTEMPTS = 3
+_OBSOLETE_PREFIXES = ("nats-", "dead-")
+"""Prefixes of headers about the original delivery or about its failure, which a replay does not carry."""
 _WRONG_LAST_SEQUENCE = 10071
 _FULL = frozenset({10077, 10047, 10023})
 """nats-server: the stream is at its limit, or the server has no room for it."""
-
 _NO_STREAM = 10059
 _NO_MESSAGE = frozenset({10037, 10043, 10057})
-"""nats-server: no message found, or one could not be deleted because there is none."""
+"""nats-server: the message was not found, or could not be deleted because it does not exist."""
 
 
 class DeadLetterRecord(NamedTuple):
-    """A message that could not be handled, with its story in its headers."""
+    """A message that could not be handled; `Dead-` headers say why."""
 
     id: int
-    """Its sequence in `DEAD_LETTERS`: it never changes, and no other letter ever gets it."""
+    """Its sequence in `DEAD_LETTERS`: stable and never reused."""
     subject: str
-    """Under which it was sent at first."""
+    """The subject that it was first published on."""
     headers: Mapping[str, str]
     body: bytes
 
     @property
     def stream(self) -> str:
-        """Where it came from; empty where it does not say."""
+        """The stream that it came from; empty if the header is missing."""
         return self.headers.get("Dead-Stream", "")
 
     @property
     def reason(self) -> str:
-        """The name of the error that it failed with."""
+        """Name of the error that it failed with."""
         return self.headers.get("Dead-Reason", "")
 
     @property
     def own_headers(self) -> dict[str, str]:
-        """Those that its sender gave it: with its request, its trace and, of an event, its id."""
-        return {name: value for name, value in self.headers.items() if not name.lower().startswith(_OF_NO_MORE_USE)}
+        """The headers that its publisher set, such as the request id, the trace and the id of an event."""
+        return {name: value for name, value in self.headers.items() if not name.lower().startswith(_OBSOLETE_PREFIXES)}
 
 
 class ReplayRefused(Refusal):
-    """A letter cannot be sent again as things are; it stays where it is."""
+    """A dead letter that cannot be replayed now; it stays in the queue."""
 
     kind = ErrorKind.CONFLICT
     slug = "stays-dead"
 
-    def __init__(self, letter: DeadLetterRecord, why: str) -> None:
-        super().__init__(f"Letter {letter.id} ({letter.subject}) stays: {why}.")
+    def __init__(self, letter: DeadLetterRecord, reason: str) -> None:
+        super().__init__(f"Dead letter {letter.id} ({letter.subject}) was not replayed: {reason}.")
 
 
 class StreamFull(Refusal):
-    """The stream that letters shall return to takes nothing more; they stay where they are."""
+    """The stream that dead letters are replayed to is full; they stay in the queue."""
 
     kind = ErrorKind.UNAVAILABLE
     slug = "stream-full"
 
     def __init__(self, stream: str) -> None:
-        super().__init__(f"The stream {stream} is full and takes nothing now; what is left stays where it is.")
+        super().__init__(f"The stream {stream} is full; the remaining dead letters stay in the queue.")
 
 
 class DeadLetterQueue:
-    """The dead letters of one NATS. Raises `Unavailable` when it cannot tell."""
+    """The dead-letter queue of one NATS server or cluster. Raises `Unavailable` if it does not answer."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._known: dict[str, StreamConfig | None] = {}
+        self._streams: dict[str, StreamConfig | None] = {}
 
     async def last(self) -> int:
-        """Return the id of the newest letter: what is sent again and fails again gets a higher one."""
+        """Return the id of the newest dead letter; one that is replayed and fails again gets a higher id."""
         with _reachable():
             return int((await self._broker.jetstream.stream_info(DEAD_LETTERS.name)).state.last_seq)
 
     async def get(self, letter_id: int) -> DeadLetterRecord | None:
-        """Return one letter; None where there is none with this id."""
+        """Return one dead letter; None if the id is unknown."""
         with _reachable():
             try:
-                found = await self._broker.jetstream.get_msg(DEAD_LETTERS.name, letter_id)  # the leader answers
+                message = await self._broker.jetstream.get_msg(DEAD_LETTERS.name, letter_id)  # asks the leader
             except NotFoundError as error:
                 if error.err_code == _NO_STREAM:
                     raise
                 return None
-        return DeadLetterRecord(letter_id, _bare(found.subject or ""), found.headers or {}, found.data or b"")
+        return DeadLetterRecord(letter_id, _original(message.subject or ""), message.headers or {}, message.data or b"")
 
     async def pages(
         self, *, subject: str = ">", reason: str = "", after: int = 0, to: int | None = None
     ) -> AsyncGenerator[list[DeadLetterRecord], None]:
-        """Yield the letters from `after`, exclusive, to `to`, inclusive (the newest one now), oldest first, in pages.
+        """Yield pages of dead letters with ids above `after`, up to `to` (default: the newest one now), oldest first.
 
-        `subject` may have NATS' wildcards; `reason` is compared without regard to case, and none is every one.
+        `subject` may contain NATS wildcards; `reason` is compared case-insensitively, and an empty one matches all.
         """
         to = await self.last() if to is None else to
         with _reachable():
@@ -122,16 +121,16 @@ class DeadLetterQueue:
                     if not page:
                         return
                     after = page[-1].id
-                    if wanted := [each for each in page if each.id <= to and _is_for(reason, each)]:
+                    if wanted := [letter for letter in page if letter.id <= to and _matches(letter, reason)]:
                         yield wanted
 
     async def replay(self, letter: DeadLetterRecord) -> None:
-        """Send a letter to where it came from; returns when it is on disk there. Twice makes one message.
+        """Publish a dead letter to its stream and wait for the acknowledgement; a second replay is deduplicated.
 
-        The message's id is that of the letter and not its first one, which the stream may still know and would pass
-        over. In a work queue nothing else may wait under its subject, unless it says the same.
+        The message id is derived from the dead letter, because the stream may still deduplicate the original id. In a
+        work queue, no other message may be pending on the same subject, unless its body is equal.
 
-        Raises `ReplayRefused` where this letter cannot go, and `StreamFull` where none can now.
+        Raises `ReplayRefused` if this dead letter cannot be replayed, and `StreamFull` if none can be now.
         """
         stream = await self._stream_of(letter)
         headers = letter.own_headers | {
@@ -140,10 +139,12 @@ class DeadLetterQueue:
         }
         if stream.retention == RetentionPolicy.WORK_QUEUE:
             headers["Nats-Expected-Last-Subject-Sequence"] = "0"
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             with _reachable():
                 try:
-                    await self._broker.jetstream.publish(letter.subject, letter.body, timeout=_SECONDS, headers=headers)
+                    await self._broker.jetstream.publish(
+                        letter.subject, letter.body, timeout=_REQUEST_TIMEOUT, headers=headers
+                    )
                 except APIError as error:
                     if error.err_code in _FULL:
                         raise StreamFull(letter.stream) from error
@@ -152,22 +153,22 @@ class DeadLetterQueue:
                 else:
                     return
                 try:
-                    waiting = await self._broker.jetstream.get_last_msg(letter.stream, letter.subject)
+                    pending = await self._broker.jetstream.get_last_msg(letter.stream, letter.subject)
                 except NotFoundError:
-                    continue  # what waited there has been handled since
-            if (waiting.data or b"") == letter.body:
-                return  # sent again before, by one who did not come to remove the letter
+                    continue  # the pending message has been handled since
+            if (pending.data or b"") == letter.body:
+                return  # an earlier replay that did not remove the dead letter
             break
-        raise ReplayRefused(letter, "another message waits under its subject")
+        raise ReplayRefused(letter, "another message is pending on its subject")
 
     async def remove(self, letter: DeadLetterRecord) -> bool:
-        """Let go of a letter for good; False where somebody else did before."""
-        # Not by `delete_msg`, which has the server overwrite the message on disk: 9 ms a letter, and one at a time.
-        asked = json.dumps({"seq": letter.id, "no_erase": True}).encode()
+        """Delete a dead letter; False if it was deleted before."""
+        # Not with `delete_msg`: it makes the server overwrite the message on disk, 9 ms each and one at a time.
+        request = json.dumps({"seq": letter.id, "no_erase": True}).encode()
         with _reachable():
             subject = f"$JS.API.STREAM.MSG.DELETE.{DEAD_LETTERS.name}"
-            answer = json.loads((await self._broker.client.request(subject, asked, timeout=_SECONDS)).data)
-            if error := answer.get("error"):
+            reply = json.loads((await self._broker.client.request(subject, request, timeout=_REQUEST_TIMEOUT)).data)
+            if error := reply.get("error"):
                 if error.get("err_code") not in _NO_MESSAGE:
                     APIError.from_error(error)
                 return False
@@ -175,25 +176,25 @@ class DeadLetterQueue:
 
     async def _stream_of(self, letter: DeadLetterRecord) -> StreamConfig:
         if not letter.stream:
-            raise ReplayRefused(letter, "it does not say from which stream it came")
-        if letter.stream not in self._known:
+            raise ReplayRefused(letter, "it does not name its stream")
+        if letter.stream not in self._streams:
             with _reachable():
                 try:
-                    self._known[letter.stream] = (await self._broker.jetstream.stream_info(letter.stream)).config
+                    self._streams[letter.stream] = (await self._broker.jetstream.stream_info(letter.stream)).config
                 except NotFoundError:
-                    self._known[letter.stream] = None
-        config = self._known[letter.stream]
+                    self._streams[letter.stream] = None
+        config = self._streams[letter.stream]
         if config is None:
             raise ReplayRefused(letter, f"the stream {letter.stream} is missing")
-        # Else a service that answers requests under this subject would get it.
+        # Otherwise a service that replies on this subject would receive it as a request.
         if not any(covers(pattern, letter.subject) for pattern in config.subjects or ()):
-            raise ReplayRefused(letter, f"the stream {letter.stream} does not take its subject")
+            raise ReplayRefused(letter, f"the stream {letter.stream} does not include its subject")
         return config
 
 
 @contextmanager
 def _reachable() -> Iterator[None]:
-    """Say in our words that the server did not do it."""
+    """Raise `Unavailable` for errors of nats-py."""
     try:
         yield
     except NotFoundError as error:
@@ -207,12 +208,12 @@ def _letter(message: Msg) -> DeadLetterRecord:
     number, subject = int(headers.pop("Nats-Sequence")), headers.pop("Nats-Subject")
     for added in ("Nats-Stream", "Nats-Time-Stamp", "Nats-Num-Pending", "Nats-Last-Sequence"):
         headers.pop(added, None)
-    return DeadLetterRecord(number, _bare(subject), headers, message.data)
+    return DeadLetterRecord(number, _original(subject), headers, message.data)
 
 
-def _bare(subject: str) -> str:
+def _original(subject: str) -> str:
     return subject.removeprefix(DEAD)
 
 
-def _is_for(reason: str, letter: DeadLetterRecord) -> bool:
+def _matches(letter: DeadLetterRecord, reason: str) -> bool:
     return not reason or reason.casefold() == letter.reason.casefold()

@@ -1,6 +1,6 @@
-"""Tells whoever asks on NATS which services run, by which contract, and how they fare (NATS ADR-32).
+"""Service discovery on NATS: which services run, with which contract, and their statistics (NATS ADR-32).
 
-`nats micro ls`, `info` and `stats` speak it, and so does `mkstore doctor`.
+`nats micro ls`, `info` and `stats` use it, and so does `mkstore doctor`.
 """
 
 import asyncio
@@ -25,55 +25,64 @@ from kit.runtime.tasks import cancel_and_wait
 log = get_logger(__name__)
 
 SHA256 = "asyncapi.sha256"
-"""In the metadata: what `sha256sum asyncapi/<service>.json` prints of the document of what runs."""
+"""Metadata key: SHA-256 of the running service's document, as `sha256sum asyncapi/<service>.json` prints it."""
 URL = "asyncapi.url"
-"""In the metadata: where that document is read."""
+"""Metadata key: URL of that document."""
 
-_QUIET_SECONDS = 5.0
+PREPARE_DELAY = 5.0
+"""Seconds from the start until the document is hashed: a new process has requests to handle first."""
 
 
 async def request_all(
     client: Client,
     verb: str,
     *,
-    within: float,
-    quiet: float,
+    timeout: float,  # noqa: ASYNC109 - the end of the collection, not a failure
+    idle_timeout: float,
     complete: Callable[[list[dict[str, Any]]], bool] = lambda _: True,
 ) -> list[dict[str, Any]]:
-    """Ask all processes of all services, `$SRV.INFO` or another verb; what is no JSON object is no answer.
+    """Send `$SRV.<verb>` to all processes of all services and return the replies that are JSON objects.
 
-    Nobody can tell how many there are. It ends when nobody has said anything for `quiet` seconds and what was said is
-    `complete`, or after `within` seconds. Raises nats-py's errors where it cannot ask.
+    The number of processes is unknown. Collects until no reply has arrived for `idle_timeout` seconds and `complete`
+    accepts the replies, at most `timeout` seconds. Raises nats-py's errors if it cannot publish.
     """
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)
-    found: list[dict[str, Any]] = []
+    replies: list[dict[str, Any]] = []
     try:
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(timeout):
             await client.publish(f"$SRV.{verb}", reply=inbox)
             while True:
-                message = await subscription.next_msg(timeout=quiet if complete(found) else within)
+                message = await subscription.next_msg(timeout=idle_timeout if complete(replies) else timeout)
                 if "Status" in (message.headers or {}):
-                    break  # nobody is subscribed
+                    break  # 503: no subscribers
                 with suppress(ValueError):
-                    found += [answer] if isinstance(answer := json.loads(message.data), dict) else []
-    except TimeoutError:  # nats-py's own is one
-        pass  # nobody else says anything
+                    replies += [reply] if isinstance(reply := json.loads(message.data), dict) else []
+    except TimeoutError:  # nats-py's timeout is one too
+        pass  # no more replies
     finally:
         with suppress(NatsError):
             await subscription.unsubscribe()
-    return found
+    return replies
 
 
 class Discovery:
-    """Answers `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS`, each also with the service's name, and with that and an id.
+    """Replies to `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS`, also with the service's name, or name and id, appended.
 
-    Every process has an id of its own and answers, in no queue group. All answers carry where the service's document is
-    read and its hash, so that what runs can be compared with what is documented; what the service does does not wait
-    for any of this, and goes on when it fails.
+    Every process has a unique id and replies itself, without a queue group. The metadata of a reply has the URL and the
+    hash of the service's document, so that running services can be compared with their documentation. The service's
+    work never waits for discovery and goes on if it fails.
     """
 
-    def __init__(self, broker: Broker, name: str, documented: ServiceSpecification, url: str) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        name: str,
+        documented: ServiceSpecification,
+        url: str,
+        *,
+        prepare_delay: float = PREPARE_DELAY,
+    ) -> None:
         self.id = uuid4().hex
         self._broker = broker
         self._name = name
@@ -81,11 +90,12 @@ class Discovery:
         self._documented = documented
         self._url = f"{url.rstrip('/')}/{name}.json"
         self._started = datetime.now(UTC)
+        self._prepare_delay = prepare_delay
         self._hash: asyncio.Task[str] | None = None
-        self._later: asyncio.Task[None] | None = None
+        self._prepare_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to answer, once the broker is connected; the client takes the subscriptions up again by itself."""
+        """Start to reply; the broker must be connected. The client resubscribes by itself after a reconnect."""
         self._started = datetime.now(UTC)
         answers = {"PING": self._ping, "INFO": self._info, "STATS": self._stats}
         try:
@@ -93,12 +103,12 @@ class Discovery:
                 for subject in (verb, f"{verb}.{self._name}", f"{verb}.{self._name}.{self.id}"):
                     await self._broker.client.subscribe(f"$SRV.{subject}", cb=_replying(answer))
         except (NatsError, OSError) as error:
-            log.warning("nobody can discover this process", reason=str(error) or type(error).__name__)
-        self._later = asyncio.create_task(self._prepare())
+            log.warning("service discovery failed", reason=str(error) or type(error).__name__)
+        self._prepare_task = asyncio.create_task(self._prepare())
 
     async def stop(self) -> None:
-        """Prepare nothing any more; what is subscribed ends with the connection."""
-        await cancel_and_wait(task for task in (self._later, self._hash) if task is not None)
+        """Stop the background work; the subscriptions end with the connection."""
+        await cancel_and_wait(task for task in (self._prepare_task, self._hash) if task is not None)
 
     async def _ping(self) -> dict[str, Any]:
         return await self._identity("ping")
@@ -124,20 +134,20 @@ class Discovery:
     async def _metadata(self) -> dict[str, str]:
         if self._hash is None:
             self._hash = asyncio.create_task(asyncio.to_thread(self._hashed))
-        found = await asyncio.shield(self._hash)  # several wait for it, and one of them may be cancelled
-        return ({SHA256: found} if found else {}) | {URL: self._url}
+        sha256 = await asyncio.shield(self._hash)  # several replies wait for it, and one may be cancelled
+        return ({SHA256: sha256} if sha256 else {}) | {URL: self._url}
 
     def _hashed(self) -> str:
         try:
             document = self._documented.to_specification().to_json()
-        except Exception:  # whatever it is, an answer without a hash is better than none
-            log.exception("the document of this process cannot be made")
+        except Exception:  # a reply without a hash is better than none
+            log.exception("AsyncAPI document failed")
             return ""
         return hashlib.sha256(document.encode()).hexdigest()
 
     async def _prepare(self) -> None:
-        """Have the hash ready before it is asked for: the nats command waits 0.3 s after the first answer."""
-        await asyncio.sleep(_QUIET_SECONDS)  # a process that has just started has requests to answer first
+        """Compute the hash before the first request: the nats command waits only 0.3 s after the first reply."""
+        await asyncio.sleep(self._prepare_delay)
         await self._metadata()
 
 

@@ -1,4 +1,4 @@
-"""The requests that a service answers, as NATS ADR-32 tells of them: endpoints."""
+"""Endpoints of a service: the requests that it replies to, as NATS ADR-32 describes them."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -10,18 +10,18 @@ from kit.messaging.stats import request_stats
 
 
 class Endpoint(NamedTuple):
-    """A request that a service answers; all of its replicas are one queue group."""
+    """A request that a service replies to; its replicas form one queue group."""
 
     request: type[Request[Any]]
     subject: str
     queue_group: str
 
     def identity(self) -> dict[str, str]:
-        """Return what tells it from others."""
+        """Return the name, the subject and the queue group."""
         return {"name": self.request.__name__, "subject": self.subject, "queue_group": self.queue_group}
 
     def info(self, service: str) -> dict[str, Any]:
-        """Return ADR-32's `EndpointInfo`; the metadata name its messages and its operation in the document."""
+        """Return ADR-32's `EndpointInfo`; its metadata names the messages and the operation in the document."""
         metadata = {
             "request": self.request.__name__,
             "reply": self.request.reply_type().__name__,
@@ -32,7 +32,7 @@ class Endpoint(NamedTuple):
 
     def stats(self) -> dict[str, Any]:
         """Return ADR-32's `EndpointStats`, with times in nanoseconds."""
-        # No "data": nats-py writes null there, which the schema that the nats command validates by does not let pass.
+        # Without "data": nats-py writes null, which fails the schema that the nats command validates with.
         count = request_stats[self.subject]
         return self.identity() | {
             "num_requests": count.requests,

@@ -1,4 +1,4 @@
-"""How many requests this process has answered, how many of them with a problem, and how long it took."""
+"""Statistics of the requests that this process has replied to."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class RequestStats:
-    """What became of the requests on one subject since the process started."""
+    """Statistics of one request subject since the process started."""
 
     requests: int = 0
     errors: int = 0
-    """Those that were answered with a problem, whichever: a refusal too is an error in the sense of NATS ADR-32."""
+    """Requests with a problem as reply, refusals included: NATS ADR-32 counts them as errors."""
     nanoseconds: int = 0
-    """Spent in the handler by all requests together; waiting for a worker is not part of it."""
+    """Total time in the handler, without the wait for a worker."""
     last_error: str = ""
-    """Kind and slug of the last problem, such as `not-found:user-not-found`: nothing that a request held."""
+    """Kind and slug of the last problem, such as `not-found:user-not-found`; no content of the request."""
 
     def add(self, nanoseconds: int, error: str = "") -> None:
-        """Count one answer; `error` says which problem it was, if it was one."""
+        """Count one reply; `error` is the kind and slug of its problem, if any."""
         self.requests += 1
         self.nanoseconds += nanoseconds
         if error:
@@ -26,9 +26,9 @@ class RequestStats:
 
     @property
     def average(self) -> int:
-        """Nanoseconds of one request, as a whole number; 0 before the first."""
+        """Average nanoseconds per request; 0 before the first one."""
         return self.nanoseconds // self.requests if self.requests else 0
 
 
 request_stats: defaultdict[str, RequestStats] = defaultdict(RequestStats)
-"""By subject; there are as many as requests in the contracts, since a request's subject has no part that varies."""
+"""Statistics by subject; bounded, because request subjects have no variable part."""

@@ -1,4 +1,4 @@
-"""JetStream: making the streams and consumers what they must be, and looking for what waits in them."""
+"""JetStream streams and consumers: create, update, check, and find pending commands."""
 
 import asyncio
 from collections.abc import Iterable
@@ -17,12 +17,12 @@ from kit.errors import NATS, Unavailable
 
 log = get_logger(__name__)
 
-_DEADLINE = 1.0
-_REPAIR = "a service that runs mends that within seconds; if none does, start it, else look at what it logs."
+_FIND_TIMEOUT = 1.0
+_REPAIR = "a running service repairs this within seconds; if not, start the service or check its log."
 
 
 def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
-    """Write `stream` as the server takes it."""
+    """Return the JetStream configuration of `stream`."""
     return StreamConfig(
         name=stream.name,
         subjects=list(stream.subjects),
@@ -40,37 +40,37 @@ def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
 
 
 async def provision(jetstream: JetStreamContext, streams: Iterable[Stream], replicas: int = 1) -> None:
-    """Make each stream that is missing, and mend each that differs; what the server cannot mend raises its error."""
+    """Create missing streams and update those that differ. Raises nats-py's error if the server refuses an update."""
     for stream in streams:
         wanted = stream_config(stream, replicas)
         try:
-            found = (await jetstream.stream_info(stream.name)).config
+            current = (await jetstream.stream_info(stream.name)).config
         except NotFoundError:
             await jetstream.add_stream(wanted)
         else:
-            if differences := _differences(wanted, found):
-                log.warning("a stream is changed to what it must be", stream=stream.name, differences=differences)
+            if differences := _differences(wanted, current):
+                log.warning("stream updated", stream=stream.name, differences=differences)
                 await jetstream.update_stream(wanted)
 
 
-def _differences(wanted: StreamConfig, found: StreamConfig) -> dict[str, str]:
-    pairs = {name: (value, getattr(found, name)) for name, value in vars(wanted).items() if value is not None}
+def _differences(wanted: StreamConfig, current: StreamConfig) -> dict[str, str]:
+    pairs = {name: (value, getattr(current, name)) for name, value in vars(wanted).items() if value is not None}
     return {name: f"{old} -> {new}" for name, (new, old) in pairs.items() if new != old}
 
 
 async def check(jetstream: JetStreamContext, streams: Iterable[Stream], replicas: int = 1) -> None:
-    """Raise unless each stream is there and as it must be; `RuntimeError` names the one that is not."""
+    """Check that each stream exists with the right configuration. Raises `RuntimeError` with its name if not."""
     for stream in streams:
         try:
-            found = (await jetstream.stream_info(stream.name)).config
+            current = (await jetstream.stream_info(stream.name)).config
         except NotFoundError:
             raise RuntimeError(f"stream {stream.name} is missing: {_REPAIR}") from None
-        if differences := _differences(stream_config(stream, replicas), found):
-            raise RuntimeError(f"stream {stream.name} is not as it must be {differences}: {_REPAIR}")
+        if differences := _differences(stream_config(stream, replicas), current):
+            raise RuntimeError(f"stream {stream.name} has the wrong configuration {differences}: {_REPAIR}")
 
 
 async def check_consumer(jetstream: JetStreamContext, stream: str, durable: str) -> None:
-    """Raise `RuntimeError` unless the durable consumer is there."""
+    """Check that the durable consumer exists. Raises `RuntimeError` if not."""
     try:
         await jetstream.consumer_info(stream, durable)
     except NotFoundError:
@@ -82,17 +82,17 @@ async def find(
     stream: Stream,
     command: type[AnyCommand],
     command_id: UUID,
-    deadline: float = _DEADLINE,
+    timeout: float = _FIND_TIMEOUT,  # noqa: ASYNC109 - translated to Unavailable
 ) -> AnyCommand | None:
-    """Look whether a command still waits in `stream`, by a direct get of its subject; None when it does not.
+    """Return the command if it is still pending in `stream`, by a direct get of its subject; otherwise None.
 
-    In `DEAD_LETTERS` waits what was given up, until somebody sends it again or discards it. What cannot be read is no
-    command. Raises `Unavailable` within `deadline` seconds when JetStream cannot tell.
+    In `DEAD_LETTERS`, a dead-lettered command is pending until it is replayed or discarded. An invalid message counts
+    as None. Raises `Unavailable` if JetStream does not answer within `timeout` seconds.
     """
     address = command.address_of(command_id)
     subject = f"{DEAD}{address}" if stream.name == DEAD_LETTERS.name else address
     try:
-        async with asyncio.timeout(deadline):
+        async with asyncio.timeout(timeout):
             message = await jetstream.get_last_msg(stream.name, subject, direct=True)
         return command.model_validate_json(message.data or b"")
     except (NotFoundError, ValidationError):

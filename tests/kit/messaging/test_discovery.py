@@ -18,9 +18,8 @@ from nats.micro.service import ServiceInfo, ServicePing
 from contracts.base import Message, Request
 from kit.asyncapi import VERSION, Document, ServiceSpecification
 from kit.errors import InvalidField
-from kit.messaging import discovery as kit_discovery
 from kit.messaging.broker import Broker
-from kit.messaging.discovery import Discovery
+from kit.messaging.discovery import PREPARE_DELAY, Discovery
 from kit.messaging.server import request_router
 from mkstore.stack.servers import NatsServer
 from tests.kit.conftest import NewBroker
@@ -65,7 +64,7 @@ class Told(ServiceSpecification):
 class Service:
     """One process of a service of this test alone, on a connection of its own."""
 
-    def __init__(self, broker: Broker, name: str) -> None:
+    def __init__(self, broker: Broker, name: str, *, prepare_delay: float = PREPARE_DELAY) -> None:
         self.subject = f"{name}.halve"
         self.documented = Told(name)
         self.broker = broker
@@ -78,7 +77,8 @@ class Service:
             return Half(half=request.number / 2)
 
         broker.include_router(router)
-        self.discovery = Discovery(broker, name, self.documented, "https://store.example/asyncapi/")
+        url = "https://store.example/asyncapi/"
+        self.discovery = Discovery(broker, name, self.documented, url, prepare_delay=prepare_delay)
 
     async def start(self) -> "Service":
         await self.broker.start()
@@ -197,11 +197,8 @@ async def test_the_document_is_made_once_and_not_while_the_process_starts(servic
     assert service.documented.made == 1
 
 
-async def test_the_document_is_ready_before_anybody_asks(
-    new_broker: NewBroker, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kit_discovery, "_QUIET_SECONDS", 0.01)
-    service = await Service(new_broker(), name).start()
+async def test_document_is_prepared_before_the_first_request(new_broker: NewBroker, name: str) -> None:
+    service = await Service(new_broker(), name, prepare_delay=0.01).start()
     await eventually(lambda: service.documented.made == 1)
     await service.discovery.stop()
 

@@ -19,7 +19,7 @@ async def test_every_stream_of_the_contract_can_be_made_and_is_then_as_it_must_b
 async def test_a_stream_that_differs_is_mended_and_keeps_what_is_in_it(broker: Broker, greetings: Greetings) -> None:
     await greetings.send(broker.jetstream, greetings.command(id=uuid4()))
     smaller = greetings.stream.model_copy(update={"max_bytes": 1 << 20, "max_message_bytes": 1000})
-    with pytest.raises(RuntimeError, match=rf"{smaller.name} is not as it must be.*max_bytes"):
+    with pytest.raises(RuntimeError, match=rf"{smaller.name} has the wrong configuration.*max_bytes"):
         await streams.check(broker.jetstream, [smaller])
     await streams.provision(broker.jetstream, [smaller])
     await streams.check(broker.jetstream, [smaller])

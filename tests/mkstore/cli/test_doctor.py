@@ -171,7 +171,7 @@ def test_a_changed_stream_and_one_that_is_gone_are_found(store: Store) -> None:
     assert {"stream PAYMENT_EVENTS", "stream DEAD_LETTERS"} <= set(found)
     assert "max_age" in found["stream PAYMENT_EVENTS"]
     assert "a service that runs mends that" in found["stream PAYMENT_EVENTS"]
-    assert "stream DEAD_LETTERS is missing: a service that runs" in found["stream DEAD_LETTERS"]
+    assert "stream DEAD_LETTERS is missing: a running service" in found["stream DEAD_LETTERS"]
 
 
 def test_a_consumer_that_is_gone_is_found(store: Store) -> None:
@@ -179,7 +179,7 @@ def test_a_consumer_that_is_gone_is_found(store: Store) -> None:
     store.on_nats(lambda jetstream: jetstream.delete_consumer(stream, durable))
     found = store.finds("failed")
     assert set(found) == {f"consumer {durable}"}
-    assert f"consumer {durable} of stream {stream} is missing: a service that runs" in found[f"consumer {durable}"]
+    assert f"consumer {durable} of stream {stream} is missing: a running service" in found[f"consumer {durable}"]
 
 
 def test_an_old_schema_is_found(store: Store) -> None:
