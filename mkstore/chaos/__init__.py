@@ -1,5 +1,5 @@
-"""`mkstore prove`: breaks a running store in every way it knows, and counts what was lost.
+"""`mkstore prove`: injects faults into a running store under load, and counts what was lost.
 
-People pay, sign up, change and leave over HTTP while one fault after the other strikes; after each the databases and
-the streams are read past the services and compared with what the people were told.
+Simulated users pay, sign up, change their names and delete their accounts over HTTP while one fault after another is
+injected. After each fault the databases and the streams are read directly and compared with the HTTP responses.
 """

@@ -1,4 +1,4 @@
-"""What a store really holds, read past its services, against what the people of a round were told."""
+"""Reads the databases and streams of a store directly and compares them with the ledger of a round."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -11,82 +11,84 @@ import nats
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
-from mkstore.chaos.ledger import Ledger, Person
+from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
+from mkstore.chaos.ledger import Ledger, User
 from mkstore.chaos.store import Store, eventually
-from mkstore.chaos.verdict import Told, Verdict, compare_payments, compare_users
+from mkstore.chaos.verdict import StreamEvent, Verdict, compare_payments, compare_users
+from mkstore.services import SERVICES
 
-_SETTLED_SECONDS = 90.0
+_DRAIN_TIMEOUT = 90.0
 
 
 class Auditor:
-    """Audits one store round after round; remembers how far it has read the streams."""
+    """Audits one store, round after round; remembers the position in each stream and the rows of each table."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._read: dict[str, int] = {}
-        self._poisons = 0
+        self._positions: dict[str, int] = {}
+        self._dead_letters = 0
         self._payers: set[str] = set()
         self._rows_before = {"payments": 0, "users": 0}
 
-    async def wait_until_settled(self, poisons: int) -> None:
-        """Return once nothing is under way, and what was poison in this round is a dead letter.
+    async def wait_until_drained(self, dead_letters: int) -> None:
+        """Return once no command or outbox event is pending and this round's `dead_letters` are in their queue.
 
-        Raises:
-            TimeoutError: something still waits after 90 s.
-
+        Raises `TimeoutError` after 90 s.
         """
-        self._poisons += poisons
-        if not await eventually(self._settled, within=_SETTLED_SECONDS):
-            raise TimeoutError(f"something still waits after {_SETTLED_SECONDS:g} s")
+        self._dead_letters += dead_letters
+        if not await eventually(self._is_drained, timeout=_DRAIN_TIMEOUT):
+            raise TimeoutError(f"commands or events are still pending after {_DRAIN_TIMEOUT:g} s")
 
-    async def audit(self, ledger: Ledger, payers: list[Person]) -> Verdict:
-        """Compare a round that is over and settled with what is there."""
+    async def audit(self, ledger: Ledger, payers: list[User]) -> Verdict:
+        """Compare the ledger of a finished and drained round with rows and events."""
         verdict = Verdict()
-        payments = await self._told("PAYMENT_EVENTS")
-        await self._payments(ledger, payments, verdict)
-        await self._users(ledger, payers, await self._told("USER_EVENTS"), verdict)
+        await self._audit_payments(ledger, await self._new_events(PAYMENT_EVENTS.name), verdict)
+        await self._audit_users(ledger, payers, await self._new_events(USER_EVENTS.name), verdict)
         return verdict
 
-    async def _payments(self, ledger: Ledger, told: list[Told], verdict: Verdict) -> None:
-        ids = {event.aggregate for event in told} | {wish.id for wish in ledger.wishes if wish.id}
+    async def _audit_payments(self, ledger: Ledger, events: list[StreamEvent], verdict: Verdict) -> None:
+        ids = {event.aggregate for event in events} | {attempt.id for attempt in ledger.attempts if attempt.id}
         query = (
             "SELECT id::text, metadata->>'tag' AS tag, status FROM payments "
             "WHERE id = ANY($1::uuid[]) OR metadata->>'tag' = ANY($2::text[])"
         )
-        rows = await self._rows("payments_db", query, list(ids), [wish.tag for wish in ledger.wishes])
-        compare_payments(ledger, [dict(row) for row in rows], told, verdict)
-        await self._nothing_else("payments_db", "payments", len(rows), verdict)
+        rows = await self._select("payments_db", query, list(ids), [attempt.tag for attempt in ledger.attempts])
+        compare_payments(ledger, [dict(row) for row in rows], events, verdict)
+        await self._check_row_count("payments_db", "payments", len(rows), verdict)
 
-    async def _users(self, ledger: Ledger, payers: list[Person], told: list[Told], verdict: Verdict) -> None:
-        ids = {event.aggregate for event in told} | {person.id for person in ledger.people if person.id}
+    async def _audit_users(
+        self, ledger: Ledger, payers: list[User], events: list[StreamEvent], verdict: Verdict
+    ) -> None:
+        ids = {event.aggregate for event in events} | {user.id for user in ledger.users if user.id}
         query = "SELECT id::text, version FROM users WHERE id = ANY($1::uuid[])"
-        versions = {row["id"]: row["version"] for row in await self._rows("users_db", query, list(ids))}
-        others = {person.id or "" for person in payers}
-        compare_users(ledger, others, versions, told, verdict)
-        # Those who pay are there from the first round on; their events belong to that.
-        await self._nothing_else("users_db", "users", len(versions.keys() | (others - self._payers)), verdict)
-        self._payers |= others
+        versions = {row["id"]: row["version"] for row in await self._select("users_db", query, list(ids))}
+        payer_ids = {payer.id or "" for payer in payers}
+        compare_users(ledger, payer_ids, versions, events, verdict)
+        # Payers exist from the first round on; their events belong to that round.
+        await self._check_row_count("users_db", "users", len(versions.keys() | (payer_ids - self._payers)), verdict)
+        self._payers |= payer_ids
 
-    async def _nothing_else(self, database: str, table: str, more: int, verdict: Verdict) -> None:
-        """Make sure that a table grew by what the round explains: a row without an event has no other witness."""
-        self._rows_before[table] += more
-        (found,) = await self._rows(database, f"SELECT count(*) FROM {table}")  # noqa: S608 - a name of ours
-        if found[0] != self._rows_before[table]:
-            verdict.phantoms.append(f"{found[0] - self._rows_before[table]} rows too many in {table}")
-            self._rows_before[table] = found[0]
+    async def _check_row_count(self, database: str, table: str, added: int, verdict: Verdict) -> None:
+        """Check that a table grew by `added` rows: nothing else reveals a row without an event."""
+        self._rows_before[table] += added
+        (row,) = await self._select(database, f"SELECT count(*) FROM {table}")  # noqa: S608 - a fixed name
+        if row[0] != self._rows_before[table]:
+            verdict.phantom.append(f"{row[0] - self._rows_before[table]} unexplained rows in {table}")
+            self._rows_before[table] = row[0]
 
-    async def _settled(self) -> bool:
+    async def _is_drained(self) -> bool:
         try:
             async with self._jetstream() as jetstream:
-                waiting = (await jetstream.stream_info("PAYMENT_COMMANDS")).state.messages
-                dead = (await jetstream.stream_info("DEAD_LETTERS")).state.messages
-            for database in ("payments_db", "users_db"):
-                waiting += (await self._rows(database, "SELECT count(*) FROM outbox"))[0][0]
+                pending = (await jetstream.stream_info(PAYMENT_COMMANDS.name)).state.messages
+                dead_letters = (await jetstream.stream_info(DEAD_LETTERS.name)).state.messages
+            for spec in SERVICES:
+                if spec.database is not None:
+                    pending += (await self._select(spec.database, "SELECT count(*) FROM outbox"))[0][0]
         except (OSError, asyncpg.PostgresError, nats.errors.Error):
             return False
-        return not waiting and dead == self._poisons
+        return not pending and dead_letters == self._dead_letters
 
-    async def _rows(self, database: str, query: str, *arguments: Any) -> list[asyncpg.Record]:
+    async def _select(self, database: str, query: str, *arguments: Any) -> list[asyncpg.Record]:
         url = urlsplit(self._store.record["postgres"]["url"])
         connection = await asyncpg.connect(urlunsplit(url._replace(path=f"/{database}")))
         try:
@@ -102,22 +104,23 @@ class Auditor:
         finally:
             await client.close()
 
-    async def _told(self, stream: str) -> list[Told]:
-        """Return what came into a stream since the last call, in order."""
-        found: list[Told] = []
-        first = self._read.get(stream, 0) + 1
+    async def _new_events(self, stream: str) -> list[StreamEvent]:
+        """Return the events of a stream since the last call, in order."""
+        events: list[StreamEvent] = []
+        first = self._positions.get(stream, 0) + 1
         async with self._jetstream() as jetstream:
             last = (await jetstream.stream_info(stream)).state.last_seq
             if last < first:
-                return found
+                return events
             config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=first)
             reader = await jetstream.subscribe(">", stream=stream, ordered_consumer=True, config=config)
-            while self._read.get(stream, 0) < last:
+            while self._positions.get(stream, 0) < last:
                 message = await reader.next_msg(timeout=10)
-                self._read[stream] = message.metadata.sequence.stream
-                found.append(_told(message.subject, message.headers or {}, message.data))
-        return found
+                self._positions[stream] = message.metadata.sequence.stream
+                events.append(_event(message.subject, message.headers or {}, message.data))
+        return events
 
 
-def _told(subject: str, headers: Mapping[str, str], body: bytes) -> Told:
-    return Told(subject, headers["ce-id"], headers["ce-subject"], int(headers["ce-aggregateversion"]), json.loads(body))
+def _event(subject: str, headers: Mapping[str, str], body: bytes) -> StreamEvent:
+    version = int(headers["ce-aggregateversion"])
+    return StreamEvent(subject, headers["ce-id"], headers["ce-subject"], version, json.loads(body))

@@ -1,4 +1,4 @@
-"""One fault after the other: the load, the strike, the recovery, the audit."""
+"""Runs one fault after another: load, fault, recovery, audit."""
 
 import asyncio
 import time
@@ -9,56 +9,56 @@ from itertools import pairwise
 from mkstore.chaos.audit import Auditor
 from mkstore.chaos.faults import Fault, Load
 from mkstore.chaos.http_client import Api
-from mkstore.chaos.ledger import Ledger, Person
-from mkstore.chaos.load import LoadGenerator, signed_up
+from mkstore.chaos.ledger import Ledger, User
+from mkstore.chaos.load import LoadGenerator, register_payers
 from mkstore.chaos.store import Kind, Store, running
 from mkstore.chaos.verdict import Verdict
 
-CALM_SECONDS = 1.5
-"""The load runs for so long before a strike and after a recovery, to be seen."""
-_POLL = 0.02
+CALM_DURATION = 1.5
+"""Seconds of load before a fault and after the recovery, so that both are visible."""
+_POLL_INTERVAL = 0.02
+_MEMORY_INTERVAL = 1.0
 
 
 @dataclass
 class Round:
-    """What happened; times are seconds since the round began."""
+    """The result of one fault; times are seconds since the round began."""
 
     fault: str
-    struck: float
-    over: float
-    """When the fault itself was over, such as a stopped process continued."""
-    whole: float
-    """When every part was ready again."""
+    injected: float
     ended: float
-    """When the last was paid."""
-    settled: float
-    """When everything that was accepted was carried out and told of."""
+    """When the fault ended, for example when a stopped process continued."""
+    recovered: float
+    """When every process was ready again."""
+    load_ended: float
+    drained: float
+    """When everything accepted was recorded and its events were published."""
     accepted: int
     slowest: float
     refusals: dict[str, int]
     answers: list[tuple[float, str, bool]]
     verdict: Verdict
-    surprises: list[str]
+    unexpected: list[str]
     memory: tuple[int, int]
-    """Bytes that the gateway used at the beginning and at most."""
-    at: float = 0.0
-    """When it began, in seconds since the first round did."""
+    """Bytes used by the gateway at the beginning, and the maximum."""
+    began: float = 0.0
+    """Seconds since the first round began."""
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was lost, doubled, invented, untold or misordered, and no answer was wrong."""
-        return self.verdict.is_clean and not self.surprises
+        """Whether there was no violation and no unexpected response."""
+        return self.verdict.is_clean and not self.unexpected
 
-    def silence(self, what: str) -> float:
-        """Return the longest time, from the strike on, in which nobody got a good answer to `what`."""
-        good = [at for at, asked, is_good in self.answers if asked == what and is_good and at >= self.struck]
-        times = [self.struck, *good, self.ended]
+    def outage(self, operation: str) -> float:
+        """Return the longest time in seconds, after the fault, without a successful response to `operation`."""
+        good = [at for at, name, is_good in self.answers if name == operation and is_good and at >= self.injected]
+        times = [self.injected, *good, self.load_ended]
         return max(after - before for before, after in pairwise(times))
 
 
 @dataclass
 class Proof:
-    """All rounds on their stores."""
+    """Every round of a run."""
 
     load: Load
     seed: int
@@ -67,78 +67,75 @@ class Proof:
     began: float = field(default_factory=time.monotonic)
 
     async def run(self, faults: Sequence[Fault]) -> None:
-        """Strike with each fault, on a store of the kind that it needs.
+        """Inject each fault, on a store of the kind that it needs.
 
-        Raises:
-            NotWhole: the store did not come back.
-            TimeoutError: what was accepted was not carried out.
-
+        Raises `NotRecovered` if the store does not recover, `TimeoutError` if accepted work is not carried out.
         """
         for kind in Kind:
-            if mine := [fault for fault in faults if fault.on is kind]:
+            if selected := [fault for fault in faults if fault.on is kind]:
                 async with running(kind) as store, Api(store.url) as api:
-                    most = max((fault.load or self.load).payers for fault in mine)
-                    payers, auditor = await signed_up(api, most), Auditor(store)
-                    for fault in mine:
+                    payers = await register_payers(api, max((fault.load or self.load).payers for fault in selected))
+                    auditor = Auditor(store)
+                    for fault in selected:
                         done = await self._round(store, api, payers, auditor, fault)
                         self.rounds.append(done)
                         self.say(sentence(done))
 
-    async def _round(self, store: Store, api: Api, payers: list[Person], auditor: Auditor, fault: Fault) -> Round:
+    async def _round(self, store: Store, api: Api, payers: list[User], auditor: Auditor, fault: Fault) -> Round:
         ledger, load = Ledger(), fault.load or self.load
-        crowd = LoadGenerator(api, payers[: load.payers], ledger, seed=self.seed + len(self.rounds), rate=load.rate)
+        generator = LoadGenerator(api, payers[: load.payers], ledger, seed=self.seed + len(self.rounds), rate=load.rate)
         began = time.monotonic()
         memory: list[int] = []
-        watching = asyncio.create_task(_watch(store, memory))
-        crowd.start()
+        sampling = asyncio.create_task(_sample_memory(store, memory))
+        generator.start()
         try:
-            await asyncio.sleep(CALM_SECONDS)
-            await store.wait_until_steady(fault.kills)
-            struck = time.monotonic() - began
-            await fault.strike(store)
-            over = time.monotonic() - began
-            await store.wait_until_whole()
-            whole = time.monotonic() - began
-            while ledger.accepted < load.payments or time.monotonic() - began < whole + CALM_SECONDS:  # noqa: ASYNC110 - a counter sets no event
-                await asyncio.sleep(_POLL)
-        finally:
+            await asyncio.sleep(CALM_DURATION)
+            await store.wait_until_stable(fault.kills)
+            injected = time.monotonic() - began
+            await fault.inject(store)
             ended = time.monotonic() - began
-            await crowd.stop()
-            watching.cancel()
-        await auditor.wait_until_settled(fault.poisons)
-        settled = time.monotonic() - began
+            await store.wait_until_recovered()
+            recovered = time.monotonic() - began
+            while ledger.accepted < load.payments or time.monotonic() - began < recovered + CALM_DURATION:  # noqa: ASYNC110 - a counter sets no event
+                await asyncio.sleep(_POLL_INTERVAL)
+        finally:
+            load_ended = time.monotonic() - began
+            await generator.stop()
+            sampling.cancel()
+        await auditor.wait_until_drained(fault.dead_letters)
+        drained = time.monotonic() - began
         verdict = await auditor.audit(ledger, payers)
         return Round(
             fault=fault.name,
-            struck=struck,
-            over=over,
-            whole=whole,
+            injected=injected,
             ended=ended,
-            settled=settled,
+            recovered=recovered,
+            load_ended=load_ended,
+            drained=drained,
             accepted=ledger.accepted,
             slowest=ledger.slowest,
             refusals=dict(ledger.refusals),
-            answers=sorted((at - began, what, good) for at, what, good in ledger.answers),
+            answers=sorted((at - began, operation, good) for at, operation, good in ledger.answers),
             verdict=verdict,
-            surprises=ledger.surprises,
+            unexpected=ledger.unexpected,
             memory=(memory[0], max(memory[1:], default=memory[0])),
-            at=began - self.began,
+            began=began - self.began,
         )
 
 
-async def _watch(store: Store, memory: list[int]) -> None:
+async def _sample_memory(store: Store, memory: list[int]) -> None:
     while True:
         memory.append(store.memory("gateway"))
-        await asyncio.sleep(1)
+        await asyncio.sleep(_MEMORY_INTERVAL)
 
 
 def sentence(done: Round) -> str:
-    """Say how a round ended."""
-    found = [*(f"{len(what)} {name}" for name, what in done.verdict.faults.items() if what)]
-    found += [f"{len(done.surprises)} wrong answers"] if done.surprises else []
-    examples = [what[0] for what in (*done.verdict.faults.values(), done.surprises) if what]
-    verdict = "0 lost, 0 double, 0 phantom" if done.is_clean else "; ".join([*found, *examples])
+    """Return the result of a round in one line."""
+    counts = [f"{len(sentences)} {name}" for name, sentences in done.verdict.violations.items() if sentences]
+    counts += [f"{len(done.unexpected)} unexpected responses"] if done.unexpected else []
+    examples = [sentences[0] for sentences in (*done.verdict.violations.values(), done.unexpected) if sentences]
+    verdict = "0 lost, 0 duplicated, 0 phantom" if done.is_clean else "; ".join([*counts, *examples])
     return (
-        f"{done.fault}: {done.accepted} accepted, {done.verdict.recorded} recorded; whole after "
-        f"{done.whole - done.struck:.1f} s, no payment taken for {done.silence('pay'):.1f} s; {verdict}"
+        f"{done.fault}: {done.accepted} accepted, {done.verdict.recorded} recorded; recovered after "
+        f"{done.recovered - done.injected:.1f} s, no payment accepted for {done.outage('pay'):.1f} s; {verdict}"
     )

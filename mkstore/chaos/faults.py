@@ -1,4 +1,4 @@
-"""Everything that is done to a running store, each under a name."""
+"""Every fault that is injected into a running store, each with a name."""
 
 import asyncio
 import signal
@@ -13,21 +13,22 @@ from nats.js import JetStreamContext
 
 from contracts.streams import PAYMENT_COMMANDS
 from mkstore.chaos.network import Mode
-from mkstore.chaos.proxied import AWAY, BACK
-from mkstore.chaos.store import PARTS, SERVICES, Kind, NotWhole, Store, eventually
+from mkstore.chaos.proxied import START, STOP
+from mkstore.chaos.store import PROCESSES, SERVICE_NAMES, Kind, NotRecovered, Store, eventually
+from mkstore.services import SERVICES
 
-Strike = Callable[[Store], Awaitable[None]]
+Inject = Callable[[Store], Awaitable[None]]
 
-AWAY_SECONDS = 60.0
-"""A service is not there for so long, while people go on at `AWAY_LOAD`."""
-HELD_SECONDS = 10.0
-"""A process is stopped (SIGSTOP) for so long."""
-BROKEN_SECONDS = 5.0
-"""A link, a stream or a database is broken for so long."""
-SILENT_SECONDS = 20.0
-"""A link is half open for so long: longer than it takes to find that out."""
-_REACHED_SECONDS = 60.0
-_AGAIN = 0.1
+OUTAGE_DURATION = 60.0
+"""Seconds for which a service is stopped, while the load continues at `OUTAGE_LOAD`."""
+PAUSE_DURATION = 10.0
+"""Seconds for which a process is paused (SIGSTOP)."""
+BROKEN_DURATION = 5.0
+"""Seconds for which a link, a stream or a database is broken."""
+HALF_OPEN_DURATION = 20.0
+"""Seconds for which a link is half open: longer than clients need to detect that."""
+_REACHED_TIMEOUT = 60.0
+_UPDATE_INTERVAL = 0.1
 
 FAILPOINTS = (
     "gateway.before-publish",
@@ -46,126 +47,129 @@ FAILPOINTS = (
     "users.after-publish",
     "users.after-removal",
 )
-POISONED_FAILPOINTS = ("payments.before-dead-letter", "payments.after-dead-letter")
-"""Reached by a message that is put away."""
+DEAD_LETTER_FAILPOINTS = ("payments.before-dead-letter", "payments.after-dead-letter")
+"""Reached when a message is dead-lettered."""
 TOGETHER = (("payments", "nats"), ("nats", "postgres"), ("gateway", "payments"), ("users", "postgres"))
-LINKS = ("gateway-nats", "users-nats", "payments-nats", "users-postgres", "payments-postgres")
+LINKS = (
+    *(f"{spec.name}-nats" for spec in SERVICES),
+    *(f"{spec.name}-postgres" for spec in SERVICES if spec.database is not None),
+)
 
 
 @dataclass(frozen=True)
 class Load:
-    """How many pay at once, and how many payments a round has at least; a `rate` (per second) bounds them."""
+    """Concurrent payers, the minimum of payments per round, and a `rate` limit in payments per second (0: none)."""
 
     payers: int
     payments: int
     rate: float = 0.0
 
 
-RATE = 200.0
-"""Payments per second of people who do not take all that the machine can do."""
-AWAY_LOAD = Load(payers=64, payments=12_000, rate=RATE)
-RATED_LOAD = Load(payers=32, payments=1_500, rate=RATE)
+PACED_RATE = 200.0
+"""Payments per second that leave the machine idle time."""
+OUTAGE_LOAD = Load(payers=64, payments=12_000, rate=PACED_RATE)
+PACED_LOAD = Load(payers=32, payments=1_500, rate=PACED_RATE)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is done to a store; `strike` returns when it is over, and the store may still be recovering."""
+    """A named fault; `inject` returns when the fault has ended, while the store may still be recovering."""
 
     name: str
-    strike: Strike
+    inject: Inject
     on: Kind = Kind.PLAIN
     """The kind of store that it needs."""
-    poisons: int = 0
-    """How many dead letters it leaves."""
+    dead_letters: int = 0
+    """Number of dead letters that it leaves."""
     load: Load | None = None
-    """The load that it is struck under, where that matters."""
+    """The load during the fault; None for the load of the run."""
     kills: tuple[str, ...] = ()
-    """The parts that end by it."""
+    """Names of the processes that it ends."""
 
 
-def _killing(number: signal.Signals, *parts: str, load: Load | None = None) -> Fault:
-    async def strike(store: Store) -> None:
-        for part in parts:
-            store.send(part, number)
+def _signals(number: signal.Signals, *names: str, load: Load | None = None) -> Fault:
+    async def inject(store: Store) -> None:
+        for name in names:
+            store.send(name, number)
 
-    how = "kill -9" if number is signal.SIGKILL else number.name
-    whom = "of everything" if parts == PARTS else " and ".join(parts)
-    under = f", {load.rate:g} payments/s" if load else ""
-    return Fault(f"{how} {whom}{under}", strike, kills=parts, load=load)
-
-
-def _kills_one_of_two(part: str) -> Strike:
-    async def strike(store: Store) -> None:
-        store.kill_worker(part)
-
-    return strike
+    action = "kill -9" if number is signal.SIGKILL else number.name
+    targets = "of everything" if names == PROCESSES else " and ".join(names)
+    suffix = f", {load.rate:g} payments/s" if load else ""
+    return Fault(f"{action} {targets}{suffix}", inject, kills=names, load=load)
 
 
-def _holds(part: str) -> Strike:
-    async def strike(store: Store) -> None:
-        store.send(part, signal.SIGSTOP)
+def _kills_one_worker(service: str) -> Inject:
+    async def inject(store: Store) -> None:
+        store.kill_worker(service)
+
+    return inject
+
+
+def _pauses(name: str) -> Inject:
+    async def inject(store: Store) -> None:
+        store.send(name, signal.SIGSTOP)
         try:
-            await asyncio.sleep(HELD_SECONDS)
+            await asyncio.sleep(PAUSE_DURATION)
         finally:
-            store.send(part, signal.SIGCONT)
+            store.send(name, signal.SIGCONT)
 
-    return strike
+    return inject
 
 
-def _dying(point: str, *, poisoned: bool = False) -> Fault:
-    async def strike(store: Store) -> None:
+def _dies_at(point: str, *, dead_lettered: bool = False) -> Fault:
+    async def inject(store: Store) -> None:
         file = store.failpoint(point)
-        if poisoned:
-            await _poison(store)
+        if dead_lettered:
+            await _publish_invalid_command(store)
 
         async def reached() -> bool:
             return not file.exists()
 
-        if not await eventually(reached, within=_REACHED_SECONDS):
-            raise NotWhole(f"{point} was never reached")
+        if not await eventually(reached, timeout=_REACHED_TIMEOUT):
+            raise NotRecovered(f"the failpoint {point} was never reached")
 
-    return Fault(f"dies at {point}", strike, kills=(point.partition(".")[0],), poisons=int(poisoned))
+    return Fault(f"dies at {point}", inject, kills=(point.partition(".")[0],), dead_letters=int(dead_lettered))
 
 
-def _breaks(link: str, mode: Mode) -> Strike:
-    async def strike(store: Store) -> None:
-        await store.tell(link, mode)
+def _breaks(link: str, mode: Mode) -> Inject:
+    async def inject(store: Store) -> None:
+        await store.control(link, mode)
         try:
-            await asyncio.sleep(SILENT_SECONDS if mode is Mode.HALF_OPEN else BROKEN_SECONDS)
+            await asyncio.sleep(HALF_OPEN_DURATION if mode is Mode.HALF_OPEN else BROKEN_DURATION)
         finally:
-            await store.tell(link, Mode.OPEN)
+            await store.control(link, Mode.OPEN)
 
-    return strike
+    return inject
 
 
-def _leaves(part: str) -> Strike:
-    async def strike(store: Store) -> None:
-        await store.tell(part, AWAY)
+def _stops(service: str) -> Inject:
+    async def inject(store: Store) -> None:
+        await store.control(service, STOP)
         try:
-            await asyncio.sleep(AWAY_SECONDS)
+            await asyncio.sleep(OUTAGE_DURATION)
         finally:
-            await store.tell(part, BACK)
+            await store.control(service, START)
 
-    return strike
+    return inject
 
 
 async def _fills_the_stream(store: Store) -> None:
     async def limit(jetstream: JetStreamContext) -> None:
         config = (await jetstream.stream_info(PAYMENT_COMMANDS.name)).config
-        whole = config.max_bytes
+        original = config.max_bytes
         config.max_bytes = 1
         try:
-            for _ in range(round(BROKEN_SECONDS / _AGAIN)):
-                await jetstream.update_stream(config)  # the services mend it whenever they see it
-                await asyncio.sleep(_AGAIN)
+            for _ in range(round(BROKEN_DURATION / _UPDATE_INTERVAL)):
+                await jetstream.update_stream(config)  # the services restore the limit whenever they check it
+                await asyncio.sleep(_UPDATE_INTERVAL)
         finally:
-            config.max_bytes = whole
+            config.max_bytes = original
             await jetstream.update_stream(config)
 
     await _as_operator(store, limit)
 
 
-async def _poison(store: Store) -> None:
+async def _publish_invalid_command(store: Store) -> None:
     async def send(jetstream: JetStreamContext) -> None:
         await jetstream.publish(PAYMENT_COMMANDS.subjects[0].replace("*", str(uuid4())), b'{"amount": "poison"}')
 
@@ -186,32 +190,36 @@ async def _locks_the_database(store: Store) -> None:
     try:
         await connection.execute("ALTER DATABASE payments_db ALLOW_CONNECTIONS false")
         await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'payments_db'")
-        await asyncio.sleep(BROKEN_SECONDS)
+        await asyncio.sleep(BROKEN_DURATION)
     finally:
         await connection.execute("ALTER DATABASE payments_db ALLOW_CONNECTIONS true")
         await connection.close()
 
 
 def every_fault() -> list[Fault]:
-    """Return all of them; the same part is not struck twice in a row where that can be helped."""
-    faults = [_killing(signal.SIGKILL, part) for part in PARTS]
-    faults += [_killing(signal.SIGKILL, part, load=RATED_LOAD) for part in PARTS]
-    faults += [Fault(f"{part} stopped for {HELD_SECONDS:g} s", _holds(part)) for part in PARTS]
-    # PostgreSQL waits for its clients to leave when it gets a SIGTERM, and its operators send SIGINT.
-    faults += [_killing(signal.SIGTERM, part) for part in PARTS if part != "postgres"]
-    faults += [_killing(signal.SIGINT, "postgres")]
-    faults += [_killing(signal.SIGKILL, *parts) for parts in (*TOGETHER, PARTS)]
-    faults += [_dying(point) for point in sorted(FAILPOINTS, key=lambda point: point.partition(".")[2])]
-    faults += [_dying(point, poisoned=True) for point in POISONED_FAILPOINTS]
+    """Return every fault; consecutive faults hit different processes where possible."""
+    faults = [_signals(signal.SIGKILL, name) for name in PROCESSES]
+    faults += [_signals(signal.SIGKILL, name, load=PACED_LOAD) for name in PROCESSES]
+    faults += [Fault(f"{name} paused for {PAUSE_DURATION:g} s", _pauses(name)) for name in PROCESSES]
+    # On SIGTERM PostgreSQL waits until its clients disconnect; SIGINT is its fast shutdown.
+    faults += [_signals(signal.SIGTERM, name) for name in PROCESSES if name != "postgres"]
+    faults += [_signals(signal.SIGINT, "postgres")]
+    faults += [_signals(signal.SIGKILL, *names) for names in (*TOGETHER, PROCESSES)]
+    faults += [_dies_at(point) for point in sorted(FAILPOINTS, key=lambda point: point.partition(".")[2])]
+    faults += [_dies_at(point, dead_lettered=True) for point in DEAD_LETTER_FAILPOINTS]
     faults += [
         Fault("the stream of commands is full", _fills_the_stream),
         Fault("PostgreSQL refuses connections to payments_db", _locks_the_database),
     ]
     faults += [
-        Fault(f"{link} {mode}", _breaks(link, mode), on=Kind.STAGED)
+        Fault(f"{link} {mode}", _breaks(link, mode), on=Kind.PROXIED)
         for mode in (Mode.CUT, Mode.DELAYED, Mode.HALF_OPEN)
         for link in LINKS
     ]
-    faults += [Fault(f"kill -9 one of two {part}", _kills_one_of_two(part), on=Kind.DOUBLED) for part in SERVICES]
-    faults += [Fault(f"payments away for {AWAY_SECONDS:g} s", _leaves("payments"), on=Kind.STAGED, load=AWAY_LOAD)]
+    faults += [
+        Fault(f"kill -9 one of two {name}", _kills_one_worker(name), on=Kind.TWO_WORKERS) for name in SERVICE_NAMES
+    ]
+    faults += [
+        Fault(f"payments stopped for {OUTAGE_DURATION:g} s", _stops("payments"), on=Kind.PROXIED, load=OUTAGE_LOAD)
+    ]
     return faults

@@ -1,4 +1,4 @@
-"""Asking the gateway, and knowing of every answer what it says about what was done."""
+"""A client of the gateway that classifies each response by what the caller then knows."""
 
 import time
 from collections.abc import Mapping
@@ -12,34 +12,34 @@ from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import RequestError
 
 PROBLEM = "application/problem+json"
-_PATIENCE = 15.0
+_REQUEST_TIMEOUT = 15.0
 _BAD_REQUEST = 400
 _NOT_CONNECTED = "client error (Connect)"
 
 
 class Outcome(Enum):
-    """What somebody who asked knows."""
+    """What the caller of a request knows."""
 
     DONE = auto()
-    """It was answered with success."""
+    """It succeeded."""
     REFUSED = auto()
-    """It was answered with a problem that says that nothing was done."""
+    """It was refused with a problem: nothing was done."""
     NOT_SENT = auto()
-    """Nobody took the connection."""
+    """The connection was refused."""
     UNKNOWN = auto()
-    """The connection was lost, the answer did not come in time, or the gateway itself does not know (504)."""
+    """The connection was lost, the request timed out, or the gateway itself does not know (500, 504)."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; `status` is 0 and `code` the error's name where nothing did."""
+    """A response; without one, `status` is 0 and `code` the name of the error."""
 
     outcome: Outcome
     status: int
     code: str
     body: bytes
     headers: Mapping[str, str]
-    """By name, in lower case."""
+    """By lower-case name."""
     began: float
     seconds: float
 
@@ -49,36 +49,36 @@ class Answer:
         return loads(self.body)
 
     @property
-    def is_away(self) -> bool:
-        """Whether it may be asked again and get an answer: something is away, or was."""
+    def is_unavailable(self) -> bool:
+        """Whether something is or was unavailable, so that a retry makes sense."""
         return self.status in {0, 503, 504}
 
     def __str__(self) -> str:
-        """Say what it was, for a report."""
+        """Return status, code and the begin of the body, for a report."""
         return f"{self.status} {self.code} {self.body[:300].decode(errors='replace')}"
 
 
 class Api:
-    """The gateway's HTTP API on up to `connections` connections; `async with` closes them."""
+    """The gateway's HTTP API over at most `connections` connections; use it with `async with`."""
 
     def __init__(self, url: str, connections: int = 200) -> None:
         self._builder = (
             ClientBuilder()
             .base_url(url)
             .max_connections(connections)
-            .timeout(timedelta(seconds=_PATIENCE))
+            .timeout(timedelta(seconds=_REQUEST_TIMEOUT))
             .no_proxy()
             .follow_redirects(False)
         )
         self._client: Client
 
     async def __aenter__(self) -> Self:
-        """Open."""
+        """Open the client."""
         self._client = await self._builder.build().__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close."""
+        """Close its connections."""
         await self._client.close()
 
     async def __call__(
@@ -91,7 +91,7 @@ class Api:
         json: Any = None,
         form: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Ask; never raises because of what is away."""
+        """Send a request; a failed connection is an `Answer` too."""
         request = self._client.request(method, path).headers(dict(headers or {}))
         if token:
             request = request.bearer_auth(token)
@@ -104,7 +104,7 @@ class Api:
             answer = await request.build().send()
             body = bytes(await answer.bytes())
         except RequestError as error:
-            # The class does not tell: pyreqwest calls an answer that was cut off a ConnectError too.
+            # Not the class: pyreqwest also raises ConnectError when the connection is lost after the request was sent.
             never_sent = any(_NOT_CONNECTED in cause["message"] for cause in error.details.get("causes") or ())
             outcome = Outcome.NOT_SENT if never_sent else Outcome.UNKNOWN
             return Answer(outcome, 0, type(error).__name__, b"", {}, began, time.monotonic() - began)

@@ -1,4 +1,4 @@
-"""What people wanted and what they were told: the one side of every audit."""
+"""What the simulated users requested, and the responses: one side of every audit."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,31 +9,31 @@ from mkstore.chaos.http_client import Answer
 
 @dataclass
 class Attempt:
-    """One payment that somebody wants; its `tag` stands in the payment's metadata."""
+    """One intended payment; its `tag` is stored in the payment's metadata."""
 
     payer: str
     key: str | None
     tag: str = field(default_factory=lambda: uuid4().hex)
     id: str | None = None
-    """Of the payment, once it was accepted."""
-    doubtful: bool = False
-    """An attempt ended without an answer: it may be there without having been accepted."""
+    """Payment id, once it was accepted."""
+    uncertain: bool = False
+    """A request ended without a response: the payment may exist without having been accepted."""
 
 
 @dataclass
 class Change:
-    """One change of a user that somebody asked for: to be there, to have a name, or to be gone."""
+    """One requested change of a user: created, updated (a new name), or deleted."""
 
     kind: str
     name: str | None = None
     version: int | None = None
-    """The user's version since it, once it was answered."""
-    doubtful: bool = False
+    """The user's version after the change; None unless it succeeded, -1 if the response has none."""
+    uncertain: bool = False
 
 
 @dataclass
-class Person:
-    """Somebody who signed up, or tried to."""
+class User:
+    """A simulated user, with an `id` once the sign-up succeeded."""
 
     email: str
     id: str | None = None
@@ -43,24 +43,24 @@ class Person:
 
 @dataclass
 class Ledger:
-    """Everything of one round."""
+    """Every request of one round, with its response."""
 
-    wishes: list[Attempt] = field(default_factory=list)
-    people: list[Person] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    users: list[User] = field(default_factory=list)
     answers: list[tuple[float, str, bool]] = field(default_factory=list)
-    """When what was answered, on the monotonic clock, and whether with success."""
+    """Time on the monotonic clock, operation, and whether it succeeded."""
     refusals: Counter[str] = field(default_factory=Counter)
-    surprises: list[str] = field(default_factory=list)
-    """Answers that must never be."""
+    unexpected: list[str] = field(default_factory=list)
+    """Responses that no fault justifies."""
     accepted: int = 0
     slowest: float = 0.0
 
-    def note(self, what: str, answer: Answer) -> None:
-        """Remember that it was answered, and how."""
+    def record(self, operation: str, answer: Answer) -> None:
+        """Record the response to an operation."""
         good = 0 < answer.status < 400  # noqa: PLR2004 - an HTTP status
-        self.answers.append((answer.began + answer.seconds, what, good))
+        self.answers.append((answer.began + answer.seconds, operation, good))
         self.slowest = max(self.slowest, answer.seconds)
         if not good:
-            self.refusals[f"{answer.status or 'no answer'} {answer.code}"] += 1
-            if not answer.is_away or answer.code == "no problem+json":
-                self.surprises.append(f"{what}: {answer}")
+            self.refusals[f"{answer.status or 'no response'} {answer.code}"] += 1
+            if not answer.is_unavailable or answer.code == "no problem+json":
+                self.unexpected.append(f"{operation}: {answer}")

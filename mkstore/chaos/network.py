@@ -1,4 +1,4 @@
-"""Connections that can be cut, slowed down and left half open: a TCP proxy between a service and a server."""
+"""A TCP proxy between a service and a server that can cut, delay or half-open the connections."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -7,29 +7,31 @@ from enum import StrEnum
 from mkstore.stack import ports
 
 _CHUNK = 1 << 16
-_DELAY_SECONDS = 0.2
+_DELAY = 0.2
+_BUFFERED_CHUNKS = 64
 
 
 class Mode(StrEnum):
-    """What a link does with what it is given."""
+    """What a link does with the data."""
 
     OPEN = "open"
     CUT = "cut"
-    """Connections are reset, and new ones refused after they were taken."""
+    """Connections are reset, and new ones are reset after they were accepted."""
     DELAYED = "delayed"
-    """Every piece of data arrives 200 ms later, in order."""
+    """All data arrives later (by default 200 ms), in order."""
     HALF_OPEN = "half-open"
-    """Nothing arrives and nobody is told: a firewall that forgot the connection, a cable that was pulled."""
+    """Nothing arrives, without an error: a firewall that forgot the connection, or a pulled cable."""
 
 
 @dataclass
 class Link:
-    """A way from one service to one server, through a port of its own."""
+    """A proxied connection from one service to one server, on its own port; `delay` is in seconds."""
 
     name: str
     target: int
     port: int = field(default_factory=ports.free_port)
     mode: Mode = Mode.OPEN
+    delay: float = _DELAY
     _flows: set[asyncio.StreamWriter] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _connections: set[asyncio.Task[None]] = field(default_factory=set)
@@ -40,14 +42,14 @@ class Link:
         self._server = await asyncio.start_server(self._accept, ports.LOOPBACK, self.port)
 
     async def stop(self) -> None:
-        """Listen no more, and end what is open."""
+        """Stop listening and close every connection."""
         if self._server is not None:
             self._server.close()
         self.set(Mode.CUT)
         await asyncio.gather(*self._connections)
 
     def set(self, mode: Mode) -> None:
-        """Be like that from now on; what a half-open link swallowed is lost with its connections."""
+        """Change the mode; leaving the half-open mode also resets its connections, whose data is lost."""
         if mode is Mode.CUT or self.mode is Mode.HALF_OPEN:
             for flow in self._flows:
                 flow.transport.abort()
@@ -66,29 +68,29 @@ class Link:
             return
         self._flows.add(writer)
         try:
-            while self.mode is Mode.HALF_OPEN:  # taken by the system, answered by nobody
+            while self.mode is Mode.HALF_OPEN:  # accepted by the kernel, answered by nobody
                 await self._changed.wait()
-            there_reader, there_writer = await asyncio.open_connection(ports.LOOPBACK, self.target)
-            self._flows.add(there_writer)
+            server_reader, server_writer = await asyncio.open_connection(ports.LOOPBACK, self.target)
+            self._flows.add(server_writer)
             try:
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(self._flow(reader, there_writer))
-                    both.create_task(self._flow(there_reader, writer))
+                    both.create_task(self._flow(reader, server_writer))
+                    both.create_task(self._flow(server_reader, writer))
             except* OSError:
-                pass  # one side is gone, and the other goes as well
+                pass  # one side has closed: close the other
             finally:
-                self._flows.discard(there_writer)
-                there_writer.transport.abort()
+                self._flows.discard(server_writer)
+                server_writer.transport.abort()
         except OSError:
-            pass  # the server is away, and so is this connection
+            pass  # the server is down: close the connection
         finally:
             self._flows.discard(writer)
             writer.transport.abort()
 
     async def _flow(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        """Hand on what comes, as the link is at that moment; raises `OSError` at the end."""
+        """Forward data in the current mode; raises `OSError` at the end of the stream."""
         loop = asyncio.get_running_loop()
-        due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=64)
+        due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=_BUFFERED_CHUNKS)
 
         async def send() -> None:
             while True:
@@ -105,4 +107,4 @@ class Link:
             data = b"?"
             while data:
                 data = await source.read(_CHUNK)
-                await due.put((loop.time() + (_DELAY_SECONDS if self.mode is Mode.DELAYED else 0.0), data))
+                await due.put((loop.time() + (self.delay if self.mode is Mode.DELAYED else 0.0), data))

@@ -1,7 +1,8 @@
-"""A store whose services reach their servers through links: `python -m mkstore.chaos.proxied HOME`.
+"""A store whose services connect to their servers through proxies: `python -m mkstore.chaos.proxied FOLDER`.
 
-Everything else is `mkstore up`. A line to the socket `stage.sock` in the home is answered with a line when it is done:
-`<service>-<server> <mode>` changes a link, `<service> away` and `<service> back` stop a service and start it again.
+Everything else is `mkstore up`. The socket `control.sock` in the state folder takes one command per connection and
+replies with a line when it is done: `<service>-<server> <mode>` changes a link, `<service> stop` and `<service> start`
+stop and start a service.
 """
 
 import asyncio
@@ -10,51 +11,52 @@ import sys
 from pathlib import Path
 
 from mkstore.chaos.network import Link, Mode
-from mkstore.stack import state_dir as homes
-from mkstore.stack.console import announce, say
+from mkstore.services import SERVICES
+from mkstore.stack.console import print_addresses, say
 from mkstore.stack.local_stack import LocalStack
 from mkstore.stack.plan import Options
-from mkstore.stack.service_process import SERVICES, ServiceProcess
+from mkstore.stack.service_process import ServiceProcess
+from mkstore.stack.state_dir import open_state_dir
 
-SOCKET = "stage.sock"
-AWAY, BACK = "away", "back"
+SOCKET = "control.sock"
+STOP, START = "stop", "start"
 
 
 class ProxiedStack(LocalStack):
-    """A launch whose services can be sent away."""
+    """A local stack whose services can be stopped and started."""
 
-    async def tell(self, name: str, what: str) -> None:
+    async def control(self, name: str, command: str) -> None:
         """Stop or start a service."""
-        part: ServiceProcess = next(service for service in self._plan.services if service.name == name)
-        await (self._supervisor.stop(part) if what == AWAY else self._supervisor.start(part))
+        process: ServiceProcess = next(service for service in self._plan.services if service.name == name)
+        await (self._supervisor.stop(process) if command == STOP else self._supervisor.start(process))
 
 
-async def _stage(root: Path) -> None:
+async def _run(root: Path) -> None:
     links: dict[str, Link] = {}
 
-    def detour(service: str, server: str, port: int) -> int:
+    def map_port(service: str, server: str, port: int) -> int:
         name = f"{service}-{server}"
         links[name] = Link(name, port)
         return links[name].port
 
-    with homes.opened(root, ephemeral=True) as home:
+    with open_state_dir(root, ephemeral=True) as state:
         options = Options(0, root, ephemeral=True, workers=1)
-        stage = ProxiedStack(options, SERVICES, home, os.environ, say=say, ready=announce, detour=detour)
+        stack = ProxiedStack(options, SERVICES, state, os.environ, say=say, on_ready=print_addresses, map_port=map_port)
 
         async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            name, what = (await reader.readline()).decode().split()
+            name, command = (await reader.readline()).decode().split()
             if name in links:
-                links[name].set(Mode(what))
+                links[name].set(Mode(command))
             else:
-                await stage.tell(name, what)
+                await stack.control(name, command)
             writer.write(b"done\n")
             writer.close()
 
         for link in links.values():
             await link.start()
-        await asyncio.start_unix_server(listen, home.root / SOCKET)
-        await stage.run()
+        await asyncio.start_unix_server(listen, state.root / SOCKET)
+        await stack.run()
 
 
 if __name__ == "__main__":
-    asyncio.run(_stage(Path(sys.argv[1])))
+    asyncio.run(_run(Path(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""The report of a proof: a table, the same as JSON, and a picture of the throughput with each fault in it."""
+"""The report of a run: a table in Markdown, the same figures as JSON, and a chart of the throughput."""
 
 import json
 import platform
@@ -10,29 +10,43 @@ from typing import Any
 
 from mkstore.chaos.experiment import Proof, Round
 
+_OUTAGES = {
+    "pay": "no payment accepted (s)",
+    "list payments": "no payments listed (s)",
+    "get user": "no user returned (s)",
+}
+"""Operations of the load, and the columns with the longest time without a successful response."""
+
 _COLUMNS = (
     "fault",
     "accepted",
     "refused",
     "recorded",
     "lost",
-    "doubled",
-    "phantoms",
-    "untold",
-    "misordered",
-    "wrong answers",
-    "whole after (s)",
-    "carried out after (s)",
-    "no payment taken (s)",
-    "no payment shown (s)",
-    "no user shown (s)",
+    "duplicated",
+    "phantom",
+    "unannounced",
+    "out of order",
+    "unexpected responses",
+    "recovered after (s)",
+    "drained after (s)",
+    *_OUTAGES.values(),
     "slowest (s)",
 )
 
-_SILENCE = ("fault", "no payment taken (s)", "no payment shown (s)", "no user shown (s)", "refused")
+_OUTAGE_COLUMNS = ("fault", *_OUTAGES.values(), "refused")
 
-SHORT_COLUMNS = ("fault", "accepted", "lost", "doubled", "phantoms", "untold", "misordered", "whole after (s)")
-"""What fits on a terminal."""
+SHORT_COLUMNS = (
+    "fault",
+    "accepted",
+    "lost",
+    "duplicated",
+    "phantom",
+    "unannounced",
+    "out of order",
+    "recovered after (s)",
+)
+"""The columns for a terminal."""
 
 
 def rows(proof: Proof) -> list[dict[str, Any]]:
@@ -60,8 +74,8 @@ def summary(proof: Proof) -> dict[str, Any]:
         "faults": len(proof.rounds),
         "accepted": sum(done.accepted for done in proof.rounds),
         "recorded": sum(verdict.recorded for verdict in verdicts),
-        **{name: sum(len(verdict.faults[name]) for verdict in verdicts) for name in verdicts[0].faults},
-        "wrong answers": sum(len(done.surprises) for done in proof.rounds),
+        **{name: sum(len(verdict.violations[name]) for verdict in verdicts) for name in verdicts[0].violations},
+        "unexpected responses": sum(len(done.unexpected) for done in proof.rounds),
         "seed": proof.seed,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -74,14 +88,14 @@ def _row(done: Round) -> dict[str, Any]:
         done.accepted,
         sum(done.refusals.values()),
         done.verdict.recorded,
-        *(len(what) for what in done.verdict.faults.values()),
-        len(done.surprises),
+        *(len(sentences) for sentences in done.verdict.violations.values()),
+        len(done.unexpected),
         *(
             round(seconds, 1)
             for seconds in (
-                done.whole - done.struck,
-                done.settled - done.ended,
-                *(done.silence(what) for what in ("pay", "look", "who")),
+                done.recovered - done.injected,
+                done.drained - done.load_ended,
+                *(done.outage(operation) for operation in _OUTAGES),
                 done.slowest,
             )
         ),
@@ -91,22 +105,26 @@ def _row(done: Round) -> dict[str, Any]:
 
 def _markdown(proof: Proof, table: list[dict[str, Any]]) -> str:
     total = summary(proof)
-    head = f"""# Nothing accepted is lost: the last proof
+    head = f"""# Nothing accepted is lost: the last run
 
 `uv run mkstore prove`, {total["date"]}, {total["machine"]}, seed {total["seed"]}:
-**{total["faults"]} faults, {total["accepted"]:,} payments accepted, {total["lost"]} lost, {total["doubled"]} double,
-{total["phantoms"]} phantom, {total["untold"]} without their event, {total["misordered"]} out of order.**
+**{total["faults"]} faults, {total["accepted"]:,} payments accepted, {total["lost"]} lost,
+{total["duplicated"]} duplicated, {total["phantom"]} phantom, {total["unannounced"]} unannounced,
+{total["out of order"]} out of order.**
 
 ![Payments accepted per second, and the faults](timeline.svg)
 
-Refused: answers other than success; whoever got one knows that nothing was done, or asks again with the same key.
-Whole after: from the strike until every part is ready again; people go on for a second and a half more, at least.
-Carried out after: from the last payment until everything accepted is recorded and told of. No payment taken, no payment
-shown, no user shown: the longest time without a good answer to `POST /payments`, `GET /payments`, `GET /users/me`.
+- Lost: accepted, but without a row or an event. Duplicated: one payment recorded or published as two. Phantom: present,
+  but never requested, or refused. Unannounced: a row without its event. Out of order: versions of a user out of order.
+- Refused: responses other than success. The caller knows that nothing was done, or repeats with the same key.
+- Recovered after: from the fault until every process is ready again; the load continues for at least 1.5 s.
+- Drained after: from the last payment until everything accepted is recorded and its events are published.
+- No payment accepted, no payments listed, no user returned: the longest time without a successful response to
+  `POST /payments`, `GET /payments`, `GET /users/me`.
 
 """
     killed = sorted((row for row in table if row["fault"].startswith("kill -9")), key=lambda row: str(row["fault"]))
-    return f"{head}{_table(table, _COLUMNS)}\n## Time without answers after kill -9\n\n{_table(killed, _SILENCE)}"
+    return f"{head}{_table(table, _COLUMNS)}\n## Outages after kill -9\n\n{_table(killed, _OUTAGE_COLUMNS)}"
 
 
 def _table(rows: list[dict[str, Any]], columns: Sequence[str]) -> str:
@@ -119,7 +137,7 @@ def _table(rows: list[dict[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _draw(proof: Proof, file: Path) -> None:
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and needed at the end alone
+    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only needed at the end
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "mkstore"
@@ -130,25 +148,30 @@ def _draw(proof: Proof, file: Path) -> None:
     figure, axes = plt.subplots(len(bands), 1, figsize=(16, 2.6 * len(bands)), squeeze=False, layout="constrained")
     for axis, band in zip(axes[:, 0], bands, strict=True):
         for done in band:
-            accepted = Counter(int(at) for at, what, good in done.answers if what == "pay" and good)
-            refused = Counter(int(at) for at, what, good in done.answers if what == "pay" and not good)
-            seconds = range(int(done.ended) + 1)
-            at = [done.at + second for second in seconds]
+            accepted = Counter(int(at) for at, name, good in done.answers if name == "pay" and good)
+            refused = Counter(int(at) for at, name, good in done.answers if name == "pay" and not good)
+            seconds = range(int(done.load_ended) + 1)
+            at = [done.began + second for second in seconds]
             axis.plot(
                 at, [accepted[second] for second in seconds], color="#1f6feb", linewidth=1.2, drawstyle="steps-post"
             )
             axis.plot(
                 at, [refused[second] for second in seconds], color="#cf222e", linewidth=0.8, drawstyle="steps-post"
             )
-            axis.axvspan(done.at + done.struck, done.at + done.whole, color="#d4a72c", alpha=0.35, linewidth=0)
+            injected, recovered = done.began + done.injected, done.began + done.recovered
+            axis.axvspan(injected, recovered, color="#d4a72c", alpha=0.35, linewidth=0)
             axis.annotate(
-                done.fault, (done.at + done.struck, 1.0), xycoords=("data", "axes fraction"), fontsize=7, rotation=12
+                done.fault,
+                (injected, 1.0),
+                xycoords=("data", "axes fraction"),
+                fontsize=7,
+                rotation=12,
             )
         axis.set_ylabel("per second")
         axis.set_ylim(bottom=0)
         axis.margins(x=0.01)
     axes[-1, 0].set_xlabel(
-        "seconds; blue: payments accepted, red: not accepted, yellow: from the strike until all is whole"
+        "seconds; blue: payments accepted, red: not accepted, yellow: from the fault until the recovery"
     )
     figure.savefig(file, metadata={"Date": None})
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""A running store to break: its processes, its links, its failpoints, and whether it is whole."""
+"""A running store for fault injection: its processes, links and failpoints, and its recovery."""
 
 import asyncio
 import json
@@ -21,42 +21,43 @@ import httpx
 import psutil
 
 from mkstore.chaos.proxied import SOCKET
+from mkstore.services import SERVICES
 from mkstore.stack.state_dir import RUN_FILE
-from mkstore.stack.supervisor import STEADY
+from mkstore.stack.supervisor import STABLE_TIME
 
-SERVICES = ("gateway", "users", "payments")
-PARTS = (*SERVICES, "nats", "postgres")
-_START_SECONDS, _STOP_SECONDS = 90.0, 60.0
-_POLL = 0.05
-_MARGIN = 0.5
-"""Seconds by which the supervisor may have seen a part ready later than it was seen here."""
+SERVICE_NAMES = tuple(spec.name for spec in SERVICES)
+PROCESSES = (*SERVICE_NAMES, "nats", "postgres")
+_START_TIMEOUT, _STOP_TIMEOUT = 90.0, 60.0
+_POLL_INTERVAL = 0.05
+_STABLE_MARGIN = 0.5
+"""Seconds by which the supervisor may have noticed that a process is ready later than this module."""
 
 
 class Kind(Enum):
-    """What a store is started as."""
+    """How a store is started."""
 
     PLAIN = auto()
-    DOUBLED = auto()
-    """With two processes of every service."""
-    STAGED = auto()
-    """With links between the services and the servers."""
+    TWO_WORKERS = auto()
+    """With two worker processes per service."""
+    PROXIED = auto()
+    """With links between services and servers."""
 
 
-class NotWhole(Exception):
-    """The store did not come back by itself."""
+class NotRecovered(Exception):
+    """The store did not recover by itself."""
 
 
 @dataclass
 class Store:
-    """A store that runs as its operator runs it, with a folder of failpoints and, on a stage, links."""
+    """A store that runs as in operation, with a folder of failpoints and, if it is proxied, links."""
 
     process: subprocess.Popen[bytes]
     home: Path
     output: Path
-    dead: dict[str, int] = field(default_factory=dict)
-    """The processes that were ended, by part: it is whole again when each has a successor."""
-    back: dict[str, float] = field(default_factory=dict)
-    """When parts that had ended were whole again, on the monotonic clock."""
+    killed: dict[str, int] = field(default_factory=dict)
+    """Pids of ended processes by name: the store has recovered when each has a successor."""
+    recovered_at: dict[str, float] = field(default_factory=dict)
+    """Times on the monotonic clock at which ended processes had recovered."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -65,63 +66,58 @@ class Store:
 
     @property
     def url(self) -> str:
-        """The gateway."""
+        """Address of the gateway."""
         return str(self.record["gateway"]["url"])
 
-    def send(self, part: str, number: signal.Signals) -> None:
-        """Send a signal to a part; one that ends it makes it wait for a successor."""
-        pid = int(self.record[part]["pid"])
+    def send(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a process; unless it stops or continues it, the process is expected to end."""
+        pid = int(self.record[name]["pid"])
         processes = [psutil.Process(pid)]
         if number in {signal.SIGSTOP, signal.SIGCONT}:
             processes += processes[0].children(recursive=True)
         else:
-            self.dead[part] = pid
+            self.killed[name] = pid
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
-    def kill_worker(self, part: str) -> None:
-        """Kill the first worker of a service with -9."""
-        pid = int(self.record[part]["pids"][0])
-        self.dead[part] = pid
+    def kill_worker(self, service: str) -> None:
+        """Kill the first worker of a service with SIGKILL."""
+        pid = int(self.record[service]["pids"][0])
+        self.killed[service] = pid
         psutil.Process(pid).kill()
 
     def failpoint(self, name: str) -> Path:
-        """Make the process of a service die at a point, such as `payments.after-commit`; returns what goes then."""
-        part = name.partition(".")[0]
-        self.dead[part] = int(self.record[part]["pid"])
+        """Arm a failpoint such as `payments.after-commit`; return the file that disappears when it is reached."""
+        service = name.partition(".")[0]
+        self.killed[service] = int(self.record[service]["pid"])
         file = self.home / "failpoints" / name
         file.touch()
         return file
 
-    async def tell(self, name: str, what: str) -> None:
-        """Change a link of the stage, or send a service away and call it back; returns when that is done."""
+    async def control(self, name: str, command: str) -> None:
+        """Change the mode of a link, or stop and start a service; see `mkstore.chaos.proxied`."""
         reader, writer = await asyncio.open_unix_connection(self.home / SOCKET)
-        writer.write(f"{name} {what}\n".encode())
+        writer.write(f"{name} {command}\n".encode())
         await reader.readline()
         writer.close()
 
-    async def wait_until_whole(self, within: float = 90.0) -> None:
-        """Return once every dead part has a successor and every service says that it is ready.
+    async def wait_until_recovered(self, timeout: float = 90.0) -> None:  # noqa: ASYNC109 - the error says what is missing
+        """Return once every killed process has a successor and every service is ready.
 
-        Raises:
-            NotWhole: that is not so after `within` seconds.
-
+        Raises `NotRecovered` after `timeout` seconds.
         """
         reason = "?"
 
-        async def whole() -> bool:
+        async def recovered() -> bool:
             nonlocal reason
             record = self.record
-            for part, pid in self.dead.items():
-                if (
-                    record[part]["pid"] in {pid, None}
-                    or pid in (pids := record[part].get("pids", []))
-                    or len(pids) == 1
-                ):
-                    reason = f"{part} has no successor"
+            for name, pid in self.killed.items():
+                workers = record[name].get("pids", [])
+                if record[name]["pid"] in {pid, None} or pid in workers or len(workers) == 1:
+                    reason = f"{name} has no successor"
                     return False
-            for service in SERVICES:
+            for service in SERVICE_NAMES:
                 try:
                     answer = await http.get(record[service]["url"] + "/health/ready")
                     if not answer.is_success:
@@ -133,62 +129,61 @@ class Store:
             return True
 
         async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
-            if not await eventually(whole, within=within):
-                raise NotWhole(f"not whole after {within:g} s: {reason}\n{self.output.read_text()[-2000:]}")
-        self.back |= dict.fromkeys(self.dead, time.monotonic())
-        self.dead.clear()
+            if not await eventually(recovered, timeout=timeout):
+                raise NotRecovered(f"not recovered after {timeout:g} s: {reason}\n{self.output.read_text()[-2000:]}")
+        self.recovered_at |= dict.fromkeys(self.killed, time.monotonic())
+        self.killed.clear()
 
-    async def wait_until_steady(self, parts: Iterable[str]) -> None:
-        """Return when the end of any of `parts` is the first again, after which it is started again without a pause."""
-        at = max((self.back[part] + STEADY + _MARGIN for part in parts if part in self.back), default=0.0)
+    async def wait_until_stable(self, names: Iterable[str]) -> None:
+        """Return when the supervisor regards these processes as stable, so that it restarts them without a delay."""
+        recovered = (self.recovered_at[name] for name in names if name in self.recovered_at)
+        at = max((since + STABLE_TIME + _STABLE_MARGIN for since in recovered), default=0.0)
         await asyncio.sleep(max(0.0, at - time.monotonic()))
 
-    def memory(self, part: str) -> int:
-        """Return the bytes of memory that a part's first process uses."""
+    def memory(self, name: str) -> int:
+        """Return the resident memory of a process in bytes; 0 if it does not run."""
         with suppress(psutil.Error):
-            return int(psutil.Process(self.record[part]["pid"]).memory_info().rss)
+            return int(psutil.Process(self.record[name]["pid"]).memory_info().rss)
         return 0
 
 
 def _new_home() -> Path:
     home = Path(tempfile.mkdtemp(prefix="mkstore-prove-"))
-    home.chmod(0o711)  # whoever PostgreSQL runs as must pass
+    home.chmod(0o711)  # PostgreSQL may run as another user, which must be able to traverse it
     (home / "failpoints").mkdir()
     return home
 
 
-async def eventually(look: Callable[[], Awaitable[bool]], *, within: float) -> bool:
-    """Look again and again until it is so; False when it is not after `within` seconds."""
-    deadline = time.monotonic() + within
-    while not await look():
+async def eventually(condition: Callable[[], Awaitable[bool]], *, timeout: float) -> bool:  # noqa: ASYNC109 - it returns False
+    """Poll until `condition` holds; return False if it does not hold after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not await condition():
         if time.monotonic() > deadline:
             return False
-        await asyncio.sleep(_POLL)
+        await asyncio.sleep(_POLL_INTERVAL)
     return True
 
 
 @asynccontextmanager
 async def running(kind: Kind) -> AsyncIterator[Store]:
-    """Start a store in a temporary home; stop it and remove the home at the end.
+    """Start a store in a temporary state folder; stop it and remove the folder at the end.
 
-    Raises:
-        NotWhole: it does not start.
-
+    Raises `NotRecovered` if it does not start.
     """
     home = _new_home()
     output = home / "output"
-    if kind is Kind.STAGED:
+    if kind is Kind.PROXIED:
         command = [sys.executable, "-m", "mkstore.chaos.proxied", str(home)]
     else:
         program = str(Path(sysconfig.get_path("scripts"), "mkstore"))
         command = [program, "up", "--home", str(home), "--ephemeral", "--port", "0"]
-        command += ["--workers", "2"] if kind is Kind.DOUBLED else []
-    own = {"RATE_LIMIT_ENABLED": "false", "FAILPOINTS": str(home / "failpoints"), "LOG_LEVEL": "WARNING"}
+        command += ["--workers", "2"] if kind is Kind.TWO_WORKERS else []
+    settings = {"RATE_LIMIT_ENABLED": "false", "FAILPOINTS": str(home / "failpoints"), "LOG_LEVEL": "WARNING"}
     inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
     with output.open("wb") as file:
-        process = subprocess.Popen(  # noqa: ASYNC220, S603 - it returns at once; the command is ours
+        process = subprocess.Popen(  # noqa: ASYNC220, S603 - it returns at once; a fixed command
             command,
-            env=inherited | own,
+            env=inherited | settings,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -196,18 +191,18 @@ async def running(kind: Kind) -> AsyncIterator[Store]:
         )
     try:
 
-        async def up() -> bool:
+        async def started() -> bool:
             if process.poll() is not None:
-                raise NotWhole(f"the store did not start:\n{output.read_text()}")
+                raise NotRecovered(f"the store did not start:\n{output.read_text()}")
             return (home / RUN_FILE).exists()
 
-        if not await eventually(up, within=_START_SECONDS):
-            raise NotWhole(f"the store did not start:\n{output.read_text()}")
+        if not await eventually(started, timeout=_START_TIMEOUT):
+            raise NotRecovered(f"the store did not start:\n{output.read_text()}")
         yield Store(process, home, output)
     finally:
         process.terminate()
         try:
-            await asyncio.to_thread(process.wait, _STOP_SECONDS)
+            await asyncio.to_thread(process.wait, _STOP_TIMEOUT)
         finally:
             process.kill()
             shutil.rmtree(home, ignore_errors=True)

@@ -1,114 +1,132 @@
-"""What must not be: the comparison of what people were told with what is recorded and told of."""
+"""Compares HTTP responses with rows and events, and lists every violation of the delivery guarantees."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mkstore.chaos.ledger import Ledger, Person
+from mkstore.chaos.ledger import Ledger, User
 
 
 @dataclass
 class Verdict:
-    """What an audit found; each list has a sentence for each thing that must not be."""
+    """The result of an audit; each list has one sentence per violation."""
 
     recorded: int = 0
     lost: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
-    phantoms: list[str] = field(default_factory=list)
-    """What nobody asked for, or what was refused and is there all the same."""
-    untold: list[str] = field(default_factory=list)
-    """Changes without their event."""
-    misordered: list[str] = field(default_factory=list)
+    """Accepted, but without a row or an event."""
+    duplicated: list[str] = field(default_factory=list)
+    phantom: list[str] = field(default_factory=list)
+    """Present, but never requested, or refused."""
+    unannounced: list[str] = field(default_factory=list)
+    """Rows without the right event."""
+    out_of_order: list[str] = field(default_factory=list)
 
     @property
-    def faults(self) -> dict[str, list[str]]:
-        """The lists by name."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, list)}
+    def violations(self) -> dict[str, list[str]]:
+        """The lists by their names in reports."""
+        return {
+            "lost": self.lost,
+            "duplicated": self.duplicated,
+            "phantom": self.phantom,
+            "unannounced": self.unannounced,
+            "out of order": self.out_of_order,
+        }
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was found."""
-        return not any(self.faults.values())
+        """Whether there is no violation."""
+        return not any(self.violations.values())
 
 
 @dataclass(frozen=True)
-class Told:
-    """One event in a stream."""
+class StreamEvent:
+    """One event of a stream."""
 
     subject: str
     event_id: str
     aggregate: str
+    """Id of the user or payment."""
     version: int
     body: dict[str, Any]
 
 
-def compare_payments(ledger: Ledger, rows: Sequence[Mapping[str, Any]], told: Sequence[Told], verdict: Verdict) -> None:
-    """Compare the payments of a round with their rows (`id`, `tag`, `status`) and events."""
+def compare_payments(
+    ledger: Ledger, rows: Sequence[Mapping[str, Any]], events: Sequence[StreamEvent], verdict: Verdict
+) -> None:
+    """Compare the payment attempts of a round with rows (`id`, `tag`, `status`) and events."""
     verdict.recorded = len(rows)
-    wishes = {wish.tag: wish for wish in ledger.wishes}
-    ids = defaultdict(list)
+    attempts = {attempt.tag: attempt for attempt in ledger.attempts}
+    ids_by_tag = defaultdict(list)
     for row in rows:
-        ids[row["tag"]].append(row["id"])
-    for tag, here in ids.items():
-        wish = wishes.get(tag)
-        if wish is None or (wish.id is None and not wish.doubtful):
-            verdict.phantoms.append(f"payment {here[0]}: {'it was refused' if wish else 'nobody asked for it'}")
-        if len(here) > 1:
-            verdict.doubled.append(f"payments {here} of one wish")
-    verdict.lost += [f"payment {wish.id}" for wish in ledger.wishes if wish.id and wish.id not in ids[wish.tag]]
-    _compare_events({row["id"]: row["status"] for row in rows}, told, verdict)
+        ids_by_tag[row["tag"]].append(row["id"])
+    for tag, ids in ids_by_tag.items():
+        attempt = attempts.get(tag)
+        if attempt is None or (attempt.id is None and not attempt.uncertain):
+            verdict.phantom.append(f"payment {ids[0]} was {'refused' if attempt else 'never requested'}")
+        if len(ids) > 1:
+            verdict.duplicated.append(f"one attempt has the payments {ids}")
+    verdict.lost += [
+        f"payment {attempt.id} is not recorded"
+        for attempt in ledger.attempts
+        if attempt.id and attempt.id not in ids_by_tag[attempt.tag]
+    ]
+    _compare_payment_events({row["id"]: row["status"] for row in rows}, events, verdict)
 
 
 def compare_users(
-    ledger: Ledger, others: Collection[str], versions: Mapping[str, int], told: Sequence[Told], verdict: Verdict
+    ledger: Ledger,
+    payers: Collection[str],
+    versions: Mapping[str, int],
+    events: Sequence[StreamEvent],
+    verdict: Verdict,
 ) -> None:
-    """Compare the people of a round with the versions of their rows and with the events; `others` were there before."""
-    events: dict[str, list[Told]] = defaultdict(list)
-    for event in told:
-        if event not in events[event.aggregate]:  # sent twice under one id, it is one event
-            events[event.aggregate].append(event)
-    by_email = {person.email: person for person in ledger.people}
-    people = {person.id: person for person in ledger.people if person.id}
-    for user, about in events.items():
-        email = about[0].body.get("user", {}).get("email")
-        if user not in people and email in by_email:  # signed up without being told so
-            people[user] = by_email[email]
-    for user, person in people.items():
-        _compare_user(user, person, events.pop(user, []), versions.get(user), verdict)
-    verdict.phantoms += [f"event of a user nobody knows: {user}" for user in events if user not in others]
+    """Compare the user changes of a round with row `versions` and events; `payers` are the ids of earlier users."""
+    events_by_id: dict[str, list[StreamEvent]] = defaultdict(list)
+    for event in events:
+        if event not in events_by_id[event.aggregate]:  # published twice with one id, it is one event
+            events_by_id[event.aggregate].append(event)
+    by_email = {user.email: user for user in ledger.users}
+    by_id = {user.id: user for user in ledger.users if user.id}
+    for user_id, own in events_by_id.items():
+        email = own[0].body.get("user", {}).get("email")
+        if user_id not in by_id and email in by_email:  # created, but the response was lost
+            by_id[user_id] = by_email[email]
+    for user_id, user in by_id.items():
+        _compare_user(user_id, user, events_by_id.pop(user_id, []), versions.get(user_id), verdict)
+    verdict.phantom += [f"event of the unknown user {user_id}" for user_id in events_by_id if user_id not in payers]
 
 
-def _compare_events(payments: Mapping[str, str], told: Sequence[Told], verdict: Verdict) -> None:
-    """Compare the events with the recorded payments: each has one, of one id."""
-    events = defaultdict(set)
-    for event in told:
-        events[event.aggregate].add((event.event_id, event.subject))
-    for payment, status in payments.items():
-        about = events.pop(payment, set())
-        if {subject for _, subject in about} != {f"payment.{status}"}:
-            verdict.untold.append(f"payment {payment} ({status}): {about or 'no event'}")
-        elif len(about) > 1:
-            verdict.doubled.append(f"payment {payment} has events of several ids: {about}")
-    verdict.phantoms += [f"event of a payment that is not recorded: {payment}" for payment in events]
+def _compare_payment_events(statuses: Mapping[str, str], events: Sequence[StreamEvent], verdict: Verdict) -> None:
+    """Check that each recorded payment has one event, with one event id."""
+    events_by_id = defaultdict(set)
+    for event in events:
+        events_by_id[event.aggregate].add((event.event_id, event.subject))
+    for payment, status in statuses.items():
+        own = events_by_id.pop(payment, set())
+        if {subject for _, subject in own} != {f"payment.{status}"}:
+            verdict.unannounced.append(f"payment {payment} ({status}): {own or 'no event'}")
+        elif len(own) > 1:
+            verdict.duplicated.append(f"payment {payment} has events with several ids: {own}")
+    verdict.phantom += [f"event of payment {payment}, which is not recorded" for payment in events_by_id]
 
 
-def _compare_user(user: str, person: Person, events: list[Told], standing: int | None, verdict: Verdict) -> None:
-    """Compare one person's changes with the events and with the version that is recorded."""
+def _compare_user(user_id: str, user: User, events: list[StreamEvent], recorded: int | None, verdict: Verdict) -> None:
+    """Compare one user's changes with the events and the `recorded` version."""
     versions = [event.version for event in events]
     if versions != list(range(1, len(versions) + 1)):
-        verdict.misordered.append(f"user {user}: versions {versions}")
-    if standing is None:
-        verdict.lost.append(f"user {user} is not recorded")
-    elif standing != max(versions, default=0):
-        verdict.untold.append(f"user {user}: version {standing} is recorded, {versions} are told")
-    names = {(event.subject, event.body.get("user", {}).get("name")): event.version for event in events}
-    for change in person.changes:
-        at = names.pop((f"user.{change.kind}", change.name), None)
-        if change.version is not None and at is None:
-            verdict.lost.append(f"user {user}: {change} has no event")
-        if change.version is not None and change.version > 0 and at not in {None, change.version}:
-            verdict.misordered.append(f"user {user}: {change} was told as version {at}")
-        if at is not None and change.version is None and not change.doubtful:
-            verdict.phantoms.append(f"user {user}: {change} was refused and told")
-    verdict.phantoms += [f"user {user}: {subject} {name} was never asked for" for subject, name in names]
+        verdict.out_of_order.append(f"user {user_id}: versions {versions}")
+    if recorded is None:
+        verdict.lost.append(f"user {user_id} is not recorded")
+    elif recorded != max(versions, default=0):
+        verdict.unannounced.append(f"user {user_id}: version {recorded} is recorded, {versions} are published")
+    published = {(event.subject, event.body.get("user", {}).get("name")): event.version for event in events}
+    for change in user.changes:
+        version = published.pop((f"user.{change.kind}", change.name), None)
+        if change.version is not None and version is None:
+            verdict.lost.append(f"user {user_id}: {change} has no event")
+        if change.version is not None and change.version > 0 and version not in {None, change.version}:
+            verdict.out_of_order.append(f"user {user_id}: {change} was published as version {version}")
+        if version is not None and change.version is None and not change.uncertain:
+            verdict.phantom.append(f"user {user_id}: {change} was refused, but published")
+    verdict.phantom += [f"user {user_id}: {subject} {name} was never requested" for subject, name in published]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from mkstore.cli.support import HomeOption, JsonOption, run_record, show
-from mkstore.stack.state_dir import DEFAULT_HOME
+from mkstore.stack.state_dir import DEFAULT_STATE_DIR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,7 +48,8 @@ def doctor(home: HomeOption = None, json: JsonOption = False) -> None:
 
 def _where(home: Path | None, environ: Mapping[str, str]) -> Where:
     """Return the servers that the environment names, or those of a running `mkstore up`."""
-    from mkstore.stack.service_process import SERVICES, DatabaseLogin  # noqa: PLC0415 - likewise
+    from mkstore.services import SERVICES  # noqa: PLC0415 - likewise
+    from mkstore.stack.service_process import DatabaseLogin  # noqa: PLC0415 - likewise
 
     owned = {spec.name: spec.database for spec in SERVICES if spec.database is not None}
     if home is None and environ.get("NATS_URL"):
@@ -61,7 +62,7 @@ def _where(home: Path | None, environ: Mapping[str, str]) -> Where:
         databases = {service: login.url_of(name) for service, name in owned.items()}
         replicas = int(environ.get("STREAM_REPLICAS") or 1)
         return Where(environ["NATS_URL"], environ.get("NATS_MONITOR_URL", ""), databases, replicas)
-    record = run_record(home or DEFAULT_HOME)
+    record = run_record(home or DEFAULT_STATE_DIR)
     maintenance = str(record["postgres"]["url"]).rpartition("/")[0]
     return Where(
         str(record["nats"]["admin_url"]),
@@ -90,7 +91,7 @@ async def _checks(where: Where) -> "AsyncIterator[dict[str, Check]]":
     from kit.ops.durability import Durability  # noqa: PLC0415
     from kit.ops.schema import check_schema  # noqa: PLC0415
     from mkstore import contract_check  # noqa: PLC0415
-    from mkstore.stack.service_process import SERVICES  # noqa: PLC0415
+    from mkstore.services import SERVICES  # noqa: PLC0415
 
     async with AsyncExitStack() as stack:
         broker = await stack.enter_async_context(_connected(where))

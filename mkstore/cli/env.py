@@ -1,8 +1,10 @@
-"""`mkstore env`: every variable that the services read, with what it means, in .env.example."""
+"""`mkstore env`: writes .env.example, with every variable that the services read, from the settings classes."""
 
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import typer
@@ -12,55 +14,63 @@ from pydantic_core import to_jsonable_python
 
 from kit.runtime.settings import Settings
 from mkstore import generated
+from mkstore.services import SERVICES, ServiceSpec
 
 PATH = ".env.example"
 
 _WIDTH = 110
 _OPENING = """\
-What the services read from the environment: `uv run --env-file .env ...` and Compose read such a file.
-A variable that is commented out has a default, which is shown. `mkstore up` needs none of them.
+The environment variables of the services. `uv run --env-file .env ...` and Compose read such a file.
+A commented variable has a default, which is shown. `mkstore up` needs none of them.
 Generated from the settings classes by `mkstore env`."""
 _SECRET = "Secret: production refuses the default."  # noqa: S105 - a sentence
 
 
 class Variable(NamedTuple):
-    """One variable as one service reads it; equal where two services mean the same by it."""
+    """A variable of one service; two services that read the same variable in the same way have equal ones."""
 
     name: str
     comment: tuple[str, ...]
     value: str | None
-    """The default; None: there is none, and the service does not start without it."""
+    """The default; None if the variable is required."""
 
 
-def env(
-    *,
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit with 1 and say so when the file would change.")
-    ] = False,
-) -> None:
-    """Write .env.example from the services' settings classes."""
-    from apps.gateway.settings import Settings as Gateway  # noqa: PLC0415 - slow, and this command's alone
-    from apps.payments.settings import Settings as Payments  # noqa: PLC0415 - likewise
-    from apps.users.settings import Settings as Users  # noqa: PLC0415 - likewise
+def command(root: Path | None = None) -> Callable[..., None]:
+    """Return the command that writes the file below `root` (the project's root by default)."""
 
-    files = {PATH: example({"gateway": Gateway, "users": Users, "payments": Payments})}
-    if not check:
-        generated.write(generated.ROOT, files)
-        typer.echo("\n".join(files))
-    elif found := generated.differences(generated.ROOT, files):
-        typer.echo("\n".join([*found, "`mkstore env` writes it as the settings classes say."]), err=True)
-        raise typer.Exit(1)
+    def env(
+        *,
+        check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the file would change.")] = False,
+    ) -> None:
+        """Write .env.example from the settings classes of the services."""
+        folder = root or generated.ROOT
+        files = {PATH: example({spec.name: settings_of(spec) for spec in SERVICES})}
+        if not check:
+            generated.write(folder, files)
+            typer.echo("\n".join(files))
+        elif changed := generated.differences(folder, files):
+            typer.echo("\n".join([*changed, "Run `mkstore env` to update it."]), err=True)
+            raise typer.Exit(1)
+
+    return env
+
+
+def settings_of(spec: ServiceSpec) -> type[Settings]:
+    """Return the settings class of a service: `Settings` in `settings.py`, beside the module of its app."""
+    package = spec.app.rpartition(".")[0]
+    settings: type[Settings] = import_module(f"{package}.settings").Settings
+    return settings
 
 
 def example(services: Mapping[str, type[Settings]]) -> str:
-    """Return the text: first what every service reads, then what some do, then what one alone does."""
+    """Return the text of the file: variables of every service, then of some services, then of one service."""
     readers: dict[Variable, list[str]] = {}
     for service, settings in services.items():
         for name, field in settings.model_fields.items():
             readers.setdefault(_variable(name, field), []).append(service)
     groups: dict[tuple[str, ...], list[Variable]] = {}
-    for variable, who in readers.items():
-        groups.setdefault(tuple(who), []).append(variable)
+    for variable, services_of in readers.items():
+        groups.setdefault(tuple(services_of), []).append(variable)
     order = list(services)
     parts = [_comment(_OPENING)]
     for names in sorted(groups, key=lambda names: (-len(names), order.index(names[0]))):
@@ -70,16 +80,16 @@ def example(services: Mapping[str, type[Settings]]) -> str:
 
 
 def _variable(name: str, field: FieldInfo) -> Variable:
-    said = [field.description or ""]
+    comment = [field.description or ""]
     if get_origin(field.annotation) is Literal:
-        said.append(f"One of: {', '.join(get_args(field.annotation))}.")
+        comment.append(f"One of: {', '.join(get_args(field.annotation))}.")
     default = None if field.is_required() else field.get_default(call_default_factory=True, validated_data={})
     if isinstance(default, SecretStr):
-        return Variable(name.upper(), (*said, _SECRET), "")
-    return Variable(name.upper(), tuple(said), None if field.is_required() else _written(default))
+        return Variable(name.upper(), (*comment, _SECRET), "")
+    return Variable(name.upper(), tuple(comment), None if field.is_required() else _as_text(default))
 
 
-def _written(value: Any) -> str:
+def _as_text(value: Any) -> str:
     plain = to_jsonable_python(value)
     return plain if isinstance(plain, str) else json.dumps(plain)
 

@@ -1,14 +1,13 @@
-"""The command `mkstore`: one line for each of its sub-commands, each of which has a module of its own.
+"""The command `mkstore`; each subcommand has its own module.
 
-A module imports what is slow (the services, their drivers) inside its command, so that the others start at once.
+A module imports slow packages (the services, their drivers) inside its command, so that other commands start fast.
 """
 
 import typer
 
+from mkstore.cli import docs, env
 from mkstore.cli.dead_letters import app as dead_letters
-from mkstore.cli.docs import docs
 from mkstore.cli.doctor import doctor
-from mkstore.cli.env import env
 from mkstore.cli.prove import prove
 from mkstore.cli.up import up
 from mkstore.cli.users import app as users
@@ -24,8 +23,8 @@ def mkstore() -> None:
 
 
 app.command("up")(up)
-app.command("docs")(docs)
-app.command("env")(env)
+app.command("docs")(docs.command())
+app.command("env")(env.command())
 app.command("doctor")(doctor)
 app.command("prove")(prove)
 app.add_typer(users, name="users")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from mkstore.stack.state_dir import DEFAULT_HOME, RUN_FILE
+from mkstore.stack.state_dir import DEFAULT_STATE_DIR, RUN_FILE
 
 if TYPE_CHECKING:
     from kit.messaging.broker import Broker
@@ -42,7 +42,7 @@ def nats_url(home: Path | None) -> str:
     """Return where NATS is: that of `home`, else of the environment, else of the default home."""
     if home is None and (url := os.environ.get("NATS_URL")):
         return url
-    return str(run_record(home or DEFAULT_HOME)["nats"]["admin_url"])
+    return str(run_record(home or DEFAULT_STATE_DIR)["nats"]["admin_url"])
 
 
 def on_nats(home: Path | None, work: Callable[["Broker"], Awaitable[Result]]) -> Result:

@@ -1,4 +1,4 @@
-"""What every part that runs as a process can do: start, say whether it is ready, stop, clean up after a crash."""
+"""The base class of every process that `mkstore up` runs: start, readiness, stop, and cleanup after a crash."""
 
 import signal
 import subprocess
@@ -13,14 +13,14 @@ import psutil
 
 from mkstore.stack import processes
 
-MARK = "MKSTORE_PART"
-"""The environment variable that a part and its children carry."""
+MARK = "MKSTORE_PROCESS"
+"""The environment variable that a managed process and its children carry."""
 
-_POLL = 0.02
+_POLL_INTERVAL = 0.02
 
 
-class PartFailedError(Exception):
-    """A part did not become ready; `log` is the tail of what it wrote."""
+class ProcessFailed(Exception):
+    """A process did not become ready; `log` is the end of its log."""
 
     def __init__(self, name: str, reason: str, log: str) -> None:
         super().__init__(f"{name} {reason}")
@@ -29,31 +29,31 @@ class PartFailedError(Exception):
 
 
 class ManagedProcess(ABC):
-    """One process, with its children, under one name and at one address that it keeps through restarts.
+    """A process and its children, with a name, and an address that stays the same through restarts.
 
-    It can be used alone, as `with NatsServer(folder) as nats:`, or be handed to a supervisor.
+    Use it alone, as `with NatsServer(folder) as nats:`, or pass it to a `Supervisor`.
     """
 
     stop_signal = signal.SIGTERM
-    """Asks it to end in order."""
+    """Asks it to stop gracefully."""
     death_signal = signal.SIGKILL
-    """What Linux sends it when its starter dies."""
-    stop_within = 10.0
-    """Seconds that an orderly end may take."""
-    nice = 0
-    """Its nice value once it is ready: with a higher one, whatever is started later goes first."""
+    """Linux sends it when the parent dies."""
+    stop_timeout = 10.0
+    """Seconds for a graceful stop."""
+    niceness = 0
+    """Nice value once it is ready; processes that start later then have priority."""
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
         self.mark: str | None = None
-        """The value of `MKSTORE_PART` in its environment, by which its processes are found after any crash."""
+        """Value of `MKSTORE_PROCESS` in its environment, by which its processes are found after a crash."""
 
     @property
     @abstractmethod
     def address(self) -> str:
-        """Where it listens, without any password: for people and logs."""
+        """The address without a password, for people and logs."""
 
     @abstractmethod
     def launch(self) -> subprocess.Popen[bytes]:
@@ -61,22 +61,22 @@ class ManagedProcess(ABC):
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Tell whether this very process, and not another at the address, does its work; takes at most 2 seconds."""
+        """Tell whether this process (not another one at the address) is ready; takes at most 2 seconds."""
 
-    def prepare(self) -> None:  # noqa: B027 - most parts need nothing
-        """Do what must be done once before the first start; may take seconds, harmless to repeat."""
+    def prepare(self) -> None:  # noqa: B027 - most processes need no preparation
+        """Prepare the first start; may take seconds, and may be repeated."""
 
     def marked(self, env: Mapping[str, str]) -> dict[str, str]:
-        """Return `env` with the mark of this part, if it has one."""
+        """Return `env` with the mark of this process, if it has one."""
         return dict(env) if self.mark is None else {**env, MARK: self.mark}
 
     def leftovers(self) -> Sequence[psutil.Process]:
-        """Return the living processes that belong to it, whether or not its first process still lives."""
+        """Return every living process that belongs to it, even after its first process has ended."""
         return [] if self.process is None else processes.in_session(self.process.pid)
 
     @property
     def pid(self) -> int | None:
-        """Its first process, or None when it does not run."""
+        """Pid of its first process; None while it does not run."""
         return self.process.pid if self.process is not None and self.is_running else None
 
     @property
@@ -85,60 +85,55 @@ class ManagedProcess(ABC):
         return self.process is not None and self.process.poll() is None
 
     def spawn(self) -> None:
-        """Start it and return at once; what an earlier, dead process of it left behind is ended first.
+        """End what a dead process of it left behind, start it, and return at once.
 
-        Raises:
-            RuntimeError: it runs already.
-            OSError: its program cannot be started.
-
+        Raises `RuntimeError` if it is running, `OSError` if its program cannot be started.
         """
         if self.is_running:
-            raise RuntimeError(f"{self.name} runs already")
+            raise RuntimeError(f"{self.name} is already running")
         processes.kill_all(self.leftovers)
         self.process = self.launch()
 
-    def start(self, within: float = 30.0) -> None:
-        """Prepare it, start it, and return when it is ready.
+    def start(self, timeout: float = 30.0) -> None:
+        """Prepare and start it; return when it is ready.
 
-        Raises:
-            PartFailedError: it ended, or was not ready after `within` seconds; nothing of it runs then.
-
+        Raises `ProcessFailed` if it ends, or is not ready after `timeout` seconds; it is then killed.
         """
         self.prepare()
         self.spawn()
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + timeout
         while not self.is_ready():
             if not self.is_running or time.monotonic() > deadline:
-                reason = f"was not ready after {within:g} s" if self.is_running else self.ending()
+                reason = f"was not ready after {timeout:g} s" if self.is_running else self.ending()
                 self.kill()
-                raise PartFailedError(self.name, reason, processes.tail(self.log))
-            time.sleep(_POLL)
+                raise ProcessFailed(self.name, reason, processes.tail(self.log))
+            time.sleep(_POLL_INTERVAL)
 
-    def ask_to_stop(self) -> None:
-        """Send the signal that ends it in order, and return at once."""
+    def request_stop(self) -> None:
+        """Send the signal for a graceful stop and return at once."""
         if self.process is not None and self.is_running:
             self.process.send_signal(self.stop_signal)
 
-    def stop(self, within: float | None = None) -> bool:
-        """End it in order and wait; after `within` seconds (by default `stop_within`) kill it and return False."""
-        self.ask_to_stop()
+    def stop(self, timeout: float | None = None) -> bool:
+        """Stop it gracefully and wait; kill it after `timeout` seconds (default: `stop_timeout`) and return False."""
+        self.request_stop()
         in_time = True
         if self.process is not None:
             try:
-                self.process.wait(self.stop_within if within is None else within)
+                self.process.wait(self.stop_timeout if timeout is None else timeout)
             except subprocess.TimeoutExpired:
                 in_time = False
         return self.kill() == 0 and in_time
 
     def kill(self) -> int:
-        """End it and everything that belongs to it at once; return how many processes had to be killed."""
+        """Kill it and everything that belongs to it; return the number of killed processes."""
         killed = processes.kill_all(self.leftovers)
         if self.process is not None:
             self.process.wait()
         return killed
 
     def ending(self) -> str:
-        """Say how its last process ended, as the end of a sentence that begins with its name."""
+        """Return how its last process ended, as the predicate of a sentence."""
         code = None if self.process is None else self.process.poll()
         if code is None:
             return "was stopped"

@@ -6,33 +6,31 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mkstore.services import ServiceSpec
 from mkstore.stack import processes
-from mkstore.stack.managed_process import PartFailedError
-from mkstore.stack.service_process import ServiceSpec
+from mkstore.stack.managed_process import ProcessFailed
 
 _POLL = 0.02
 
 
-async def migrate(work: Sequence[tuple[ServiceSpec, Mapping[str, str], Path]], *, within: float) -> None:
+async def migrate(work: Sequence[tuple[ServiceSpec, Mapping[str, str], Path]], *, timeout: float) -> None:  # noqa: ASYNC109 - the error has the log
     """Run `alembic upgrade head` for services that have migrations, each with its environment and log, side by side.
 
     Raises:
-        PartFailedError: one failed, or was not done after `within` seconds; none of them runs any more.
+        ProcessFailed: one failed, or was not done after `within` seconds; none of them runs any more.
 
     """
     running = [(spec, log, _start(spec, env, log)) for spec, env, log in work]
     try:
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(timeout):
             for spec, log, process in running:
                 while process.poll() is None:  # noqa: ASYNC110 - a process sets no event
                     await asyncio.sleep(_POLL)
                 if process.returncode != 0:
                     reason = f"could not be migrated: alembic ended with exit code {process.returncode}"
-                    raise PartFailedError(spec.database or spec.name, reason, processes.tail(log))
+                    raise ProcessFailed(spec.database or spec.name, reason, processes.tail(log))
     except TimeoutError:
-        raise PartFailedError(
-            "migrations", f"were not done after {within:g} s", processes.tail(running[0][1])
-        ) from None
+        raise ProcessFailed("migrations", f"were not done after {timeout:g} s", processes.tail(running[0][1])) from None
     finally:
         for _, _, process in running:
             process.kill()

@@ -1,39 +1,39 @@
-"""What one `mkstore up` consists of: its own servers or those that the environment names, and the services on them."""
+"""The processes of one `mkstore up`: its own servers, unless the environment names others, and the services."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mkstore import permissions
+from mkstore.services import ServiceSpec
 from mkstore.stack import ports
 from mkstore.stack.reaper import mark
 from mkstore.stack.servers import Login, NatsServer, PostgresServer
-from mkstore.stack.service_process import DatabaseLogin, ServiceProcess, ServiceSpec, service_environment
+from mkstore.stack.service_process import DatabaseLogin, ServiceProcess, service_environment
 from mkstore.stack.state_dir import StateDir
 
 PortMapper = Callable[[str, str, int], int]
-"""Given a service, `nats` or `postgres` and that server's port, returns the port at which the service shall find it."""
+"""Takes a service's name, `nats` or `postgres`, and that server's port; returns the port that the service uses."""
 
 
-def identity(service: str, server: str, port: int) -> int:  # noqa: ARG001 - the form of a detour
-    """Let every service go straight to the server."""
+def identity(service: str, server: str, port: int) -> int:  # noqa: ARG001 - a PortMapper
+    """Connect every service directly to the server."""
     return port
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the operator asked for; a `port` of 0 is any free one, no `home` is the default one."""
+    """The options of `mkstore up`: port 0 is any free port, a `home` of None the default state folder."""
 
     port: int
     home: Path | None
     ephemeral: bool
     workers: int
-    nice: int = 4
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The parts of one run and the addresses between them; a server that somebody else runs is None here."""
+    """The processes of one run and their addresses; a server that this run does not start is None."""
 
     nats: NatsServer | None
     postgres: PostgresServer | None
@@ -46,7 +46,7 @@ class Plan:
 
     @property
     def postgres_url(self) -> str:
-        """The maintenance database, with the login that the services have too."""
+        """Address of the maintenance database, with the services' login."""
         return self.database.url_of("postgres")
 
     @property
@@ -56,11 +56,11 @@ class Plan:
 
     @property
     def gateway(self) -> ServiceProcess:
-        """The service that people talk to: the last."""
+        """The last service, which serves HTTP."""
         return self.services[-1]
 
     def record(self) -> dict[str, dict[str, object]]:
-        """Return what the run file says."""
+        """Return the content of the run file: pid and addresses of each process, by name."""
         record: dict[str, dict[str, object]] = {}
         for service in (self.gateway, *self.services[:-1]):
             record[service.name] = {"pid": _pid(service), "url": service.url}
@@ -72,20 +72,23 @@ class Plan:
         return record
 
 
-def planned(
+def make_plan(
     options: Options,
     specs: Sequence[ServiceSpec],
-    home: StateDir,
+    state: StateDir,
     environ: Mapping[str, str],
-    detour: PortMapper = identity,
+    *,
+    niceness: int,
+    map_port: PortMapper = identity,
 ) -> Plan:
-    """Return the plan for a home; nothing runs yet. `NATS_URL` and `DB_HOST` in `environ` name others' servers.
+    """Return the plan of a run; starts nothing.
 
-    `detour` says how the services get to servers of this run's own.
+    `NATS_URL` and `DB_HOST` in `environ` name servers that already run. `niceness` is the nice value of a ready
+    service. `map_port` redirects connections of the services to servers of this run.
     """
-    secrets = home.secrets()
-    nats = None if environ.get("NATS_URL") else _own_nats(home, secrets, specs)
-    postgres = None if environ.get("DB_HOST") else _own_postgres(home, secrets)
+    secrets = state.secrets([spec.name for spec in specs])
+    nats = None if environ.get("NATS_URL") else _own_nats(state, secrets, specs)
+    postgres = None if environ.get("DB_HOST") else _own_postgres(state, secrets)
     nats_url = nats.url if nats else environ["NATS_URL"]
     monitor_url = nats.monitor_url if nats else environ.get("NATS_MONITOR_URL", "")
     if postgres is not None:
@@ -99,38 +102,38 @@ def planned(
     environ = {"ASYNCAPI_URL": f"http://{ports.LOOPBACK}:{gateway_port}/asyncapi", **environ}
     services, environments = [], {}
     for spec in specs:
-        to_nats = nats.url_as(spec.name, detour(spec.name, "nats", nats.port)) if nats else nats_url
+        to_nats = nats.url_as(spec.name, map_port(spec.name, "nats", nats.port)) if nats else nats_url
         to_database = database
         if postgres is not None and spec.database is not None:
-            to_database = replace(database, port=str(detour(spec.name, "postgres", postgres.port)))
+            to_database = replace(database, port=str(map_port(spec.name, "postgres", postgres.port)))
         env = service_environment(
             spec, environ, nats_url=to_nats, monitor_url=monitor_url, database=to_database, jwt_secret=jwt_secret
         )
         if spec is specs[-1] and nats:
             env.setdefault("LIVE_NATS_URL", nats.admin_url)
         port = gateway_port if spec is specs[-1] else ports.free_port()
-        log = home.log(spec.name)
-        service = ServiceProcess(spec, env=env, port=port, workers=options.workers, nice=options.nice, log=log)
-        service.mark = mark(spec.name, home.root)
+        log = state.log(spec.name)
+        service = ServiceProcess(spec, env=env, port=port, workers=options.workers, niceness=niceness, log=log)
+        service.mark = mark(spec.name, state.root)
         services.append(service)
         environments[spec.name] = service.marked(env)
     admin_url = nats.admin_url if nats else nats_url
     return Plan(nats, postgres, services, environments, nats_url, admin_url, monitor_url, database)
 
 
-def _own_nats(home: StateDir, secrets: Mapping[str, str], specs: Sequence[ServiceSpec]) -> NatsServer:
-    guest, operator = Login("services", secrets["nats_services"]), Login("operator", secrets["nats_operator"])
+def _own_nats(state: StateDir, secrets: Mapping[str, str], specs: Sequence[ServiceSpec]) -> NatsServer:
+    services, operator = Login("services", secrets["nats_services"]), Login("operator", secrets["nats_operator"])
     own = [Login(spec.name, secrets[f"nats_{spec.name}"], permissions.documented(spec.name)) for spec in specs]
-    server = NatsServer(home.data / "nats", services=guest, operator=operator, others=own, log=home.log("nats"))
-    server.mark = mark(server.name, home.root)
+    server = NatsServer(state.data / "nats", services=services, operator=operator, others=own, log=state.log("nats"))
+    server.mark = mark(server.name, state.root)
     return server
 
 
-def _own_postgres(home: StateDir, secrets: Mapping[str, str]) -> PostgresServer:
-    server = PostgresServer(home.data / "postgres", password=secrets["postgres"], log=home.log("postgres"))
-    server.mark = mark(server.name, home.root)
+def _own_postgres(state: StateDir, secrets: Mapping[str, str]) -> PostgresServer:
+    server = PostgresServer(state.data / "postgres", password=secrets["postgres"], log=state.log("postgres"))
+    server.mark = mark(server.name, state.root)
     return server
 
 
-def _pid(part: NatsServer | PostgresServer | ServiceProcess | None) -> int | None:
-    return part.process.pid if part is not None and part.process is not None else None
+def _pid(managed: NatsServer | PostgresServer | ServiceProcess | None) -> int | None:
+    return managed.process.pid if managed is not None and managed.process is not None else None

@@ -1,4 +1,4 @@
-"""Ports on the loopback: picking free ones that stay free, and asking whether one is taken."""
+"""Free ports on the loopback interface."""
 
 import random
 import socket
@@ -9,7 +9,7 @@ _LOWEST = 10_000
 _USUAL_EPHEMERAL = 32_768
 _TRIES = 200
 _given: set[int] = set()
-"""What was handed out before: nobody may listen there yet, and it is somebody's all the same."""
+"""Ports that were returned before: their owner may not listen yet."""
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -25,22 +25,20 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_port() -> int:
-    """Return a port on the loopback that nobody listens on or was given, below the range for outgoing connections.
+    """Return a free port on the loopback that this process has not returned before.
 
-    A port from inside that range can be taken, while its server is being started again, by any outgoing connection of
-    this machine: even by the client that tries to reach it, which then talks to itself.
+    It is below the ephemeral range. While a server restarts, any outgoing connection of this machine can take a port
+    in that range: even the client that tries to reach the server, which then is connected to itself.
 
-    Raises:
-        OSError: after 200 random tries none was free.
-
+    Raises `OSError` if 200 random ports are in use.
     """
-    below = _first_ephemeral()
+    first_ephemeral = _first_ephemeral()
     for _ in range(_TRIES):
-        port = random.randrange(_LOWEST, below)  # noqa: S311 - spreads the choice, keeps no secret
+        port = random.randrange(_LOWEST, first_ephemeral)  # noqa: S311 - spreads the choice, keeps no secret
         if port not in _given and is_free(port):
             _given.add(port)
             return port
-    raise OSError(f"no free port found between {_LOWEST} and {below}")
+    raise OSError(f"no free port found between {_LOWEST} and {first_ephemeral}")
 
 
 def _first_ephemeral() -> int:

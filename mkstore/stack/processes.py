@@ -1,4 +1,4 @@
-"""Child processes that end with their parent, and finding what a dead one left behind."""
+"""Child processes that end with their parent, and the search for what a dead one left behind."""
 
 import contextlib
 import ctypes
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+_LOG_TAIL_BYTES = 64_000
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -26,14 +27,12 @@ def spawn(
     group: int | None = None,
     death_signal: signal.Signals | None = signal.SIGKILL,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` in a session of its own, with its output appended to `log`.
+    """Start `command` in a new session, with its output appended to `log`.
 
-    On Linux it gets `death_signal` when the thread that calls this ends, so call it from one that lives as long as the
-    child should. `user` and `group` are ids to run as, without any other group; only root may name them.
+    On Linux it gets `death_signal` when the calling thread ends, so call this from a thread that lives as long as the
+    child should. `user` and `group` are ids to run as, without supplementary groups; only root may set them.
 
-    Raises:
-        OSError: the program, the folder or the log cannot be used.
-
+    Raises `OSError` if the program, the folder or the log cannot be used.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -48,7 +47,7 @@ def spawn(
             user=user,
             group=group,
             extra_groups=None if user is None else [],
-            preexec_fn=_dies_with_parent(death_signal),  # noqa: PLW1509 - one system call, no lock and no import
+            preexec_fn=_dies_with_parent(death_signal),  # noqa: PLW1509 - one system call, no lock, no import
         )
 
 
@@ -62,7 +61,7 @@ def in_session(session: int) -> list[psutil.Process]:
 
 
 def working_in(folder: Path, name: str) -> list[psutil.Process]:
-    """Return the living processes called `name` whose working folder is `folder`."""
+    """Return the living processes with this name whose working folder is `folder`."""
     wanted = os.path.realpath(folder)
 
     def belongs(process: psutil.Process) -> bool:
@@ -72,28 +71,28 @@ def working_in(folder: Path, name: str) -> list[psutil.Process]:
 
 
 def with_variable(name: str) -> list[tuple[psutil.Process, str]]:
-    """Return the living processes that were started with the environment variable `name`, and its value in each."""
-    found = []
+    """Return the living processes whose environment has the variable `name`, each with its value."""
+    marked = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             value = process.environ().get(name)
             if value is not None and process.pid != os.getpid() and is_alive(process):
-                found.append((process, value))
-    return found
+                marked.append((process, value))
+    return marked
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Tell whether a process still runs; one that ended and was not yet collected does not."""
+    """Tell whether a process runs; a zombie does not."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 
 
-def kill_all(find: Callable[[], Sequence[psutil.Process]], within: float = 5.0) -> int:
-    """Kill what `find` returns until it returns nothing, at most `within` seconds; return how many were killed."""
+def kill_all(find: Callable[[], Sequence[psutil.Process]], timeout: float = 5.0) -> int:
+    """Kill what `find` returns until it returns nothing, for at most `timeout` seconds; return the number of kills."""
     killed: set[int] = set()
-    for _ in _until(within):
+    for _ in _until(timeout):
         processes = find()
         if not processes:
             break
@@ -104,27 +103,27 @@ def kill_all(find: Callable[[], Sequence[psutil.Process]], within: float = 5.0) 
     return len(killed)
 
 
-def give_way(found: Sequence[psutil.Process], nice: int) -> None:
-    """Lower the priority of processes for good, to a nice value; one that is gone or that low already is let be.
+def lower_priority(of: Sequence[psutil.Process], niceness: int) -> None:
+    """Raise the nice value of processes to `niceness`; skip those that have ended or already have a higher one.
 
-    On Linux threads have a priority each, and the session's counts first where there is no control group (autogroup).
+    On Linux each thread has a nice value, and without control groups that of the session counts first (autogroup).
     """
-    for process in found:
+    for process in of:
         with contextlib.suppress(psutil.Error, OSError):
-            if process.nice() >= nice:
+            if process.nice() >= niceness:
                 continue
-            process.nice(nice)
+            process.nice(niceness)
             if sys.platform == "linux":
                 for thread in process.threads():
-                    os.setpriority(os.PRIO_PROCESS, thread.id, nice)
-                Path(f"/proc/{process.pid}/autogroup").write_text(str(nice))
+                    os.setpriority(os.PRIO_PROCESS, thread.id, niceness)
+                Path(f"/proc/{process.pid}/autogroup").write_text(str(niceness))
 
 
 def tail(log: Path, lines: int = 20) -> str:
-    """Return the last lines of a log, or a sentence that says why there are none."""
+    """Return the last lines of a log, or a note in brackets if there are none."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 64_000))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
             text = file.read().decode(errors="replace")
     except OSError as error:
         return f"(no log: {error.strerror})"
@@ -132,21 +131,21 @@ def tail(log: Path, lines: int = 20) -> str:
 
 
 def _matching(belongs: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
-    found = []
+    matching = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if belongs(process) and process.pid != os.getpid() and is_alive(process):
-                found.append(process)
-    return found
+                matching.append(process)
+    return matching
 
 
-def _until(within: float, pause: float = 0.02) -> Iterator[None]:
-    deadline = time.monotonic() + within
+def _until(timeout: float, interval: float = 0.02) -> Iterator[None]:
+    deadline = time.monotonic() + timeout
     while True:
         yield
         if time.monotonic() > deadline:
             return
-        time.sleep(pause)
+        time.sleep(interval)
 
 
 def _dies_with_parent(death_signal: signal.Signals | None) -> Callable[[], None] | None:
@@ -157,7 +156,7 @@ def _dies_with_parent(death_signal: signal.Signals | None) -> Callable[[], None]
     def before_exec() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, int(death_signal))
         if os.getppid() != parent:
-            # The parent ended before the request was made: nobody would send the signal any more.
+            # The parent ended before prctl: the signal would never be sent.
             os._exit(1)
 
     return before_exec

@@ -1,6 +1,6 @@
-"""Ends every part when the launcher was killed: the one process that outlives it, for as long as that takes.
+"""Ends every managed process when the launcher was killed; the only process that outlives it, until that is done.
 
-Linux tells the parts themselves (see `processes.spawn`), but neither their workers nor any other system does.
+Linux signals the direct children itself (see `processes.spawn`), but not their workers; other systems signal none.
 """
 
 import contextlib
@@ -19,76 +19,77 @@ from mkstore.stack.managed_process import MARK, ManagedProcess
 from mkstore.stack.state_dir import RUN_FILE, StateDir
 
 _SERVERS = {"nats": signal.SIGTERM, "postgres": signal.SIGINT}
-_SERVERS_WITHIN = 8.0
+_SERVERS_STOP_TIMEOUT = 8.0
+_POLL_INTERVAL = 0.05
 _REMOVE = "remove"
 
 
 def mark(name: str, root: Path) -> str:
-    """Return what a part of the home `root` carries in its environment."""
+    """Return the mark of a process of the state folder `root`, see `ManagedProcess.mark`."""
     return f"{name}@{root}"
 
 
 def end_leftovers(root: Path, data: Path) -> None:
-    """End every process of the home: services at once, servers in order if they do it in time."""
+    """End every process of a state folder: kill services, stop servers gracefully and kill them after 8 s."""
 
     def marked() -> dict[psutil.Process, str]:
-        found = ((process, value.partition("@")) for process, value in processes.with_variable(MARK))
-        return {process: name for process, (name, _, home) in found if home == str(root)}
+        marks = ((process, value.partition("@")) for process, value in processes.with_variable(MARK))
+        return {process: name for process, (name, _, folder) in marks if folder == str(root)}
 
     def services() -> list[psutil.Process]:
         return [process for process, name in marked().items() if name not in _SERVERS]
 
     def anything() -> list[psutil.Process]:
-        # The children of PostgreSQL write their titles over their environment.
+        # The children of PostgreSQL overwrite their environment with their titles.
         return [*marked(), *processes.working_in(data / "postgres" / "data", "postgres")]
 
     processes.kill_all(services)
-    deadline = time.monotonic() + _SERVERS_WITHIN
+    deadline = time.monotonic() + _SERVERS_STOP_TIMEOUT
     for process, name in marked().items():
         if name not in _SERVERS:
             continue
         with contextlib.suppress(psutil.Error):
             process.send_signal(_SERVERS[name])
     while time.monotonic() < deadline and anything():
-        time.sleep(0.05)
+        time.sleep(_POLL_INTERVAL)
     processes.kill_all(anything)
 
 
 class Reaper(ManagedProcess):
-    """The guardian as the launcher sees it: a part that listens nowhere and holds the lock of the home as well."""
+    """The reaper as a managed process; it listens nowhere and holds the lock of the state folder too."""
 
-    stop_within = 2.0
+    stop_timeout = 2.0
 
-    def __init__(self, home: StateDir) -> None:
-        super().__init__("guardian", home.log("guardian"))
-        self._home = home
+    def __init__(self, state: StateDir) -> None:
+        super().__init__("reaper", state.log("reaper"))
+        self._state = state
 
     @property
     def address(self) -> str:
-        """Nowhere."""
+        """Empty: it does not listen."""
         return ""
 
     def launch(self) -> subprocess.Popen[bytes]:
-        """Start it with a pipe that ends when the launcher does."""
+        """Start it with a pipe that closes when the launcher ends."""
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
-        fate = _REMOVE if self._home.ephemeral else "keep"
+        action = _REMOVE if self._state.ephemeral else "keep"
         with self.log.open("ab") as output:
             return subprocess.Popen(  # noqa: S603 - the command is ours
-                [sys.executable, "-m", "mkstore.stack.reaper", str(self._home.root), str(self._home.data), fate],
+                [sys.executable, "-m", "mkstore.stack.reaper", str(self._state.root), str(self._state.data), action],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=[self._home.lock],
+                pass_fds=[self._state.lock],
             )
 
     def is_ready(self) -> bool:
-        """Tell whether it runs: the pipe waits for it."""
+        """Tell whether it runs; it needs no other preparation."""
         return self.is_running
 
     def kill(self) -> int:
-        """End it at once, and the pipe with it."""
+        """Kill it and close its pipe."""
         killed = super().kill()
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
@@ -96,7 +97,7 @@ class Reaper(ManagedProcess):
 
 
 def main() -> None:
-    """Wait until the launcher is gone, then end what it left and remove what it would have removed."""
+    """Wait until the launcher has ended, then end its processes and remove its run file and temporary data."""
     root, data = (Path(argument) for argument in sys.argv[1:3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

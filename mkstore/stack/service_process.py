@@ -1,4 +1,4 @@
-"""The services as parts: what each is started with, and how one tells that it is ready."""
+"""A service as a managed process: its environment, its command and its readiness."""
 
 import http.client
 import subprocess
@@ -10,14 +10,13 @@ from urllib.parse import quote
 
 import psutil
 
-import apps
+from mkstore.services import ServiceSpec
 from mkstore.stack import ports, processes
 from mkstore.stack.managed_process import ManagedProcess
 
-_ROOT = Path(apps.__file__).resolve().parent.parent
-_PROBE_SECONDS = 2.0
+_PROBE_TIMEOUT = 2.0
 
-# What would change how many processes `faststream run` starts, where they listen, or whose database they open.
+# Variables that change the number of processes, their ports, their servers or their databases.
 _NOT_INHERITED = ("FASTSTREAM_", "UVICORN_", "MKSTORE_")
 _NOT_INHERITED_NAMES = {
     *("PORT", "WEB_CONCURRENCY"),
@@ -26,31 +25,8 @@ _NOT_INHERITED_NAMES = {
 
 
 @dataclass(frozen=True)
-class ServiceSpec:
-    """A service: its application, its database if it owns one, and the alembic.ini that migrates that.
-
-    One that `keeps_keys` is given the secret that seals them; `root` is the folder that its modules are imported from.
-    """
-
-    name: str
-    app: str
-    database: str | None = None
-    migrations: Path | None = None
-    keeps_keys: bool = False
-    root: Path = _ROOT
-
-
-SERVICES = (
-    ServiceSpec("users", "apps.users.main:app", "users_db", _ROOT / "apps/users/alembic.ini", keeps_keys=True),
-    ServiceSpec("payments", "apps.payments.main:app", "payments_db", _ROOT / "apps/payments/alembic.ini"),
-    ServiceSpec("gateway", "apps.gateway.main:app"),
-)
-"""The services in the order in which they are started; the gateway comes last."""
-
-
-@dataclass(frozen=True)
 class DatabaseLogin:
-    """Where PostgreSQL is and who the services are to it."""
+    """Address of PostgreSQL, and the services' user and password."""
 
     host: str
     port: str
@@ -58,7 +34,7 @@ class DatabaseLogin:
     password: str = field(repr=False)
 
     def url_of(self, database: str) -> str:
-        """Return the address of a database, with the login."""
+        """Return the address of a database, with user and password."""
         login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
         return f"postgresql://{login}@{self.host}:{self.port}/{database}"
 
@@ -72,8 +48,8 @@ def service_environment(
     database: DatabaseLogin,
     jwt_secret: str,
 ) -> dict[str, str]:
-    """Return the environment of a service: the caller's, less what would misdirect it, plus where its servers are."""
-    kept = {
+    """Return the environment of a service: `inherited` without what could misdirect it, with its servers' addresses."""
+    env = {
         name: value
         for name, value in inherited.items()
         if not name.startswith(_NOT_INHERITED) and name not in _NOT_INHERITED_NAMES
@@ -89,33 +65,30 @@ def service_environment(
             "DB_PASSWORD": database.password,
             "DB_DATABASE": spec.database,
         }
-    return kept | own | {"PYTHONUNBUFFERED": "1"}
+    return env | own | {"PYTHONUNBUFFERED": "1"}
 
 
 class ServiceProcess(ManagedProcess):
-    """One service under `faststream run`, with `workers` processes, which have the value `nice` once they are ready.
-
-    Its start is a second of imports; NATS and PostgreSQL, for which all others wait, are there sooner.
-    """
+    """A service under `faststream run` with `workers` processes, which get the nice value `niceness` when ready."""
 
     def __init__(
-        self, spec: ServiceSpec, *, env: Mapping[str, str], port: int, workers: int, nice: int, log: Path
+        self, spec: ServiceSpec, *, env: Mapping[str, str], port: int, workers: int, niceness: int, log: Path
     ) -> None:
         super().__init__(spec.name, log)
         self.spec = spec
         self.port = port
         self.workers = workers
-        self.nice = nice
+        self.niceness = niceness
         self._env = env
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its address."""
         return f"http://{ports.LOOPBACK}:{self.port}"
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """Its address."""
         return self.url
 
     def launch(self) -> subprocess.Popen[bytes]:
@@ -133,7 +106,7 @@ class ServiceProcess(ManagedProcess):
 
     def is_ready(self) -> bool:
         """Tell whether it runs and its `/health/ready` answers 200."""
-        connection = http.client.HTTPConnection(ports.LOOPBACK, self.port, timeout=_PROBE_SECONDS)
+        connection = http.client.HTTPConnection(ports.LOOPBACK, self.port, timeout=_PROBE_TIMEOUT)
         try:
             connection.request("GET", "/health/ready", headers={"Connection": "close"})
             return self.is_running and connection.getresponse().status == http.HTTPStatus.OK
@@ -143,7 +116,7 @@ class ServiceProcess(ManagedProcess):
             connection.close()
 
     def worker_pids(self) -> list[int]:
-        """Return its workers' processes; with one worker that is its only process."""
+        """Return the pids of its workers; with one worker, of its only process."""
         if self.process is None or self.workers == 1:
             return [] if self.process is None else [self.process.pid]
         try:

@@ -1,4 +1,4 @@
-"""The folder that one `mkstore up` works in: its lock, its secrets, and the file that says where everything is."""
+"""The state folder of one `mkstore up`: its lock, secrets, logs and run file."""
 
 import contextlib
 import fcntl
@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,24 +17,27 @@ import psutil
 from mkstore.stack import processes
 
 RUN_FILE = "run.json"
-DEFAULT_HOME = Path(".mkstore")
-_LOGINS = ("operator", "services", "gateway", "payments", "users")
-_SECRETS = ("jwt_secret", "postgres", *(f"nats_{login}" for login in _LOGINS))
-_CLEANING = 15.0
+DEFAULT_STATE_DIR = Path(".mkstore")
+_SECRETS = ("jwt_secret", "postgres", "nats_operator", "nats_services")
+_CLEANUP_TIMEOUT = 15.0
+"""Seconds to wait for the reaper of a killed launcher, which still holds the lock."""
+_LOCK_INTERVAL = 0.05
 
 
-class HomeInUseError(Exception):
-    """Another `mkstore up` works in this home."""
+class StateDirInUse(Exception):
+    """Another `mkstore up` runs in this state folder."""
 
     def __init__(self, root: Path, pid: int | None) -> None:
-        super().__init__(f"mkstore already runs in {root}" + (f" (pid {pid})" if pid else ""))
+        super().__init__(
+            f"mkstore already runs in {root}" + (f" (pid {pid})" if pid else "") + "; stop it, or use another --home"
+        )
 
 
 @dataclass(frozen=True)
 class StateDir:
-    """A locked home: `root` has secrets, logs and the run file, `data` what the servers keep (often the same folder).
+    """A locked state folder: `root` has secrets, logs and the run file; `data`, often the same folder, the databases.
 
-    `lock` is the open file that holds the lock; an `ephemeral` home's data are removed at the end.
+    `lock` is the open file that holds the lock. The data of an `ephemeral` one are removed at the end.
     """
 
     root: Path
@@ -44,18 +47,22 @@ class StateDir:
 
     @property
     def run_file(self) -> Path:
-        """Where the addresses and pids of a running mkstore stand."""
+        """The file with the addresses and pids of a running mkstore."""
         return self.root / RUN_FILE
 
     def log(self, name: str) -> Path:
-        """Return the log of a part."""
+        """Return the log file of a process."""
         return self.root / "logs" / f"{name}.log"
 
-    def secrets(self) -> dict[str, str]:
-        """Return the secrets of this home, made on the first call in its life and kept in a file of mode 0600."""
+    def secrets(self, services: Sequence[str]) -> dict[str, str]:
+        """Return the secrets by name, among them `nats_NAME` for each of `services`.
+
+        Missing ones are generated, and kept in a file with mode 0600.
+        """
         file = self.root / "secrets.json"
         known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
-        missing = {name: secrets.token_urlsafe(32) for name in _SECRETS if name not in known}
+        names = (*_SECRETS, *(f"nats_{service}" for service in services))
+        missing = {name: secrets.token_urlsafe(32) for name in names if name not in known}
         if missing:
             known |= missing
             write_private(file, known)
@@ -63,22 +70,20 @@ class StateDir:
 
 
 @contextlib.contextmanager
-def opened(root: Path | None, *, ephemeral: bool) -> Iterator[StateDir]:
-    """Lock a home and yield it; an ephemeral one keeps its data in a temporary folder that is removed at the end.
+def open_state_dir(root: Path | None, *, ephemeral: bool) -> Iterator[StateDir]:
+    """Lock a state folder and yield it; the data of an ephemeral one are in a temporary folder, removed at the end.
 
-    Raises:
-        HomeInUseError: another one works there. One that was killed and is still being cleaned up after is waited for.
-        OSError: the folder cannot be used.
-
+    Waits up to 15 s while the processes of a killed launcher are being ended. Raises `StateDirInUse` if another
+    launcher runs there, `OSError` if the folder cannot be used.
     """
     temporary = None
     if ephemeral:
         if root is not None:
             root.mkdir(parents=True, exist_ok=True, mode=0o711)
         temporary = Path(tempfile.mkdtemp(prefix="mkstore-", dir=root))
-        # A server that runs as another user must pass through; it cannot list what is here.
+        # PostgreSQL may run as another user, which must be able to traverse the folder, but not to list it.
         temporary.chmod(0o711)
-    root = root or temporary or DEFAULT_HOME
+    root = root or temporary or DEFAULT_STATE_DIR
     root.mkdir(parents=True, exist_ok=True, mode=0o711)
     try:
         lock = _locked(root)
@@ -93,7 +98,7 @@ def opened(root: Path | None, *, ephemeral: bool) -> Iterator[StateDir]:
 
 
 def write_private(file: Path, content: object) -> None:
-    """Write JSON to a file that only its owner may read, so that a reader sees the old or the new whole."""
+    """Replace a file with JSON that only the owner may read; a reader never sees a partial file."""
     staging = file.with_name(f"{file.name}.new")
     staging.unlink(missing_ok=True)
     staging.touch(mode=0o600)
@@ -103,7 +108,7 @@ def write_private(file: Path, content: object) -> None:
 
 def _locked(root: Path) -> int:
     lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + _CLEANING
+    deadline = time.monotonic() + _CLEANUP_TIMEOUT
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,8 +116,8 @@ def _locked(root: Path) -> int:
             holder = _pid_in(lock)
             if holder is None or _runs(holder) or time.monotonic() > deadline:
                 os.close(lock)
-                raise HomeInUseError(root, holder) from None
-            time.sleep(0.05)
+                raise StateDirInUse(root, holder) from None
+            time.sleep(_LOCK_INTERVAL)
         else:
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)

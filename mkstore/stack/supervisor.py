@@ -1,125 +1,133 @@
-"""Keeps parts running: starts them, starts them again when they die, and stops them in order."""
+"""Supervises processes: starts them, restarts them when they end, and stops them in order."""
 
 import asyncio
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mkstore.stack import processes
-from mkstore.stack.managed_process import ManagedProcess, PartFailedError
+from mkstore.stack.managed_process import ManagedProcess, ProcessFailed
 
-PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds before the first, second, ... start of a part that keeps dying."""
-STEADY = 10.0
-"""Seconds after which a part that ran counts as healthy again, and its next death as the first."""
+RESTART_DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Seconds before the first, second, ... restart of a process that keeps ending."""
+STABLE_TIME = 10.0
+"""Seconds after which a ready process is stable: when it ends later, that counts as the first time."""
 
-_POLL = 0.05
-_IN_A_HURRY = 1.0
-_TRIES_AT_FIRST = 2
+_POLL_INTERVAL = 0.05
+_HURRIED_STOP_TIMEOUT = 1.0
+_FIRST_START_ATTEMPTS = 2
 
 
 class Supervisor:
-    """Watches over parts; everything is said through `say`, and `changed` is called when a part has a new process.
+    """Keeps processes running inside one event loop.
 
-    A part with a nice value gives way once it is ready, so that one that died comes back soon on a busy machine too.
-    `patience` is how many seconds a part may take until it is ready. To be used inside one event loop.
+    `say` prints a line about each start, end and restart; `changed` is called when a process has a new pid. A process
+    must be ready within `ready_timeout` seconds. One with a `niceness` gets it once it is ready, so that a restarted
+    process starts quickly on a busy machine too.
     """
 
-    def __init__(self, say: Callable[[str], None], changed: Callable[[], None], *, patience: float) -> None:
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        changed: Callable[[], None],
+        *,
+        ready_timeout: float,
+        restart_delays: Sequence[float] = RESTART_DELAYS,
+    ) -> None:
         self._say = say
         self._changed = changed
-        self._patience = patience
+        self._ready_timeout = ready_timeout
+        self._restart_delays = tuple(restart_delays)
         self._keepers: dict[ManagedProcess, asyncio.Task[None]] = {}
         self._hurried_at = 0.0
 
-    async def start(self, *parts: ManagedProcess) -> None:
-        """Start parts together, return when all of them are ready, and keep them running from then on.
+    async def start(self, *managed: ManagedProcess) -> None:
+        """Start processes in parallel, return when all are ready, and keep them running from then on.
 
-        Raises:
-            PartFailedError: one of them did not become ready.
-
+        Raises `ProcessFailed` if one of them does not become ready.
         """
         ready = []
-        for part in parts:
+        for process in managed:
             first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            keeper = asyncio.create_task(self._keep(part, first))
-            keeper.add_done_callback(functools.partial(_pass_on, first))
-            self._keepers[part] = keeper
+            keeper = asyncio.create_task(self._keep(process, first))
+            keeper.add_done_callback(functools.partial(_propagate_error, first))
+            self._keepers[process] = keeper
             ready.append(first)
         await asyncio.gather(*ready)
 
-    async def stop(self, *parts: ManagedProcess) -> None:
-        """Stop parts together, wait for each as long as it may take, then kill what is left and say so."""
-        for part in parts:
-            if keeper := self._keepers.pop(part, None):
+    async def stop(self, *managed: ManagedProcess) -> None:
+        """Stop processes in parallel; after the `stop_timeout` of each, kill it and print that."""
+        for process in managed:
+            if keeper := self._keepers.pop(process, None):
                 keeper.cancel()
-            part.ask_to_stop()
+            process.request_stop()
         began = time.monotonic()
-        for part in parts:
-            while part.is_running and time.monotonic() < self._deadline(began, part):  # noqa: ASYNC110 - likewise
-                await asyncio.sleep(_POLL)
-            if part.is_running:
-                self._say(f"{part.name} did not stop within {time.monotonic() - began:.0f} s and is killed")
-            part.kill()
+        for process in managed:
+            while process.is_running and time.monotonic() < self._deadline(began, process):  # noqa: ASYNC110 - a process sets no event
+                await asyncio.sleep(_POLL_INTERVAL)
+            if process.is_running:
+                self._say(f"{process.name} did not stop within {time.monotonic() - began:.0f} s and is killed")
+            process.kill()
 
     def hurry(self) -> None:
-        """Give every part that is being stopped, or will be, one more second."""
+        """Shorten the stop of every process, now and later, to one second."""
         self._hurried_at = time.monotonic()
 
-    def _deadline(self, began: float, part: ManagedProcess) -> float:
-        unhurried = began + part.stop_within
-        return min(unhurried, max(began, self._hurried_at) + _IN_A_HURRY) if self._hurried_at else unhurried
+    def _deadline(self, began: float, process: ManagedProcess) -> float:
+        deadline = began + process.stop_timeout
+        return min(deadline, max(began, self._hurried_at) + _HURRIED_STOP_TIMEOUT) if self._hurried_at else deadline
 
-    async def _keep(self, part: ManagedProcess, first: asyncio.Future[None]) -> None:
-        deaths = 0
+    async def _keep(self, process: ManagedProcess, first: asyncio.Future[None]) -> None:
+        ends = 0
         while True:
             try:
-                lived = await self._one_life(part, first, again=deaths > 0)
-                reason = f"{part.name} {part.ending()}"
-            except PartFailedError as error:
-                if not first.done() and deaths + 1 >= _TRIES_AT_FIRST:
+                uptime = await self._run_once(process, first, again=ends > 0)
+                reason = f"{process.name} {process.ending()}"
+            except ProcessFailed as error:
+                if not first.done() and ends + 1 >= _FIRST_START_ATTEMPTS:
                     first.set_exception(error)
                     return
-                lived, reason = 0.0, str(error)
+                uptime, reason = 0.0, str(error)
                 if first.done():
-                    self._say(f"The end of {part.log}:\n{error.log}")
-            deaths = 1 if lived > STEADY else deaths + 1
-            pause = PAUSES[min(deaths, len(PAUSES)) - 1]
-            self._say(f"{reason}; it is started again" + (f" in {pause:g} s" if pause else ""))
-            await asyncio.sleep(pause)
+                    self._say(f"The end of {process.log}:\n{error.log}")
+            ends = 1 if uptime > STABLE_TIME else ends + 1
+            delay = self._restart_delays[min(ends, len(self._restart_delays)) - 1]
+            self._say(f"{reason}; it is restarted" + (f" in {delay:g} s" if delay else ""))
+            await asyncio.sleep(delay)
 
-    async def _one_life(self, part: ManagedProcess, first: asyncio.Future[None], *, again: bool) -> float:
-        """Start a part, wait until it ends, and return for how many seconds it was ready."""
-        await self._bring_up(part)
+    async def _run_once(self, process: ManagedProcess, first: asyncio.Future[None], *, again: bool) -> float:
+        """Start a process, wait until it ends, and return the seconds for which it was ready."""
+        await self._bring_up(process)
         ready_at = time.monotonic()
         self._changed()
-        if part.address:
-            self._say(f"{part.name} is ready{' again' if again else ''}: {part.address}")
+        if process.address:
+            self._say(f"{process.name} is ready{' again' if again else ''}: {process.address}")
         if not first.done():
             first.set_result(None)
-        if part.nice:
-            await asyncio.to_thread(lambda: processes.give_way(part.leftovers(), part.nice))
-        while part.is_running:  # noqa: ASYNC110 - a process sets no event
-            await asyncio.sleep(_POLL)
+        if process.niceness:
+            await asyncio.to_thread(lambda: processes.lower_priority(process.leftovers(), process.niceness))
+        while process.is_running:  # noqa: ASYNC110 - a process sets no event
+            await asyncio.sleep(_POLL_INTERVAL)
         return time.monotonic() - ready_at
 
-    async def _bring_up(self, part: ManagedProcess) -> None:
-        deadline = time.monotonic() + self._patience
+    async def _bring_up(self, process: ManagedProcess) -> None:
+        deadline = time.monotonic() + self._ready_timeout
         try:
-            await asyncio.to_thread(part.prepare)
-            part.spawn()
+            await asyncio.to_thread(process.prepare)
+            process.spawn()
         except OSError as error:
-            raise PartFailedError(part.name, f"cannot be started: {error}", "") from error
-        while not await asyncio.to_thread(part.is_ready):
-            if not part.is_running:
-                raise PartFailedError(part.name, part.ending(), processes.tail(part.log))
+            raise ProcessFailed(process.name, f"cannot be started: {error}", "") from error
+        while not await asyncio.to_thread(process.is_ready):
+            if not process.is_running:
+                raise ProcessFailed(process.name, process.ending(), processes.tail(process.log))
             if time.monotonic() > deadline:
-                part.kill()
-                raise PartFailedError(part.name, f"was not ready after {self._patience:g} s", processes.tail(part.log))
-            await asyncio.sleep(_POLL)
+                process.kill()
+                reason = f"was not ready after {self._ready_timeout:g} s"
+                raise ProcessFailed(process.name, reason, processes.tail(process.log))
+            await asyncio.sleep(_POLL_INTERVAL)
 
 
-def _pass_on(first: asyncio.Future[None], keeper: asyncio.Task[None]) -> None:
-    # A keeper that failed in itself must not leave its starter waiting for ever.
+def _propagate_error(first: asyncio.Future[None], keeper: asyncio.Task[None]) -> None:
+    # Without this, `start` would wait forever for a keeper that has failed with an unexpected error.
     if not keeper.cancelled() and (error := keeper.exception()) and not first.done():
         first.set_exception(error)

@@ -54,4 +54,4 @@ async def test_what_was_sent_is_done_refused_or_unknown(reply: Reply, outcome: O
 async def test_what_nobody_took_was_never_sent() -> None:
     async with Api(f"http://{ports.LOOPBACK}:{ports.free_port()}") as api:
         answer = await api("POST", "/payments", json={})
-    assert (answer.outcome, answer.status, answer.is_away) == (Outcome.NOT_SENT, 0, True)
+    assert (answer.outcome, answer.status, answer.is_unavailable) == (Outcome.NOT_SENT, 0, True)

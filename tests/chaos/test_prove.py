@@ -12,9 +12,12 @@ from mkstore.chaos.audit import Auditor
 from mkstore.chaos.faults import every_fault
 from mkstore.chaos.http_client import Api
 from mkstore.chaos.ledger import Ledger
-from mkstore.chaos.load import LoadGenerator, signed_up
-from mkstore.chaos.store import PARTS, Kind, Store, eventually, running
+from mkstore.chaos.load import LoadGenerator, register_payers
+from mkstore.chaos.store import PROCESSES, Kind, Store, eventually, running
+from mkstore.chaos.verdict import Verdict
 from tests.support.running_store import MKSTORE
+
+VIOLATIONS = Verdict().violations
 
 
 def test_the_short_proof_loses_nothing_and_writes_its_report(tmp_path: Path) -> None:
@@ -27,9 +30,9 @@ def test_the_short_proof_loses_nothing_and_writes_its_report(tmp_path: Path) -> 
     )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads(done.stdout)
-    assert {f"kill -9 {part}" for part in PARTS} < {row["fault"] for row in rows}
+    assert {f"kill -9 {part}" for part in PROCESSES} < {row["fault"] for row in rows}
     assert all(row["accepted"] >= 200 for row in rows)
-    assert not any(row[what] for row in rows for what in ("lost", "doubled", "phantoms", "untold", "misordered"))
+    assert not any(row[name] for row in rows for name in VIOLATIONS)
     summary = json.loads((tmp_path / "report.json").read_text())["summary"]
     assert summary["faults"] == len(rows)
     assert summary["accepted"] == sum(row["accepted"] for row in rows)
@@ -40,9 +43,9 @@ def test_the_short_proof_loses_nothing_and_writes_its_report(tmp_path: Path) -> 
 def test_the_long_proof_reaches_every_part_every_failpoint_and_every_link() -> None:
     names = [fault.name for fault in every_fault()]
     assert len(set(names)) == len(names) >= 30
-    for part in PARTS:
+    for part in PROCESSES:
         restart = "SIGINT postgres" if part == "postgres" else f"SIGTERM {part}"
-        assert {f"kill -9 {part}", restart, f"{part} stopped for 10 s"} <= set(names)
+        assert {f"kill -9 {part}", restart, f"{part} paused for 10 s"} <= set(names)
 
 
 async def _spoil(store: Store, database: str, statement: str, *arguments: object) -> None:
@@ -56,17 +59,17 @@ async def _spoil(store: Store, database: str, statement: str, *arguments: object
 
 async def test_what_is_spoiled_in_a_running_store_is_found() -> None:
     async with running(Kind.PLAIN) as store, Api(store.url) as api:
-        payers, auditor, ledger = await signed_up(api, 4), Auditor(store), Ledger()
-        crowd = LoadGenerator(api, payers, ledger, seed=1)
-        crowd.start()
+        payers, auditor, ledger = await register_payers(api, 4), Auditor(store), Ledger()
+        load_generator = LoadGenerator(api, payers, ledger, seed=1)
+        load_generator.start()
 
         async def enough() -> bool:
-            return ledger.accepted >= 100 and len(ledger.people) > 3
+            return ledger.accepted >= 100 and len(ledger.users) > 3
 
-        assert await eventually(enough, within=60)
-        await crowd.stop()
-        await auditor.wait_until_settled(0)
-        lost, renamed, *_ = (wish.id for wish in ledger.wishes if wish.id)
+        assert await eventually(enough, timeout=60)
+        await load_generator.stop()
+        await auditor.wait_until_drained(0)
+        lost, renamed, *_ = (attempt.id for attempt in ledger.attempts if attempt.id)
         await _spoil(store, "payments_db", "DELETE FROM payments WHERE id = $1", lost)
         await _spoil(store, "payments_db", "UPDATE payments SET metadata = '{}' WHERE id = $1", renamed)
         await _spoil(
@@ -76,9 +79,9 @@ async def test_what_is_spoiled_in_a_running_store_is_found() -> None:
             "SELECT $1, user_id, amount, currency, '{}', status, created_at FROM payments LIMIT 1",
             uuid.uuid4(),
         )
-        await _spoil(store, "users_db", "UPDATE users SET version = 9 WHERE id = $1", ledger.people[0].id)
+        await _spoil(store, "users_db", "UPDATE users SET version = 9 WHERE id = $1", ledger.users[0].id)
         verdict = await auditor.audit(ledger, payers)
         assert len(verdict.lost) == 2, verdict
-        assert len(verdict.phantoms) == 3, verdict  # an event without a row, a row nobody asked for, one row too many
-        assert len(verdict.untold) == 1, verdict
+        assert len(verdict.phantom) == 3, verdict  # an event without a row, a row nobody asked for, one row too many
+        assert len(verdict.unannounced) == 1, verdict
         assert (await auditor.audit(Ledger(), payers)).is_clean

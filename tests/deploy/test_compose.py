@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mkstore.stack.service_process import SERVICES
+from mkstore.services import SERVICES
 from tests.support.compose import DEVELOPMENT, PRODUCTION, compose, config, environment_of
 
 SECRETS = {

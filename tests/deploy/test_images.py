@@ -13,9 +13,9 @@ import httpx
 import psutil
 import pytest
 
+from mkstore.services import SERVICES
 from mkstore.stack import ports, processes
 from mkstore.stack.servers import PostgresServer
-from mkstore.stack.service_process import SERVICES
 from tests.conftest import ROOT
 from tests.deploy.conftest import ConfiguredNats
 from tests.support.compose import environment_of

@@ -12,8 +12,8 @@ from contracts.streams import STREAMS
 from kit.messaging import streams
 from kit.messaging.broker import inbox_prefix
 from mkstore import permissions
+from mkstore.services import SERVICES
 from mkstore.stack.servers import Login, NatsServer
-from mkstore.stack.service_process import SERVICES
 
 NAMES = [spec.name for spec in SERVICES]
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from mkstore.stack.service_process import SERVICES
+from mkstore.services import SERVICES
 from tests.conftest import ROOT
 
 

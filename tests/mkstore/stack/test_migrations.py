@@ -6,10 +6,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from mkstore.stack.managed_process import PartFailedError
+from mkstore.services import SERVICES, ServiceSpec
+from mkstore.stack.managed_process import ProcessFailed
 from mkstore.stack.migrations import is_newest, migrate
 from mkstore.stack.servers import PostgresServer, create_databases
-from mkstore.stack.service_process import SERVICES, DatabaseLogin, ServiceSpec, service_environment
+from mkstore.stack.service_process import DatabaseLogin, service_environment
 
 
 @pytest.fixture
@@ -78,10 +79,10 @@ async def test_the_services_own_migrations_run_and_are_then_known_to_be_done(
         )
         for spec in owners
     ]
-    await migrate(work, within=90)
+    await migrate(work, timeout=90)
     assert [await is_newest(login.url_of(str(spec.database)), spec) for spec in owners] == [True, True]
 
 
 async def test_migrations_that_take_too_long_are_ended(spec: ServiceSpec, tmp_path: Path) -> None:
-    with pytest.raises(PartFailedError, match=r"migrations were not done after 0 s"):
-        await migrate([(spec, {}, tmp_path / "log")], within=0)
+    with pytest.raises(ProcessFailed, match=r"migrations were not done after 0 s"):
+        await migrate([(spec, {}, tmp_path / "log")], timeout=0)

@@ -12,7 +12,7 @@ import nats as nats_client
 import pytest
 from nats.errors import NoRespondersError
 
-from mkstore.stack.servers import Login, NatsServer, PartFailedError
+from mkstore.stack.servers import Login, NatsServer, ProcessFailed
 
 
 @asynccontextmanager
@@ -92,6 +92,6 @@ def test_it_stops_in_order_and_leaves_no_process(nats: NatsServer) -> None:
 def test_a_server_that_cannot_listen_says_why(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = NatsServer(tmp_path, port=taken.getsockname()[1])
-        with pytest.raises(PartFailedError, match="nats ended with exit code 1") as failure:
-            server.start(within=5)
+        with pytest.raises(ProcessFailed, match="nats ended with exit code 1") as failure:
+            server.start(timeout=5)
     assert "address already in use" in failure.value.log

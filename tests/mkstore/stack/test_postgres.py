@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from mkstore.stack.processes import kill_all
-from mkstore.stack.servers import PartFailedError, PostgresServer, create_databases
+from mkstore.stack.servers import PostgresServer, ProcessFailed, create_databases
 
 
 async def run(url: str, *statements: str) -> object:
@@ -106,6 +106,6 @@ def test_it_stops_in_order_and_leaves_no_process(postgres: PostgresServer) -> No
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path, postgres: PostgresServer) -> None:
     second = PostgresServer(tmp_path / "second", port=postgres.port)
-    with pytest.raises(PartFailedError, match="postgres ended with exit code 1") as failure:
+    with pytest.raises(ProcessFailed, match="postgres ended with exit code 1") as failure:
         second.start()
     assert "Address already in use" in failure.value.log

@@ -8,23 +8,23 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mkstore.stack.state_dir import HomeInUseError, opened
+from mkstore.stack.state_dir import StateDirInUse, open_state_dir
 from tests.support.running_store import eventually
 
 LOCKED_THEN_GONE = """
 import os, pathlib, subprocess, sys
-from mkstore.stack.state_dir import opened
-with opened(pathlib.Path(sys.argv[1]), ephemeral=False) as home:
+from mkstore.stack.state_dir import open_state_dir
+with open_state_dir(pathlib.Path(sys.argv[1]), ephemeral=False) as home:
     subprocess.Popen(["sleep", "1"], pass_fds=[home.lock], stdout=subprocess.DEVNULL)
     os._exit(9)
 """
 
 
 def test_a_second_launcher_is_told_who_works_there(tmp_path: Path) -> None:
-    refused = pytest.raises(HomeInUseError, match=f"already runs in {tmp_path} .pid {os.getpid()}.")
-    with opened(tmp_path, ephemeral=False), refused, opened(tmp_path, ephemeral=False):
+    refused = pytest.raises(StateDirInUse, match=f"already runs in {tmp_path} .pid {os.getpid()}.")
+    with open_state_dir(tmp_path, ephemeral=False), refused, open_state_dir(tmp_path, ephemeral=False):
         pass
-    with opened(tmp_path, ephemeral=False) as again:
+    with open_state_dir(tmp_path, ephemeral=False) as again:
         assert again.root == tmp_path
 
 
@@ -33,7 +33,7 @@ def test_a_killed_launcher_whose_guardian_still_cleans_up_is_waited_for(tmp_path
     launcher = subprocess.Popen([sys.executable, "-c", LOCKED_THEN_GONE, str(tmp_path)], stdout=subprocess.DEVNULL)
     try:
         eventually(lambda: psutil.Process(launcher.pid).status() == psutil.STATUS_ZOMBIE)
-        with opened(tmp_path, ephemeral=False) as home:
+        with open_state_dir(tmp_path, ephemeral=False) as home:
             assert home.root == tmp_path
     finally:
         launcher.wait()

@@ -9,16 +9,16 @@ import psutil
 import pytest
 
 from mkstore.stack import processes
-from mkstore.stack.managed_process import ManagedProcess, PartFailedError
-from mkstore.stack.supervisor import PAUSES, Supervisor
+from mkstore.stack.managed_process import ManagedProcess, ProcessFailed
+from mkstore.stack.supervisor import RESTART_DELAYS, Supervisor
 from tests.support.polling import eventually
 
 
 class Shell(ManagedProcess):
     """A part that is ready once its script says so in its log."""
 
-    stop_within = 2.0
-    nice = 4
+    stop_timeout = 2.0
+    niceness = 4
 
     def __init__(self, name: str, folder: Path, script: str) -> None:
         super().__init__(name, folder / f"{name}.log")
@@ -62,7 +62,7 @@ def said() -> Said:
 
 @pytest.fixture
 def supervisor(said: Said) -> Supervisor:
-    return Supervisor(said.say, said.changed, patience=2)
+    return Supervisor(said.say, said.changed, ready_timeout=2)
 
 
 async def test_a_part_that_dies_is_started_again_and_a_line_says_so(
@@ -76,7 +76,7 @@ async def test_a_part_that_dies_is_started_again_and_a_line_says_so(
     await said.wait_for("clerk is ready again: shell://clerk")
     assert said.lines == [
         "clerk is ready: shell://clerk",
-        "clerk was killed by SIGKILL; it is started again",
+        "clerk was killed by SIGKILL; it is restarted",
         "clerk is ready again: shell://clerk",
     ]
     assert part.pid not in {None, first}
@@ -89,11 +89,11 @@ async def test_a_part_that_keeps_dying_is_given_longer_and_longer_pauses(
 ) -> None:
     part = Shell("clerk", tmp_path, "echo ready; exec sleep 0.2")
     await supervisor.start(part)
-    await said.wait_for("clerk ended with exit code 0; it is started again")
-    await said.wait_for("clerk ended with exit code 0; it is started again in 0.5 s")
-    await said.wait_for("clerk ended with exit code 0; it is started again in 1 s")
+    await said.wait_for("clerk ended with exit code 0; it is restarted")
+    await said.wait_for("clerk ended with exit code 0; it is restarted in 0.5 s")
+    await said.wait_for("clerk ended with exit code 0; it is restarted in 1 s")
     await supervisor.stop(part)
-    assert sorted(PAUSES) == list(PAUSES)
+    assert sorted(RESTART_DELAYS) == list(RESTART_DELAYS)
 
 
 async def test_what_a_dead_part_left_behind_ends_before_it_is_started_again(
@@ -126,7 +126,7 @@ async def test_a_part_gives_way_once_it_is_ready_and_goes_first_when_it_is_start
         return niceness() == {lowered}
 
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    lowered = max(own, Shell.nice)
+    lowered = max(own, Shell.niceness)
     part = Shell("clerk", tmp_path, "nice; sleep 100 & echo ready; wait")
     await supervisor.start(part)
     await eventually(gives_way)
@@ -140,15 +140,15 @@ async def test_a_part_gives_way_once_it_is_ready_and_goes_first_when_it_is_start
 
 async def test_a_part_that_never_starts_fails_with_the_end_of_its_log(supervisor: Supervisor, tmp_path: Path) -> None:
     part = Shell("clerk", tmp_path, "echo the ink is dry; exit 3")
-    with pytest.raises(PartFailedError, match="clerk ended with exit code 3") as failure:
+    with pytest.raises(ProcessFailed, match="clerk ended with exit code 3") as failure:
         await supervisor.start(part)
     assert failure.value.log == "the ink is dry"
 
 
 async def test_a_part_that_is_not_ready_in_time_is_given_up(said: Said, tmp_path: Path) -> None:
     part = Shell("clerk", tmp_path, "exec sleep 100")
-    with pytest.raises(PartFailedError, match=r"clerk was not ready after 0\.1 s"):
-        await Supervisor(said.say, said.changed, patience=0.1).start(part)
+    with pytest.raises(ProcessFailed, match=r"clerk was not ready after 0\.1 s"):
+        await Supervisor(said.say, said.changed, ready_timeout=0.1).start(part)
     assert part.leftovers() == []
 
 
@@ -157,7 +157,7 @@ async def test_a_program_that_is_not_there_is_said_so(supervisor: Supervisor, tm
         def launch(self) -> subprocess.Popen[bytes]:
             return processes.spawn(["/no/such/program"], env={}, log=self.log, cwd=tmp_path)
 
-    with pytest.raises(PartFailedError, match=r"cannot be started: .*No such file"):
+    with pytest.raises(ProcessFailed, match=r"cannot be started: .*No such file"):
         await supervisor.start(Missing("clerk", tmp_path, ""))
 
 

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
+from mkstore.services import ServiceSpec
 from mkstore.stack.console import run
 from mkstore.stack.plan import Options
-from mkstore.stack.service_process import ServiceSpec
 
 HERE = Path(__file__).parent
 SPECS = [
