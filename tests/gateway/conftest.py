@@ -1,4 +1,4 @@
-"""The store in two gears, one of each for a module; and stores of a test's own."""
+"""The store in two gears, in memory and on real servers, one of each per module."""
 
 from collections.abc import AsyncIterator
 
@@ -14,7 +14,7 @@ from tests.support.store import Store
 
 @pytest.fixture(params=["memory", "real"], scope="module")
 def gear(request: pytest.FixtureRequest) -> Gear:
-    """What a module runs on: each of its tests runs twice."""
+    """Return the gear of a module; each of its tests runs in both."""
     chosen: Gear = request.param
     return chosen
 
@@ -33,6 +33,6 @@ def servers(nats_server: NatsServer, databases: tuple[dict[str, str], dict[str, 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def store(gear: Gear, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    """Serve, in memory or for real, all tests of a module; only one store lives at a time in one process."""
+    """Serve all tests of a module; only one store runs at a time in one process."""
     async with in_memory() if gear == "memory" else for_real(request.getfixturevalue("servers")) as running:
         yield running

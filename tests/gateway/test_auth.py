@@ -8,7 +8,7 @@ import pytest
 from jose import jwt
 
 from kit.tokens import Verifier
-from tests.support.store import Caller, Store
+from tests.support.store import SignedInUser, Store
 from tests.support.users_harness import PASSWORD, new_email
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -18,12 +18,12 @@ async def ask(store: Store, **form: str) -> httpx.Response:
     return await store.http.post("/auth/token", data=form)
 
 
-async def test_an_email_and_a_password_give_a_token(store: Store) -> None:
+async def test_email_and_password_give_a_token(store: Store) -> None:
     ada = await store.sign_up()
-    answer = await ask(store, grant_type="password", username=ada.user["email"].upper(), password=PASSWORD, scope="x")
-    assert answer.status_code == 200
-    assert answer.headers["cache-control"] == "no-store"
-    tokens = answer.json()
+    response = await ask(store, grant_type="password", username=ada.user["email"].upper(), password=PASSWORD, scope="x")
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-store"
+    tokens = response.json()
     assert set(tokens) == {"access_token", "token_type", "expires_in"}
     assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 900)
     keys = (await store.http.get("/.well-known/jwks.json")).json()["keys"]
@@ -31,10 +31,10 @@ async def test_an_email_and_a_password_give_a_token(store: Store) -> None:
     assert (str(claims.sub), claims.role) == (ada.id, "user")
 
 
-async def test_unknown_wrong_and_disabled_are_one_answer(store: Store) -> None:
+async def test_unknown_wrong_and_disabled_get_one_response(store: Store) -> None:
     ada, bob, admin = await store.sign_up(), await store.sign_up(), await store.admin()
-    await admin.ask("PATCH", f"/users/{bob.id}", json={"disabled": True})
-    answers = [
+    await admin.request("PATCH", f"/users/{bob.id}", json={"disabled": True})
+    responses = [
         await ask(store, grant_type="password", username=username, password=password)
         for username, password in (
             (ada.user["email"], "wrong"),
@@ -44,11 +44,11 @@ async def test_unknown_wrong_and_disabled_are_one_answer(store: Store) -> None:
             ("nul\0", PASSWORD),
         )
     ]
-    bodies = [answer.json() | {"requestId": None} for answer in answers]
-    assert {answer.status_code for answer in answers} == {400}
+    bodies = [response.json() | {"requestId": None} for response in responses]
+    assert {response.status_code for response in responses} == {400}
     assert (bodies[0]["error"], bodies[0]["code"]) == ("invalid_grant", "invalid_grant")
     assert all(body == bodies[0] for body in bodies)
-    assert all(answer.headers["cache-control"] == "no-store" for answer in answers)
+    assert all(response.headers["cache-control"] == "no-store" for response in responses)
 
 
 @pytest.mark.parametrize(
@@ -63,48 +63,48 @@ async def test_unknown_wrong_and_disabled_are_one_answer(store: Store) -> None:
         ({"grant_type": "client_credentials"}, "unsupported_grant_type"),
     ],
 )
-async def test_a_grant_that_cannot_be_says_why_as_oauth_does(store: Store, form: dict[str, str], error: str) -> None:
-    answer = await ask(store, **form)
-    assert (answer.status_code, answer.json()["error"]) == (400, error)
-    assert answer.json()["error_description"] == answer.json()["detail"]
-    assert answer.headers["content-type"] == "application/problem+json"
+async def test_refused_grant_has_an_oauth_error(store: Store, form: dict[str, str], error: str) -> None:
+    response = await ask(store, **form)
+    assert (response.status_code, response.json()["error"]) == (400, error)
+    assert response.json()["error_description"] == response.json()["detail"]
+    assert response.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_token_is_asked_for_with_a_form(store: Store) -> None:
-    answer = await store.http.post("/auth/token", json={"grant_type": "password"})
-    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+async def test_token_request_must_be_a_form(store: Store) -> None:
+    response = await store.http.post("/auth/token", json={"grant_type": "password"})
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
 
-async def test_a_field_that_is_too_long_is_pointed_to(store: Store) -> None:
-    answer = await ask(store, grant_type="password", username="x" * 1025, password="x" * 1025)
-    assert answer.status_code == 422
-    assert {error["pointer"] for error in answer.json()["errors"]} == {"/username", "/password"}
+async def test_too_long_field_is_named(store: Store) -> None:
+    response = await ask(store, grant_type="password", username="x" * 1025, password="x" * 1025)
+    assert response.status_code == 422
+    assert {error["pointer"] for error in response.json()["errors"]} == {"/username", "/password"}
 
 
-async def test_the_public_keys_may_be_kept(store: Store) -> None:
-    answer = await store.http.get("/.well-known/jwks.json")
-    assert answer.status_code == 200
-    assert answer.headers["cache-control"] == "public, max-age=300"
-    for key in answer.json()["keys"]:
+async def test_public_keys_are_cacheable(store: Store) -> None:
+    response = await store.http.get("/.well-known/jwks.json")
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "public, max-age=300"
+    for key in response.json()["keys"]:
         assert set(key) == {"kty", "crv", "alg", "use", "kid", "x", "y"}
 
 
-async def test_without_a_token_one_is_asked_for(store: Store) -> None:
+async def test_request_without_token_is_challenged(store: Store) -> None:
     for path in ("/users/me", "/users", f"/users/{uuid4()}", "/payments", f"/payments/{uuid4()}", "/events"):
-        answer = await store.http.get(path)
-        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
-        assert answer.headers["www-authenticate"] == "Bearer"
-        assert answer.headers["content-type"] == "application/problem+json"
+        response = await store.http.get(path)
+        assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert response.headers["content-type"] == "application/problem+json"
     assert (await store.http.post("/payments", json={"amount": -1})).status_code == 401
     assert (await store.http.delete(f"/users/{uuid4()}")).status_code == 401
 
 
-async def test_another_scheme_is_no_token(store: Store) -> None:
-    answer = await store.http.get("/users/me", auth=("ada", PASSWORD))
-    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+async def test_other_authentication_schemes_are_refused(store: Store) -> None:
+    response = await store.http.get("/users/me", auth=("ada", PASSWORD))
+    assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
 
 
-async def test_a_token_that_is_none_of_ours_is_refused(store: Store) -> None:
+async def test_forged_token_is_refused(store: Store) -> None:
     ada = await store.sign_up()
     head, body, signature = ada.token.split(".")
     kid = jwt.get_unverified_header(ada.token)["kid"]
@@ -118,7 +118,7 @@ async def test_a_token_that_is_none_of_ours_is_refused(store: Store) -> None:
         forged,
         f"{head}.{body}.{signature}" + "x" * 5000,
     ):
-        answer = await Caller(store.http, ada.user, token).get("/users/me")
-        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized"), token
-        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+        response = await SignedInUser(store.http, ada.user, token).get("/users/me")
+        assert (response.status_code, response.json()["code"]) == (401, "unauthorized"), token
+        assert response.headers["www-authenticate"] == 'Bearer error="invalid_token"'
     assert claims["exp"] > time.time()

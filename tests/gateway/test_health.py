@@ -1,4 +1,4 @@
-"""Whether the gateway lives and works."""
+"""Liveness and readiness of the gateway."""
 
 import pytest
 
@@ -7,13 +7,13 @@ from tests.support.store import Store
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_it_says_that_it_lives_and_works(store: Store) -> None:
+async def test_gateway_is_alive_and_ready(store: Store) -> None:
     for path in ("/health", "/health/ready"):
-        answer = await store.http.get(path)
-        assert (answer.status_code, answer.json()["status"]) == (200, "ok")
-        assert {name: check["status"] for name, check in answer.json()["checks"].items()} == {
+        response = await store.http.get(path)
+        assert (response.status_code, response.json()["status"]) == (200, "ok")
+        assert {name: check["status"] for name, check in response.json()["checks"].items()} == {
             "nats": "ok",
-            "nats-sync": "warning",  # nobody told this one where it could ask
+            "nats-sync": "warning",  # no monitoring URL is configured
             "nats-clock": "ok",
         }
     alive = await store.http.get("/health/live")

@@ -1,4 +1,4 @@
-"""What goes on now, for the map: who may see it, and that it is not there where nobody asked for it."""
+"""Who may see the live figures of the portal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ PATH = "/asyncapi/live.json"
 
 
 class Still:
-    """A watch that sees nothing going on."""
+    """A monitor of an idle system."""
 
     async def look(self) -> Snapshot:
         return Snapshot(at=datetime.now(UTC), streams=[], processes=[])
@@ -34,20 +34,20 @@ def watched(store: Store, *, is_open: bool) -> Iterator[None]:
         state.deps = before
 
 
-async def test_where_it_is_not_wanted_it_is_not_there(store: Store) -> None:
-    answer = await store.http.get(PATH)
-    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+async def test_live_figures_are_absent_unless_configured(store: Store) -> None:
+    response = await store.http.get(PATH)
+    assert (response.status_code, response.json()["code"]) == (404, "not-found")
 
 
-async def test_in_development_everybody_sees_it(store: Store) -> None:
+async def test_live_figures_are_open_in_development(store: Store) -> None:
     with watched(store, is_open=True):
-        answer = await store.http.get(PATH)
-    assert answer.status_code == 200
-    assert answer.headers["cache-control"] == "no-store"
-    assert (answer.json()["streams"], answer.json()["processes"]) == ([], [])
+        response = await store.http.get(PATH)
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-store"
+    assert (response.json()["streams"], response.json()["processes"]) == ([], [])
 
 
-async def test_in_production_an_admin_sees_it_and_nobody_else(store: Store) -> None:
+async def test_live_figures_are_for_admins_in_production(store: Store) -> None:
     ada, admin = await store.sign_up(), await store.admin()
     with watched(store, is_open=False):
         assert (await store.http.get(PATH)).status_code == 401

@@ -1,4 +1,4 @@
-"""What only the real thing can show: servers and services that go and come back, and streams that are full."""
+"""Outages on real servers: killed and restarted servers and services, and full streams."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from kit.messaging.broker import Broker
 from mkstore.stack.servers import NatsServer
 from tests.support.polling import eventually
 from tests.support.real_store import Servers, for_real
-from tests.support.store import Caller, Store, client_of, new_key, running, settings
+from tests.support.store import SignedInUser, Store, client_of, new_key, running, settings
 
 
 @pytest.fixture
@@ -35,13 +35,13 @@ def kill(server: NatsServer) -> None:
     server.process.wait()
 
 
-async def surely(caller: Caller, key: str, **said: Any) -> str:
-    """Pay until it is accepted, as a client does that has a key; return the payment's id."""
+async def pay_until_accepted(caller: SignedInUser, key: str, **body: Any) -> str:
+    """Repeat a payment with its key until it is accepted; return its id."""
 
     async def pay() -> str | None:
-        answer = await caller.pay(key, **said)
-        assert answer.status_code in {202, 503, 504}, answer.text
-        return str(answer.json()["id"]) if answer.status_code == 202 else None
+        response = await caller.pay(key, **body)
+        assert response.status_code in {202, 503, 504}, response.text
+        return str(response.json()["id"]) if response.status_code == 202 else None
 
     return await eventually(pay) or ""
 
@@ -51,24 +51,24 @@ async def consumers(store: Store) -> list[int]:
     return [info.state.consumer_count for info in infos]
 
 
-async def test_who_waits_is_woken_by_the_event_and_nobody_is_asked_again_and_again(servers: Servers) -> None:
+async def test_event_wakes_a_waiting_request_without_polling(servers: Servers) -> None:
     async with for_real(servers) as store:
         ada = await store.sign_up()
-        asked: list[str] = []
+        requests: list[str] = []
 
-        async def hear(message: Any) -> None:
-            asked.append(message.subject)
+        async def record(message: Any) -> None:
+            requests.append(message.subject)
 
-        await store.broker.client.subscribe("payments.*", cb=hear)
+        await store.broker.client.subscribe("payments.*", cb=record)
         async with store.outages.held():
             waiting = asyncio.create_task(ada.pay(None, "wait=30"))
             await asyncio.sleep(0.5)
             assert not waiting.done()
-        answer = await asyncio.wait_for(waiting, 15)
-        assert (answer.status_code, answer.json()["status"], asked) == (201, "created", [])
+        response = await asyncio.wait_for(waiting, 15)
+        assert (response.status_code, response.json()["status"], requests) == (201, "created", [])
 
 
-async def test_many_clients_share_one_reader(servers: Servers) -> None:
+async def test_all_event_streams_share_one_reader(servers: Servers) -> None:
     async with for_real(servers) as store:
         ada = await store.sign_up()
         await ada.paid()
@@ -82,12 +82,10 @@ async def test_many_clients_share_one_reader(servers: Servers) -> None:
             for number, stream in enumerate(streams):
                 await stream.until(2 if number % 2 else 1)
             now = await consumers(store)
-            assert all(map(le, now, before)), (now, before)  # one of an earlier store may have gone meanwhile
+            assert all(map(le, now, before)), (now, before)  # a consumer of an earlier store may have ended meanwhile
 
 
-async def test_events_go_on_without_a_gap_or_a_double_when_nats_comes_back(
-    own_nats: NatsServer, own_servers: Servers
-) -> None:
+async def test_nats_restart_loses_and_repeats_no_event(own_nats: NatsServer, own_servers: Servers) -> None:
     async with for_real(own_servers) as store:
         ada = await store.sign_up()
         payments = [(await ada.paid(amount=1))["id"]]
@@ -100,10 +98,10 @@ async def test_events_go_on_without_a_gap_or_a_double_when_nats_comes_back(
                 assert (await ada.pay()).status_code == 503
                 await asyncio.to_thread(own_nats.start)
                 key = new_key()
-                payments.append(await surely(ada, key, amount=amount))
-                assert await surely(ada, key, amount=amount) == payments[-1]
+                payments.append(await pay_until_accepted(ada, key, amount=amount))
+                assert await pay_until_accepted(ada, key, amount=amount) == payments[-1]
                 await ada.recorded(payments[-1])
-            renamed = await ada.ask("PATCH", f"/users/{ada.id}", json={"name": "Countess"})
+            renamed = await ada.request("PATCH", f"/users/{ada.id}", json={"name": "Countess"})
             assert renamed.status_code == 200
             await staying.until(5)
             async with store.events(ada, leaving.last_id) as back:
@@ -116,14 +114,14 @@ async def test_events_go_on_without_a_gap_or_a_double_when_nats_comes_back(
         assert (await store.http.get("/health")).status_code == 200
 
 
-async def test_a_user_who_goes_while_nats_is_back_is_refused(own_nats: NatsServer, own_servers: Servers) -> None:
+async def test_user_deleted_right_after_nats_restart_is_refused(own_nats: NatsServer, own_servers: Servers) -> None:
     async with for_real(own_servers) as store:
         ada, bob = await store.sign_up(), await store.sign_up()
         await asyncio.to_thread(kill, own_nats)
         await asyncio.to_thread(own_nats.start)
 
         async def deleted() -> bool:
-            return (await ada.ask("DELETE", f"/users/{ada.id}")).status_code in {204, 404}
+            return (await ada.request("DELETE", f"/users/{ada.id}")).status_code in {204, 404}
 
         async def refused() -> bool:
             return (await ada.get("/users/me")).status_code == 401
@@ -133,23 +131,21 @@ async def test_a_user_who_goes_while_nats_is_back_is_refused(own_nats: NatsServe
         assert (await bob.get("/users/me")).status_code == 200
 
 
-async def test_what_is_accepted_while_payments_is_away_outlives_nats_and_is_made_once(
-    own_nats: NatsServer, own_servers: Servers
-) -> None:
+async def test_accepted_payments_survive_a_nats_kill(own_nats: NatsServer, own_servers: Servers) -> None:
     async with for_real(own_servers) as store:
         ada, keys = await store.sign_up(), [new_key() for _ in range(5)]
         async with store.outages.away("payments"):
-            first = [await surely(ada, key) for key in keys]
+            first = [await pay_until_accepted(ada, key) for key in keys]
             await asyncio.to_thread(kill, own_nats)
             await asyncio.to_thread(own_nats.start)
-            assert [await surely(ada, key) for key in keys] == first
+            assert [await pay_until_accepted(ada, key) for key in keys] == first
         for payment in first:
             await ada.recorded(payment)
-        assert [await surely(ada, key) for key in keys] == first
+        assert [await pay_until_accepted(ada, key) for key in keys] == first
         assert {payment["id"] for payment in (await ada.get("/payments")).json()["data"]} == set(first)
 
 
-async def test_a_payment_is_never_not_there_after_it_was_accepted(servers: Servers) -> None:
+async def test_accepted_payment_is_always_found(servers: Servers) -> None:
     async with for_real(servers) as store:
         ada = await store.sign_up()
         seen: set[int] = set()
@@ -169,8 +165,8 @@ async def test_a_payment_is_never_not_there_after_it_was_accepted(servers: Serve
         for _ in range(3):
             async with store.outages.held():
                 paths.append((await ada.pay()).headers["location"])
-                answer = await ada.get(paths[-1])
-                assert (answer.status_code, answer.json()["status"]) == (200, "pending")
+                response = await ada.get(paths[-1])
+                assert (response.status_code, response.json()["status"]) == (200, "pending")
         for path in paths:
             await ada.recorded(path.rpartition("/")[2])
         for task in hammering:
@@ -179,7 +175,7 @@ async def test_a_payment_is_never_not_there_after_it_was_accepted(servers: Serve
         assert seen == {200, 503}
 
 
-async def test_a_full_queue_refuses_and_loses_nothing(own_servers: Servers) -> None:
+async def test_full_queue_refuses_and_loses_nothing(own_servers: Servers) -> None:
     async with for_real(own_servers) as store:
         ada = await store.sign_up()
     short = [PAYMENT_COMMANDS.model_copy(update={"max_bytes": 4096}), *STREAMS[1:]]
@@ -188,23 +184,23 @@ async def test_a_full_queue_refuses_and_loses_nothing(own_servers: Servers) -> N
     app = create_app(chosen, create_dependencies(chosen, broker))
     accepted: dict[str, str] = {}
     async with running(own_servers.app("users")), running(app), client_of(app) as http:
-        ada = Caller(http, ada.user, ada.token)
+        ada = SignedInUser(http, ada.user, ada.token)
         for number in range(40):
             key = f"{ada.id} {number}"
-            answer = await ada.pay(key, amount=number + 1)
-            if answer.status_code == 503:
+            response = await ada.pay(key, amount=number + 1)
+            if response.status_code == 503:
                 break
-            assert answer.status_code == 202
-            accepted[key] = answer.json()["id"]
-        problem = answer.json()
+            assert response.status_code == 202
+            accepted[key] = response.json()["id"]
+        problem = response.json()
         assert (problem["code"], problem["detail"]) == ("service-unavailable", "The payment queue is unavailable.")
-        assert answer.headers["retry-after"] == "1"
+        assert response.headers["retry-after"] == "1"
         assert 3 < len(accepted) < 40
         assert (await ada.pay()).status_code == 503
-        again = await ada.pay(next(iter(accepted)), amount=1)  # that one is in it
+        again = await ada.pay(next(iter(accepted)), amount=1)  # its command is in the queue
         assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
     async with for_real(own_servers) as store:
-        ada = Caller(store.http, ada.user, ada.token)
+        ada = SignedInUser(store.http, ada.user, ada.token)
         for number, payment in enumerate(accepted.values()):
             assert (await ada.recorded(payment))["amount"] == number + 1
         refused = await ada.pay(key, amount=len(accepted) + 1)
@@ -213,18 +209,16 @@ async def test_a_full_queue_refuses_and_loses_nothing(own_servers: Servers) -> N
         assert len((await ada.get("/payments", limit=100)).json()["data"]) == len(accepted) + 1
 
 
-async def test_while_nats_is_away_everything_says_so_at_once_and_works_again_when_it_is_back(
-    own_nats: NatsServer, own_servers: Servers
-) -> None:
+async def test_gateway_fails_fast_without_nats_and_recovers(own_nats: NatsServer, own_servers: Servers) -> None:
     async with for_real(own_servers) as store:
         ada = await store.sign_up()
         payment = await ada.paid()
         await asyncio.to_thread(kill, own_nats)
         await eventually(lambda: not store.broker.is_connected())
         async with asyncio.timeout(2):
-            for answer in (await ada.get("/users/me"), await ada.get("/payments"), await ada.pay(new_key())):
-                assert (answer.status_code, answer.json()["detail"]) == (503, "The message broker is unavailable.")
-                assert answer.headers["retry-after"] == "1"
+            for response in (await ada.get("/users/me"), await ada.get("/payments"), await ada.pay(new_key())):
+                assert (response.status_code, response.json()["detail"]) == (503, "The message broker is unavailable.")
+                assert response.headers["retry-after"] == "1"
         assert (await store.http.get("/health")).status_code == 503
         async with store.events(ada, "0-0") as stream:
             await stream.end()

@@ -15,7 +15,7 @@ from kit.messaging.client import RequestClient
 from kit.messaging.server import ERROR_CODE
 from kit.runtime.tracing import Trace
 from kit.tokens import Claims
-from tests.support.gateway_fakes import FakeCommands, MemoryBroker
+from tests.support.gateway_fakes import FakePaymentQueue, MemoryBroker
 
 ADA, BOB = UUID(int=1), UUID(int=2)
 
@@ -80,7 +80,7 @@ class AcceptanceHarness:
 
     def __init__(self, *replies: Reply | Exception) -> None:
         self.broker = ScriptedBroker(*replies)
-        self.queue = FakeCommands(self._refuse_to_consume)
+        self.queue = FakePaymentQueue(self._refuse_to_consume)
         client = RequestClient(self.broker)
         self.acceptance = PaymentAcceptance(
             find_payment=payment_loader(client),

@@ -1,4 +1,4 @@
-"""A client of GET /events in this process: httpx's own transport shows an answer only when it has ended."""
+"""A client of GET /events in this process; httpx's ASGI transport returns a response only when it has ended."""
 
 import asyncio
 import json
@@ -13,8 +13,8 @@ from tests.support.polling import eventually
 
 
 @dataclass(frozen=True)
-class Sent:
-    """One event as it came."""
+class ReceivedEvent:
+    """One received event."""
 
     id: str
     type: str
@@ -23,7 +23,7 @@ class Sent:
 
 @dataclass
 class Stream:
-    """What an event stream has said so far."""
+    """What an event stream has sent so far."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -32,40 +32,40 @@ class Stream:
 
     @property
     def blocks(self) -> list[dict[str, str]]:
-        """The blocks of lines between empty lines, as fields."""
+        """The fields of each block."""
         blocks = self.text.split("\n\n")[:-1]
         return [dict(line.split(": ", 1) for line in block.split("\n") if ": " in line) for block in blocks]
 
     @property
-    def events(self) -> list[Sent]:
-        """The events, without what only names an id."""
-        return [Sent(b["id"], b["event"], json.loads(b["data"])) for b in self.blocks if "data" in b]
+    def events(self) -> list[ReceivedEvent]:
+        """The events, without blocks that have only an id."""
+        return [ReceivedEvent(b["id"], b["event"], json.loads(b["data"])) for b in self.blocks if "data" in b]
 
     @property
     def last_id(self) -> str:
-        """What a browser would come back with."""
+        """The `Last-Event-ID` with which a browser would resume."""
         return next(block["id"] for block in reversed(self.blocks) if "id" in block)
 
-    async def until(self, count: int) -> list[Sent]:
-        """Return the events, once there are so many."""
+    async def until(self, count: int) -> list[ReceivedEvent]:
+        """Return the events once there are `count`."""
         return await eventually(lambda: self.events if len(self.events) >= count else [], or_else=lambda: self.text)
 
     async def end(self) -> None:
-        """Return once the server has ended it."""
+        """Wait until the server has ended the stream."""
         await eventually(lambda: self.ended, or_else=lambda: self.text)
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp, token: str, last_id: str | None = None) -> AsyncIterator[Stream]:
-    """Yield an open stream of events; at the end of the block its client goes away."""
+async def open_event_stream(app: ASGIApp, token: str, last_id: str | None = None) -> AsyncIterator[Stream]:
+    """Yield an open event stream; its client disconnects at the end of the block."""
     stream = Stream()
     gone = asyncio.Event()
-    asked = False
+    requested = False
 
     async def receive() -> Message:
-        nonlocal asked
-        if not asked:
-            asked = True
+        nonlocal requested
+        if not requested:
+            requested = True
             return {"type": "http.request", "body": b"", "more_body": False}
         await gone.wait()
         return {"type": "http.disconnect"}

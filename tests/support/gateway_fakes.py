@@ -1,4 +1,4 @@
-"""What stands in for NATS in memory: the streams and what takes from them, with no server."""
+"""Fakes of NATS in memory: streams, the payment queue and the outbox relay."""
 
 import asyncio
 from collections import defaultdict
@@ -23,7 +23,7 @@ from tests.support.users_fakes import FakeUsers, Store
 
 
 class MemoryBroker(Broker):
-    """A broker under TestNatsBroker from which services, and NATS itself, can be taken away."""
+    """A broker under TestNatsBroker that can lose a service or NATS itself."""
 
     def __init__(self) -> None:
         super().__init__("nats://127.0.0.1:1", name="a store in memory")
@@ -48,7 +48,7 @@ class MemoryBroker(Broker):
 
 
 class FakeHistory:
-    """The event streams: a list each, whose numbers begin with 1."""
+    """The event streams, one list each; sequence numbers begin with 1."""
 
     def __init__(self) -> None:
         self.streams: dict[str, list[StoredEvent]] = defaultdict(list)
@@ -69,7 +69,7 @@ class FakeHistory:
 
 @dataclass
 class Outbox:
-    """Sends what was emitted, in order, once its transaction has committed."""
+    """Publishes emitted events in order, once their transaction has committed."""
 
     broker: Broker
     history: FakeHistory
@@ -119,37 +119,37 @@ class RelayedPayments(FakePayments):
                 self._outbox.rows.put_nowait(row)
 
 
-class FakeCommands:
-    """The stream of commands, and the payments service that takes them: at once, or when it is let."""
+class FakePaymentQueue:
+    """A payment queue whose `consume` gets each command once `consuming` is set."""
 
-    def __init__(self, take: Callable[[CreatePayment, Trace], Awaitable[None]]) -> None:
-        self._take = take
+    def __init__(self, consume: Callable[[CreatePayment, Trace], Awaitable[None]]) -> None:
+        self._consume = consume
         self.pending: dict[UUID, tuple[CreatePayment, Trace]] = {}
-        self._seen: set[UUID] = set()
-        self._came = asyncio.Event()
-        self.taken = asyncio.Event()
-        self.taken.set()
+        self._ids: set[UUID] = set()
+        self._published = asyncio.Event()
+        self.consuming = asyncio.Event()
+        self.consuming.set()
         self.refusal: Unavailable | OutcomeUnknown | None = None
 
     async def publish(self, command: CreatePayment, *, if_new: bool) -> bool:
         if self.refusal:
             raise self.refusal
-        if command.id in self._seen:
+        if command.id in self._ids:
             return False
-        self._seen.add(command.id)
+        self._ids.add(command.id)
         self.pending[command.id] = command, trace.get()
-        self._came.set()
+        self._published.set()
         return True
 
     async def find_pending(self, payment: UUID) -> CreatePayment | None:
-        found = self.pending.get(payment)
-        return found[0] if found else None
+        entry = self.pending.get(payment)
+        return entry[0] if entry else None
 
     async def work(self) -> None:
         while True:
-            await self._came.wait()
-            self._came.clear()
-            await self.taken.wait()
+            await self._published.wait()
+            self._published.clear()
+            await self.consuming.wait()
             for command, origin in list(self.pending.values()):
-                await self._take(command, origin)
+                await self._consume(command, origin)
                 del self.pending[command.id]

@@ -1,4 +1,4 @@
-"""The whole store in memory: the three services on one broker that is none, with fakes for what keeps things."""
+"""The whole store in memory: the three services on TestNatsBroker, with fakes for streams and databases."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,14 @@ from contracts.payments import CreatePayment
 from contracts.streams import PAYMENT_COMMANDS
 from kit.runtime.tracing import Trace
 from tests.support import payments_harness, users_harness
-from tests.support.gateway_fakes import FakeCommands, FakeHistory, MemoryBroker, Outbox, RelayedPayments, RelayedUsers
+from tests.support.gateway_fakes import (
+    FakeHistory,
+    FakePaymentQueue,
+    MemoryBroker,
+    Outbox,
+    RelayedPayments,
+    RelayedUsers,
+)
 from tests.support.payments_fakes import Table
 from tests.support.service_processes import broker_of
 from tests.support.store import SECRET, Store, client_of, running, settings
@@ -42,7 +49,7 @@ async def in_background(*work: Awaitable[None]) -> AsyncIterator[None]:
 @dataclass
 class _InMemory:
     broker: MemoryBroker
-    commands: FakeCommands
+    queue: FakePaymentQueue
     http: httpx.AsyncClient
 
     @asynccontextmanager
@@ -60,46 +67,46 @@ class _InMemory:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        self.commands.taken.clear()
+        self.queue.consuming.clear()
         yield
-        self.commands.taken.set()
+        self.queue.consuming.set()
 
 
 class MemoryStore(Store):
-    """A store in memory, with a view of its fakes."""
+    """A store in memory, with its fakes."""
 
     broker: MemoryBroker
-    commands: FakeCommands
+    queue: FakePaymentQueue
     outbox: Outbox
 
 
 @asynccontextmanager
-async def in_memory(**said: Any) -> AsyncIterator[MemoryStore]:
-    """Serve from dictionaries; `said` are settings of the gateway."""
+async def in_memory(**options: Any) -> AsyncIterator[MemoryStore]:
+    """Serve from dictionaries; `options` are settings of the gateway."""
     broker = MemoryBroker()
     history = FakeHistory()
     outbox = Outbox(broker, history)
     users = UsersStore()
 
-    async def take(command: CreatePayment, origin: Trace) -> None:
+    async def consume(command: CreatePayment, origin: Trace) -> None:
         headers = {"content-type": "application/json"} | origin.headers()
         body = command.model_dump_json().encode()
         await broker.publish(body, command.address, headers=headers, stream=PAYMENT_COMMANDS.name)
 
-    commands = FakeCommands(take)
-    chosen = settings(**said)
-    app = create_app(chosen, create_dependencies(chosen, broker, commands, history))
+    queue = FakePaymentQueue(consume)
+    chosen = settings(**options)
+    app = create_app(chosen, create_dependencies(chosen, broker, queue, history))
     users_deps = await users_harness.fake_dependencies(users, partial(RelayedUsers, users, outbox))
     users_app = users_main.create_app(users_harness.cheap(UsersSettings(jwt_secret=SECRET)), users_deps)
     open_payments = partial(RelayedPayments, Table(), outbox)
-    payments_deps = payments_harness.fake_dependencies(open_payments, commands.find_pending)
+    payments_deps = payments_harness.fake_dependencies(open_payments, queue.find_pending)
     payments_app = payments_main.create_app(PaymentsSettings(), payments_deps)
     brokers = (broker, broker_of(users_app), broker_of(payments_app))
     try:
         async with TestNatsBroker(*brokers), running(app), client_of(app) as http:
-            store = MemoryStore(app, http, broker, _InMemory(broker, commands, http))
-            store.commands, store.outbox = commands, outbox
-            async with in_background(outbox.relay(), commands.work()):
+            store = MemoryStore(app, http, broker, _InMemory(broker, queue, http))
+            store.queue, store.outbox = queue, outbox
+            async with in_background(outbox.relay(), queue.work()):
                 yield store
     finally:
         users_deps.passwords.close()

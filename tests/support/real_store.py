@@ -1,4 +1,4 @@
-"""The whole store for real: the three apps in this process, on real servers."""
+"""The whole store on real servers, with the three apps in this process."""
 
 import asyncio
 import contextlib
@@ -20,13 +20,13 @@ from tests.support.payments_harness import LIMIT as PAYMENT_LIMIT
 from tests.support.store import SECRET, Store, client_of, running, settings
 from tests.support.users_harness import cheap
 
-IMPATIENT = 1.0
-"""Seconds that a gateway waits for a service of which a test knows that it is silent."""
+SHORT_TIMEOUT = 1.0
+"""Seconds that a gateway waits for a service that a test keeps silent."""
 
 
 @dataclass
 class Servers:
-    """Where the real servers are."""
+    """Addresses of the real servers."""
 
     nats_url: str
     users: dict[str, str]
@@ -44,9 +44,9 @@ class Servers:
             PaymentsSettings(payment_limit=PAYMENT_LIMIT, **self._settings(self.payments)),
         )
 
-    def gateway(self, **said: Any) -> Gateway:
+    def gateway(self, **options: Any) -> Gateway:
         """Build a gateway's app."""
-        return create_app(settings(nats_url=self.nats_url, **said))
+        return create_app(settings(nats_url=self.nats_url, **options))
 
 
 @dataclass
@@ -70,7 +70,7 @@ class _ForReal:
 
     @asynccontextmanager
     async def silent(self, service: str) -> AsyncIterator[httpx.AsyncClient]:
-        impatient = self.servers.gateway(request_timeout=IMPATIENT)
+        impatient = self.servers.gateway(request_timeout=SHORT_TIMEOUT)
         async with self.away(service), running(impatient), client_of(impatient) as http:
             deaf = await make_broker(settings(nats_url=self.servers.nats_url)).connect()
             try:
@@ -94,19 +94,19 @@ class _ForReal:
         )
         try:
             async with connection.transaction():
-                await connection.execute("LOCK TABLE payments IN EXCLUSIVE MODE")  # reading goes on
+                await connection.execute("LOCK TABLE payments IN EXCLUSIVE MODE")  # reads still work
                 yield
         finally:
             await connection.close()
 
 
 @asynccontextmanager
-async def for_real(servers: Servers, **said: Any) -> AsyncIterator[Store]:
-    """Serve with the three real apps in this process; `said` are settings of the gateway."""
+async def for_real(servers: Servers, **options: Any) -> AsyncIterator[Store]:
+    """Serve with the three real apps in this process; `options` are settings of the gateway."""
     outages = _ForReal(servers)
     try:
         await asyncio.gather(outages.start("users"), outages.start("payments"))
-        app = servers.gateway(**said)
+        app = servers.gateway(**options)
         async with running(app), client_of(app) as http:
             yield Store(app, http, app.brokers[0], outages)  # type: ignore[arg-type]
     finally:

@@ -1,4 +1,4 @@
-"""The whole store as an HTTP client sees it, whatever it runs on."""
+"""The whole store as an HTTP client sees it, in memory or on real servers."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,7 +17,7 @@ from apps.gateway.settings import Settings
 from contracts.users import Role, UpdateUser
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
-from tests.support.event_stream_client import Stream, listening
+from tests.support.event_stream_client import Stream, open_event_stream
 from tests.support.polling import eventually
 from tests.support.users_harness import PASSWORD, new_email
 
@@ -35,8 +35,8 @@ def api(app: Gateway) -> FastAPI:
 
 
 @dataclass(frozen=True)
-class Caller:
-    """Somebody with a token."""
+class SignedInUser:
+    """A user with an access token."""
 
     http: httpx.AsyncClient
     user: dict[str, Any]
@@ -46,24 +46,26 @@ class Caller:
     def id(self) -> str:
         return str(self.user["id"])
 
-    async def ask(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
+    async def request(
+        self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any
+    ) -> httpx.Response:
         own = {"Authorization": f"Bearer {self.token}"}
         return await self.http.request(method, path, headers=own | (headers or {}), **more)
 
     async def get(self, path: str, headers: dict[str, str] | None = None, **params: Any) -> httpx.Response:
-        return await self.ask("GET", path, headers, params=params)
+        return await self.request("GET", path, headers, params=params)
 
     async def pay(self, key: str | None = None, prefer: str | None = None, /, **body: Any) -> httpx.Response:
-        """Pay 19.99 dollars unless `body` says otherwise."""
-        said = {"Idempotency-Key": key, "Prefer": prefer}
-        headers = {name: value for name, value in said.items() if value is not None}
-        return await self.ask("POST", "/payments", headers, json={"amount": 1999, **body})
+        """Pay 19.99 dollars by default."""
+        optional = {"Idempotency-Key": key, "Prefer": prefer}
+        headers = {name: value for name, value in optional.items() if value is not None}
+        return await self.request("POST", "/payments", headers, json={"amount": 1999, **body})
 
-    async def paid(self, key: str | None = None, /, **said: Any) -> dict[str, Any]:
+    async def paid(self, key: str | None = None, /, **body: Any) -> dict[str, Any]:
         """Pay, and return the payment once it is recorded."""
-        answer = await self.pay(key, **said)
-        assert answer.status_code in {201, 202}, answer.text
-        return await self.recorded(answer.json()["id"])
+        response = await self.pay(key, **body)
+        assert response.status_code in {201, 202}, response.text
+        return await self.recorded(response.json()["id"])
 
     async def recorded(self, payment: str) -> dict[str, Any]:
         async def look() -> dict[str, Any] | None:
@@ -74,16 +76,16 @@ class Caller:
 
 
 class Outages(Protocol):
-    """What a test can take away from a store, each until the end of a block."""
+    """Outages that a test can cause, each until the end of a block."""
 
     def away(self, service: str) -> AbstractAsyncContextManager[None]:
-        """Stop a service; nobody answers."""
+        """Stop a service."""
 
     def silent(self, service: str) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-        """Let a service listen and never answer; yields a client of a gateway that does not wait long."""
+        """Let a service receive and never reply; yield a client of a gateway with a short timeout."""
 
     def held(self) -> AbstractAsyncContextManager[None]:
-        """Let payments be accepted and not be recorded."""
+        """Let payments be accepted but not recorded."""
 
 
 @dataclass
@@ -94,43 +96,43 @@ class Store:
     http: httpx.AsyncClient
     broker: Broker
     outages: Outages
-    known: dict[str, Caller] = field(default_factory=dict)
+    known: dict[str, SignedInUser] = field(default_factory=dict)
 
     async def token(self, email: str, password: str = PASSWORD) -> str:
         form = {"grant_type": "password", "username": email, "password": password}
-        answer = await self.http.post("/auth/token", data=form)
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["access_token"])
+        response = await self.http.post("/auth/token", data=form)
+        assert response.status_code == 200, response.text
+        return str(response.json()["access_token"])
 
-    async def sign_up(self, **said: Any) -> Caller:
-        answer = await self.http.post("/users", json={"email": new_email(), "password": PASSWORD, **said})
-        assert answer.status_code == 201, answer.text
-        return Caller(self.http, answer.json(), await self.token(answer.json()["email"]))
+    async def sign_up(self, **body: Any) -> SignedInUser:
+        response = await self.http.post("/users", json={"email": new_email(), "password": PASSWORD, **body})
+        assert response.status_code == 201, response.text
+        return SignedInUser(self.http, response.json(), await self.token(response.json()["email"]))
 
-    async def admin(self) -> Caller:
-        """Return somebody whom an operator has made an admin."""
+    async def admin(self) -> SignedInUser:
+        """Return a new user whom an operator has made an admin."""
         caller = await self.sign_up()
         promoted = await RequestClient(self.broker).request(UpdateUser(id=UUID(caller.id), role=Role.ADMIN), timeout=15)
-        return Caller(self.http, promoted.model_dump(mode="json"), await self.token(promoted.email))
+        return SignedInUser(self.http, promoted.model_dump(mode="json"), await self.token(promoted.email))
 
-    async def somebody(self) -> Caller:
-        """Return the same caller each time, for tests that change nothing."""
+    async def somebody(self) -> SignedInUser:
+        """Return the same user each time, for tests that change nothing."""
         if "somebody" not in self.known:
             self.known["somebody"] = await self.sign_up()
         return self.known["somebody"]
 
-    async def some_admin(self) -> Caller:
+    async def some_admin(self) -> SignedInUser:
         """Return the same admin each time, for tests that change nothing."""
         if "admin" not in self.known:
             self.known["admin"] = await self.admin()
         return self.known["admin"]
 
-    def events(self, caller: Caller, last_id: str | None = None) -> AbstractAsyncContextManager[Stream]:
-        return listening(self.app, caller.token, last_id)
+    def events(self, caller: SignedInUser, last_id: str | None = None) -> AbstractAsyncContextManager[Stream]:
+        return open_event_stream(self.app, caller.token, last_id)
 
 
-def settings(**said: Any) -> Settings:
-    return Settings(**{"rate_limit_enabled": False, "request_timeout": 15, **said})
+def settings(**options: Any) -> Settings:
+    return Settings(**{"rate_limit_enabled": False, "request_timeout": 15, **options})
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 
 from limits import RateLimitItem, parse
+from limits.aio.storage import Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.storage import storage_from_string
 from starlette.responses import Response
@@ -15,9 +16,9 @@ from apps.gateway.errors import TooManyRequests
 class RateLimits:
     """The limits by name, such as "10/minute", counted in `storage`; nothing is counted unless `enabled`."""
 
-    def __init__(self, limits: Mapping[str, str], storage: str, *, enabled: bool) -> None:
+    def __init__(self, limits: Mapping[str, str], storage: Storage, *, enabled: bool) -> None:
         self._enabled = enabled
-        self._strategy = SlidingWindowCounterRateLimiter(storage_from_string(storage))
+        self._strategy = SlidingWindowCounterRateLimiter(storage)
         self._items = {name: parse(limit) for name, limit in limits.items()}
 
     async def hit(self, name: str, key: str, response: Response | None = None) -> None:
@@ -49,6 +50,14 @@ class RateLimits:
             "RateLimit-Policy": f'"{name}";q={item.amount};w={item.get_expiry()}',
             "RateLimit": f'"{name}";r={max(0, stats.remaining)};t={wait}',
         } | ({"Retry-After": str(wait)} if refused else {})
+
+
+def open_storage(uri: str) -> Storage:
+    """Return the storage for a URI of the `limits` library. Raises `ValueError` if it is not an async one."""
+    storage = storage_from_string(uri)
+    if not isinstance(storage, Storage):
+        raise ValueError(f"rate_limit_storage must begin with async+, unlike {uri.partition(':')[0]}")  # noqa: TRY004
+    return storage
 
 
 def account(email: str) -> str:

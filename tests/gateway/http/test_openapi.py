@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, whole, and true of every refusal."""
+"""The OpenAPI document: valid, complete, and equal to what the gateway does."""
 
 import re
 from typing import Any
@@ -9,10 +9,10 @@ from schemathesis.specs.openapi import definitions
 
 from apps.gateway.http.openapi import HEADERS
 from apps.gateway.main import app
-from tests.support.store import Store, api, client_of
+from tests.support.store import Store, client_of
 from tests.support.users_harness import PASSWORD, new_email
 
-DOCUMENT: dict[str, Any] = api(app).openapi()
+DOCUMENT: dict[str, Any] = app.api.openapi()
 OPERATIONS = {
     (method.upper(), path): operation
     for path, methods in DOCUMENT["paths"].items()
@@ -44,25 +44,25 @@ def references(part: Any) -> set[str]:
     return set().union(*map(references, part)) if isinstance(part, list) else set()
 
 
-def test_it_is_a_valid_document_of_openapi_3_1() -> None:
+def test_document_is_valid_openapi_3_1() -> None:
     assert DOCUMENT["openapi"].startswith("3.1.")
     validator = jsonschema_rs.Draft202012Validator(definitions.OPENAPI_31)
     assert [f"{error.instance_path}: {error.message}" for error in validator.iter_errors(DOCUMENT)] == []
 
 
-def test_every_reference_leads_somewhere_and_every_schema_is_one() -> None:
+def test_every_reference_resolves_to_a_valid_schema() -> None:
     for reference in references(DOCUMENT):
         assert resolved(reference)
     for schema in DOCUMENT["components"]["schemas"].values():
         jsonschema_rs.meta.validate(schema | {"$schema": "https://json-schema.org/draft/2020-12/schema"})
 
 
-async def test_it_is_handed_out() -> None:
+async def test_document_is_served() -> None:
     async with client_of(app) as http:
         assert (await http.get("/openapi.json")).json() == DOCUMENT
 
 
-def test_it_shows_all_that_is_promised() -> None:
+def test_document_has_every_promised_operation() -> None:
     assert set(OPERATIONS) >= PUBLIC | {
         ("GET", "/users"),
         ("GET", "/users/me"),
@@ -78,20 +78,20 @@ def test_it_shows_all_that_is_promised() -> None:
 
 
 @every_operation
-def test_every_refusal_is_documented_as_a_problem(operation: dict[str, Any]) -> None:
-    answers = operation["responses"]
-    assert {"400", "413", "422", "500", "503", "504"} <= set(answers)
-    for status, answer in answers.items():
+def test_every_error_response_is_a_problem(operation: dict[str, Any]) -> None:
+    responses = operation["responses"]
+    assert {"400", "413", "422", "500", "503", "504"} <= set(responses)
+    for status, response in responses.items():
         if status == "503" and "health" in operation["tags"]:
-            continue  # says what is away, in the shape of the 200
+            continue  # the same body as the 200
         if int(status) >= 400:
-            assert set(answer["content"]) == {"application/problem+json"}
-            schema = answer["content"]["application/problem+json"]["schema"]
+            assert set(response["content"]) == {"application/problem+json"}
+            schema = response["content"]["application/problem+json"]["schema"]
             assert schema == {"$ref": "#/components/schemas/ProblemDetails"}
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=NAMES)
-def test_it_says_who_needs_a_token_and_who_may_be_told_to_wait(method: str, path: str) -> None:
+def test_document_shows_authentication_and_rate_limits(method: str, path: str) -> None:
     operation = OPERATIONS[method, path]
     assert ("security" in operation) is ((method, path) not in PUBLIC)
     assert ("401" in operation["responses"]) is ((method, path) not in PUBLIC)
@@ -99,12 +99,12 @@ def test_it_says_who_needs_a_token_and_who_may_be_told_to_wait(method: str, path
 
 
 @every_operation
-def test_every_operation_says_what_it_does(operation: dict[str, Any]) -> None:
+def test_every_operation_has_description_and_tags(operation: dict[str, Any]) -> None:
     assert operation["description"]
     assert operation["tags"]
 
 
-def test_operations_are_called_as_generated_clients_want_it() -> None:
+def test_operation_ids_are_unique_camel_case() -> None:
     names = [operation["operationId"] for operation in OPERATIONS.values()]
     assert len(names) == len(set(names))
     assert all(re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", name) for name in names), names
@@ -112,46 +112,46 @@ def test_operations_are_called_as_generated_clients_want_it() -> None:
 
 
 @every_operation
-def test_every_answer_says_what_it_means(operation: dict[str, Any]) -> None:
-    for status, answer in operation["responses"].items():
-        assert answer["description"] != "Successful Response"
+def test_every_response_has_a_description(operation: dict[str, Any]) -> None:
+    for status, response in operation["responses"].items():
+        assert response["description"] != "Successful Response"
         if status in {"429", "503"} and "health" not in operation["tags"]:
-            assert set(answer["headers"]) == {"Retry-After"}
+            assert set(response["headers"]) == {"Retry-After"}
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_the_headers_of_a_success_are_those_that_it_says(store: Store) -> None:
+async def test_success_headers_match_the_document(store: Store) -> None:
     ada = await store.sign_up()
     form = {"grant_type": "password", "username": ada.user["email"], "password": PASSWORD}
     first = await ada.pay("a key", "wait=10")
-    said = {
+    by_operation = {
         ("POST", "/users"): [await store.http.post("/users", json={"email": new_email(), "password": PASSWORD})],
         ("POST", "/auth/token"): [await store.http.post("/auth/token", data=form)],
         ("GET", "/.well-known/jwks.json"): [await store.http.get("/.well-known/jwks.json")],
         ("GET", "/users/me"): [
             await ada.get("/users/me"),
-            await ada.ask("GET", "/users/me", {"If-None-Match": '"1"'}),
+            await ada.request("GET", "/users/me", {"If-None-Match": '"1"'}),
         ],
         ("GET", "/users/{user_id}"): [await ada.get(f"/users/{ada.id}")],
         ("POST", "/payments"): [first, await ada.pay("a key")],
         ("GET", "/payments"): [await ada.get("/payments")],
         ("GET", "/payments/{payment_id}"): [await ada.get(first.headers["location"])],
-        ("PATCH", "/users/{user_id}"): [await ada.ask("PATCH", f"/users/{ada.id}", {}, json={"name": "Ada"})],
-        ("DELETE", "/users/{user_id}"): [await ada.ask("DELETE", f"/users/{ada.id}", {})],
+        ("PATCH", "/users/{user_id}"): [await ada.request("PATCH", f"/users/{ada.id}", {}, json={"name": "Ada"})],
+        ("DELETE", "/users/{user_id}"): [await ada.request("DELETE", f"/users/{ada.id}", {})],
     }
     own = {header.lower() for header in HEADERS}
-    for operation, answers in said.items():
-        for answer in answers:
-            documented = OPERATIONS[operation]["responses"][str(answer.status_code)]["headers"]
+    for operation, responses in by_operation.items():
+        for response in responses:
+            documented = OPERATIONS[operation]["responses"][str(response.status_code)]["headers"]
             promised = {header.lower() for header in documented}
-            assert own & answer.headers.keys() <= promised, (operation, answer.status_code)
+            assert own & response.headers.keys() <= promised, (operation, response.status_code)
             if operation != ("POST", "/payments"):
-                assert promised <= answer.headers.keys(), (operation, answer.status_code)
+                assert promised <= response.headers.keys(), (operation, response.status_code)
     assert first.headers["preference-applied"] == "wait=10"
-    assert said["POST", "/payments"][1].headers["idempotent-replayed"] == "true"
+    assert by_operation["POST", "/payments"][1].headers["idempotent-replayed"] == "true"
 
 
-def test_names_are_camel_case_but_for_those_of_oauth() -> None:
+def test_names_are_camel_case_except_oauth() -> None:
     for name, schema in DOCUMENT["components"]["schemas"].items():
         if name != "TokenAnswer" and "Body_" not in name:
             for field in schema.get("properties", {}):
@@ -162,7 +162,7 @@ def test_names_are_camel_case_but_for_those_of_oauth() -> None:
                 assert re.fullmatch(r"[a-z][A-Za-z]*", parameter["name"])
 
 
-def test_what_a_client_sends_takes_no_unknown_fields() -> None:
+def test_request_bodies_forbid_unknown_fields() -> None:
     for operation in OPERATIONS.values():
         body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
         if body:

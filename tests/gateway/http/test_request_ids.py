@@ -1,4 +1,4 @@
-"""Which request it is: taken from the client or made, returned, and carried to services and into events."""
+"""Request ids and traces: taken from the client or generated, returned, and passed to services and events."""
 
 import re
 from typing import Any
@@ -19,40 +19,40 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-async def seen(headers: dict[str, str] | list[tuple[bytes, bytes]]) -> tuple[httpx.Response, Trace]:
-    """Return the answer to a request with these headers, and what the request was to those who served it."""
-    found: list[Trace] = []
+async def send(headers: dict[str, str] | list[tuple[bytes, bytes]]) -> tuple[httpx.Response, Trace]:
+    """Return the response to a request with these headers, and the trace that its handler saw."""
+    traces: list[Trace] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        found.append(trace.get())
+        traces.append(trace.get())
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
     async with client_of(RequestId(app)) as http:
-        return await http.get("/", headers=headers), found[0]
+        return await http.get("/", headers=headers), traces[0]
 
 
 @pytest.mark.parametrize("given", ["x", "A.b_c:d-9", "f" * 128])
-async def test_a_request_id_is_taken_and_returned(given: str) -> None:
-    answer, request = await seen({"X-Request-Id": given})
-    assert (answer.headers["x-request-id"], request.request_id) == (given, given)
+async def test_valid_request_id_is_kept(given: str) -> None:
+    response, request = await send({"X-Request-Id": given})
+    assert (response.headers["x-request-id"], request.request_id) == (given, given)
 
 
 @pytest.mark.parametrize("given", ["", "f" * 129, "a b", "a\tb", "a,b", "<x>", "ä"])
-async def test_what_is_no_request_id_is_replaced(given: str) -> None:
-    answer, request = await seen([(b"X-Request-Id", given.encode())])
-    assert answer.headers["x-request-id"] == request.request_id
+async def test_invalid_request_id_is_replaced(given: str) -> None:
+    response, request = await send([(b"X-Request-Id", given.encode())])
+    assert response.headers["x-request-id"] == request.request_id
     assert re.fullmatch(r"[0-9a-f]{32}", request.request_id)
 
 
-async def test_without_a_request_id_each_request_has_its_own() -> None:
-    one, other = (await seen({}))[1], (await seen({}))[1]
+async def test_each_request_gets_a_new_id() -> None:
+    one, other = (await send({}))[1], (await send({}))[1]
     assert one.request_id != other.request_id
     assert one.traceparent != other.traceparent
 
 
-async def test_a_traceparent_is_taken() -> None:
-    assert (await seen({"traceparent": PARENT}))[1].traceparent == PARENT
+async def test_valid_traceparent_is_kept() -> None:
+    assert (await send({"traceparent": PARENT}))[1].traceparent == PARENT
 
 
 @pytest.mark.parametrize(
@@ -68,28 +68,28 @@ async def test_a_traceparent_is_taken() -> None:
         PARENT.replace("00f067aa0ba902b7", "0" * 16),
     ],
 )
-async def test_what_is_no_traceparent_begins_a_new_trace(given: str) -> None:
-    _, request = await seen({"traceparent": given})
+async def test_invalid_traceparent_begins_a_new_trace(given: str) -> None:
+    _, request = await send({"traceparent": given})
     assert request.traceparent != given
     assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", request.traceparent)
 
 
-async def test_every_answer_names_its_request(store: Store) -> None:
+async def test_every_response_has_its_request_id(store: Store) -> None:
     ada = await store.sign_up()
     for path, status in (("/users/me", 200), ("/nothing", 404), ("/users/1", 422), ("/health/live", 200)):
-        answer = await ada.get(path, {"X-Request-Id": path.replace("/", ".")})
-        assert (answer.status_code, answer.headers["x-request-id"]) == (status, path.replace("/", "."))
+        response = await ada.get(path, {"X-Request-Id": path.replace("/", ".")})
+        assert (response.status_code, response.headers["x-request-id"]) == (status, path.replace("/", "."))
     known = await ada.get("/users/me", {"If-None-Match": "*"})
     assert (known.status_code, bool(known.headers["x-request-id"])) == (304, True)
     large = await store.http.post("/users", content=b"x" * ((1 << 20) + 1), headers={"X-Request-Id": "large"})
     assert (large.headers["x-request-id"], large.json()["requestId"]) == ("large", "large")
 
 
-async def test_a_request_is_known_in_the_events_that_come_of_it(store: Store) -> None:
+async def test_events_carry_the_request_id(store: Store) -> None:
     ada = await store.sign_up()
     request = Trace(f"test-{uuid4()}", PARENT)
-    await ada.ask("PATCH", f"/users/{ada.id}", request.headers(), json={"name": "Countess"})
-    payment = (await ada.ask("POST", "/payments", request.headers(), json={"amount": 1})).json()
+    await ada.request("PATCH", f"/users/{ada.id}", request.headers(), json={"name": "Countess"})
+    payment = (await ada.request("POST", "/payments", request.headers(), json={"amount": 1})).json()
     await ada.recorded(payment["id"])
     if isinstance(store, MemoryStore):
         fakes = store.outbox
@@ -108,13 +108,13 @@ async def test_a_request_is_known_in_the_events_that_come_of_it(store: Store) ->
         assert (message.headers or {})["ce-subject"] in {ada.id, payment["id"]}
 
 
-async def test_a_request_is_known_in_the_command_that_it_leaves(store: Store) -> None:
+async def test_command_carries_the_request_id(store: Store) -> None:
     ada = await store.sign_up()
     request = Trace(f"test-{uuid4()}", PARENT)
     async with store.outages.away("payments"):
-        payment = (await ada.ask("POST", "/payments", request.headers(), json={"amount": 1})).json()
+        payment = (await ada.request("POST", "/payments", request.headers(), json={"amount": 1})).json()
         if isinstance(store, MemoryStore):
-            assert [origin for _, origin in store.commands.pending.values()] == [request]
+            assert [origin for _, origin in store.queue.pending.values()] == [request]
         else:
             subject = f"payments.create.{payment['id']}"
             kept = await store.broker.jetstream.get_last_msg(PAYMENT_COMMANDS.name, subject)

@@ -1,4 +1,4 @@
-"""What happens when the process is told to end: those who listen are let go, and then what happens anyway."""
+"""Shutdown signals: the gateway acts first, then the server."""
 
 import asyncio
 import os
@@ -14,11 +14,11 @@ from tests.support.polling import eventually
 
 
 @contextmanager
-def handled(number: signal.Signals, told: list[str]) -> Iterator[None]:
-    """Handle a signal as a server does, until the end of the block."""
+def handled(number: signal.Signals, calls: list[str]) -> Iterator[None]:
+    """Install a signal handler like the server's until the end of the block."""
 
     def handle(_: int, __: FrameType | None) -> None:
-        told.append("server")
+        calls.append("server")
 
     before = signal.signal(number, handle)
     try:
@@ -29,37 +29,37 @@ def handled(number: signal.Signals, told: list[str]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_it_acts_and_the_server_hears_of_it_too(number: signal.Signals) -> None:
-    told: list[str] = []
-    with handled(number, told):
-        with on_termination(lambda: told.append("gateway")):
+async def test_signal_runs_the_action_and_the_server_handler(number: signal.Signals) -> None:
+    calls: list[str] = []
+    with handled(number, calls):
+        with on_termination(lambda: calls.append("gateway")):
             os.kill(os.getpid(), number)
-            await eventually(lambda: len(told) == 2)
+            await eventually(lambda: len(calls) == 2)
         os.kill(os.getpid(), number)
-    assert told == ["server", "gateway", "server"]
+    assert calls == ["server", "gateway", "server"]
 
 
-async def test_it_acts_between_two_turns_of_the_loop_and_not_in_the_middle_of_one() -> None:
-    told: list[str] = []
-    with handled(signal.SIGTERM, []), on_termination(lambda: told.append("gateway")):
+async def test_action_runs_in_the_event_loop() -> None:
+    calls: list[str] = []
+    with handled(signal.SIGTERM, []), on_termination(lambda: calls.append("gateway")):
         os.kill(os.getpid(), signal.SIGTERM)
-        assert told == []
-        await eventually(lambda: told)
+        assert calls == []
+        await eventually(lambda: calls)
 
 
-async def test_a_signal_that_nobody_handles_does_no_harm() -> None:
-    told: list[str] = []
+async def test_ignored_signal_still_runs_the_action() -> None:
+    calls: list[str] = []
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        with on_termination(lambda: told.append("gateway")):
+        with on_termination(lambda: calls.append("gateway")):
             os.kill(os.getpid(), signal.SIGTERM)
-            await eventually(lambda: told)
+            await eventually(lambda: calls)
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-async def test_in_a_thread_signals_are_nobodys_business() -> None:
+async def test_signals_are_untouched_outside_the_main_thread() -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     async def run() -> None:

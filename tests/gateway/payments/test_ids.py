@@ -1,4 +1,4 @@
-"""The id of a keyed payment: the same for the same caller and key, today and for ever."""
+"""Ids of payments with an Idempotency-Key."""
 
 import hashlib
 from uuid import RFC_4122, UUID
@@ -12,19 +12,19 @@ ADA = UUID("0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01")
 KEYS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=255)
 
 
-def test_the_id_of_a_caller_and_a_key_is_the_same_for_ever() -> None:
+def test_id_of_caller_and_key_never_changes() -> None:
     assert str(payment_id(ADA, "order A-1001")) == "f53e3ac3-f255-8ed9-add2-54ad73149d65"
 
 
 @given(st.uuids(), KEYS)
-def test_the_id_is_a_uuid_of_version_8_and_holds_the_hash(caller: UUID, key: str) -> None:
+def test_id_is_a_uuid_v8_of_the_hash(caller: UUID, key: str) -> None:
     made = payment_id(caller, key)
     assert (made.version, made.variant) == (8, RFC_4122)
     digest = hashlib.sha256(b"mkstore/payment\0" + caller.bytes + key.encode()).digest()
-    free = ~((0xF << 76) | (0b11 << 62))  # all but the version's and the variant's bits
+    free = ~((0xF << 76) | (0b11 << 62))  # without the bits of version and variant
     assert made.int & free == int.from_bytes(digest[:16], "big") & free
 
 
 @given(st.tuples(st.uuids(), KEYS), st.tuples(st.uuids(), KEYS))
-def test_others_have_other_ids(one: tuple[UUID, str], other: tuple[UUID, str]) -> None:
+def test_different_inputs_give_different_ids(one: tuple[UUID, str], other: tuple[UUID, str]) -> None:
     assert (payment_id(*one) == payment_id(*other)) is (one == other)

@@ -13,18 +13,18 @@ from tests.support.store import Store, new_key
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def problem(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
+def problem(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["code"]
 
 
-async def test_a_payment_is_accepted_and_then_recorded(store: Store) -> None:
+async def test_payment_is_accepted_then_recorded(store: Store) -> None:
     ada = await store.sign_up()
-    answer = await ada.pay(amount=1999, currency="JPY", metadata={"order": "A-1"})
-    assert answer.status_code == 202
-    accepted = answer.json()
-    assert answer.headers["location"] == f"/payments/{accepted['id']}"
-    assert "idempotent-replayed" not in answer.headers
-    assert "preference-applied" not in answer.headers
+    response = await ada.pay(amount=1999, currency="JPY", metadata={"order": "A-1"})
+    assert response.status_code == 202
+    accepted = response.json()
+    assert response.headers["location"] == f"/payments/{accepted['id']}"
+    assert "idempotent-replayed" not in response.headers
+    assert "preference-applied" not in response.headers
     assert accepted == {
         "id": accepted["id"],
         "userId": ada.id,
@@ -39,14 +39,14 @@ async def test_a_payment_is_accepted_and_then_recorded(store: Store) -> None:
     assert await ada.recorded(accepted["id"]) == accepted | {"status": "created"}
 
 
-async def test_what_is_left_out_is_the_callers_dollars_with_no_notes(store: Store) -> None:
+async def test_defaults_are_caller_usd_and_no_metadata(store: Store) -> None:
     ada = await store.somebody()
-    accepted = (await ada.ask("POST", "/payments", json={"amount": 1})).json()
+    accepted = (await ada.request("POST", "/payments", json={"amount": 1})).json()
     assert (accepted["userId"], accepted["currency"], accepted["metadata"]) == (ada.id, "USD", {})
     assert (await ada.pay(userId=ada.id)).status_code == 202
 
 
-async def test_too_large_a_payment_is_recorded_as_rejected(store: Store) -> None:
+async def test_payment_over_the_limit_is_rejected(store: Store) -> None:
     ada = await store.sign_up()
     payment = await ada.paid(amount=PAYMENT_LIMIT + 1)
     assert (payment["status"], payment["reason"]) == ("rejected", "amount-over-limit")
@@ -55,7 +55,7 @@ async def test_too_large_a_payment_is_recorded_as_rejected(store: Store) -> None
 
 
 @pytest.mark.parametrize(
-    ("said", "pointer"),
+    ("body", "pointer"),
     [
         ({"amount": None}, "/amount"),
         ({"amount": 0}, "/amount"),
@@ -82,23 +82,23 @@ async def test_too_large_a_payment_is_recorded_as_rejected(store: Store) -> None
         ({"createdAt": "2026-01-31T12:00:00Z"}, "/createdAt"),
     ],
 )
-async def test_what_a_payment_cannot_be_is_pointed_to(store: Store, said: dict[str, Any], pointer: str) -> None:
+async def test_invalid_payment_field_is_named(store: Store, body: dict[str, Any], pointer: str) -> None:
     ada = await store.somebody()
-    answer = await ada.pay(**said)
-    assert problem(answer) == (422, "invalid-request")
-    assert [error["pointer"].removesuffix("/[key]") for error in answer.json()["errors"]] == [pointer]
+    response = await ada.pay(**body)
+    assert problem(response) == (422, "invalid-request")
+    assert [error["pointer"].removesuffix("/[key]") for error in response.json()["errors"]] == [pointer]
 
 
-async def test_the_largest_notes_are_kept_in_the_order_of_their_keys(store: Store) -> None:
+async def test_largest_metadata_is_sorted_by_key(store: Store) -> None:
     ada = await store.sign_up()
     notes = {f"{n:040}": "é" * 500 for n in reversed(range(50))}
-    answer = await ada.pay(metadata=notes)
-    assert list(answer.json()["metadata"]) == sorted(notes)
-    payment = await ada.recorded(answer.json()["id"])
+    response = await ada.pay(metadata=notes)
+    assert list(response.json()["metadata"]) == sorted(notes)
+    payment = await ada.recorded(response.json()["id"])
     assert (payment["metadata"], list(payment["metadata"])) == (notes, sorted(notes))
 
 
-async def test_nobody_pays_for_another_but_an_admin(store: Store) -> None:
+async def test_only_an_admin_pays_for_another_user(store: Store) -> None:
     ada, bob, admin = await store.sign_up(), await store.sign_up(), await store.admin()
     assert problem(await ada.pay(userId=bob.id)) == (403, "forbidden")
     assert problem(await ada.pay(userId=str(uuid4()))) == (403, "forbidden")
@@ -107,25 +107,25 @@ async def test_nobody_pays_for_another_but_an_admin(store: Store) -> None:
     assert (await bob.get(f"/payments/{payment['id']}")).json() == payment
 
 
-async def test_an_admin_pays_for_users_that_exist(store: Store) -> None:
+async def test_payer_must_exist(store: Store) -> None:
     admin, gone = await store.admin(), await store.sign_up()
-    await gone.ask("DELETE", f"/users/{gone.id}")
+    await gone.request("DELETE", f"/users/{gone.id}")
     for user_id in (uuid4(), gone.id):
-        answer = await admin.pay(userId=str(user_id))
-        assert problem(answer) == (422, "unknown-user")
-        assert [error["pointer"] for error in answer.json()["errors"]] == ["/userId"]
+        response = await admin.pay(userId=str(user_id))
+        assert problem(response) == (422, "unknown-user")
+        assert [error["pointer"] for error in response.json()["errors"]] == ["/userId"]
 
 
-async def test_somebody_elses_payment_is_not_there_and_no_ones_neither(store: Store) -> None:
+async def test_other_and_unknown_payments_look_the_same(store: Store) -> None:
     ada, bob, admin = await store.sign_up(), await store.sign_up(), await store.admin()
     payment = await ada.paid()
     assert (await ada.get(f"/payments/{payment['id']}")).json() == payment
     assert (await admin.get(f"/payments/{payment['id']}")).json() == payment
-    for answer in (await bob.get(f"/payments/{payment['id']}"), await ada.get(f"/payments/{uuid4()}")):
-        assert problem(answer) == (404, "not-found")
+    for response in (await bob.get(f"/payments/{payment['id']}"), await ada.get(f"/payments/{uuid4()}")):
+        assert problem(response) == (404, "not-found")
 
 
-async def test_a_payment_that_waits_is_seen_by_its_payer_alone(store: Store) -> None:
+async def test_pending_payment_is_visible_to_its_payer_only(store: Store) -> None:
     ada, bob = await store.sign_up(), await store.sign_up()
     async with store.outages.held():
         accepted = (await ada.pay()).json()
@@ -134,7 +134,7 @@ async def test_a_payment_that_waits_is_seen_by_its_payer_alone(store: Store) -> 
     await ada.recorded(accepted["id"])
 
 
-async def test_payments_are_listed_newest_first_page_by_page(store: Store) -> None:
+async def test_payments_are_listed_newest_first_in_pages(store: Store) -> None:
     ada = await store.sign_up()
     made = [(await ada.paid(amount=amount))["id"] for amount in range(1, 6)]
     seen, cursor = [], None
@@ -149,7 +149,7 @@ async def test_payments_are_listed_newest_first_page_by_page(store: Store) -> No
     assert cursor is None
 
 
-async def test_everybody_lists_the_own_payments_and_an_admin_all(store: Store) -> None:
+async def test_users_list_own_payments_admins_all(store: Store) -> None:
     ada, bob, admin = await store.sign_up(), await store.sign_up(), await store.admin()
     (hers, his) = await asyncio.gather(ada.paid(), bob.paid())
     assert (await ada.get("/payments")).json()["data"] == [hers]
@@ -184,13 +184,11 @@ async def test_payments_are_listed_by_status(store: Store) -> None:
         ("/users", {"cursor": "rubbish"}, "/query/cursor"),
     ],
 )
-async def test_what_cannot_be_asked_is_pointed_to(
-    store: Store, path: str, params: dict[str, Any], pointer: str
-) -> None:
+async def test_invalid_query_parameter_is_named(store: Store, path: str, params: dict[str, Any], pointer: str) -> None:
     admin = await store.some_admin()
-    answer = await admin.get(path, **params)
-    assert problem(answer) == (422, "invalid-request")
-    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    response = await admin.get(path, **params)
+    assert problem(response) == (422, "invalid-request")
+    assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
 
 
 @pytest.mark.parametrize(
@@ -206,48 +204,48 @@ async def test_what_cannot_be_asked_is_pointed_to(
         ("wait=x, wait=30", 30),
     ],
 )
-async def test_who_prefers_to_wait_gets_the_recorded_payment(store: Store, prefer: str, applied: int) -> None:
+async def test_prefer_wait_returns_the_recorded_payment(store: Store, prefer: str, applied: int) -> None:
     ada = await store.somebody()
-    answer = await ada.pay(None, prefer)
-    assert (answer.status_code, answer.json()["status"]) == (201, "created")
-    assert answer.headers["preference-applied"] == f"wait={applied}"
-    assert answer.headers["location"] == f"/payments/{answer.json()['id']}"
-    assert (await ada.get(answer.headers["location"])).json() == answer.json()
+    response = await ada.pay(None, prefer)
+    assert (response.status_code, response.json()["status"]) == (201, "created")
+    assert response.headers["preference-applied"] == f"wait={applied}"
+    assert response.headers["location"] == f"/payments/{response.json()['id']}"
+    assert (await ada.get(response.headers["location"])).json() == response.json()
 
 
 @pytest.mark.parametrize("prefer", ["wait", "wait=", "wait=-1", "wait=1.5", "wait=x", "waits=5", "return=minimal", ","])
-async def test_what_cannot_be_read_is_no_preference(store: Store, prefer: str) -> None:
+async def test_invalid_preference_is_ignored(store: Store, prefer: str) -> None:
     ada = await store.somebody()
-    answer = await ada.pay(None, prefer)
-    assert (answer.status_code, answer.json()["status"]) == (202, "pending")
-    assert "preference-applied" not in answer.headers
+    response = await ada.pay(None, prefer)
+    assert (response.status_code, response.json()["status"]) == (202, "pending")
+    assert "preference-applied" not in response.headers
 
 
-async def test_preferences_may_stand_in_several_fields(store: Store) -> None:
+async def test_preferences_may_be_in_several_fields(store: Store) -> None:
     ada = await store.somebody()
     headers = [("Authorization", f"Bearer {ada.token}"), ("Prefer", "respond-async"), ("Prefer", "wait=30")]
-    answer = await store.http.post("/payments", headers=headers, json={"amount": 1})
-    assert (answer.status_code, answer.headers["preference-applied"]) == (201, "wait=30")
+    response = await store.http.post("/payments", headers=headers, json={"amount": 1})
+    assert (response.status_code, response.headers["preference-applied"]) == (201, "wait=30")
 
 
 @pytest.mark.parametrize("seconds", [0, 1])
-async def test_who_has_waited_long_enough_gets_the_accepted_payment(store: Store, seconds: int) -> None:
+async def test_wait_timeout_returns_the_accepted_payment(store: Store, seconds: int) -> None:
     ada = await store.somebody()
     async with store.outages.held():
-        answer = await ada.pay(None, f"wait={seconds}")
-    assert (answer.status_code, answer.json()["status"]) == (202, "pending")
-    assert answer.headers["preference-applied"] == f"wait={seconds}"
-    await ada.recorded(answer.json()["id"])
+        response = await ada.pay(None, f"wait={seconds}")
+    assert (response.status_code, response.json()["status"]) == (202, "pending")
+    assert response.headers["preference-applied"] == f"wait={seconds}"
+    await ada.recorded(response.json()["id"])
 
 
-async def test_who_waits_is_told_as_soon_as_it_is_recorded(store: Store) -> None:
+async def test_waiting_request_returns_when_the_payment_is_recorded(store: Store) -> None:
     ada = await store.sign_up()
     key = new_key()
     async with store.outages.held():
         first = await ada.pay(key)
         waiting = [asyncio.create_task(ada.pay(key, "wait=30")) for _ in range(3)]
         await asyncio.sleep(0)
-    answers = await asyncio.wait_for(asyncio.gather(*waiting), 15)
-    assert {answer.status_code for answer in answers} == {201}
-    assert {answer.content for answer in answers} == {answers[0].content}
-    assert answers[0].json() == first.json() | {"status": "created"}
+    responses = await asyncio.wait_for(asyncio.gather(*waiting), 15)
+    assert {response.status_code for response in responses} == {201}
+    assert {response.content for response in responses} == {responses[0].content}
+    assert responses[0].json() == first.json() | {"status": "created"}

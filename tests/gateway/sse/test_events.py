@@ -12,22 +12,22 @@ from apps.gateway.events import owner_of
 from apps.gateway.main import create_api
 from apps.gateway.sse.broadcaster import Broadcaster
 from kit.tokens import Claims
-from tests.support.event_stream_client import listening
+from tests.support.event_stream_client import open_event_stream
 from tests.support.gateway_fakes import FakeHistory
 from tests.support.polling import eventually
-from tests.support.store import Caller, Store
+from tests.support.store import SignedInUser, Store
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def settled(store: Store, caller: Caller, events: int = 1) -> Caller:
+async def settled(store: Store, caller: SignedInUser, events: int = 1) -> SignedInUser:
     """Return the caller once the gateway has read its `events` events."""
     async with store.events(caller, "0-0") as stream:
         await stream.until(events)
     return caller
 
 
-async def listener(store: Store) -> Caller:
+async def listener(store: Store) -> SignedInUser:
     return await settled(store, await store.sign_up())
 
 
@@ -49,7 +49,7 @@ async def test_stream_has_the_callers_events_only(store: Store) -> None:
         payment = await ada.paid()
         await bob.paid()
         rejected = await ada.paid(amount=10**9)
-        renamed = (await ada.ask("PATCH", f"/users/{ada.id}", json={"name": "Countess"})).json()
+        renamed = (await ada.request("PATCH", f"/users/{ada.id}", json={"name": "Countess"})).json()
         events = {event.type: event.data for event in await stream.until(3)}
         assert events == {
             "payment.created": {"payment": payment},
@@ -103,9 +103,9 @@ async def test_position_zero_returns_all_stored_events(store: Store) -> None:
 @pytest.mark.parametrize("last_id", ["x", "1", "1-2-3", "-1-2", "x" * 51])
 async def test_invalid_last_event_id_is_refused(store: Store, last_id: str) -> None:
     ada = await store.somebody()
-    answer = await ada.get("/events", {"Last-Event-ID": last_id})
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
-    assert [error["pointer"] for error in answer.json()["errors"]] == ["/header/last-event-id"]
+    response = await ada.get("/events", {"Last-Event-ID": last_id})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid-request")
+    assert [error["pointer"] for error in response.json()["errors"]] == ["/header/last-event-id"]
 
 
 async def test_stream_ends_when_the_token_expires(store: Store) -> None:
@@ -118,15 +118,15 @@ async def test_stream_ends_when_the_token_expires(store: Store) -> None:
 
     deps = store.app.deps
     verifier = ShortLived(deps.client.request)
-    async with listening(create_api(replace(deps, verifier=verifier)), ada.token) as stream:
+    async with open_event_stream(create_api(replace(deps, verifier=verifier)), ada.token) as stream:
         await stream.end()
 
 
 async def test_deletion_and_disabling_end_the_users_streams(store: Store) -> None:
     ada, bob, admin = await listener(store), await listener(store), await store.admin()
     async with store.events(ada) as hers, store.events(bob) as his, store.events(admin) as staying:
-        await admin.ask("PATCH", f"/users/{bob.id}", json={"disabled": True})
-        await ada.ask("DELETE", f"/users/{ada.id}")
+        await admin.request("PATCH", f"/users/{bob.id}", json={"disabled": True})
+        await ada.request("DELETE", f"/users/{ada.id}")
         await asyncio.gather(hers.end(), his.end())
         assert [event.type for event in hers.events] == ["user.deleted"]
         assert [event.data["user"]["disabled"] for event in his.events] == [True]
@@ -147,6 +147,6 @@ async def test_shutdown_ends_all_streams(store: Store) -> None:
     ada = await store.sign_up()
     broadcaster = Broadcaster(FakeHistory(), owner_of)
     await broadcaster.start()
-    async with listening(create_api(replace(store.app.deps, broadcaster=broadcaster)), ada.token) as stream:
+    async with open_event_stream(create_api(replace(store.app.deps, broadcaster=broadcaster)), ada.token) as stream:
         broadcaster.close()
         await stream.end()

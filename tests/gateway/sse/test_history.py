@@ -1,14 +1,17 @@
-"""The past as JetStream keeps it: read whole and in order, and nothing is left of the reading."""
+"""The event history in JetStream: read completely and in order, without leftovers on the server."""
 
 import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
+import nats
 import pytest
 import pytest_asyncio
+from nats.js.errors import NotFoundError
 
 from apps.gateway.sse.history import Position, StreamedHistory
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS
@@ -28,17 +31,18 @@ def own_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def broker(own_nats: NatsServer) -> AsyncIterator[Broker]:
-    """Connect to empty streams."""
+    """Return a broker with empty streams."""
+    async with await nats.connect(own_nats.url) as connection:
+        for stream in (USER_EVENTS, PAYMENT_EVENTS):
+            with suppress(NotFoundError):
+                await connection.jetstream().delete_stream(stream.name)
     broker = Broker(own_nats.url, name="a test", streams=[USER_EVENTS, PAYMENT_EVENTS])
     await broker.start()
-    for stream in (USER_EVENTS, PAYMENT_EVENTS):
-        await broker.jetstream.delete_stream(stream.name)
-    await broker._provision()
     yield broker
     await broker.stop()
 
 
-async def happen(broker: Broker, count: int) -> None:
+async def publish_events(broker: Broker, count: int) -> None:
     body = secrets.token_bytes(8)
     await asyncio.gather(*(broker.jetstream.publish("payment.created", b"%d" % n + body) for n in range(count)))
 
@@ -50,20 +54,20 @@ async def read(broker: Broker, after: int, to: int) -> list[int]:
     return [event.sequence for event in events]
 
 
-async def test_the_position_is_that_of_the_last_events(broker: Broker) -> None:
+async def test_position_is_the_last_sequence_of_each_stream(broker: Broker) -> None:
     assert await StreamedHistory(broker).position() == Position(0, 0)
-    await happen(broker, 3)
+    await publish_events(broker, 3)
     assert await StreamedHistory(broker).position() == Position(0, 3)
 
 
-async def test_what_lies_between_is_read_in_order_however_much_it_is(broker: Broker) -> None:
-    await happen(broker, 600)
+async def test_events_between_two_positions_are_read_in_order(broker: Broker) -> None:
+    await publish_events(broker, 600)
     for after, to in ((0, 600), (0, 256), (5, 5), (7, 3), (599, 600), (100, 401), (0, 1)):
         assert await read(broker, after, to) == list(range(after + 1, to + 1))
 
 
-async def test_what_has_gone_is_passed_over(broker: Broker) -> None:
-    await happen(broker, 20)
+async def test_deleted_events_are_skipped(broker: Broker) -> None:
+    await publish_events(broker, 20)
     await broker.jetstream.purge_stream(PAYMENT_EVENTS.name, seq=6)
     await broker.jetstream.delete_msg(PAYMENT_EVENTS.name, 10)
     await broker.jetstream.delete_msg(PAYMENT_EVENTS.name, 20)
@@ -76,13 +80,14 @@ async def test_what_has_gone_is_passed_over(broker: Broker) -> None:
 
 
 class Lagging:
-    """Stands in for a connection whose first answers come from a replica that is behind the others."""
+    """A fake connection whose first responses come from a lagging replica; counts its open subscriptions."""
 
     def __init__(self, shown: list[list[int]]) -> None:
         self._shown = iter(shown)
-        self._answers: list[dict[str, str]] = []
+        self._responses: list[dict[str, str]] = []
         self.client = self.jetstream = self
-        self.asked: list[int] = []
+        self.requested: list[int] = []
+        self.subscriptions = 0
 
     def is_connected(self) -> bool:
         return True
@@ -91,41 +96,51 @@ class Lagging:
         return "inbox"
 
     async def subscribe(self, inbox: str) -> "Lagging":
+        self.subscriptions += 1
         return self
 
     async def unsubscribe(self) -> None:
-        self._answers = []
+        self._responses = []
+        self.subscriptions -= 1
 
     async def publish(self, subject: str, body: bytes, reply: str) -> None:
-        self.asked.append(json.loads(body)["seq"])
+        self.requested.append(json.loads(body)["seq"])
         shown = [{"Nats-Sequence": str(n), "Nats-Subject": "payment.created"} for n in next(self._shown)]
-        self._answers = [*shown, {"Status": "204" if shown else "404"}]
+        self._responses = [*shown, {"Status": "204" if shown else "404"}]
 
-    async def next_msg(self, timeout: float) -> SimpleNamespace:  # noqa: ASYNC109 - as nats-py has it
-        return SimpleNamespace(headers=self._answers.pop(0), data=b"{}")
+    async def next_msg(self, timeout: float) -> SimpleNamespace:  # noqa: ASYNC109 - the signature of nats-py
+        return SimpleNamespace(headers=self._responses.pop(0), data=b"{}")
 
     async def get_msg(self, stream: str, sequence: int) -> None:
         """Find the message at the leader."""
 
 
-async def test_a_replica_that_is_behind_is_asked_again() -> None:
+async def test_lagging_replica_is_read_again() -> None:
     lagging: Any = Lagging([[], [1, 2], [], [3, 4]])
     assert await read(lagging, 0, 4) == [1, 2, 3, 4]
-    assert lagging.asked == [1, 1, 3, 3]
+    assert lagging.requested == [1, 1, 3, 3]
 
 
-async def test_nothing_is_left_of_the_reading(broker: Broker) -> None:
-    await happen(broker, 300)
-    subscriptions = len(broker.client._subs)
+async def test_abandoned_reading_removes_its_subscription() -> None:
+    lagging: Any = Lagging([[1, 2], [3, 4]])
+    reading = StreamedHistory(lagging).between(PAYMENT_EVENTS, 0, 4)
+    await anext(reading)
+    assert lagging.subscriptions == 1
+    await reading.aclose()
+    assert lagging.subscriptions == 0
+
+
+async def test_reading_creates_no_consumer(broker: Broker) -> None:
+    await publish_events(broker, 300)
     reading = StreamedHistory(broker).between(PAYMENT_EVENTS, 0, 300)
     await anext(reading)
+    assert (await broker.jetstream.stream_info(PAYMENT_EVENTS.name)).state.consumer_count == 0
     await reading.aclose()
-    assert len(broker.client._subs) == subscriptions
     assert (await broker.jetstream.stream_info(PAYMENT_EVENTS.name)).state.consumer_count == 0
 
 
-async def test_while_nats_is_away_the_past_cannot_be_read(broker: Broker, own_nats: NatsServer) -> None:
-    await happen(broker, 1)
+async def test_history_is_unavailable_without_nats(broker: Broker, own_nats: NatsServer) -> None:
+    await publish_events(broker, 1)
     await asyncio.to_thread(own_nats.stop)
     try:
         await eventually(lambda: not broker.is_connected())
