@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# One recipe for every service: docker build --build-arg SERVICE=users --tag mkstore-users .
-# An image carries contracts, kit, one folder of apps and that service's packages from uv.lock; nothing else.
+# One file for every service: docker build --build-arg SERVICE=users --tag mkstore-users .
+# An image contains contracts, kit, one folder of apps and that service's packages from uv.lock.
 
 ARG PYTHON_VERSION=3.11
 ARG SERVICE
@@ -14,7 +14,7 @@ ENV UV_COMPILE_BYTECODE=1 \
 RUN pip install --no-cache-dir --root-user-action=ignore uv==0.13.9
 WORKDIR /build
 COPY pyproject.toml uv.lock ./
-# Wheels alone: a package that wanted a compiler would stop the build here.
+# Wheels only: a package that needs a compiler fails the build here.
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv sync --locked --no-default-groups --group "${SERVICE}" --no-install-project --no-build
 
@@ -37,18 +37,18 @@ COPY apps/${SERVICE} apps/${SERVICE}
 RUN python -m compileall -q apps contracts kit
 USER 10001:10001
 EXPOSE 8000
-# Ready, not merely alive: what waits for this service waits until its own servers are there.
+# Ready, not only alive: dependent services wait until NATS and the database of this one are available.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as web; web.build_opener(web.ProxyHandler({})).open(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health/ready', timeout=4)"]
 STOPSIGNAL SIGTERM
-# The shell fills in the names and gives its place away, so that SIGTERM reaches the service.
+# The shell expands the names; exec replaces it, so that SIGTERM reaches the service.
 CMD ["sh", "-c", "exec faststream run \"apps.${SERVICE}.main:app\" --host 0.0.0.0 --port \"${PORT}\""]
 
 FROM service AS users
 
 FROM service AS payments
 
-# The gateway serves the documents of all three.
+# The gateway serves the documents of all services.
 FROM service AS gateway
 COPY asyncapi asyncapi
 COPY portal portal

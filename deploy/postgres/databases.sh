@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes each service's database and the one role that can open it; PostgreSQL's image runs this once, on empty data.
+# Creates each service's database and the only role with access to it; the image runs this once, on empty data.
 set -eu
 
 psql --no-psqlrc --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
