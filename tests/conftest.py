@@ -1,15 +1,20 @@
-"""Two gears of one suite: in memory, and on a real nats-server and PostgreSQL that are started here, once."""
+"""Fixtures of the whole suite: the two backends, and a real nats-server and PostgreSQL once per worker process."""
 
+import asyncio
 import os
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
+import asyncpg
 import pytest
 from alembic import command
 from alembic.config import Config
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from mkstore.stack.servers import NatsServer, PostgresServer
 
@@ -17,23 +22,72 @@ Gear = Literal["memory", "real"]
 ROOT = Path(__file__).resolve().parent.parent
 
 
+_RUN_FIRST = (
+    "tests/chaos/test_prove.py",
+    "tests/e2e/unlimited_store",
+    "tests/e2e/default_store",
+    "tests/e2e/two_workers",
+    "tests/payments/test_processes.py",
+    "tests/mkstore/cli/test_doctor.py",
+    "tests/mkstore/stack/test_up.py",
+    "tests/e2e/test_shutdown.py",
+    "tests/e2e/test_load.py",
+    "tests/payments/test_events.py",
+    "tests/portal/test_browser.py",
+    "tests/deploy/test_images.py",
+)
+"""Groups that take longest: one that started last would prolong the run."""
+
+
+class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Keeps each file on one worker, and all files of a folder in `tests/e2e`, whose tests share a running store."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid)
+
+
+def _group(nodeid: str) -> str:
+    file = PurePosixPath(nodeid.partition("::")[0])
+    return str(file.parent if file.match("tests/e2e/*/test_*.py") else file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
+    """Distribute groups of tests to workers.
+
+    xdist's own `--dist=loadgroup` does nothing under pytest 9.2: it sets an attribute that pytest does not read.
+    """
+    return GroupScheduling(config, log)
+
+
+def pytest_configure() -> None:
+    """Let the processes that tests start keep their bytecode: without it each start compiles every module again."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest groups first."""
+    order = {group: position for position, group in enumerate(_RUN_FIRST)}
+    items.sort(key=lambda item: order.get(_group(item.nodeid), len(order)))
+
+
 @pytest.fixture(params=["memory", "real"])
 def gear(request: pytest.FixtureRequest) -> Gear:
-    """What a test that asks for it runs on: it runs twice."""
+    """Run the test twice: in memory, and on real servers."""
     chosen: Gear = request.param
     return chosen
 
 
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """A nats-server with JetStream for the whole session; that it does not start fails the tests that need it."""
+    """Run a nats-server with JetStream for the whole session; a test that needs it fails if it does not start."""
     with NatsServer(tmp_path_factory.mktemp("nats")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A PostgreSQL for the whole session; that it does not start fails the tests that need it."""
+    """Run a PostgreSQL for the whole session; a test that needs it fails if it does not start."""
     with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
         yield server
 
@@ -43,27 +97,42 @@ NewDatabase = Callable[[str], dict[str, str]]
 
 @pytest.fixture(scope="session")
 def new_database(postgres_server: PostgresServer) -> Iterator[NewDatabase]:
-    """Make an empty, migrated database of a service; returns the environment that names it."""
+    """Return a function that creates an empty, migrated database of a service and returns its environment.
 
-    def make(service: str) -> dict[str, str]:
-        name = f"{service}_{secrets.token_hex(4)}"
-        postgres_server.create_databases(name)
-        environment = {
+    Each service is migrated once, into a template that PostgreSQL copies.
+    """
+
+    def environment(name: str) -> dict[str, str]:
+        return {
             "DB_HOST": "127.0.0.1",
             "DB_PORT": str(postgres_server.port),
             "DB_USER": postgres_server.user,
             "DB_PASSWORD": postgres_server.password,
             "DB_DATABASE": name,
         }
+
+    @cache
+    def template(service: str) -> str:
+        name = f"{service}_template"
+        postgres_server.create_databases(name)
         with pytest.MonkeyPatch.context() as patch:
-            for key, value in environment.items():
+            for key, value in environment(name).items():
                 patch.setitem(os.environ, key, value)
             command.upgrade(Config(ROOT / "apps" / service / "alembic.ini"), "head")
-        return environment
+        return name
 
-    with ThreadPoolExecutor(1) as outside:  # where no event loop runs: a test may call it from inside one
+    def create(service: str) -> dict[str, str]:
+        name = f"{service}_{secrets.token_hex(4)}"
+        asyncio.run(_copy_database(postgres_server.url, template(service), name))
+        return environment(name)
 
-        def make_outside(service: str) -> dict[str, str]:
-            return outside.submit(make, service).result()
+    with ThreadPoolExecutor(1) as thread:  # alembic runs an event loop, and the test that calls may be inside one
+        yield lambda service: thread.submit(create, service).result()
 
-        yield make_outside
+
+async def _copy_database(url: str, template: str, name: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    finally:
+        await connection.close()

@@ -1,4 +1,4 @@
-"""Running stores that the end-to-end tests share: starting one takes longer than most tests do."""
+"""Running stores that the end-to-end tests share: to start one takes longer than most tests do."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -14,44 +14,37 @@ NO_LIMITS = {"RATE_LIMIT_ENABLED": "false"}
 
 @pytest.fixture(scope="session")
 def store() -> Iterator[Running]:
-    """Return a running store; a test that kills a part of it starts its own with `running`."""
+    """Run a store with the default settings; its tests do not kill its processes."""
     with running("--ephemeral", "--port", "0") as mkstore:
         yield mkstore
 
 
 @pytest.fixture(scope="session")
-def unlimited() -> Iterator[Running]:
-    """Return a running store without rate limits, for what asks for very much and breaks nothing."""
+def unlimited_store() -> Iterator[Running]:
+    """Run a store without rate limits whose processes may be killed; each test waits until they are replaced."""
     with running("--ephemeral", "--port", "0", env=NO_LIMITS) as mkstore:
         yield mkstore
 
 
 @pytest.fixture(scope="session")
-def battered() -> Iterator[Running]:
-    """Return a running store without rate limits whose parts are killed; each test leaves it whole again."""
-    with running("--ephemeral", "--port", "0", env=NO_LIMITS) as mkstore:
-        yield mkstore
-
-
-@pytest.fixture(scope="session")
-def two_workers() -> Iterator[Running]:
-    """Return a running store without rate limits, with two processes of every service."""
+def two_worker_store() -> Iterator[Running]:
+    """Run a store without rate limits, with two processes per service."""
     with running("--ephemeral", "--port", "0", "--workers", "2", env=NO_LIMITS) as mkstore:
         yield mkstore
 
 
 @pytest.fixture(scope="module")
 def documented(store: Running) -> Iterator[None]:
-    """Fail a module, at its end, when something was said on NATS in it that the documents do not tell of."""
+    """Fail at the end of a module if a message on NATS did not match the documents."""
     with hearing(store) as heard:
         yield
     found, faults = Documents().told(heard)
-    assert found, "nothing was heard"
+    assert found, "no message was recorded"
     assert not faults, "\n".join(faults)
 
 
 @pytest.fixture
 async def http(store: Running) -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client of the running store's gateway."""
+    """Return an HTTP client of the running store's gateway."""
     async with calling(store) as client:
         yield client

@@ -1,4 +1,4 @@
-"""In production no service starts on a NATS that loses in a power failure what it acknowledged."""
+"""In production no service starts on a NATS server that can lose acknowledged messages in a power failure."""
 
 from pathlib import Path
 
@@ -10,19 +10,19 @@ from tests.support.unsynced_nats import UnsyncedNats
 
 
 @pytest.mark.parametrize("service", ["gateway", "payments", "users"])
-async def test_it_refuses_with_a_sentence_that_names_the_repair(
+async def test_production_refuses_to_start_and_names_the_fix(
     tmp_path: Path, service: str, new_database: NewDatabase
 ) -> None:
-    own = {} if service == "gateway" else new_database(service)
+    database = {} if service == "gateway" else new_database(service)
     with UnsyncedNats(tmp_path / "nats") as nats:
-        servers = {**own, "NATS_URL": nats.url, "NATS_MONITOR_URL": nats.monitor_url, "JWT_SECRET": "s" * 32}
+        servers = {**database, "NATS_URL": nats.url, "NATS_MONITOR_URL": nats.monitor_url, "JWT_SECRET": "s" * 32}
         async with run_service(service, tmp_path, {**servers, "APP_ENV": "production"}) as process:
             assert await process.wait_exit() not in {0, None}
             assert "set `sync_interval: always` in its jetstream block" in process.text
             assert "Traceback" not in process.text
 
 
-async def test_elsewhere_it_starts_and_warns(tmp_path: Path) -> None:
+async def test_development_starts_and_warns(tmp_path: Path) -> None:
     with UnsyncedNats(tmp_path / "nats") as nats:
         servers = {"NATS_URL": nats.url, "NATS_MONITOR_URL": nats.monitor_url}
         async with run_service("gateway", tmp_path, servers) as gateway:
@@ -33,7 +33,7 @@ async def test_elsewhere_it_starts_and_warns(tmp_path: Path) -> None:
             assert "`sync_interval: always`" in found["reason"]
 
 
-async def test_in_production_one_that_comes_up_later_ends_the_process(tmp_path: Path) -> None:
+async def test_production_stops_when_an_unsynced_server_appears_later(tmp_path: Path) -> None:
     nats = UnsyncedNats(tmp_path / "nats")
     servers = {"NATS_URL": nats.url, "NATS_MONITOR_URL": nats.monitor_url, "APP_ENV": "production"}
     async with run_service("gateway", tmp_path, servers) as gateway:

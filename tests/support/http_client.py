@@ -4,8 +4,8 @@ import asyncio
 import itertools
 import sys
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,15 +148,19 @@ def assert_problem(answer: httpx.Response, status: int | None = None, code: str 
     assert code is None or body["code"] == code, said
 
 
-def tracebacks(mkstore: Running) -> list[str]:
-    """Return the names of the parts in whose logs there is a stack trace, each with its last lines."""
-    found = []
-    for log in sorted(Path(mkstore.home, "logs").glob("*.log")):
-        text = log.read_text(errors="replace")
-        at = text.find("Traceback")
-        if at >= 0:
-            found.append(f"{log.name}:\n{text[at : at + 6000]}")
-    return found
+@contextmanager
+def no_tracebacks(mkstore: Running) -> Iterator[None]:
+    """Fail at the end of the block if a log of the store gained a stack trace in it."""
+    sizes = {log: log.stat().st_size for log in _logs(mkstore)}
+    yield
+    for log in _logs(mkstore):
+        text = log.read_bytes()[sizes.get(log, 0) :].decode(errors="replace")
+        start = text.find("Traceback")
+        assert start < 0, f"{log.name}:\n{text[start : start + 6000]}"
+
+
+def _logs(mkstore: Running) -> list[Path]:
+    return sorted(Path(mkstore.home, "logs").glob("*.log"))
 
 
 def say(text: str) -> None:

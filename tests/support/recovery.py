@@ -1,4 +1,4 @@
-"""How long the store takes until it works again after a part of it was killed."""
+"""Wait until a running store works again after one of its processes ended."""
 
 import httpx
 
@@ -9,10 +9,10 @@ SERVICES = ("gateway", "users", "payments")
 
 
 async def wait_until_replaced(mkstore: Running, name: str, dead_pid: int, *, within: float = 60.0) -> None:
-    """Return once the part has another process and every service says that it is ready."""
+    """Return once the process `name` has a successor and every service reports that it is healthy."""
     async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
 
-        async def whole() -> bool:
+        async def is_healthy() -> bool:
             record = mkstore.record
             if record[name]["pid"] in {dead_pid, None}:
                 return False
@@ -24,4 +24,4 @@ async def wait_until_replaced(mkstore: Running, name: str, dead_pid: int, *, wit
                     return False
             return True
 
-        await eventually(whole, within=within, or_else=lambda: f"{name} is not back:\n{mkstore.text}")
+        await eventually(is_healthy, within=within, or_else=lambda: f"{name} was not replaced:\n{mkstore.text}")

@@ -1,7 +1,6 @@
-"""What the store really holds, read past its services: rows in PostgreSQL, messages on NATS."""
+"""Read the state of a running store directly: rows in PostgreSQL, messages in NATS streams."""
 
 import asyncio
-import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,11 +14,12 @@ from nats.js import JetStreamContext
 from nats.js.api import DeliverPolicy
 
 from tests.support.http_client import Caller
-from tests.support.payment_load import Till
+from tests.support.payment_load import PaymentLoad
+from tests.support.polling import eventually
 from tests.support.running_store import Running
 
 CloudEvents = dict[str, set[str]]
-"""The ids of the events about each thing."""
+"""Event ids by the id of the payment or user that they are about."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Stored:
 
 
 async def rows(mkstore: Running, database: str, query: str, *arguments: Any) -> list[asyncpg.Record]:
-    """Return what a query finds in a service's database."""
+    """Return the rows that a query selects in a service's database."""
     url = urlsplit(mkstore.record["postgres"]["url"])
     connection = await asyncpg.connect(urlunsplit(url._replace(path=f"/{database}")))
     try:
@@ -42,14 +42,14 @@ async def rows(mkstore: Running, database: str, query: str, *arguments: Any) -> 
 
 
 async def recorded(mkstore: Running, user_ids: list[str]) -> list[asyncpg.Record]:
-    """Return every payment that is recorded of some users: `id`, `tag` (of its metadata), `status`, `created_at`."""
+    """Return the recorded payments of these users: `id`, `tag` (from the metadata), `status`, `created_at`."""
     query = "SELECT id::text, metadata->>'tag' AS tag, status, created_at FROM payments WHERE user_id = ANY($1::uuid[])"
     return await rows(mkstore, "payments_db", query, user_ids)
 
 
 @asynccontextmanager
 async def jetstream(mkstore: Running) -> AsyncIterator[JetStreamContext]:
-    """Yield JetStream on the operator's connection."""
+    """Yield JetStream on a connection with the operator's login."""
     client = await nats.connect(mkstore.record["nats"]["admin_url"], connect_timeout=5)
     try:
         yield client.jetstream()
@@ -58,85 +58,95 @@ async def jetstream(mkstore: Running) -> AsyncIterator[JetStreamContext]:
 
 
 async def depth(mkstore: Running, stream: str) -> int:
-    """Return how many messages a stream holds."""
+    """Return the number of messages in a stream."""
     async with jetstream(mkstore) as context:
         return int((await context.stream_info(stream)).state.messages)
 
 
 async def messages(mkstore: Running, stream: str, subject: str = ">") -> list[Stored]:
-    """Return all messages of a stream, in order, or those of one subject."""
-    found: list[Stored] = []
+    """Return the messages of a stream in order, optionally of one subject only."""
+    stored: list[Stored] = []
     async with jetstream(mkstore) as context:
         if not (await context.stream_info(stream, subjects_filter=subject)).state.subjects:
-            return found
+            return stored
         reader = await context.subscribe(
             subject, stream=stream, ordered_consumer=True, deliver_policy=DeliverPolicy.ALL
         )
         while True:
             message = await reader.next_msg(timeout=10)
-            found.append(Stored(message.subject, message.headers or {}, message.data))
+            stored.append(Stored(message.subject, message.headers or {}, message.data))
             if not message.metadata.num_pending:
-                return found
+                return stored
 
 
 async def event_ids(mkstore: Running, stream: str, subject: str = ">") -> CloudEvents:
-    """Return, for each thing that a stream tells of, the ids of the events about it."""
+    """Return the ids of the events in a stream, grouped by the payment or user that they are about."""
     ids: CloudEvents = defaultdict(set)
     for message in await messages(mkstore, stream, subject):
         ids[message.headers["ce-subject"]].add(message.headers["ce-id"])
     return ids
 
 
-async def wait_until_settled(mkstore: Running, *, within: float = 60.0) -> None:
-    """Return once no command waits to be carried out and no event to be sent."""
-    began, left = time.monotonic(), {"?": 1}
-    while any(left.values()):
-        assert time.monotonic() - began < within, f"left after {within:g} s: {left}"
-        if "?" not in left:
-            await asyncio.sleep(0.2)
-        left = {"commands": await depth(mkstore, "PAYMENT_COMMANDS")}
+async def wait_until_settled(mkstore: Running, *, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - polled
+    """Return once no command waits in the queue and no event in an outbox."""
+    left: dict[str, int] = {}
+
+    async def is_settled() -> bool:
+        left["commands"] = await depth(mkstore, "PAYMENT_COMMANDS")
         for database in ("payments_db", "users_db"):
             left[database] = (await rows(mkstore, database, "SELECT count(*) FROM outbox"))[0][0]
+        return not any(left.values())
+
+    await eventually(is_settled, within=timeout, or_else=lambda: f"still waiting: {left}")
 
 
-async def audit_payments(mkstore: Running, till: Till) -> str:
-    """Fail unless every answered payment is recorded once, with one event, and nothing is that nobody asked for.
+async def audit_payments(mkstore: Running, load: PaymentLoad) -> str:
+    """Fail unless every accepted payment is recorded once, with one event, and no other payment is recorded.
 
     Returns the figures in a sentence.
     """
-    answered = {wish.tag: wish.id for wish in till.answered}
-    wanted = {wish.tag for wish in till.wishes}
+    answered = {attempt.tag: attempt.id for attempt in load.answered}
     await wait_until_settled(mkstore)
-    found = await recorded(mkstore, till.user_ids)
-    tags = Counter(row["tag"] for row in found)
-    assert tags.keys() <= wanted, "a payment that nobody asked for"
-    assert not {tag: count for tag, count in tags.items() if count > 1}, "a payment that was made twice"
-    assert {row["tag"]: row["id"] for row in found}.items() >= answered.items()
+    stored = await recorded(mkstore, load.user_ids)
+    tags = Counter(row["tag"] for row in stored)
+    assert tags.keys() <= {attempt.tag for attempt in load.attempts}, "a payment that nobody made"
+    assert not {tag: count for tag, count in tags.items() if count > 1}, "a payment that was recorded twice"
+    assert {row["tag"]: row["id"] for row in stored}.items() >= answered.items()
 
-    told = await event_ids(mkstore, "PAYMENT_EVENTS")
-    assert not [row["id"] for row in found if len(told[row["id"]]) != 1], "a payment without one event of one id"
+    events = await event_ids(mkstore, "PAYMENT_EVENTS")
+    assert not [row["id"] for row in stored if len(events[row["id"]]) != 1], "a payment without exactly one event"
     assert await depth(mkstore, "DEAD_LETTERS") == 0
-    assert not till.surprises, till.surprises[:5]
-    return f"{len(answered)} answered, {len(found)} recorded once, each with one event; refused: {dict(till.refusals)}"
+    assert not load.unexpected, load.unexpected[:5]
+    return f"{len(answered)} answered, {len(stored)} recorded once, each with one event; refused: {dict(load.refusals)}"
 
 
-async def audit_over_http(till: Till) -> None:
-    """Fail unless each caller finds all that it was answered in its list, and each payment under its own address."""
+async def audit_over_http(load: PaymentLoad) -> None:
+    """Fail unless each caller finds all accepted payments in its list, and a sample of them by id."""
 
-    async def one(caller: Caller) -> None:
-        seen: list[str] = []
+    async def audit(caller: Caller) -> None:
+        listed: list[str] = []
         parameters: dict[str, Any] = {"limit": 100}
         while True:
             page = (await caller("GET", "/payments", params=parameters)).json()
-            seen += [payment["id"] for payment in page["data"]]
+            listed += [payment["id"] for payment in page["data"]]
             if not page["hasMore"]:
                 break
             parameters["cursor"] = page["nextCursor"]
-        mine = [wish for wish in till.answered if wish.caller is caller]
-        assert len(seen) == len(set(seen))
-        assert {wish.id for wish in mine} <= set(seen)
-        for wish in mine[:: 2 * till.look_at_each]:
-            answer = await caller("GET", f"/payments/{wish.id}")
+        own = [attempt for attempt in load.answered if attempt.caller is caller]
+        assert len(listed) == len(set(listed))
+        assert {attempt.id for attempt in own} <= set(listed)
+        for attempt in own[:: 2 * load.read_every]:
+            answer = await caller("GET", f"/payments/{attempt.id}")
             assert (answer.status_code, answer.json()["status"]) == (200, "created"), answer.text
 
-    await asyncio.gather(*(one(caller) for caller in till.callers))
+    await asyncio.gather(*(audit(caller) for caller in load.callers))
+
+
+async def only_payment(mkstore: Running, caller: Caller) -> str:
+    """Return the id of the caller's only payment; fail unless there is exactly one, with one event."""
+    await wait_until_settled(mkstore)
+    stored = await recorded(mkstore, [caller.id])
+    assert len(stored) == 1, stored
+    payment = str(stored[0]["id"])
+    assert len((await event_ids(mkstore, "PAYMENT_EVENTS"))[payment]) == 1
+    return payment

@@ -1,10 +1,9 @@
-"""The documents are true: what the services say is documented, and what is documented is said."""
+"""The AsyncAPI documents match the wire: every message is documented, and every documented message is sent."""
 
 import hashlib
 import json
 import os
 import uuid
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,28 +19,26 @@ from tests.support.polling import eventually
 from tests.support.running_store import Running
 from tests.support.wire_tap import Documents, Heard, hearing
 
-GOLDEN = Path(__file__).parent.parent / "contracts" / "golden" / VERSION
+GOLDEN = ROOT / "tests" / "contracts" / "golden" / VERSION
 RECORD = "RECORD_GOLDEN"
-"""With this in the environment what was heard becomes the golden message of each part that has none yet."""
+"""Environment variable that makes the test record a golden message for each part that has none."""
 
 
-async def test_all_that_is_said_is_documented_and_all_that_is_documented_is_said(
-    store: Running, http: httpx.AsyncClient
-) -> None:
+async def test_wire_and_documents_have_the_same_messages(store: Running, http: httpx.AsyncClient) -> None:
     documents = Documents()
     with hearing(store) as heard:
-        lie = await everything(store, http)
+        invalid_subject = await send_everything(store, http)
 
-        async def nothing_is_missing() -> bool:
+        async def all_parts_are_seen() -> bool:
             return documents.told(list(heard))[0].keys() >= documents.parts
 
-        await eventually(nothing_is_missing, or_else=lambda: str(documents.parts - documents.told(heard)[0].keys()))
-    found, faults = documents.told(each for each in heard if each.subject != lie)
+        await eventually(all_parts_are_seen, or_else=lambda: str(documents.parts - documents.told(heard)[0].keys()))
+    found, faults = documents.told(each for each in heard if each.subject != invalid_subject)
     assert not faults, "\n".join(faults)
-    keep(found)
+    check_golden(found)
 
 
-def test_what_is_not_documented_would_be_found() -> None:
+def test_undocumented_messages_are_detected() -> None:
     headers = {"content-type": "application/json"}
     request = Heard("users.get", "_INBOX.1", headers, b'{"id": "0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01"}')
     wrong = [
@@ -58,9 +55,7 @@ def test_what_is_not_documented_would_be_found() -> None:
     assert Documents().told([request, Heard("_INBOX.2", "", {}, b"anything")])[1] == []
 
 
-async def test_what_runs_tells_by_which_documents_it_works_and_where_they_are(
-    store: Running, http: httpx.AsyncClient
-) -> None:
+async def test_running_services_publish_their_document_and_its_hash(store: Running, http: httpx.AsyncClient) -> None:
     broker = Broker(store.record["nats"]["admin_url"], name="test")
     await broker.connect()
     found = {process.name: process for process in await running(broker, ["gateway", "users", "payments"])}
@@ -73,9 +68,9 @@ async def test_what_runs_tells_by_which_documents_it_works_and_where_they_are(
         assert hashlib.sha256((await http.get(address)).content).hexdigest() == process.sha256
 
 
-async def everything(store: Running, http: httpx.AsyncClient) -> str:
-    """Have the services say all that they can say; returns the subject of what a stranger said against the contract."""
-    lie = f"payments.create.{uuid.uuid4()}"
+async def send_everything(store: Running, http: httpx.AsyncClient) -> str:
+    """Make the services send every documented message; return the subject of one invalid command."""
+    invalid_subject = f"payments.create.{uuid.uuid4()}"
     ada, admin = await sign_up(http), await sign_up_admin(http, store)
     await ada("PATCH", f"/users/{ada.id}", json={"name": "Ada"})
     changed = {"currentPassword": PASSWORD, "newPassword": f"{PASSWORD} of another colour"}
@@ -88,27 +83,29 @@ async def everything(store: Running, http: httpx.AsyncClient) -> str:
     await ada("GET", f"/payments/{uuid.uuid4()}")  # none
     client = await nats.connect(store.record["nats"]["admin_url"])
     try:
-        told = {"content-type": "application/json"}
+        headers = {"content-type": "application/json"}
 
-        async def ask(subject: str, **body: Any) -> None:
-            await client.request(subject, json.dumps(body).encode(), headers=told)
+        async def request(subject: str, **body: Any) -> None:
+            await client.request(subject, json.dumps(body).encode(), headers=headers)
 
-        await ask("users.get", id=ada.id)
-        await ask("users.get", id=str(uuid.uuid4()))
-        await ask("users.jwks")
-        await ask("payments.get", id=payment["id"])
-        given_up = {name: payment[name] for name in ("userId", "amount", "currency", "metadata", "createdAt")}
-        await ask("payments.reject", command=given_up | {"id": str(uuid.uuid4())})
-        await client.jetstream().publish(lie, b'{"amount": "much"}', headers=told | {"Nats-Msg-Id": lie})
+        await request("users.get", id=ada.id)
+        await request("users.get", id=str(uuid.uuid4()))
+        await request("users.jwks")
+        await request("payments.get", id=payment["id"])
+        rejected = {name: payment[name] for name in ("userId", "amount", "currency", "metadata", "createdAt")}
+        await request("payments.reject", command=rejected | {"id": str(uuid.uuid4())})
+        await client.jetstream().publish(
+            invalid_subject, b'{"amount": "much"}', headers=headers | {"Nats-Msg-Id": invalid_subject}
+        )
     finally:
         await client.close()
     await (await sign_up(http, unused_email()))("GET", "/users/me")
     await ada("DELETE", f"/users/{ada.id}")
-    return lie
+    return invalid_subject
 
 
-def keep(found: dict[str, Heard]) -> None:
-    """Fail where a part has no golden message yet, or record it."""
+def check_golden(found: dict[str, Heard]) -> None:
+    """Fail if a part has no golden message, or record it if the environment says so."""
     missing = {part: heard for part, heard in found.items() if not (GOLDEN / f"{part}.json").exists()}
     if os.environ.get(RECORD):
         GOLDEN.mkdir(parents=True, exist_ok=True)
@@ -116,10 +113,10 @@ def keep(found: dict[str, Heard]) -> None:
             kept = {"subject": heard.subject, "headers": heard.headers, "body": json.loads(heard.body)}
             (GOLDEN / f"{part}.json").write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", "utf-8")
     else:
-        assert not missing, f"no golden message of {sorted(missing)}: {RECORD}=1 records what is said"
+        assert not missing, f"no golden message of {sorted(missing)}: {RECORD}=1 records it"
 
 
-async def test_what_goes_on_now_is_told_without_what_is_said(store: Running, http: httpx.AsyncClient) -> None:
+async def test_live_figures_have_no_content_of_messages(store: Running, http: httpx.AsyncClient) -> None:
     ada = await sign_up(http)
     await ada.paid()
     answer = await http.get("/asyncapi/live.json")

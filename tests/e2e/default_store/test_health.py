@@ -1,4 +1,4 @@
-"""Health endpoints of every service of a running store."""
+"""Health endpoints of the services."""
 
 import httpx
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from tests.support.running_store import Running
 
 
-async def test_the_health_names_each_dependency(http: httpx.AsyncClient) -> None:
+async def test_health_names_each_dependency(http: httpx.AsyncClient) -> None:
     for path in ("/health", "/health/ready"):
         answer = await http.get(path)
         assert (answer.status_code, answer.json()["checks"]["nats"]["status"]) == (200, "ok")
@@ -14,7 +14,7 @@ async def test_the_health_names_each_dependency(http: httpx.AsyncClient) -> None
 
 
 @pytest.mark.parametrize("name", ["gateway", "users", "payments"])
-def test_every_service_says_that_it_is_ready(store: Running, name: str) -> None:
+def test_every_service_reports_ready(store: Running, name: str) -> None:
     url = store.record[name]["url"]
     for path in ("/health", "/health/live", "/health/ready"):
         assert httpx.get(url + path, timeout=10, trust_env=False).status_code == 200

@@ -1,4 +1,4 @@
-"""What people do with the store, from the first request to the last."""
+"""What users and admins do over HTTP, from sign-up to deletion."""
 
 import uuid
 
@@ -23,7 +23,7 @@ from tests.support.store_audit import messages
 pytestmark = pytest.mark.usefixtures("documented")
 
 
-async def test_somebody_signs_up_signs_in_and_sees_themselves(http: httpx.AsyncClient) -> None:
+async def test_user_signs_up_signs_in_and_reads_their_account(http: httpx.AsyncClient) -> None:
     email = unused_email()
     body = {"email": email.upper(), "password": PASSWORD, "name": "Ada"}
     created = await http.post("/users", json=body)
@@ -49,7 +49,7 @@ async def test_somebody_signs_up_signs_in_and_sees_themselves(http: httpx.AsyncC
     assert_problem(await http.get("/users/me"), 401)
 
 
-async def test_an_etag_saves_the_body_and_guards_a_change(http: httpx.AsyncClient) -> None:
+async def test_etag_avoids_a_body_and_a_lost_update(http: httpx.AsyncClient) -> None:
     ada = await sign_up(http)
     first = await ada("GET", "/users/me")
     etag = first.headers["ETag"]
@@ -73,7 +73,7 @@ async def test_an_etag_saves_the_body_and_guards_a_change(http: httpx.AsyncClien
     assert_problem(await ada("PATCH", path, json={"role": "admin"}), 403)
 
 
-async def test_a_new_password_takes_the_old_ones_place(http: httpx.AsyncClient) -> None:
+async def test_new_password_replaces_the_old_one(http: httpx.AsyncClient) -> None:
     ada = await sign_up(http)
     new = "another long enough sentence"
     path = f"/users/{ada.id}/password"
@@ -88,7 +88,7 @@ async def test_a_new_password_takes_the_old_ones_place(http: httpx.AsyncClient) 
     assert refused.json()["error"] == "invalid_grant"
 
 
-async def test_an_unknown_and_a_wrong_sign_in_are_answered_alike(http: httpx.AsyncClient) -> None:
+async def test_unknown_email_and_wrong_password_get_the_same_answer(http: httpx.AsyncClient) -> None:
     ada = await sign_up(http)
 
     async def refusal(email: str) -> dict[str, object]:
@@ -102,7 +102,7 @@ async def test_an_unknown_and_a_wrong_sign_in_are_answered_alike(http: httpx.Asy
     assert await refusal(ada.email) == await refusal(unused_email())
 
 
-async def test_an_admin_sees_everybody_and_pays_for_them(store: Running, http: httpx.AsyncClient) -> None:
+async def test_admin_lists_pays_for_and_disables_users(store: Running, http: httpx.AsyncClient) -> None:
     ada, others = await sign_up_admin(http, store), [await sign_up(http) for _ in range(3)]
     assert (await ada("GET", "/users/me")).json()["role"] == "admin"
 
@@ -138,12 +138,12 @@ async def test_an_admin_sees_everybody_and_pays_for_them(store: Running, http: h
     await eventually(locked_out)
 
 
-async def test_promoting_nobody_says_so(store: Running) -> None:
+async def test_promoting_an_unknown_email_fails(store: Running) -> None:
     with pytest.raises(AssertionError, match="no user with the email"):
         await operator(store, "users", "promote", unused_email())
 
 
-async def test_a_payment_is_pending_then_created_and_never_unknown(http: httpx.AsyncClient) -> None:
+async def test_payment_is_pending_then_created_and_never_unknown(http: httpx.AsyncClient) -> None:
     ada = await sign_up(http)
     body = {"amount": 1999, "currency": "JPY", "metadata": {"order": "A-1", "café": "☕"}}
     made = await ada("POST", "/payments", json=body)
@@ -163,7 +163,7 @@ async def test_a_payment_is_pending_then_created_and_never_unknown(http: httpx.A
     assert await eventually(recorded) == payment | {"status": "created"}
 
 
-async def test_a_payment_over_the_limit_is_rejected_with_a_reason(http: httpx.AsyncClient) -> None:
+async def test_payment_over_the_limit_is_rejected_with_a_reason(http: httpx.AsyncClient) -> None:
     ada = await sign_up(http)
     payment = await ada.paid(2**53 - 1)
     assert (payment["status"], payment["reason"]) == ("rejected", "amount-over-limit")
@@ -172,7 +172,7 @@ async def test_a_payment_over_the_limit_is_rejected_with_a_reason(http: httpx.As
     assert (await ada("GET", "/payments", params={"status": "created"})).json()["data"] == []
 
 
-async def test_a_key_makes_one_payment_and_gives_the_first_answer_again(http: httpx.AsyncClient) -> None:
+async def test_repeated_key_returns_the_first_answer(http: httpx.AsyncClient) -> None:
     ada, key = await sign_up(http), f"key {uuid.uuid4()}"
     first = await ada.pay(7, key=key)
     assert first.status_code == 202, first.text
@@ -190,7 +190,7 @@ async def test_a_key_makes_one_payment_and_gives_the_first_answer_again(http: ht
     assert len((await ada("GET", "/payments")).json()["data"]) == 1
 
 
-async def test_payments_are_listed_newest_first_page_by_page(http: httpx.AsyncClient) -> None:
+async def test_payments_are_listed_newest_first_in_pages(http: httpx.AsyncClient) -> None:
     ada = await sign_up(http)
     made = [await ada.paid(amount) for amount in range(1, 8)]
     seen, cursor = [], ""
@@ -202,7 +202,7 @@ async def test_payments_are_listed_newest_first_page_by_page(http: httpx.AsyncCl
     assert seen == made[::-1]
 
 
-async def test_what_is_somebody_elses_is_not_found(http: httpx.AsyncClient) -> None:
+async def test_resources_of_other_users_are_not_found(http: httpx.AsyncClient) -> None:
     ada, eve = await sign_up(http), await sign_up(http)
     payment = await ada.paid()
     assert_problem(await eve("GET", f"/payments/{payment['id']}"), 404)
@@ -215,33 +215,33 @@ async def test_what_is_somebody_elses_is_not_found(http: httpx.AsyncClient) -> N
     assert (await eve("GET", "/payments")).json()["data"] == []
 
 
-async def test_who_is_deleted_is_gone_and_the_email_is_free(store: Running, http: httpx.AsyncClient) -> None:
+async def test_deleted_user_is_gone_and_the_email_is_free(store: Running, http: httpx.AsyncClient) -> None:
     ada = await sign_up(http)
     payment = await ada.paid()
     done = await ada("DELETE", f"/users/{ada.id}")
     assert (done.status_code, done.content) == (204, b"")
 
-    async def token_is_dead() -> bool:
+    async def token_is_refused() -> bool:
         return (await ada("GET", "/payments")).status_code == 401
 
-    await eventually(token_is_dead)
+    await eventually(token_is_refused)
     form = {"grant_type": "password", "username": ada.email, "password": PASSWORD}
     assert_problem(await http.post("/auth/token", data=form), 400, "invalid_grant")
     heir = await sign_up(http, ada.email)
     assert heir.id != ada.id
     assert_problem(await heir("GET", f"/payments/{payment['id']}"), 404)
 
-    async def told() -> list[str]:
+    async def subjects() -> list[str]:
         return [m.subject for m in await messages(store, "USER_EVENTS") if m.headers["ce-subject"] == ada.id]
 
-    async def told_of_the_end() -> bool:
-        return "user.deleted" in await told()
+    async def deletion_is_published() -> bool:
+        return "user.deleted" in await subjects()
 
-    await eventually(told_of_the_end)
-    assert await told() == ["user.created", "user.deleted"]
+    await eventually(deletion_is_published)
+    assert await subjects() == ["user.created", "user.deleted"]
 
 
-async def test_a_request_id_is_returned_and_travels_with_the_event(store: Running, http: httpx.AsyncClient) -> None:
+async def test_request_id_is_returned_and_copied_to_the_event(store: Running, http: httpx.AsyncClient) -> None:
     ada, request_id = await sign_up(http), f"journey-{uuid.uuid4()}"
     answer = await ada("POST", "/payments", json={"amount": 3}, headers={"X-Request-Id": request_id})
     assert answer.headers["X-Request-Id"] == request_id
@@ -261,7 +261,7 @@ async def test_a_request_id_is_returned_and_travels_with_the_event(store: Runnin
     assert made_up != "no id"
 
 
-async def test_the_keys_check_the_tokens(http: httpx.AsyncClient) -> None:
+async def test_published_keys_verify_the_tokens(http: httpx.AsyncClient) -> None:
     ada = await sign_up(http)
     answer = await http.get("/.well-known/jwks.json")
     assert "max-age" in answer.headers["Cache-Control"]
@@ -272,14 +272,14 @@ async def test_the_keys_check_the_tokens(http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/asyncapi", "/asyncapi/payments", "/asyncapi/users.json"])
-async def test_the_documentation_comes_from_this_server_alone(http: httpx.AsyncClient, path: str) -> None:
+async def test_documentation_loads_nothing_from_other_servers(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path)
     assert answer.status_code == 200, answer.text
     assert 'src="http' not in answer.text
     assert 'href="//' not in answer.text
 
 
-async def test_what_there_is_not_is_a_problem_too(http: httpx.AsyncClient) -> None:
+async def test_unknown_routes_and_methods_are_problems(http: httpx.AsyncClient) -> None:
     ada: Caller = await sign_up(http)
     assert_problem(await ada("GET", "/no/such/page"), 404)
     refused = await ada("DELETE", "/payments")

@@ -1,4 +1,4 @@
-"""A user goes while payments wait: each of them is recorded once, and what is recorded is right."""
+"""A user is deleted or disabled while payments of that user wait."""
 
 import os
 import signal
@@ -12,32 +12,30 @@ from tests.support.store_audit import event_ids, rows, wait_until_settled
 COUNT = 30
 
 
-async def test_what_waits_when_its_payer_goes_is_recorded_once_as_created_or_as_rejected(battered: Running) -> None:
-    async with calling(battered) as http:
+async def test_waiting_payments_of_a_deleted_payer_are_recorded_once(unlimited_store: Running) -> None:
+    async with calling(unlimited_store) as http:
         ada, eve = await sign_up(http), await sign_up(http)
         paid = await ada.paid()
-        payments = battered.record["payments"]["pid"]
-        os.kill(payments, signal.SIGSTOP)  # what is ordered now waits
+        pid = unlimited_store.record["payments"]["pid"]
+        os.kill(pid, signal.SIGSTOP)  # commands that are sent from now on wait
         waiting = [(await person.pay()).json()["id"] for _ in range(COUNT) for person in (ada, eve)]
         assert (await ada("DELETE", f"/users/{ada.id}")).status_code == 204
-        os.kill(payments, signal.SIGKILL)
-        await wait_until_replaced(battered, "payments", payments)
-        await wait_until_settled(battered)
+        os.kill(pid, signal.SIGKILL)
+        await wait_until_replaced(unlimited_store, "payments", pid)
+        await wait_until_settled(unlimited_store)
         query = "SELECT id::text, user_id::text, status, reason FROM payments WHERE user_id = ANY($1::uuid[])"
-        found = await rows(battered, "payments_db", query, [ada.id, eve.id])
-        assert sorted(row["id"] for row in found) == sorted([paid["id"], *waiting])
-        states = {(row["user_id"] == ada.id, row["status"], row["reason"]) for row in found}
-        # Whichever comes first, the command or the event: the payer was there when the payment was accepted.
+        stored = await rows(unlimited_store, "payments_db", query, [ada.id, eve.id])
+        assert sorted(row["id"] for row in stored) == sorted([paid["id"], *waiting])
+        states = {(row["user_id"] == ada.id, row["status"], row["reason"]) for row in stored}
+        # The command and the event may be consumed in either order; the payer existed when the payment was accepted.
         assert states <= {(True, "created", None), (True, "rejected", "payer-closed"), (False, "created", None)}
-        told = await event_ids(battered, "PAYMENT_EVENTS")
-        assert all(len(told[payment]) == 1 for payment in waiting)
+        events = await event_ids(unlimited_store, "PAYMENT_EVENTS")
+        assert all(len(events[payment]) == 1 for payment in waiting)
 
 
-async def test_what_an_admin_orders_for_somebody_who_is_disabled_is_rejected_until_that_is_taken_back(
-    battered: Running,
-) -> None:
-    async with calling(battered) as http:
-        admin, ada = await sign_up_admin(http, battered), await sign_up(http)
+async def test_payments_for_a_disabled_user_are_rejected_until_enabled(unlimited_store: Running) -> None:
+    async with calling(unlimited_store) as http:
+        admin, ada = await sign_up_admin(http, unlimited_store), await sign_up(http)
 
         async def reason() -> str | None:
             order = {"amount": 1999, "userId": ada.id}
@@ -45,15 +43,14 @@ async def test_what_an_admin_orders_for_somebody_who_is_disabled_is_rejected_unt
             assert answer.status_code == 201, answer.text
             return str(answer.json().get("reason"))
 
-        assert (await admin("PATCH", f"/users/{ada.id}", json={"disabled": True})).status_code == 200
-
         async def is_rejected() -> bool:
             return await reason() == "payer-closed"
 
         async def is_created() -> bool:
             return await reason() == "None"
 
+        assert (await admin("PATCH", f"/users/{ada.id}", json={"disabled": True})).status_code == 200
         await eventually(is_rejected)
-        assert_problem(await ada.pay(), 401)  # the gateway takes no more tokens of hers, as before
+        assert_problem(await ada.pay(), 401)  # the gateway refuses the user's own tokens as well
         assert (await admin("PATCH", f"/users/{ada.id}", json={"disabled": False})).status_code == 200
         await eventually(is_created)

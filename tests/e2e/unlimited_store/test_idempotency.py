@@ -1,0 +1,70 @@
+"""One idempotency key makes one payment around crashes and while the payments service is unavailable."""
+
+import asyncio
+import uuid
+
+import httpx
+import pytest
+
+from tests.support.http_client import assert_problem, calling, say, sign_up
+from tests.support.polling import eventually
+from tests.support.recovery import wait_until_replaced
+from tests.support.running_store import Running
+from tests.support.store_audit import only_payment, recorded, wait_until_settled
+
+
+async def test_key_makes_one_payment_while_payments_service_hangs(unlimited_store: Running) -> None:
+    async with calling(unlimited_store) as http:
+        ada, key = await sign_up(http), uuid.uuid4().hex
+        with unlimited_store.hung("payments"):
+            answers = [await ada.pay(key=key) for _ in range(2)]
+            answers += await asyncio.gather(*(ada.pay(key=key) for _ in range(20)))
+            assert {answer.status_code for answer in answers} == {202}, {answer.text for answer in answers}
+            assert len({answer.content for answer in answers}) == 1
+            assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None] + ["true"] * 21
+            assert_problem(await ada.pay(5, key=key), 422, "idempotency-key-reused")
+            pending = await ada.pay(key=key, wait=1)
+            assert (pending.status_code, pending.json()["status"]) == (202, "pending")
+            waiting = asyncio.create_task(ada.pay(key=key, wait=20))
+            without_key = await ada.pay(7)
+            assert without_key.status_code == 202, without_key.text
+        waited = await waiting
+        assert (waited.status_code, waited.json()["status"]) == (201, "created")
+        after = await ada.pay(key=key)
+        assert (after.status_code, after.content) == (202, answers[0].content)
+        await wait_until_settled(unlimited_store)
+        ids = {row["id"] for row in await recorded(unlimited_store, [ada.id])}
+        assert ids == {answers[0].json()["id"], without_key.json()["id"]}
+
+
+@pytest.mark.parametrize("name", ["payments", "gateway"])
+async def test_key_repeated_around_a_crash_makes_one_payment(unlimited_store: Running, name: str) -> None:
+    async with calling(unlimited_store) as http:
+        ada, key = await sign_up(http), uuid.uuid4().hex
+        first = await ada.pay(key=key)
+        assert first.status_code == 202, first.text
+        pid = unlimited_store.record[name]["pid"]
+        unlimited_store.kill_part(name)
+        refusals: set[str] = set()
+
+        async def is_replayed_by_successor() -> bool:
+            try:
+                answer = await ada.pay(key=key)
+            except httpx.TransportError as error:
+                refusals.add(type(error).__name__)
+                return False
+            if answer.status_code == 202:
+                assert answer.content == first.content
+                assert answer.headers["Idempotent-Replayed"] == "true"
+                return unlimited_store.record[name]["pid"] not in {pid, None}
+            assert answer.status_code in {503, 504}, answer.text
+            assert_problem(answer)
+            refusals.add(str(answer.status_code))
+            return False
+
+        await eventually(is_replayed_by_successor, within=60)
+        await wait_until_replaced(unlimited_store, name, pid)
+        waited = await ada.pay(key=key, wait=20)
+        assert (waited.status_code, waited.json()["id"]) == (201, first.json()["id"]), waited.text
+        assert await only_payment(unlimited_store, ada) == first.json()["id"]
+        say(f"one key around kill -9 {name}: refused meanwhile with {sorted(refusals) or 'nothing'}")
