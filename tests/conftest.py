@@ -29,7 +29,7 @@ _RUN_FIRST = (
     "tests/e2e/two_workers",
     "tests/payments/test_processes.py",
     "tests/mkstore/cli/test_doctor.py",
-    "tests/mkstore/stack/test_up.py",
+    "tests/mkstore/cli/test_up.py",
     "tests/e2e/test_shutdown.py",
     "tests/e2e/test_load.py",
     "tests/payments/test_events.py",
