@@ -1,5 +1,5 @@
-"""The documentation that the gateway serves from itself: of the HTTP API, and of every service's messages."""
+"""The documentation site of the HTTP API and of every service's messages: an ASGI app for a host to mount."""
 
-from portal.routes import router
+from portal.app import PATHS, create_app
 
-__all__ = ["router"]
+__all__ = ["PATHS", "create_app"]

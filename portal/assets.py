@@ -1,4 +1,4 @@
-"""The files that the pages load: kept compressed, under addresses that change with their content."""
+"""Files that pages load: stored compressed, under addresses that change with their content."""
 
 import gzip
 import hashlib
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 PREFIX = "/portal-assets"
 
-_HERE = Path(__file__).parent
+_PACKAGE = Path(__file__).parent
 _MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 class Asset(NamedTuple):
-    """One file: its content as gzip, and an address that is good for ever."""
+    """A file; `compressed` is its content as gzip, `digest` identifies this content."""
 
     compressed: bytes
     media_type: str
@@ -22,20 +22,20 @@ class Asset(NamedTuple):
 
     @property
     def content(self) -> bytes:
-        """The file as it is for those who do not take gzip."""
+        """The uncompressed content, for clients that do not accept gzip."""
         return gzip.decompress(self.compressed)
 
 
 @cache
 def assets() -> Mapping[str, Asset]:
-    """Read all of them, by name; a vendored one is called as in its package."""
-    own = {file.name: gzip.compress(file.read_bytes(), mtime=0) for file in (_HERE / "assets").iterdir()}
-    vendored = {file.stem: file.read_bytes() for file in (_HERE / "vendor").glob("*/*.gz")}
+    """Return all assets by file name; vendored files keep the name that they have in their package."""
+    own = {file.name: gzip.compress(file.read_bytes(), mtime=0) for file in (_PACKAGE / "assets").iterdir()}
+    vendored = {file.stem: file.read_bytes() for file in (_PACKAGE / "vendor").glob("*/*.gz")}
     return {name: _asset(name, compressed) for name, compressed in (own | vendored).items()}
 
 
 def address(name: str) -> str:
-    """Return where a page finds the asset of this name; `KeyError` where there is none."""
+    """Return the address of an asset. Raises `KeyError` if there is no asset of this name."""
     return f"{PREFIX}/{assets()[name].digest}/{name}"
 
 

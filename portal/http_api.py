@@ -1,15 +1,14 @@
-"""The HTTP API as a reader wants it: what can be called, with what, and what comes back, from its OpenAPI document."""
+"""The calls of the HTTP API with parameters, bodies and responses, from its OpenAPI document."""
 
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from portal.documents import Json
-from portal.facts import Fact
+from kit.asyncapi.reader import DocumentReader, Json, last_part
+from portal.delivery import Fact
 from portal.fields import Field, fields
 from portal.search import Entry
-from portal.system import System, last
 
 PAGE, TRY = "/docs", "/docs/try"
 _METHODS = ("get", "post", "put", "patch", "delete")
@@ -17,7 +16,7 @@ _FIRST_PROBLEM = 400
 
 
 class Body(NamedTuple):
-    """What is sent or comes back: its media type, what its schema is called, and its fields."""
+    """A request or response body; `name` is the name of its schema."""
 
     media_type: str
     name: str
@@ -25,110 +24,112 @@ class Body(NamedTuple):
     example: Any
 
 
-class Answer(NamedTuple):
-    """One status with which a call may end."""
+class HttpResponse(NamedTuple):
+    """One documented response of a call."""
 
     status: str
-    meaning: str
+    description: str
     headers: list[Fact]
     bodies: list[Body]
 
 
 class Call(NamedTuple):
-    """One method of one path; `key` names it in the page, `try_it` is where it can be tried out."""
+    """One method of one path; `key` is its anchor in the page, `try_it` the address of its form."""
 
     method: str
     path: str
     key: str
     title: str
-    meaning: str
+    description: str
     logins: list[str]
     parameters: list[tuple[str, tuple[Field, ...]]]
     bodies: list[Body]
-    answers: list[Answer]
-    problems: list[Answer]
+    responses: list[HttpResponse]
+    problems: list[HttpResponse]
     try_it: str
 
 
 class HttpApi:
-    """What one OpenAPI document says, read once."""
+    """One OpenAPI document, parsed once."""
 
     def __init__(self, document: Json) -> None:
         self._paths: Json = document.get("paths", {})
-        self._system = System(document)
+        self._reader = DocumentReader(document)
         self.info: Json = document["info"]
         self.logins: Json = document.get("components", {}).get("securitySchemes", {})
 
     @cached_property
     def calls(self) -> list[tuple[str, list[Call]]]:
-        """Every call by its tag, in the document's order."""
-        found: dict[str, list[Call]] = {}
+        """All calls by tag, in the order of the document."""
+        calls: dict[str, list[Call]] = {}
         for path, methods in self._paths.items():
             for method in _METHODS:
-                if said := methods.get(method):
-                    tag = (said.get("tags") or ["default"])[0]
-                    found.setdefault(tag, []).append(_call(self._system, method, path, tag, said))
-        return list(found.items())
+                if operation := methods.get(method):
+                    tag = (operation.get("tags") or ["default"])[0]
+                    calls.setdefault(tag, []).append(_call(self._reader, method, path, tag, operation))
+        return list(calls.items())
 
     @cached_property
     def problem(self) -> tuple[Field, ...]:
-        """The fields of every answer from 400 on."""
-        return fields(self._system, self._system.schemas.get("ProblemDetails", {}))
+        """The fields of every response with a status from 400 on."""
+        return fields(self._reader, self._reader.schemas.get("ProblemDetails", {}))
 
     @cached_property
     def entries(self) -> list[Entry]:
-        """The calls, for a search."""
+        """Search entries of the calls."""
         return [
-            Entry("http", f"{call.method} {call.path}", f"{call.title}. {call.meaning}", f"{PAGE}#{quote(call.key)}")
+            Entry(
+                "http", f"{call.method} {call.path}", f"{call.title}. {call.description}", f"{PAGE}#{quote(call.key)}"
+            )
             for _, tagged in self.calls
             for call in tagged
         ]
 
 
-def _call(system: System, method: str, path: str, tag: str, said: Json) -> Call:
-    identifier = said.get("operationId", "")
-    answers = [_answer(system, status, answer) for status, answer in sorted(said.get("responses", {}).items())]
+def _call(reader: DocumentReader, method: str, path: str, tag: str, operation: Json) -> Call:
+    identifier = operation.get("operationId", "")
+    responses = [_response(reader, status, one) for status, one in sorted(operation.get("responses", {}).items())]
     return Call(
         method=method.upper(),
         path=path,
         key=f"{method}-{path}",
-        title=said.get("summary", ""),
-        meaning=said.get("description", ""),
-        logins=[name for scheme in said.get("security", ()) for name in scheme],
-        parameters=[*_parameters(system, said.get("parameters", ()))],
-        bodies=_bodies(system, said.get("requestBody", {})),
-        answers=[answer for answer in answers if not _is_problem(answer)],
-        problems=[answer for answer in answers if _is_problem(answer)],
+        title=operation.get("summary", ""),
+        description=operation.get("description", ""),
+        logins=[name for scheme in operation.get("security", ()) for name in scheme],
+        parameters=[*_parameters(reader, operation.get("parameters", ()))],
+        bodies=_bodies(reader, operation.get("requestBody", {})),
+        responses=[one for one in responses if not _is_problem(one)],
+        problems=[one for one in responses if _is_problem(one)],
         try_it=f"{TRY}#/{quote(tag, safe='')}/{quote(identifier, safe='')}",
     )
 
 
-def _parameters(system: System, said: Any) -> Iterator[tuple[str, tuple[Field, ...]]]:
+def _parameters(reader: DocumentReader, parameters: Any) -> Iterator[tuple[str, tuple[Field, ...]]]:
     for place in ("path", "query", "header"):
-        mine = [one for one in said if one["in"] == place]
+        mine = [one for one in parameters if one["in"] == place]
         schema = {
             "properties": {one["name"]: {**one["schema"], "description": one.get("description", "")} for one in mine},
             "required": [one["name"] for one in mine if one.get("required")],
         }
         if mine:
-            yield place, fields(system, schema)
+            yield place, fields(reader, schema)
 
 
-def _bodies(system: System, said: Json) -> list[Body]:
-    return [_body(system, media_type, shown) for media_type, shown in said.get("content", {}).items()]
+def _bodies(reader: DocumentReader, parent: Json) -> list[Body]:
+    return [_body(reader, media_type, content) for media_type, content in parent.get("content", {}).items()]
 
 
-def _body(system: System, media_type: str, said: Json) -> Body:
-    schema = said.get("schema", {})
-    plain = system.schema(schema)
-    example = (plain.get("examples") or [None])[0]
-    return Body(media_type, last(schema.get("$ref", "")), fields(system, schema), example)
+def _body(reader: DocumentReader, media_type: str, content: Json) -> Body:
+    schema = content.get("schema", {})
+    resolved = reader.schema(schema)
+    example = (resolved.get("examples") or [None])[0]
+    return Body(media_type, last_part(schema.get("$ref", "")), fields(reader, schema), example)
 
 
-def _answer(system: System, status: str, said: Json) -> Answer:
-    headers = [(name, header.get("description", "")) for name, header in said.get("headers", {}).items()]
-    return Answer(status, said.get("description", ""), headers, _bodies(system, said))
+def _response(reader: DocumentReader, status: str, content: Json) -> HttpResponse:
+    headers = [(name, header.get("description", "")) for name, header in content.get("headers", {}).items()]
+    return HttpResponse(status, content.get("description", ""), headers, _bodies(reader, content))
 
 
-def _is_problem(answer: Answer) -> bool:
-    return not answer.status.isdigit() or int(answer.status) >= _FIRST_PROBLEM
+def _is_problem(response: HttpResponse) -> bool:
+    return not response.status.isdigit() or int(response.status) >= _FIRST_PROBLEM

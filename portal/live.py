@@ -1,11 +1,11 @@
-"""Looking at everything that goes on in a system at once: streams, consumers, processes, and what was said last."""
+"""Live figures of the whole system: streams, consumers, service processes and the last messages."""
 
 import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -21,24 +21,26 @@ from kit.messaging.reader import Read, stream_reader
 
 log = get_logger(__name__)
 
-_LAST = 5
-"""So many messages of each stream are shown."""
-_LONGEST_SECONDS, _QUIET_SECONDS = 1.5, 0.3
-"""How long processes are waited for: in all, and after one that answered."""
-_CONNECT_SECONDS = 2
+_LAST_MESSAGES = 5
+"""Number of messages shown of each stream."""
+_DISCOVERY_TIMEOUT = 1.5
+"""Seconds to wait for replies of service processes."""
+_DISCOVERY_IDLE_TIMEOUT = 0.3
+"""Seconds to wait for the next process after the last reply."""
+_CONNECT_TIMEOUT = 2.0
 
 
 class ConsumerSnapshot(BaseModel):
-    """A durable consumer: what waits for it, what it has and did not acknowledge, and what came to it again."""
+    """A durable consumer: numbers of pending, unacknowledged and redelivered messages."""
 
     name: str
-    waiting: int
+    pending: int
     unacknowledged: int
-    again: int
+    redelivered: int
 
 
 class MessageSnapshot(BaseModel):
-    """A message that a stream keeps; of its body the names and types, unless whoever runs this wants all of it seen."""
+    """A message in a stream; `body` has types in place of values unless the operator enables payloads."""
 
     sequence: int
     subject: str
@@ -47,7 +49,7 @@ class MessageSnapshot(BaseModel):
 
 
 class StreamSnapshot(BaseModel):
-    """A stream: what it keeps, and how much ever came into it, from which rates are told."""
+    """A stream: its size now, and the sequence of its last message, from which clients compute rates."""
 
     name: str
     messages: int
@@ -58,7 +60,7 @@ class StreamSnapshot(BaseModel):
 
 
 class ProcessSnapshot(BaseModel):
-    """A process of a service, and what it was asked since it began (NATS ADR-32, STATS)."""
+    """A process of a service: requests and errors since its start, and mean milliseconds per request (NATS ADR-32)."""
 
     service: str
     id: str
@@ -68,47 +70,54 @@ class ProcessSnapshot(BaseModel):
 
 
 class Snapshot(BaseModel):
-    """All of it, at one moment."""
+    """The state of the system at one moment."""
 
     at: datetime
     streams: list[StreamSnapshot]
     processes: list[ProcessSnapshot]
 
 
-class SystemMonitor:
-    """Looks with a login that may see everything, over a connection of its own.
+class Monitor(Protocol):
+    """A source of snapshots."""
 
-    That is made when somebody looks for the first time. Who looks within `fresh` seconds of another one sees the same.
+    async def snapshot(self) -> Snapshot:
+        """Return the state of the system now. Raises `Unavailable` if it cannot be read."""
+
+
+class SystemMonitor:
+    """Takes snapshots over a separate connection, with a login that may read all streams and statistics.
+
+    It connects at the first snapshot. A snapshot is shared by all callers for `max_age` seconds.
     """
 
-    def __init__(self, url: str, streams: Sequence[Stream], *, bodies: bool, fresh: float = 1.0) -> None:
+    def __init__(self, url: str, streams: Sequence[Stream], *, bodies: bool, max_age: float = 1.0) -> None:
         self._url = url
         self._streams = streams
         self._bodies = bodies
-        self._fresh = fresh
+        self._max_age = max_age
         self._client: Client | None = None
-        self._looking: asyncio.Task[Snapshot] | None = None
-        self._looked_at = 0.0
+        self._current: asyncio.Task[Snapshot] | None = None
+        self._started_at = 0.0
 
-    async def look(self) -> Snapshot:
-        """Return what there is now; raises `Unavailable` when NATS does not tell."""
+    async def snapshot(self) -> Snapshot:
+        """Return the state of the system. Raises `Unavailable` if NATS cannot be reached or does not reply."""
         now = asyncio.get_running_loop().time()
-        if self._looking is None or (self._looking.done() and now - self._looked_at > self._fresh):
-            self._looked_at = now
-            self._looking = asyncio.create_task(self._look())
+        if self._current is None or (self._current.done() and now - self._started_at > self._max_age):
+            self._started_at = now
+            self._current = asyncio.create_task(self._take_snapshot())
         try:
-            return await asyncio.shield(self._looking)
+            return await asyncio.shield(self._current)
         except (NatsError, OSError) as error:
             raise Unavailable(NATS) from error
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         client, self._client = self._client, None
         if client is not None:
             with suppress(NatsError, OSError):
                 await client.close()
 
-    async def _look(self) -> Snapshot:
+    async def _take_snapshot(self) -> Snapshot:
         client = await self._connected()
         jetstream = client.jetstream()
         async with stream_reader(client) as read:
@@ -120,9 +129,9 @@ class SystemMonitor:
             return self._client
         await self.close()
         client = Client()
-        async with asyncio.timeout(_CONNECT_SECONDS):  # nats-py would try for two minutes
-            # Whoever looks next connects anew.
-            await client.connect(self._url.split(","), name="live overlay", allow_reconnect=False, error_cb=_unheard)
+        async with asyncio.timeout(_CONNECT_TIMEOUT):  # nats-py alone retries for two minutes
+            # No reconnection in the background: the next snapshot connects again.
+            await client.connect(self._url.split(","), name="live figures", allow_reconnect=False, error_cb=_log_error)
         self._client = client
         return client
 
@@ -132,7 +141,7 @@ class SystemMonitor:
             consumers = await jetstream.consumers_info(stream.name)
         except NotFoundError:
             return StreamSnapshot(name=stream.name, messages=0, bytes=0, last_sequence=0, consumers=[], last=[])
-        begin = {"seq": max(1, state.last_seq - _LAST + 1), "next_by_subj": ">", "batch": _LAST}
+        begin = {"seq": max(1, state.last_seq - _LAST_MESSAGES + 1), "next_by_subj": ">", "batch": _LAST_MESSAGES}
         return StreamSnapshot(
             name=stream.name,
             messages=state.messages,
@@ -141,9 +150,9 @@ class SystemMonitor:
             consumers=[
                 ConsumerSnapshot(
                     name=consumer.name,
-                    waiting=consumer.num_pending or 0,
+                    pending=consumer.num_pending or 0,
                     unacknowledged=consumer.num_ack_pending or 0,
-                    again=consumer.num_redelivered or 0,
+                    redelivered=consumer.num_redelivered or 0,
                 )
                 for consumer in consumers
                 if consumer.config.durable_name
@@ -165,12 +174,12 @@ class SystemMonitor:
 
 
 async def _processes(client: Client) -> list[ProcessSnapshot]:
-    answers = await request_all(client, "STATS", timeout=_LONGEST_SECONDS, idle_timeout=_QUIET_SECONDS)
+    answers = await request_all(client, "STATS", timeout=_DISCOVERY_TIMEOUT, idle_timeout=_DISCOVERY_IDLE_TIMEOUT)
     return sorted(map(_process, answers), key=lambda process: (process.service, process.id))
 
 
 def redacted(body: Any) -> Any:
-    """Return what a body is made of, with the type of each value in its place."""
+    """Return a JSON body with the type name in place of each value; of a list, only its first item."""
     if isinstance(body, dict):
         return {name: redacted(value) for name, value in body.items()}
     if isinstance(body, list):
@@ -192,5 +201,5 @@ def _process(stats: dict[str, Any]) -> ProcessSnapshot:
     )
 
 
-async def _unheard(error: Exception) -> None:
-    log.debug("the live overlay's connection", reason=str(error) or type(error).__name__)
+async def _log_error(error: Exception) -> None:
+    log.debug("live figures connection failed", reason=str(error) or type(error).__name__)

@@ -1,18 +1,19 @@
-"""The portal's pages, each made from the documents alone."""
+"""The portal's pages, rendered from the documents alone."""
 
 import json
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from portal import drawing, facts, http_api, search
+from kit.asyncapi.reader import KINDS, DocumentedChannel, DocumentedOperation, DocumentReader, Json
+from portal import delivery, http_api, search
 from portal.assets import address
-from portal.documents import WHOLE, Json, Library
+from portal.documents import WHOLE, Library
 from portal.fields import Field, fields
 from portal.history import Change, history
 from portal.http_api import HttpApi
+from portal.map_layout import lay_out
 from portal.snippets import Snippet, snippets
-from portal.system import FROM, KINDS, TO, Channel, Operation, System
 from portal.templates import render
 
 _LINKS = {
@@ -23,15 +24,15 @@ _LINKS = {
 }
 
 
-class Message(NamedTuple):
-    """What lists tell of a message, and all that its own page tells."""
+class MessageDetails(NamedTuple):
+    """What pages show of a message; lists use the fields without a default, the message's own page uses all."""
 
     name: str
     kind: str
-    said: Json
-    channels: list[Channel]
-    senders: list[Operation]
-    takers: list[Operation]
+    content: Json
+    channels: list[DocumentedChannel]
+    publishers: list[DocumentedOperation]
+    consumers: list[DocumentedOperation]
     requests: list[str]
     fields: tuple[Field, ...] = ()
     headers: tuple[Field, ...] = ()
@@ -43,78 +44,75 @@ class Message(NamedTuple):
 
 
 class Pages:
-    """Renders what one library holds."""
+    """Renders the documents of one library."""
 
     def __init__(self, library: Library) -> None:
         self.library = library
-        self._systems = {name: System(document.content) for name, document in library.documents.items()}
-        self.system = self._systems.get(WHOLE) or System({})
-        self._messages = search.index(library, self.system)
+        self._systems = {name: DocumentReader(document.content) for name, document in library.documents.items()}
+        self.system = self._systems.get(WHOLE) or DocumentReader({})
+        self._entries = search.index(library, self.system)
 
     def index(self, *, live: str | None = None) -> str:
-        """Show the map, the services, and every message with its sender and its taker; for `live` what goes on now.
+        """Return the page with the map, the services and every message.
 
-        That is `everybody`, or `admins`: then the page asks for a token before it asks the gateway.
+        `live` is the audience of live figures, `everyone` or `admins`; for admins the page asks for a token first.
         """
-        shown = {"drawing": drawing.draw(self.system), "cards": self._cards(), "rows": self._by_kind()}
+        values = {"map": lay_out(self.system), "cards": self._cards(), "rows": self._by_kind()}
         files = {"styles": ["live.css"], "scripts": ["live.js"]} if live else {}
-        return self._page("index.html", "Messages", "/asyncapi", live=live, **files, **shown)
+        return self._page("index.html", "Messages", "/asyncapi", live=live, **files, **values)
 
     def messages(self) -> str:
-        """List the messages by kind."""
+        """Return the list of messages by kind."""
         return self._page("messages.html", "All messages", "/asyncapi/messages", rows=self._by_kind())
 
     def message(self, name: str) -> str:
-        """Show one message; `KeyError` where there is none of this name."""
-        return self._page("message.html", name, search.message_page(name), message=self._message(name))
+        """Return the page of one message. Raises `KeyError` if there is no message of this name."""
+        return self._page("message.html", name, search.message_page(name), message=self._details(name))
 
     def stream(self, name: str) -> str:
-        """Show a stream; `KeyError` where there is none of this name."""
+        """Return the page of one stream. Raises `KeyError` if there is no stream of this name."""
         channels = self.system.streams[name]
-        readers = [taken for channel in channels for kept in channel.messages for taken in self.system.who(kept, TO)]
-        shown = {
-            "stream": name,
-            "channels": channels,
-            "readers": readers,
-            "system": self.system,
-            "FROM": FROM,
-            "TO": TO,
-        }
-        return self._page("stream.html", name, search.stream_page(name), **shown)
+        consumers = [
+            one for channel in channels for message in channel.messages for one in self.system.consumers(message)
+        ]
+        values = {"stream": name, "channels": channels, "consumers": consumers, "system": self.system}
+        return self._page("stream.html", name, search.stream_page(name), **values)
 
-    def found(self, query: str, http: HttpApi) -> str:
-        """Show what a query finds in the documents, and in the HTTP API."""
-        found = search.find(self._entries(http), query)
+    def search_results(self, query: str, http: HttpApi) -> str:
+        """Return the search page with the results of a query in the documents and the HTTP API."""
+        results = search.find([*self._entries, *http.entries], query)
         title = f"{query} · Search" if query else "Search"
-        return self._page("search.html", title, "/asyncapi/search", query=query, found=found, most=search.MOST)
+        return self._page(
+            "search.html", title, "/asyncapi/search", query=query, results=results, limit=search.MAX_RESULTS
+        )
 
     def search_index(self, http: HttpApi) -> str:
-        """Return what can be found as JSON: rows of kind, name, text and address."""
-        return json.dumps(self._entries(http), ensure_ascii=False, separators=(",", ":"))
+        """Return the search index as a JSON array of `[kind, name, text, address]`."""
+        return json.dumps([*self._entries, *http.entries], ensure_ascii=False, separators=(",", ":"))
 
     def service(self, name: str) -> str:
-        """Show what one service does, or all of them: each operation with its subject, its fields and its delivery."""
-        said, content = self._systems[name], self.library.documents[name].content
+        """Return the page of one service or of the whole system: operations with subject, fields and delivery."""
+        reader, content = self._systems[name], self.library.documents[name].content
         return self._page(
             "service.html",
             _title(name),
             search.service_page(name),
             document=name,
             info=content["info"],
-            system=said,
-            groups=said.by_service(),
-            words=facts.ROLES,
-            bodies={kept: fields(said, message.get("payload", {})) for kept, message in said.messages.items()},
-            servers=facts.of_servers(content),
+            system=reader,
+            groups=reader.by_service(),
+            roles_table=delivery.ROLES,
+            bodies={key: fields(reader, message.get("payload", {})) for key, message in reader.messages.items()},
+            servers=delivery.of_servers(content),
         )
 
     def reference(self, name: str) -> str:
-        """Show one document, drawn by AsyncAPI's own component; `KeyError` where there is none of this name."""
+        """Return the page that shows a document in AsyncAPI's own component."""
         return self._page(
-            "drawn.html",
+            "scripted.html",
             _title(name),
             search.reference_page(name),
-            about=_title(name),
+            subject=_title(name),
             page=search.service_page(name),
             place="reference",
             document=f"{search.service_page(name)}.json",
@@ -124,16 +122,16 @@ class Pages:
         )
 
     def http_api(self, http: HttpApi) -> str:
-        """Show the HTTP API."""
+        """Return the page of the HTTP API."""
         return self._page("http-api.html", "HTTP API", http_api.PAGE, http=http, **{"try": http_api.TRY})
 
     def try_out(self) -> str:
-        """Show the HTTP API with forms to call it, drawn by Swagger UI."""
+        """Return the page of the HTTP API with forms to call it, in Swagger UI."""
         return self._page(
-            "drawn.html",
+            "scripted.html",
             "HTTP API",
             http_api.TRY,
-            about="The HTTP API",
+            subject="The HTTP API",
             page=http_api.PAGE,
             place="http-api",
             document="/openapi.json",
@@ -142,58 +140,58 @@ class Pages:
             scripts=["swagger-ui-bundle.js", "http-api.js"],
         )
 
-    def message_text(self, name: str) -> str:
-        """Return a message's page as Markdown; `KeyError` where there is none of this name."""
-        return render("message.md", message=self._message(name), facts=facts, json=_json, links=_LINKS)
+    def message_markdown(self, name: str) -> str:
+        """Return a message's page as Markdown. Raises `KeyError` if there is no message of this name."""
+        return render("message.md", message=self._details(name), delivery=delivery, json=_json, links=_LINKS)
 
     def overview(self) -> str:
-        """Return what there is and where, as llmstxt.org describes it."""
+        """Return the list of pages and documents as plain text (llmstxt.org)."""
         return render("llms.txt", library=self.library, rows=self._by_kind(), whole=WHOLE, links=_LINKS)
 
-    def _entries(self, http: HttpApi) -> list[search.Entry]:
-        return [*self._messages, *http.entries]
-
-    def _message(self, name: str) -> Message:
-        system, said = self.system, self.system.messages[name]
-        takers = system.who(name, TO)
-        replies = list(dict.fromkeys(reply for operation in takers for reply in operation.replies))
-        return self._brief(name)._replace(
+    def _details(self, name: str) -> MessageDetails:
+        system, content = self.system, self.system.messages[name]
+        consumers = system.consumers(name)
+        replies = list(dict.fromkeys(reply for operation in consumers for reply in operation.replies))
+        return self._summary(name)._replace(
             replies=replies,
-            fields=fields(system, said.get("payload", {})),
-            headers=fields(system, said.get("headers", {})),
-            example=facts.example_of(said),
-            problems=self._problems(name, said, takers),
+            fields=fields(system, content.get("payload", {})),
+            headers=fields(system, content.get("headers", {})),
+            example=delivery.example_of(content),
+            problems=self._problems(name, content, consumers),
             snippets=snippets(system, name),
             changes=history(system, self.library.released, name),
         )
 
-    def _problems(self, name: str, said: Json, takers: Iterable[Operation]) -> list[tuple[str, list[Json]]]:
-        """Return with what each service that answers the message may refuse it, or what the problem itself may be."""
-        found = [("", list(said.get("x-problems", ())))]
-        for operation in takers:
+    def _problems(
+        self, name: str, content: Json, consumers: Iterable[DocumentedOperation]
+    ) -> list[tuple[str, list[Json]]]:
+        """Return the problems of a message by service: its own under an empty name."""
+        problems = [("", list(content.get("x-problems", ())))]
+        for operation in consumers:
             if operation.service not in self._systems:
                 continue
             messages = self._systems[operation.service].messages
             refusals = [reply for reply in operation.replies if self.system.kind_of(reply) == "problem" != name]
-            found += [(operation.service, list(messages.get(reply, {}).get("x-problems", ()))) for reply in refusals]
-        return [(service, problems) for service, problems in found if problems]
+            problems += [(operation.service, list(messages.get(reply, {}).get("x-problems", ()))) for reply in refusals]
+        return [(service, rows) for service, rows in problems if rows]
 
-    def _by_kind(self) -> list[tuple[str, list[Message]]]:
-        """Return every message in brief, by kind."""
+    def _by_kind(self) -> list[tuple[str, list[MessageDetails]]]:
+        """Return a summary of every message, by kind."""
         kinds = sorted({self.system.kind_of(name) for name in self.system.messages}, key=_rank)
         return [
-            (kind, [self._brief(n) for n in self.system.messages if self.system.kind_of(n) == kind]) for kind in kinds
+            (kind, [self._summary(name) for name in self.system.messages if self.system.kind_of(name) == kind])
+            for kind in kinds
         ]
 
-    def _brief(self, name: str) -> Message:
+    def _summary(self, name: str) -> MessageDetails:
         system = self.system
-        return Message(
+        return MessageDetails(
             name=name,
             kind=system.kind_of(name),
-            said=system.messages[name],
+            content=system.messages[name],
             channels=system.channels_of(name),
-            senders=system.who(name, FROM),
-            takers=system.who(name, TO),
+            publishers=system.publishers(name),
+            consumers=system.consumers(name),
             requests=system.requests_for(name),
         )
 
@@ -201,30 +199,30 @@ class Pages:
         return [
             {
                 "name": name,
-                "text": (said.get("description") or said["title"]).partition("\n")[0],
-                "version": said["version"],
+                "text": (info.get("description") or info["title"]).partition("\n")[0],
+                "version": info["version"],
                 "count": len(document.content.get("operations", {})),
             }
             for name, document in self.library.documents.items()
-            for said in [document.content["info"]]
+            for info in [document.content["info"]]
             if name != WHOLE
         ]
 
-    def _page(self, template: str, title: str, here: str, **given: Any) -> str:
-        scripts = [*given.pop("scripts", ()), "search.js"]
+    def _page(self, template: str, title: str, here: str, **values: Any) -> str:
+        scripts = [*values.pop("scripts", ()), "search.js"]
         return render(
             template,
             title=title,
             here=here,
             services=self.library.services,
             whole=WHOLE if WHOLE in self.library.documents else "",
-            styles=[*given.pop("styles", ()), "portal.css"],
+            styles=[*values.pop("styles", ()), "portal.css"],
             scripts=scripts,
             asset=address,
-            facts=facts,
+            delivery=delivery,
             json=_json,
             links=_LINKS,
-            **{"query": "", **given},
+            **{"query": "", **values},
         )
 
 

@@ -1,6 +1,8 @@
-"""The templates beside this module: HTML, in which everything is escaped that a document says, and Markdown."""
+"""Renders the templates beside this module; HTML templates escape every value."""
 
+import json
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,37 +15,60 @@ if TYPE_CHECKING:
 _FOLDER = Path(__file__).parent / "templates"
 
 
-def render(template: str, /, **given: Any) -> str:
-    """Fill in a template; a name that it uses and is not given raises `jinja2.UndefinedError`."""
-    return _environment().get_template(template).render(**given)
+def render(template: str, /, **values: Any) -> str:
+    """Render a template. Raises `jinja2.UndefinedError` if it uses a name that is not in `values`."""
+    return _environment().get_template(template).render(**values)
 
 
 def prose(text: str) -> Markup:
-    """Turn a text with `code` in backticks and empty lines between paragraphs into HTML."""
+    """Convert text with `code` in backticks and blank lines between paragraphs to HTML."""
     paragraphs = [_coded(part) for part in re.split(r"\n\s*\n", str(text).strip()) if part]
     return Markup("").join(Markup("<p>{}</p>").format(part) for part in paragraphs)
 
 
 def inline(text: str) -> Markup:
-    """Turn a line with `code` in backticks into HTML."""
+    """Convert a line with `code` in backticks to HTML."""
     return _coded(str(text).strip())
 
 
 def cell(text: str) -> str:
-    """Make a text fit into a cell of a Markdown table."""
-    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
+    """Return the text on one line for a cell of a Markdown table; `|` and `<` are escaped outside of code spans."""
+    parts = re.split(r"(`[^`]+`)", " ".join(str(text).split()).replace("|", "\\|"))
+    return "".join(part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(parts))
+
+
+def line(text: str) -> str:
+    """Return the text on one line, unchanged otherwise: for plain text."""
+    return " ".join(str(text).split())
+
+
+def python(value: object) -> str:
+    """Return a JSON value as a Python literal, one line per item."""
+    return _literal(value, "")
+
+
+def _literal(value: object, indent: str) -> str:
+    inner = f"{indent}    "
+    if isinstance(value, dict) and value:
+        items = "".join(f"{inner}{_literal(str(key), '')}: {_literal(item, inner)},\n" for key, item in value.items())
+        return f"{{\n{items}{indent}}}"
+    if isinstance(value, list) and value:
+        items = "".join(f"{inner}{_literal(item, inner)},\n" for item in value)
+        return f"[\n{items}{indent}]"
+    # Python reads every escape of a JSON string in the same way.
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def _coded(text: str) -> Markup:
     parts = re.split(r"`([^`]+)`", text)
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(parts)
+        Markup("<code>{}</code>").format(part) if index % 2 else escape(part) for index, part in enumerate(parts)
     )
 
 
 @cache
 def _environment() -> "Environment":
-    # A gateway that comes back after kill -9 must not wait for it: 0.1 s of processor.
+    # Imported at the first page: it costs 0.1 s of CPU, which would delay the restart of the gateway.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape  # noqa: PLC0415
 
     environment = Environment(
@@ -53,5 +78,12 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"prose": prose, "inline": inline, "cell": cell}
+    environment.filters |= {
+        "prose": prose,
+        "inline": inline,
+        "cell": cell,
+        "line": line,
+        "python": python,
+        "shell": shlex.quote,
+    }
     return environment

@@ -47,8 +47,10 @@ class Dependencies:
     health: Health
     timeout: float
     """Time of one HTTP request for the services, in seconds."""
-    watch: SystemMonitor | None = None
-    watch_is_open: bool = False
+    monitor: SystemMonitor | None = None
+    """Source of the live figures on the documentation site; None disables them."""
+    live_for_admins: bool = True
+    """Whether only admins see the live figures."""
 
     async def request(self, request: base.Request[base.Reply]) -> base.Reply:
         """Send a request in the time that the HTTP request has left. Raises what `RequestClient.request` raises."""
@@ -101,8 +103,8 @@ async def limit_address(request: Request, deps: Deps) -> None:
     await deps.rate_limits.hit("address", address(request))
 
 
-_bearer = OAuth2PasswordBearer("/auth/token", auto_error=False, description="The access token of POST /auth/token.")
-Token = Annotated[str | None, Security(_bearer)]
+bearer = OAuth2PasswordBearer("/auth/token", auto_error=False, description="The access token of POST /auth/token.")
+Token = Annotated[str | None, Security(bearer)]
 
 
 async def current_user(token: Token, deps: Deps, response: Response) -> auth.Caller:

@@ -8,7 +8,6 @@ from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import apps.gateway
-import portal
 from apps.gateway.auth import JwksVerifier
 from apps.gateway.deps import Dependencies, limit_address, payment_loader, user_loader
 from apps.gateway.events import event_router, owner_of
@@ -21,7 +20,7 @@ from apps.gateway.http.shutdown import on_termination
 from apps.gateway.payments.accept import PaymentAcceptance
 from apps.gateway.payments.queue import JetStreamPaymentQueue, PaymentQueue
 from apps.gateway.payments.waiters import Waiters
-from apps.gateway.routes import auth, events, health, live, payments, users
+from apps.gateway.routes import auth, documentation, events, health, payments, users
 from apps.gateway.settings import Settings
 from apps.gateway.sse.broadcaster import Broadcaster
 from apps.gateway.sse.history import History, StreamedHistory
@@ -97,7 +96,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
         broker,
         lifespan=lifespan,
         after_startup=[deps.broadcaster.start, discovery.start, deps.durability.log_findings],
-        on_shutdown=[discovery.stop, *([deps.watch.close] if deps.watch else [])],
+        on_shutdown=[discovery.stop, *([deps.monitor.close] if deps.monitor else [])],
         specification=documented,
         logger=None,
     )
@@ -123,12 +122,12 @@ def create_api(deps: Dependencies) -> FastAPI:
         generate_unique_id_function=openapi.operation_id,
         responses=openapi.documented(400, 413, 422, 500, 503, 504),
     )
-    api.state.live = ("everybody" if deps.watch_is_open else "admins") if deps.watch else None
     api.state.deps = deps
-    for module in (users, auth, payments, events, live, portal):
+    for module in (users, auth, payments, events):
         api.include_router(module.router, dependencies=[Depends(limit_address)], responses=openapi.documented(429))
     api.include_router(health.router)  # health probes are not rate-limited
     api.openapi = partial(openapi.document, api)  # type: ignore[method-assign]
+    documentation.mount(api, deps)
     problems.install(api)
     return api
 
@@ -154,7 +153,7 @@ def create_dependencies(
         waiters=waiters,
         timeout=timeout,
     )
-    watch = (
+    monitor = (
         SystemMonitor(settings.live_nats_url, EVERY_STREAM, bodies=settings.live_payloads)
         if settings.live_nats_url
         else None
@@ -174,8 +173,8 @@ def create_dependencies(
         durability=durability,
         health=Health({"nats": broker.check}, warnings=durability.checks()),
         timeout=timeout,
-        watch=watch,
-        watch_is_open=settings.app_env == "development",
+        monitor=monitor,
+        live_for_admins=settings.app_env != "development",
     )
 
 

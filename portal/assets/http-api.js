@@ -1,20 +1,20 @@
-// Draws the page's OpenAPI document, in the light or the dark as the reader's system is.
+// Renders the OpenAPI document of the page with Swagger UI, in the color scheme of the system.
 "use strict";
 
 const place = document.getElementById("http-api");
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
-function follow() {
+function applyScheme() {
   document.documentElement.classList.toggle("dark-mode", dark.matches);
 }
 
-follow();
-dark.addEventListener("change", follow);
+applyScheme();
+dark.addEventListener("change", applyScheme);
 window.SwaggerUIBundle({
   url: place.dataset.document,
   domNode: place,
   deepLinking: true,
   displayRequestDuration: true,
   persistAuthorization: false,
-  validatorUrl: null, // the default shows a badge from another host
+  validatorUrl: null, // by default, it loads a badge from another host
 });

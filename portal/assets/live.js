@@ -1,13 +1,13 @@
-// What goes on now, on the map and in a list below it, where the gateway tells: it answers 404 where nobody wants it.
+// Live figures on the map and in tables below it, polled from the gateway.
 "use strict";
 
 (() => {
-  const EVERY = 2000;
+  const INTERVAL = 2000; // milliseconds
   const section = document.getElementById("live");
   const heading = section.querySelector("h2");
   const figures = new Intl.NumberFormat("en");
   let token = "";
-  let before = null;
+  let previous = null;
 
   function make(name, text = "", attributes = {}) {
     const element = document.createElement(name);
@@ -20,87 +20,87 @@
     return past === undefined || seconds <= 0 ? "" : `${figures.format(Math.round(((now - past) / seconds) * 10) / 10)}/s`;
   }
 
-  // Who is asked: a page has no token of its own, and keeps none.
-  function ask(denied) {
+  // The token is kept in memory only.
+  function requestToken(denied) {
     if (section.querySelector("form")) return;
     const form = make("form");
-    const label = make("label", denied ? "This token is no admin's. Another one: " : "An admin's access token: ");
+    const label = make("label", denied ? "This token does not belong to an admin. Try another one: " : "Access token of an admin: ");
     label.append(make("input", "", { type: "password", autocomplete: "off", required: "" }));
-    form.append(label, make("button", "Look"));
+    form.append(label, make("button", "Show"));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       token = form.querySelector("input").value.trim();
       form.remove();
-      look();
+      poll();
     });
     section.append(form);
     section.hidden = false;
   }
 
-  async function look() {
-    if (document.hidden) return void setTimeout(look, EVERY);
-    let answer;
+  async function poll() {
+    if (document.hidden) return void setTimeout(poll, INTERVAL);
+    let response;
     try {
-      answer = await fetch("/asyncapi/live.json", token ? { headers: { Authorization: `Bearer ${token}` } } : {});
+      response = await fetch("/asyncapi/live.json", token ? { headers: { Authorization: `Bearer ${token}` } } : {});
     } catch {
-      return void later("The gateway does not answer.");
+      return void retry("The gateway does not respond.");
     }
-    if (answer.status === 404) return;
-    if (answer.status === 401 || answer.status === 403) return ask(token !== "");
-    if (!answer.ok) return void later((await answer.json().catch(() => ({}))).detail ?? `${answer.status}`);
-    show(await answer.json());
-    setTimeout(look, EVERY);
+    if (response.status === 404) return;
+    if (response.status === 401 || response.status === 403) return requestToken(token !== "");
+    if (!response.ok) return void retry((await response.json().catch(() => ({}))).detail ?? `${response.status}`);
+    show(await response.json());
+    setTimeout(poll, INTERVAL);
   }
 
-  function later(reason) {
-    heading.textContent = `What goes on now: nothing can be seen. ${reason}`;
-    setTimeout(look, EVERY);
+  function retry(reason) {
+    heading.textContent = `Live figures are not available. ${reason}`;
+    setTimeout(poll, INTERVAL);
   }
 
-  function show(seen) {
-    const seconds = before ? (Date.parse(seen.at) - Date.parse(before.at)) / 1000 : 0;
-    const streams = new Map(before?.streams.map((stream) => [stream.name, stream]));
-    const processes = new Map(before?.processes.map((process) => [process.id, process]));
-    heading.textContent = "What goes on now";
-    onTheMap(seen, seconds, streams, processes);
-    const streamRows = seen.streams.map((stream) => [
+  function show(snapshot) {
+    const seconds = previous ? (Date.parse(snapshot.at) - Date.parse(previous.at)) / 1000 : 0;
+    const streams = new Map(previous?.streams.map((stream) => [stream.name, stream]));
+    const processes = new Map(previous?.processes.map((process) => [process.id, process]));
+    heading.textContent = "Live figures";
+    showOnMap(snapshot, seconds, streams, processes);
+    const streamRows = snapshot.streams.map((stream) => [
       make("a", stream.name, { href: `/asyncapi/streams/${stream.name}` }),
       figures.format(stream.messages),
       rate(stream.last_sequence, streams.get(stream.name)?.last_sequence, seconds),
-      stream.consumers.map((one) => `${one.name}: ${figures.format(one.waiting)} waiting, ${one.unacknowledged} at work`).join("; "),
+      stream.consumers.map((one) => `${one.name}: ${figures.format(one.pending)} pending, ${one.unacknowledged} unacknowledged`).join("; "),
     ]);
-    const processRows = seen.processes.map((one) => [
+    const processRows = snapshot.processes.map((one) => [
       make("a", one.service, { href: `/asyncapi/${one.service}` }),
       one.id.slice(0, 8),
       rate(one.requests, processes.get(one.id)?.requests, seconds),
-      `${figures.format(one.requests)} asked, ${figures.format(one.errors)} refused, ${one.milliseconds} ms`,
+      `${figures.format(one.requests)} requests, ${figures.format(one.errors)} errors, ${one.milliseconds} ms mean`,
     ]);
-    const last = seen.streams
+    const last = snapshot.streams
       .flatMap((stream) => stream.last)
       .sort((one, other) => other.at.localeCompare(one.at))
       .slice(0, 12)
       .map((one) => [one.at.slice(11, 23), one.subject, make("code", JSON.stringify(one.body))]);
     section.querySelector(".tables").replaceChildren(
-      table("Streams", ["stream", "kept", "per second", "consumers"], streamRows),
-      table("Processes", ["service", "process", "per second", "since it began"], processRows),
+      table("Streams", ["stream", "messages", "per second", "consumers"], streamRows),
+      table("Processes", ["service", "process", "per second", "since start"], processRows),
       table("Last messages, newest first", ["time (UTC)", "subject", "body"], last),
     );
     section.hidden = false;
-    before = seen;
+    previous = snapshot;
   }
 
-  function onTheMap(seen, seconds, streams, processes) {
-    for (const stream of seen.streams) {
+  function showOnMap(snapshot, seconds, streams, processes) {
+    for (const stream of snapshot.streams) {
       const note = document.querySelector(`.map .box[data-stream="${stream.name}"] .head .note`);
-      if (note) note.textContent = [`${figures.format(stream.messages)} kept`, rate(stream.last_sequence, streams.get(stream.name)?.last_sequence, seconds)].filter(Boolean).join(" · ");
-      note?.closest(".box").classList.toggle("waiting", stream.consumers.some((one) => one.waiting > 0) || (stream.name === "DEAD_LETTERS" && stream.messages > 0));
+      if (note) note.textContent = [`${figures.format(stream.messages)} messages`, rate(stream.last_sequence, streams.get(stream.name)?.last_sequence, seconds)].filter(Boolean).join(" · ");
+      note?.closest(".box").classList.toggle("pending", stream.consumers.some((one) => one.pending > 0) || (stream.name === "DEAD_LETTERS" && stream.messages > 0));
     }
     for (const note of document.querySelectorAll(".map .node[data-service] .note")) {
-      const mine = seen.processes.filter((one) => one.service === note.closest(".node").dataset.service);
-      const asked = mine.reduce((sum, one) => sum + one.requests, 0);
+      const mine = snapshot.processes.filter((one) => one.service === note.closest(".node").dataset.service);
+      const requests = mine.reduce((sum, one) => sum + one.requests, 0);
       const past = mine.reduce((sum, one) => sum + (processes.get(one.id)?.requests ?? one.requests), 0);
-      note.textContent = mine.length === 0 ? "not there" : [`${mine.length} ${mine.length === 1 ? "process" : "processes"}`, rate(asked, before ? past : undefined, seconds)].filter(Boolean).join(" · ");
-      note.closest(".node").classList.toggle("away", mine.length === 0);
+      note.textContent = mine.length === 0 ? "not running" : [`${mine.length} ${mine.length === 1 ? "process" : "processes"}`, rate(requests, previous ? past : undefined, seconds)].filter(Boolean).join(" · ");
+      note.closest(".node").classList.toggle("down", mine.length === 0);
     }
   }
 
@@ -125,6 +125,6 @@
     return part;
   }
 
-  if (section.dataset.for === "admins") ask(false);
-  else look();
+  if (section.dataset.for === "admins") requestToken(false);
+  else poll();
 })();

@@ -1,11 +1,11 @@
-// Fetches the page's AsyncAPI document and draws it.
+// Fetches the AsyncAPI document of the page and renders it with AsyncAPI's component.
 "use strict";
 
 (async () => {
   const place = document.getElementById("reference");
 
-  // What AsyncAPI's parser does to a valid document: each reference gives way to what it refers to, and what is known
-  // by its key carries that key. An object that is referred to twice stays one object.
+  // Does what AsyncAPI's parser does to a valid document: replaces each reference by its target (the same object for
+  // the same target) and stores the key of named parts in them.
   function parsed(source) {
     const done = new Map();
 
@@ -44,10 +44,10 @@
   }
 
   try {
-    const answer = await fetch(place.dataset.document);
-    if (!answer.ok) throw new Error(`${place.dataset.document} answered ${answer.status}`);
-    const schema = parsed(await answer.json());
-    // What has pages of its own is not drawn again; of the whole system that would take seconds.
+    const response = await fetch(place.dataset.document);
+    if (!response.ok) throw new Error(`${place.dataset.document} returned ${response.status}`);
+    const schema = parsed(await response.json());
+    // Messages have their own pages; rendering them here takes seconds for the whole system.
     const whole = "whole" in place.dataset;
     const config = {
       show: { sidebar: true, errors: true, messages: false, schemas: !whole },
@@ -56,7 +56,7 @@
     };
     window.AsyncApiStandalone.render({ schema, config }, place);
   } catch (error) {
-    place.textContent = `The reference cannot be drawn: ${error.message}.`;
+    place.textContent = `The reference cannot be rendered: ${error.message}.`;
     throw error;
   }
 })();

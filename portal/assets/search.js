@@ -1,17 +1,17 @@
-// Finds while one types what the server's own search page would find; without this script that page does it alone.
+// Shows search results while the user types; without this script, the form opens the search page.
 "use strict";
 
 (() => {
   const field = document.getElementById("query");
   const form = field.form;
   const list = document.createElement("ul");
-  const MOST = 12;
+  const LIMIT = 12;
   let entries = null;
   let at = -1;
 
-  list.id = "query-found";
+  list.id = "query-results";
   list.setAttribute("role", "listbox");
-  list.setAttribute("aria-label", "What is found");
+  list.setAttribute("aria-label", "Search results");
   list.hidden = true;
   form.append(list);
   field.setAttribute("role", "combobox");
@@ -28,29 +28,29 @@
       entries = (await answer.json()).map(([kind, name, text, href]) => ({ kind, name, text, href }));
       show();
     } catch {
-      entries = null; // the form still asks the server
+      entries = null; // the form still works
     }
   }
 
-  // The same order as on the server: see search.py.
-  function score(entry, words, whole) {
+  // The same order as in search.py.
+  function score(entry, words, phrase) {
     const name = entry.name.toLowerCase();
     const rest = `${entry.name} ${entry.kind} ${entry.text}`.toLowerCase();
     if (!words.every((word) => rest.includes(word))) return 9;
-    if (name === whole) return 0;
-    if (name.startsWith(whole)) return 1;
+    if (name === phrase) return 0;
+    if (name.startsWith(phrase)) return 1;
     return words.every((word) => name.includes(word)) ? 2 : 3;
   }
 
-  function found() {
+  function results() {
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     if (words.length === 0 || entries === null) return [];
-    const whole = words.join(" ");
+    const phrase = words.join(" ");
     return entries
-      .map((entry, place) => ({ entry, place, score: score(entry, words, whole) }))
+      .map((entry, place) => ({ entry, place, score: score(entry, words, phrase) }))
       .filter((one) => one.score < 9)
       .sort((one, other) => one.score - other.score || one.place - other.place)
-      .slice(0, MOST)
+      .slice(0, LIMIT)
       .map((one) => one.entry);
   }
 
@@ -59,7 +59,7 @@
     const link = document.createElement("a");
     const kind = document.createElement("span");
     const text = document.createElement("span");
-    item.id = `query-found-${place}`;
+    item.id = `query-results-${place}`;
     item.setAttribute("role", "option");
     item.setAttribute("aria-selected", "false");
     link.href = entry.href;
@@ -81,7 +81,7 @@
   }
 
   function show() {
-    const shown = found();
+    const shown = results();
     close();
     list.replaceChildren(...shown.map(option));
     if (shown.length === 0 || document.activeElement !== field) return;
@@ -109,14 +109,14 @@
       event.preventDefault();
       list.children[at].firstElementChild.click();
     } else if (event.key === "Escape" && !list.hidden) {
-      event.preventDefault(); // the first one closes the list, the next one empties the field
+      event.preventDefault(); // the first Escape closes the list, the second one empties the field
       close();
     }
   });
   form.addEventListener("focusout", (event) => {
     if (!form.contains(event.relatedTarget)) close();
   });
-  list.addEventListener("mousedown", (event) => event.preventDefault()); // or the list would be gone before the click
+  list.addEventListener("mousedown", (event) => event.preventDefault()); // keeps the focus, so the list stays open for the click
   list.addEventListener("click", close);
 
   document.addEventListener("keydown", (event) => {

@@ -1,37 +1,36 @@
-"""Who may see the live figures of the portal."""
+"""Live figures on the documentation site: who may see them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 
+from apps.gateway.main import create_api
 from portal.live import Snapshot
-from tests.support.store import Store, api
+from tests.support.store import Store, client_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PATH = "/asyncapi/live.json"
 
 
-class Still:
-    """A monitor of an idle system."""
+class EmptyMonitor:
+    """A monitor of a system without streams and processes."""
 
-    async def look(self) -> Snapshot:
+    async def snapshot(self) -> Snapshot:
         return Snapshot(at=datetime.now(UTC), streams=[], processes=[])
 
 
-@contextmanager
-def watched(store: Store, *, is_open: bool) -> Iterator[None]:
-    state: Any = api(store.app).state
-    before = state.deps
-    state.deps = replace(before, watch=Still(), watch_is_open=is_open)
-    try:
-        yield
-    finally:
-        state.deps = before
+@asynccontextmanager
+async def monitored(store: Store, *, live_for_admins: bool) -> AsyncIterator[httpx.AsyncClient]:
+    monitor: Any = EmptyMonitor()
+    api = create_api(replace(store.app.deps, monitor=monitor, live_for_admins=live_for_admins))
+    async with client_of(api) as http:
+        yield http
 
 
 async def test_live_figures_are_absent_unless_configured(store: Store) -> None:
@@ -40,8 +39,8 @@ async def test_live_figures_are_absent_unless_configured(store: Store) -> None:
 
 
 async def test_live_figures_are_open_in_development(store: Store) -> None:
-    with watched(store, is_open=True):
-        response = await store.http.get(PATH)
+    async with monitored(store, live_for_admins=False) as http:
+        response = await http.get(PATH)
     assert response.status_code == 200
     assert response.headers["cache-control"] == "no-store"
     assert (response.json()["streams"], response.json()["processes"]) == ([], [])
@@ -49,7 +48,7 @@ async def test_live_figures_are_open_in_development(store: Store) -> None:
 
 async def test_live_figures_are_for_admins_in_production(store: Store) -> None:
     ada, admin = await store.sign_up(), await store.admin()
-    with watched(store, is_open=False):
-        assert (await store.http.get(PATH)).status_code == 401
-        assert (await ada.get(PATH)).status_code == 403
-        assert (await admin.get(PATH)).status_code == 200
+    async with monitored(store, live_for_admins=True) as http:
+        assert (await http.get(PATH)).status_code == 401
+        assert (await replace(ada, http=http).get(PATH)).status_code == 403
+        assert (await replace(admin, http=http).get(PATH)).status_code == 200

@@ -1,17 +1,15 @@
-"""The portal alone: its routes for a client, and its pages for a reader with a browser."""
+"""The portal in a small application: an HTTP client for it, and a reader with a browser."""
 
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from playwright.sync_api import Browser, sync_playwright
 
-import portal
-from apps.gateway.http import problems
-from tests.support.browser import DESK, Reader, application, serving
+from tests.support.browser import DESKTOP, Reader, serve
+from tests.support.portal_host import host
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS = [
@@ -24,43 +22,40 @@ _FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-_ABSENT = "There is no Chromium here: `apt-get install chromium` brings one."
+_MISSING = "Chromium is not installed: `apt-get install chromium`."
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[AsyncClient]:
-    app = FastAPI(docs_url=None, redoc_url=None)
-    app.include_router(portal.router)
-    problems.install(app)
-    async with AsyncClient(transport=ASGITransport(app), base_url="http://portal.test") as client:
+    async with AsyncClient(transport=ASGITransport(host()), base_url="http://portal.test") as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, _NAMES)), None)
-    if found is None:
+    executable = next(filter(None, map(shutil.which, _NAMES)), None)
+    if executable is None:
         if os.environ.get("CI"):
-            pytest.fail(_ABSENT)
-        pytest.skip(_ABSENT)
+            pytest.fail(_MISSING)
+        pytest.skip(_MISSING)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=executable, args=_FLAGS)
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The portal as it is where nobody wants what goes on to be seen."""
-    with serving(application()) as where:
-        yield where
+    """The address of a portal without live figures."""
+    with serve(host()) as address:
+        yield address
 
 
 @pytest.fixture
 def reader(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Reader]:
-    """Whatever a test does, nothing may be complained of at its end."""
-    width, scheme = getattr(request, "param", (DESK, "light"))
+    """A reader whose browser must not report any error during the test."""
+    width, scheme = getattr(request, "param", (DESKTOP, "light"))
     reader = Reader(browser, address, width=width, scheme=scheme)
     yield reader
     reader.page.context.close()
-    assert reader.complaints == []
+    assert reader.errors == []

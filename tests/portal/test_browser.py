@@ -1,4 +1,4 @@
-"""The portal as a reader sees it: in Chromium, with no error, no other host, in the light, in the dark, on a phone."""
+"""The portal in Chromium: no errors, no other host, light and dark, on desktop and phone."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.conftest import ROOT
-from tests.support.browser import DESK, PHONE, Reader
+from tests.support.browser import DESKTOP, PHONE, Reader
 
 MESSAGE = "/asyncapi/messages/PaymentCreated"
 REFERENCE = "/asyncapi/users/reference"
@@ -16,13 +16,13 @@ PAGES = ["/asyncapi", "/asyncapi/users", REFERENCE, MESSAGE, "/asyncapi/search?q
 
 def test_the_reference_shows_every_channel_and_message_of_a_service(reader: Reader) -> None:
     document = json.loads((ROOT / "asyncapi/payments.json").read_bytes())
-    page = reader.opens("/asyncapi/payments")
-    page.get_by_role("link", name="drawn by AsyncAPI's own component").click()
-    text = reader.arrives("/asyncapi/payments/reference").locator("#reference").inner_text()
+    page = reader.open("/asyncapi/payments")
+    page.get_by_role("link", name="AsyncAPI's own component").click()
+    text = reader.wait_for("/asyncapi/payments/reference").locator("#reference").inner_text()
     assert document["info"]["title"] in text
-    assert "cannot be drawn" not in text
+    assert "cannot be rendered" not in text
     for channel in document["channels"].values():
-        if channel["address"]:  # that of a reply is told where it is asked for
+        if channel["address"]:  # the address of a reply is in its request
             assert channel["address"] in text
             assert channel.get("description", "") in text
     for schema in document["components"]["schemas"]:
@@ -30,7 +30,7 @@ def test_the_reference_shows_every_channel_and_message_of_a_service(reader: Read
 
 
 def test_a_message_opens_down_to_its_fields_and_shows_its_example(reader: Reader) -> None:
-    page = reader.opens(REFERENCE)
+    page = reader.open(REFERENCE)
     heading = page.get_by_role("heading", name=re.compile(r"users\.create$"))
     operation = page.locator('li[id^="operation-"]', has=heading)
     expect(operation.locator("pre").get_by_text('"correct horse battery"')).to_be_visible()
@@ -38,47 +38,47 @@ def test_a_message_opens_down_to_its_fields_and_shows_its_example(reader: Reader
     expect(operation.get_by_text("password", exact=True)).to_be_visible()
     assert page.locator("#reference").locator("form, input, textarea, select").count() == 0
     buttons = page.locator("#reference button").all_inner_texts()
-    assert not any("try" in text.lower() for text in buttons), "nothing here reaches a broker"
+    assert not any("try" in text.lower() for text in buttons), "the reference must not send messages"
 
 
 def test_the_http_api_can_be_read_and_tried(reader: Reader) -> None:
-    page = reader.opens("/docs")
-    page.get_by_text("Answer 200: Greeting").click()
+    page = reader.open("/docs")
+    page.get_by_text("Response 200: Greeting").click()
     expect(page.get_by_role("cell", name="string").first).to_be_visible()
     page.get_by_role("link", name="Try GET /greetings/{name}").click()
-    page = reader.arrives("/docs/try#/default/greet")
+    page = reader.wait_for("/docs/try#/default/greet")
     page.get_by_role("button", name="Try it out").click()
     page.get_by_placeholder("name").fill("Ada")
     page.get_by_role("button", name="Execute").click()
     expect(page.locator(".live-responses-table").get_by_text("Good day, Ada!")).to_be_visible()
 
 
-def test_the_map_leads_to_streams_and_messages(reader: Reader) -> None:
+def test_the_map_links_to_streams_and_messages(reader: Reader) -> None:
     for name, path in [
         (re.compile("^USER_EVENTS"), "/asyncapi/streams/USER_EVENTS"),
         (re.compile("^event PaymentCreated, subject payment.created$"), MESSAGE),
     ]:
-        page = reader.opens("/asyncapi")
+        page = reader.open("/asyncapi")
         page.locator("svg").get_by_role("link", name=name).click()
-        reader.arrives(path)
+        reader.wait_for(path)
 
 
-def test_the_map_can_be_walked_by_keyboard_to_a_service(reader: Reader) -> None:
-    page = reader.opens("/asyncapi")
+def test_a_service_on_the_map_is_reachable_by_keyboard(reader: Reader) -> None:
+    page = reader.open("/asyncapi")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
-    node = page.locator("svg").get_by_role("link", name="gateway sends or asks")
-    for _ in range(2):  # what stands before the map is one link
+    node = page.locator("svg").get_by_role("link", name="gateway publishes")
+    for _ in range(2):  # one link is before the map
         page.keyboard.press("Tab")
     expect(node).to_be_focused()
     assert node.locator("rect").evaluate("rect => getComputedStyle(rect).strokeWidth") == "2.5px"
     page.keyboard.press("Enter")
-    reader.arrives("/asyncapi/gateway")
+    reader.wait_for("/asyncapi/gateway")
 
 
-def test_a_search_is_typed_from_anywhere_and_chosen_with_the_arrows(reader: Reader) -> None:
-    page = reader.opens("/asyncapi/messages")
+def test_search_opens_with_slash_and_selects_with_arrow_keys(reader: Reader) -> None:
+    page = reader.open("/asyncapi/messages")
     page.keyboard.press("/")
     field = page.get_by_role("combobox", name="Search")
     expect(field).to_be_focused()
@@ -87,19 +87,19 @@ def test_a_search_is_typed_from_anywhere_and_chosen_with_the_arrows(reader: Read
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("option", selected=True)).to_contain_text("of PaymentCreated")
     page.keyboard.press("Enter")
-    page = reader.arrives(f"{MESSAGE}#field-payment.amount")
-    expect(page.locator('[id="field-payment.amount"]')).to_be_visible()  # it opened what it stands in
+    page = reader.wait_for(f"{MESSAGE}#field-payment.amount")
+    expect(page.locator('[id="field-payment.amount"]')).to_be_visible()  # the page opened the enclosing details
     page.keyboard.press("/")
     page.keyboard.type("email-taken")
     expect(page.get_by_role("option").first).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("option")).to_have_count(0)
-    page.keyboard.press("Enter")  # nothing is chosen: the server's page
-    page = reader.arrives("/asyncapi/search?q=email-taken")
+    page.keyboard.press("Enter")  # no option is selected: the search page opens
+    page = reader.wait_for("/asyncapi/search?q=email-taken")
     expect(page.get_by_role("main").get_by_role("link").first).to_have_text("email-taken")
 
 
-def test_without_scripts_every_own_page_can_be_read_and_searched(browser: Browser, address: str) -> None:
+def test_pages_and_search_work_without_scripts(browser: Browser, address: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{address}/asyncapi")
@@ -111,16 +111,16 @@ def test_without_scripts_every_own_page_can_be_read_and_searched(browser: Browse
     context.close()
 
 
-@pytest.mark.parametrize("reader", [(PHONE, "light"), (PHONE, "dark"), (DESK, "dark")], indirect=True)
-def test_a_page_fits_the_window_and_follows_the_system_into_the_dark(
-    reader: Reader, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.parametrize("reader", [(PHONE, "light"), (PHONE, "dark"), (DESKTOP, "dark")], indirect=True)
+def test_a_page_fits_the_window_and_follows_the_color_scheme(reader: Reader, request: pytest.FixtureRequest) -> None:
     width, scheme = request.node.callspec.params["reader"]
     for path in PAGES:
-        page = reader.opens(path)
+        page = reader.open(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-        paper = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
-        assert all(part < 64 for part in paper) if scheme == "dark" else all(part > 240 for part in paper), path
-    page = reader.opens("/asyncapi")
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+        assert all(part < 64 for part in background) if scheme == "dark" else all(part > 240 for part in background), (
+            path
+        )
+    page = reader.open("/asyncapi")
     expect(page.locator("svg.map")).to_be_visible(visible=width > PHONE)
     expect(page.get_by_role("main").get_by_role("link", name="PaymentCreated", exact=True)).to_be_visible()

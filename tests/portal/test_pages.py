@@ -1,18 +1,19 @@
-"""The portal's own pages: the map, the messages, the streams and the search, each made from the documents alone."""
+"""The pages of the map, messages, streams and search, rendered from the documents alone."""
 
 import json
 import re
 import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from httpx import AsyncClient
+from httpx import ASGITransport, AsyncClient
 
-from portal import routes
-from portal.documents import FOLDER
+from portal.delivery import ROLES
 from tests.support.html_page import Page
-from tests.support.portal_examples import KNOWN, MESSAGES, STREAMS, WHOLE
+from tests.support.portal_examples import ADDRESSES, MESSAGES, STREAMS, SYSTEM
+from tests.support.portal_host import DOCUMENTS, host
 
 OWN = ["/asyncapi", "/asyncapi/messages", "/asyncapi/search?q=amount", "/asyncapi/streams/USER_EVENTS"]
 HOSTILE = '</code></script><script>alert("1")</script><img src=x onerror=alert(1)>{{ 7 * 7 }}`<b>`'
@@ -22,59 +23,59 @@ def links_to(name: str) -> str:
     return f'href="/asyncapi/messages/{name}"'
 
 
-async def test_the_map_draws_every_subject_and_says_the_same_in_a_list(client: AsyncClient) -> None:
+async def test_the_map_and_the_list_show_every_subject(client: AsyncClient) -> None:
     page = Page((await client.get("/asyncapi")).text)
-    drawn, _, listed = page.html.partition("</svg>")
-    for channel in WHOLE["channels"].values():
+    svg, _, listed = page.html.partition("</svg>")
+    for channel in SYSTEM["channels"].values():
         if channel["address"]:
             (name,) = channel["messages"]
-            assert channel["address"] in drawn
-            assert links_to(name) in drawn
+            assert channel["address"] in svg
+            assert links_to(name) in svg
     for name in MESSAGES:
         assert links_to(name) in listed
     for stream in STREAMS:
-        assert f'href="/asyncapi/streams/{stream}"' in drawn
-    assert drawn.count('class="edge ') == len(WHOLE["operations"])
-    assert page.tags["title"] > 1  # the drawing has one of its own
+        assert f'href="/asyncapi/streams/{stream}"' in svg
+    assert svg.count('class="edge ') == len(SYSTEM["operations"])
+    assert page.tags["title"] > 1  # one of them is in the SVG
     assert page.tags["desc"] == 1
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-async def test_a_message_s_page_tells_its_whole_contract(client: AsyncClient, name: str) -> None:
+async def test_a_message_page_shows_its_whole_contract(client: AsyncClient, name: str) -> None:
     answer = await client.get(f"/asyncapi/messages/{name}")
-    page, message = Page(answer.text), WHOLE["components"]["messages"][name]
+    page, message = Page(answer.text), SYSTEM["components"]["messages"][name]
     assert (answer.status_code, page.inline) == (200, [])
     assert (page.tags["h1"], page.tags["main"]) == (1, 1)
-    assert {link for link in page.links if link[0] == "/"} <= KNOWN
+    assert {link for link in page.links if link[0] == "/"} <= ADDRESSES
     assert all(f'id="{link[1:]}"' in page.html for link in page.links if link[0] == "#")
     for part in ("payload", "headers"):
-        schema = WHOLE["components"]["schemas"][message[part]["$ref"].rpartition("/")[2]]
+        schema = SYSTEM["components"]["schemas"][message[part]["$ref"].rpartition("/")[2]]
         for field in schema.get("properties", {}):
             assert field in page.texts
     for header, value in message["examples"][0]["headers"].items():
         assert f"{header}: {value}" in page.text
     assert json.dumps(message["examples"][0]["payload"], indent=2) in page.text
-    for key, operation in WHOLE["operations"].items():
-        if any(found["$ref"].endswith(f"/{name}") for found in operation["messages"]):
-            assert f"{key.partition('.')[0]} {operation['x-nats']['role']} it" in page.text
+    for key, operation in SYSTEM["operations"].items():
+        if any(message["$ref"].endswith(f"/{name}") for message in operation["messages"]):
+            assert f"{key.partition('.')[0]} {ROLES[operation['x-nats']['role']].verb} it" in page.text
             assert operation["x-nats"]["delivery"].replace("`", "") in page.text
-    assert "it is here first" in page.text
+    assert ": added." in page.text
 
 
-async def test_a_command_s_page_tells_how_it_is_kept_tried_and_given_up(client: AsyncClient) -> None:
+async def test_a_command_page_shows_storage_retries_and_dead_letters(client: AsyncClient) -> None:
     text = Page((await client.get("/asyncapi/messages/CreatePayment")).text).text
     for fact in [
         "payments.create.{paymentId}",
-        "a work queue: a message until it is acknowledged",
-        "new messages are refused",
-        "dropped within 2 minutes",
+        "a work queue: each message until it is acknowledged",
+        "new messages are rejected",
+        "within 2 minutes",
         "1 GiB",
         "payments-create_payment",
         "explicit",
         "after 10 seconds",
         "at most 1,000",
-        "as often as needed",
-        "10, with pauses from 0.2 seconds to 30 seconds",
+        "unlimited",
+        "10, with delays from 0.2 seconds to 30 seconds",
         "dead.payments.create.{paymentId}",
         "at least 1",
         "One of 176 values",
@@ -82,15 +83,15 @@ async def test_a_command_s_page_tells_how_it_is_kept_tried_and_given_up(client: 
         assert fact in text
 
 
-async def test_a_request_s_page_names_its_reply_and_with_what_it_is_refused(client: AsyncClient) -> None:
-    page = Page((await client.get("/asyncapi/messages/GetPayment")).text)
+async def test_a_request_page_shows_its_reply_and_problems(client: AsyncClient) -> None:
+    page = Page((await client.get("/asyncapi/messages/RejectPayment")).text)
     assert {"/asyncapi/messages/PaymentView", "/asyncapi/messages/Problem"} <= set(page.links)
     assert {"payment-not-found", "service-unavailable"} <= set(page.texts)
-    assert "email-taken" not in page.texts  # the other service's
+    assert "email-taken" not in page.texts  # a problem of the users service
     assert "Queue group" in page.texts
 
 
-async def test_a_field_inside_another_one_can_be_opened_and_linked_to(client: AsyncClient) -> None:
+async def test_a_nested_field_has_its_own_anchor(client: AsyncClient) -> None:
     html = (await client.get("/asyncapi/messages/PaymentCreated")).text
     assert '<tr id="field-payment">' in html
     assert '<tr id="field-payment.amount">' in html
@@ -98,17 +99,17 @@ async def test_a_field_inside_another_one_can_be_opened_and_linked_to(client: As
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-async def test_a_stream_s_page_says_what_it_keeps_and_who_reads_it(client: AsyncClient, stream: str) -> None:
+async def test_a_stream_page_shows_its_messages_and_consumers(client: AsyncClient, stream: str) -> None:
     page = Page((await client.get(f"/asyncapi/streams/{stream}")).text)
-    kept = [channel for channel in WHOLE["channels"].values() if "x-nats" in channel]
-    mine = [channel for channel in kept if channel["x-nats"]["stream"]["name"] == stream]
+    stored = [channel for channel in SYSTEM["channels"].values() if "x-nats" in channel]
+    mine = [channel for channel in stored if channel["x-nats"]["stream"]["name"] == stream]
     assert mine
     for channel in mine:
         assert channel["address"] in page.texts
         assert all(f"/asyncapi/messages/{name}" in page.links for name in channel["messages"])
-    for operation in WHOLE["operations"].values():
-        if operation["x-nats"].get("stream") == stream and (taken := operation["x-nats"].get("consumer")):
-            assert taken.get("durable", "ordered, without a name: it lives as long as its process") in page.texts
+    for operation in SYSTEM["operations"].values():
+        if operation["x-nats"].get("stream") == stream and (consumer := operation["x-nats"].get("consumer")):
+            assert consumer.get("durable", "ordered and ephemeral: it exists as long as its process") in page.texts
 
 
 @pytest.mark.parametrize(
@@ -124,37 +125,40 @@ async def test_a_stream_s_page_says_what_it_keeps_and_who_reads_it(client: Async
         ("minor unit jpy", "/asyncapi/messages/CreatePayment#field-amount"),
     ],
 )
-async def test_the_search_finds_what_has_a_name(client: AsyncClient, query: str, first: str) -> None:
+async def test_the_search_finds_every_kind_of_name(client: AsyncClient, query: str, first: str) -> None:
     html = (await client.get("/asyncapi/search", params={"q": query})).text
-    assert Page(html.partition('<ol class="found">')[2]).links[0] == first
+    assert Page(html.partition('<ol class="results">')[2]).links[0] == first
     entries = (await client.get("/asyncapi/search.json")).json()
     assert first in [href for _, _, _, href in entries]
 
 
-async def test_a_search_without_words_or_for_nothing_says_so(client: AsyncClient) -> None:
-    assert "found" not in Page((await client.get("/asyncapi/search")).text).text
-    assert "Nothing is called so" in (await client.get("/asyncapi/search?q=zebra")).text
-    assert (await client.get("/asyncapi/search?q=" + "a" * 201)).status_code == 422
+async def test_an_empty_or_unknown_query_has_no_results(client: AsyncClient) -> None:
+    assert "results" not in Page((await client.get("/asyncapi/search")).text).text
+    assert "No results." in (await client.get("/asyncapi/search?q=zebra")).text
+    answer = await client.get("/asyncapi/search?q=" + "a" * 201)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
+    assert answer.json()["errors"][0]["pointer"] == "/query/q"
 
 
-async def test_whoever_reads_no_html_finds_every_message_from_one_text(client: AsyncClient) -> None:
+async def test_llms_txt_links_to_every_message_as_markdown(client: AsyncClient) -> None:
     answer = await client.get("/llms.txt")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert (await client.get("/asyncapi/llms.txt")).content == answer.content
+    assert "&lt;" not in answer.text
     links = re.findall(r"\]\(([^)]+)\)", answer.text)
     assert {f"/asyncapi/messages/{name}.md" for name in MESSAGES} <= set(links)
     assert {"/openapi.json", "/asyncapi/mkstore.json", "/asyncapi/users.json"} <= set(links)
     for link in links:
-        found = await client.get(link)
-        assert found.status_code == 200, link
+        page = await client.get(link)
+        assert page.status_code == 200, link
         if link.endswith(".md"):
-            assert found.headers["content-type"] == "text/markdown; charset=utf-8"
-            assert found.text.startswith(f"# {Path(link).stem}\n")
-            assert "## Body" in found.text
+            assert page.headers["content-type"] == "text/markdown; charset=utf-8"
+            assert page.text.startswith(f"# {Path(link).stem}\n")
+            assert "## Body" in page.text
 
 
 @pytest.mark.parametrize("path", [*OWN, "/asyncapi/messages/CreatePayment", "/llms.txt", "/asyncapi/search.json"])
-async def test_a_page_is_small_and_is_not_sent_twice(client: AsyncClient, path: str) -> None:
+async def test_a_page_is_small_and_cacheable(client: AsyncClient, path: str) -> None:
     answer = await client.get(path)
     assert len(answer.content) < 60_000
     assert answer.headers["content-encoding"] == "gzip"
@@ -169,7 +173,7 @@ async def test_a_page_is_small_and_is_not_sent_twice(client: AsyncClient, path: 
     "path",
     ["/asyncapi/messages/Nobody", "/asyncapi/messages/Nobody.md", "/asyncapi/streams/NONE", "/asyncapi/nobody"],
 )
-async def test_what_is_unknown_is_a_problem(client: AsyncClient, path: str) -> None:
+async def test_an_unknown_name_is_a_problem(client: AsyncClient, path: str) -> None:
     answer = await client.get(path)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
@@ -177,7 +181,7 @@ async def test_what_is_unknown_is_a_problem(client: AsyncClient, path: str) -> N
 
 
 def poisoned(value: Any) -> Any:
-    """Put hostile text wherever a document has prose, and into its names and its literals."""
+    """Return the document with hostile text in its prose, names and literals."""
     if isinstance(value, dict):
         return {
             key: HOSTILE if key in _PROSE and isinstance(part, str) else poisoned(part) for key, part in value.items()
@@ -199,12 +203,16 @@ _PROSE = {
 }
 
 
-async def test_hostile_text_in_a_document_stays_text(
-    client: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(routes, "FOLDER", tmp_path)
+@pytest.fixture
+async def copy(tmp_path: Path) -> AsyncIterator[AsyncClient]:
+    """A client of a portal that reads its documents from `tmp_path`."""
+    async with AsyncClient(transport=ASGITransport(host(tmp_path)), base_url="http://portal.test") as client:
+        yield client
+
+
+async def test_hostile_text_in_a_document_stays_text(copy: AsyncClient, tmp_path: Path) -> None:
     name = '"><svg onload=alert(2)>'
-    document = poisoned(WHOLE)
+    document = poisoned(SYSTEM)
     document["components"]["messages"][name] = document["components"]["messages"]["PaymentCreated"]
     document["channels"]["odd"] = {
         "address": 'odd"\n<svg onload=alert(3)>',
@@ -213,10 +221,10 @@ async def test_hostile_text_in_a_document_stays_text(
     }
     (tmp_path / "mkstore.json").write_text(json.dumps(document), "utf-8")
     pages = ["/asyncapi", "/asyncapi/messages", "/asyncapi/search?q=%3Cscript%3E", "/asyncapi/mkstore"]
-    pages += [f"/asyncapi/messages/{known}" for known in ("CreatePayment", "GetUser", "Problem")]
+    pages += [f"/asyncapi/messages/{known}" for known in ("CreatePayment", "GetUsers", "Problem")]
     pages += ["/asyncapi/messages/%22%3E%3Csvg%20onload=alert(2)%3E", "/asyncapi/streams/%3Ci%3E%22S"]
     for path in pages:
-        answer = await client.get(path)
+        answer = await copy.get(path)
         page = Page(answer.text)
         assert answer.status_code == 200, path
         assert page.inline == [], path
@@ -226,14 +234,11 @@ async def test_hostile_text_in_a_document_stays_text(
         assert "49" not in page.texts, path
 
 
-async def test_the_history_lists_the_versions_in_which_a_message_was_another_one(
-    client: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(routes, "FOLDER", tmp_path)
-    shutil.copy(FOLDER / "mkstore.json", tmp_path)
-    old = json.loads(json.dumps(WHOLE))
+async def test_the_history_lists_the_versions_that_changed_a_message(copy: AsyncClient, tmp_path: Path) -> None:
+    shutil.copy(DOCUMENTS / "mkstore.json", tmp_path)
+    old = json.loads(json.dumps(SYSTEM))
     view = old["components"]["schemas"]["PaymentView"]
-    view["description"] = "It was told in other words."
+    view["description"] = "The same schema with another description."
     for version in ("0.2.0", "0.9.0", "0.10.0"):
         if version == "0.10.0":
             del view["properties"]["reason"]
@@ -241,11 +246,11 @@ async def test_the_history_lists_the_versions_in_which_a_message_was_another_one
         (tmp_path / "released" / version).mkdir(parents=True)
         (tmp_path / "released" / version / "payments.json").write_text(json.dumps(old), "utf-8")
         (tmp_path / "released" / version / "openapi-gateway.json").write_text("{}", "utf-8")
-    text = Page((await client.get("/asyncapi/messages/PaymentCreated")).text).text
+    text = Page((await copy.get("/asyncapi/messages/PaymentCreated")).text).text
     history = " ".join(text[text.rindex("History") :].split())
     assert history.startswith(
-        "History unreleased: it changed; added payment.reason; changed payment.amount. "
-        "0.10.0: it changed; removed payment.reason; changed payment.amount. 0.2.0: it is here first."
+        "History unreleased: changed; new payment.reason; different payment.amount. "
+        "0.10.0: changed; removed payment.reason; different payment.amount. 0.2.0: added."
     )
-    text = Page((await client.get("/asyncapi/messages/UserCreated")).text).text
-    assert " ".join(text[text.rindex("History") :].split()).startswith("History 0.2.0: it is here first.")
+    text = Page((await copy.get("/asyncapi/messages/UserCreated")).text).text
+    assert " ".join(text[text.rindex("History") :].split()).startswith("History 0.2.0: added.")

@@ -1,4 +1,4 @@
-"""The code on the messages' pages: copied from there as it stands, and run against a real server."""
+"""The code on message pages, run unchanged against a real nats-server."""
 
 import asyncio
 import contextlib
@@ -14,11 +14,9 @@ from uuid import UUID
 
 import nats
 import pytest
-from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from nats.aio.client import Client
 
-import portal
 from apps.users.models import User
 from apps.users.requests import router
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS
@@ -26,19 +24,20 @@ from kit.messaging.broker import Broker
 from kit.messaging.streams import provision
 from kit.runtime.depends import DEPENDENCIES
 from mkstore.stack.servers import NatsServer
-from portal.documents import FOLDER
 from tests.support.html_page import Page
 from tests.support.polling import eventually
+from tests.support.portal_examples import SYSTEM
+from tests.support.portal_host import host
 from tests.support.users_fakes import FakeUsers, Store
 
-WHOLE: dict[str, Any] = json.loads((FOLDER / "mkstore.json").read_bytes())
-MESSAGES = WHOLE["components"]["messages"]
+MESSAGES = SYSTEM["components"]["messages"]
+CALLS = (".request(", ".publish(", ".pull_subscribe(")
 DURABLE = "my-service-payment_created"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """A server that knows none of the examples' ids yet."""
+    """A server without stored messages, so that no example is a duplicate."""
     with NatsServer(tmp_path_factory.mktemp("nats")) as server:
         yield server
 
@@ -56,18 +55,21 @@ def example(name: str) -> dict[str, Any]:
     return found
 
 
+async def snippets_of(name: str) -> tuple[list[str], list[str]]:
+    """Return the Python and the shell code on a message's page."""
+    async with AsyncClient(transport=ASGITransport(host()), base_url="http://portal.test") as http:
+        page = Page((await http.get(f"/asyncapi/messages/{name}")).text)
+    return page.snippets["python"], page.snippets["shell"]
+
+
 async def snippet_of(name: str) -> str:
-    """Copy the Python code from a message's page."""
-    app = FastAPI()
-    app.include_router(portal.router)
-    async with AsyncClient(transport=ASGITransport(app), base_url="http://portal.test") as http:
-        (found,) = Page((await http.get(f"/asyncapi/messages/{name}")).text).snippets
-    return found
+    (snippet,), _ = await snippets_of(name)
+    return snippet
 
 
 @asynccontextmanager
 async def running(name: str, server: NatsServer) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a message's snippet with nothing but `NATS_URL`, until the block ends."""
+    """Run a message's snippet with only `NATS_URL` set, until the block ends."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-I", "-c", await snippet_of(name)),
@@ -83,8 +85,8 @@ async def running(name: str, server: NatsServer) -> AsyncIterator[asyncio.subpro
         await process.wait()
 
 
-async def said(name: str, server: NatsServer) -> str:
-    """Run a message's snippet to its end."""
+async def output_of(name: str, server: NatsServer) -> str:
+    """Run a message's snippet to its end and return its output."""
     async with running(name, server) as process:
         output, _ = await asyncio.wait_for(process.communicate(), 20)
         assert process.returncode == 0, output.decode()
@@ -93,18 +95,18 @@ async def said(name: str, server: NatsServer) -> str:
 
 @asynccontextmanager
 async def users(server: NatsServer, *known: User) -> AsyncIterator[None]:
-    """Answer as the users service does, out of memory."""
+    """Run the users service with users in memory."""
     broker = Broker(server.url, name="users")
     broker.include_router(router)
     read_users = partial(FakeUsers, Store(users={user.id: user for user in known}))
     broker.context.set_global(DEPENDENCIES, SimpleNamespace(read_users=read_users))
     async with broker:
         await broker.start()
-        await broker.check()  # a round trip: until then the subscriptions may not have reached the server
+        await broker.check()  # a round trip: after it, the server knows the subscriptions
         yield
 
 
-async def test_the_code_of_an_event_takes_each_durably_and_once(server: NatsServer, client: Client) -> None:
+async def test_event_code_consumes_each_event_durably_and_once(server: NatsServer, client: Client) -> None:
     stream, event = client.jetstream(), example("PaymentCreated")
 
     async def send(event_id: str) -> None:
@@ -126,39 +128,46 @@ async def test_the_code_of_an_event_takes_each_durably_and_once(server: NatsServ
     async with running("PaymentCreated", server) as process:
         assert process.stdout is not None
         line = await asyncio.wait_for(process.stdout.readline(), 20)
-        assert line.decode() == f"two {event['payload']}\n"  # and not the first one again
+        assert line.decode() == f"two {event['payload']}\n"  # not the first event again
 
 
-async def test_the_code_of_a_request_reads_the_reply(server: NatsServer, client: Client) -> None:
+async def test_request_code_reads_the_reply(server: NatsServer, client: Client) -> None:
     view = MESSAGES["UserView"]["examples"][0]["payload"]
     fields = {key: view[key] for key in ("email", "name", "role", "disabled", "version")}
     times = {"created_at": view["createdAt"], "updated_at": view["updatedAt"]}
     user = User.model_validate({**fields, **times, "id": UUID(example("GetUser")["payload"]["id"])})
     async with users(server, user):
-        assert await said("GetUser", server) == f"UserView: {view}"
+        assert await output_of("GetUser", server) == f"UserView: {view}"
 
 
-async def test_the_code_of_a_request_reads_the_refusal_and_that_nobody_answers(
-    server: NatsServer, client: Client
-) -> None:
+async def test_request_code_reads_a_problem_and_detects_missing_responders(server: NatsServer, client: Client) -> None:
     async with users(server):
-        refused = await said("GetUser", server)
+        refused = await output_of("GetUser", server)
     assert refused.startswith("refused: user-not-found ")
-    assert await said("GetUser", server) == "unavailable: nobody answers now; ask again later"
+    assert await output_of("GetUser", server) == "unavailable: no process replies; retry later"
 
 
-async def test_the_code_of_a_command_knows_that_it_is_kept(server: NatsServer, client: Client) -> None:
+async def test_command_code_waits_until_the_command_is_stored(server: NatsServer, client: Client) -> None:
     command = example("CreatePayment")
-    assert await said("CreatePayment", server) == "kept in PAYMENT_COMMANDS as 1"
-    assert await said("CreatePayment", server) == "kept in PAYMENT_COMMANDS as 1 (it was there already)"
-    kept = await client.jetstream().get_msg("PAYMENT_COMMANDS", seq=1)
-    assert kept.subject == f"payments.create.{command['payload']['id']}"
-    assert json.loads(kept.data or b"") == command["payload"]
-    assert (kept.headers or {})["Nats-Msg-Id"] == command["headers"]["Nats-Msg-Id"]
+    assert await output_of("CreatePayment", server) == "stored in PAYMENT_COMMANDS as 1"
+    assert await output_of("CreatePayment", server) == "stored in PAYMENT_COMMANDS as 1 (duplicate)"
+    stored = await client.jetstream().get_msg("PAYMENT_COMMANDS", seq=1)
+    assert stored.subject == f"payments.create.{command['payload']['id']}"
+    assert json.loads(stored.data or b"") == command["payload"]
+    assert (stored.headers or {})["Nats-Msg-Id"] == command["headers"]["Nats-Msg-Id"]
 
 
 @pytest.mark.parametrize("name", sorted(MESSAGES))
-async def test_every_message_that_can_be_sent_or_taken_has_code_that_is_python(name: str) -> None:
-    kind = MESSAGES[name]["tags"][0]["name"]
-    if kind in {"request", "command", "event"}:
-        compile(await snippet_of(name), name, "exec")
+async def test_a_message_has_the_code_of_its_kind(name: str) -> None:
+    python, shell = await snippets_of(name)
+    for snippet in python:
+        compile(snippet, name, "exec")
+    calls = [call for call in CALLS if any(call in snippet for snippet in python)]
+    assert (calls, len(python), len(shell)) == {
+        "request": ([".request("], 1, 1),
+        "command": ([".publish("], 1, 1),
+        "event": ([".pull_subscribe("], 1, 1),
+        "dead-letter": ([], 0, 1),
+        "reply": ([], 0, 0),
+        "problem": ([], 0, 0),
+    }[MESSAGES[name]["tags"][0]["name"]]

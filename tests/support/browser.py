@@ -1,4 +1,4 @@
-"""A reader of the portal with a browser, and a small application to put the portal into."""
+"""A reader of the portal in Chromium, and a server for the application that it reads."""
 
 import threading
 import time
@@ -7,38 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect
-from pydantic import BaseModel
+from starlette.types import ASGIApp
 
-import portal
-
-PHONE, DESK = 390, 1280
-
-
-class Greeting(BaseModel):
-    """What is said."""
-
-    name: str
-    words: str
-
-
-def application() -> FastAPI:
-    """A small application with something to try out; the portal is still to be put into it."""
-    app = FastAPI(title="Greetings", docs_url=None, redoc_url=None)
-
-    @app.get("/greetings/{name}", operation_id="greet")
-    def greet(name: str) -> Greeting:
-        """Greet somebody."""
-        return Greeting(name=name, words=f"Good day, {name}!")
-
-    return app
+PHONE, DESKTOP = 390, 1280
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
-    """Serve an application on a port of its own; yields its address."""
-    app.include_router(portal.router)
+def serve(app: ASGIApp) -> Iterator[str]:
+    """Serve an application on a free port; yields its address."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -52,26 +29,26 @@ def serving(app: FastAPI) -> Iterator[str]:
 
 
 class Reader:
-    """A reader with a window of one width, and what the browser had to complain of meanwhile."""
+    """A browser window; `errors` collects console messages, script errors, failed and foreign requests."""
 
     def __init__(self, browser: Browser, address: str, *, width: int, scheme: Any) -> None:
         context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
         context.set_default_timeout(10_000)
         self.page: Page = context.new_page()
         self.address = address
-        self.complaints: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.complaints.append(request.url))
-        self.page.on("request", lambda request: self._mind_the_host(request.url))
+        self.errors: list[str] = []
+        self.page.on("console", lambda message: self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.errors.append(request.url))
+        self.page.on("request", lambda request: self._check_host(request.url))
 
-    def opens(self, path: str) -> Page:
-        """Open a page and wait until it is drawn."""
+    def open(self, path: str) -> Page:
+        """Open a page and wait until it is rendered."""
         self.page.goto(self.address + path)
-        return self.arrives(path)
+        return self.wait_for(path)
 
-    def arrives(self, path: str) -> Page:
-        """Be on a page once it is drawn."""
+    def wait_for(self, path: str) -> Page:
+        """Wait until a page is open and rendered."""
         self.page.wait_for_url(self.address + path)
         self.page.wait_for_load_state("load")
         if self.page.locator("main [data-document]").count():
@@ -79,6 +56,6 @@ class Reader:
             self.page.wait_for_load_state("networkidle")
         return self.page
 
-    def _mind_the_host(self, url: str) -> None:
+    def _check_host(self, url: str) -> None:
         if not url.startswith((f"{self.address}/", "data:")):
-            self.complaints.append(f"a request to {url}")
+            self.errors.append(f"request to another host: {url}")

@@ -1,11 +1,11 @@
-"""A page of the portal as a test reads it."""
+"""A parsed page of the portal."""
 
 from collections import Counter
 from html.parser import HTMLParser
 
 
 class Page(HTMLParser):
-    """What a page loads, leads to and says, and whatever in it a strict policy would stop."""
+    """The tags, links, texts and snippets of a page; `inline` lists what a strict content policy blocks."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -16,15 +16,15 @@ class Page(HTMLParser):
         self.scripts: list[str] = []
         self.inline: list[str] = []
         self.texts: list[str] = []
-        self.snippets: list[str] = []
+        self.snippets: dict[str, list[str]] = {"python": [], "shell": []}
         self._in: str | None = None
-        self._snippet = False
+        self._language: str | None = None
         self.feed(html)
         self.close()
 
     @property
     def text(self) -> str:
-        """All that is said, without its tags."""
+        """The whole text, without tags."""
         return "".join(self._all)
 
     def reset(self) -> None:
@@ -35,24 +35,24 @@ class Page(HTMLParser):
         self.tags[tag] += 1
         self._in = tag if tag in {"script", "style"} else None
         self.inline += [name for name, _ in attrs if name.startswith("on") or name == "style"]
-        said = {name: value or "" for name, value in attrs}
-        if tag == "pre" and "python" in said.get("class", ""):
-            self._snippet = True
-            self.snippets.append("")
+        attributes = {name: value or "" for name, value in attrs}
+        if tag == "pre" and (languages := self.snippets.keys() & attributes.get("class", "").split()):
+            self._language = languages.pop()
+            self.snippets[self._language].append("")
         if tag == "script":
-            self.scripts.append(said.get("src", ""))
-        for name in {"src", "href", "data-document"} & said.keys():
-            (self.links if tag == "a" else self.loaded).append(said[name])
+            self.scripts.append(attributes.get("src", ""))
+        for name in {"src", "href", "data-document"} & attributes.keys():
+            (self.links if tag == "a" else self.loaded).append(attributes[name])
 
     def handle_data(self, data: str) -> None:
         if self._in and data.strip():
             self.inline.append(data)
-        if self._snippet:
-            self.snippets[-1] += data
+        if self._language:
+            self.snippets[self._language][-1] += data
         self._all.append(data)
         self.texts.append(data.strip())
 
     def handle_endtag(self, tag: str) -> None:
         self._in = None
         if tag == "pre":
-            self._snippet = False
+            self._language = None

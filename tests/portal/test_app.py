@@ -1,4 +1,4 @@
-"""The portal over HTTP: what is served, with which headers, and that nothing leads to another host."""
+"""The portal over HTTP: addresses, headers and caching, without any other host."""
 
 import gzip
 import hashlib
@@ -7,20 +7,20 @@ import re
 from pathlib import Path
 
 import pytest
-from httpx import AsyncClient
+from httpx import ASGITransport, AsyncClient
 
 import portal
-from portal import routes
 from portal.assets import assets
 from tests.conftest import ROOT
 from tests.support.html_page import Page
+from tests.support.portal_host import host
 
 VENDOR = Path(portal.__file__).parent / "vendor"
 SERVICES = ["gateway", "payments", "users"]
 OWN = ["/asyncapi/messages", "/asyncapi/messages/PaymentCreated", "/asyncapi/streams/USER_EVENTS", "/asyncapi/search"]
 PLAIN = ["/docs", "/asyncapi", "/asyncapi/mkstore", *(f"/asyncapi/{service}" for service in SERVICES), *OWN]
 PAGES = ["/docs/try", "/asyncapi/users/reference", *PLAIN]
-"""What the server draws itself; the headings of the others are drawn by a script."""
+"""All pages; those that are not in `PLAIN` get their headings from a script."""
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -29,23 +29,23 @@ POLICY = (
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_a_page_is_whole_and_comes_from_this_server_alone(client: AsyncClient, page: str) -> None:
+async def test_a_page_loads_and_links_only_from_this_server(client: AsyncClient, page: str) -> None:
     answer = await client.get(page)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    found = Page(answer.text)
-    assert found.inline == []
-    assert len(found.loaded) >= 2
-    assert all(re.match(r"/[^/]|#", address) for address in found.loaded + found.links)
+    parsed = Page(answer.text)
+    assert parsed.inline == []
+    assert len(parsed.loaded) >= 2
+    assert all(re.match(r"/[^/]|#", address) for address in parsed.loaded + parsed.links)
     assert {
-        (await client.get(address)).status_code for address in {*found.loaded, *found.links} if address[0] == "/"
+        (await client.get(address)).status_code for address in {*parsed.loaded, *parsed.links} if address[0] == "/"
     } == {200}
-    assert (found.tags["h1"], found.tags["main"]) == (int(page in PLAIN), 1)
-    assert all(f'id="{address[1:]}"' in answer.text for address in found.links if address[0] == "#")
+    assert (parsed.tags["h1"], parsed.tags["main"]) == (int(page in PLAIN), 1)
+    assert all(f'id="{address[1:]}"' in answer.text for address in parsed.links if address[0] == "#")
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_a_first_visit_costs_little(client: AsyncClient, page: str) -> None:
+async def test_a_first_visit_transfers_little(client: AsyncClient, page: str) -> None:
     answer = await client.get(page)
     needed = [path for path in Page(answer.text).loaded if path != "/openapi.json"]
     sizes = [int((await client.get(path)).headers["content-length"]) for path in needed]
@@ -53,7 +53,7 @@ async def test_a_first_visit_costs_little(client: AsyncClient, page: str) -> Non
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/asyncapi/users.json", "/favicon.ico"])
-async def test_every_answer_carries_the_strict_policy(client: AsyncClient, path: str) -> None:
+async def test_every_response_has_the_strict_policy(client: AsyncClient, path: str) -> None:
     for answer in (await client.get(path), await client.head(path)):
         assert answer.status_code == 200
         assert answer.headers["content-security-policy"] == POLICY
@@ -69,7 +69,7 @@ async def test_a_document_is_the_committed_file_byte_for_byte(client: AsyncClien
     assert answer.content == (ROOT / f"asyncapi/{service}.json").read_bytes()
 
 
-async def test_a_document_that_one_has_is_not_sent_again(client: AsyncClient) -> None:
+async def test_a_cached_document_is_not_sent_again(client: AsyncClient) -> None:
     etag = (await client.get("/asyncapi/users.json")).headers["etag"]
     for known in (etag, f'"other", W/{etag}', "*"):
         answer = await client.get("/asyncapi/users.json", headers={"If-None-Match": known})
@@ -90,11 +90,11 @@ async def test_a_document_that_one_has_is_not_sent_again(client: AsyncClient) ->
         "/portal-assets/0/..%2Froutes.py",
     ],
 )
-async def test_what_is_not_there_is_404(client: AsyncClient, path: str) -> None:
+async def test_an_unknown_address_is_404(client: AsyncClient, path: str) -> None:
     assert (await client.get(path)).status_code == 404
 
 
-async def test_the_index_names_the_services_and_what_they_say_of_themselves(client: AsyncClient) -> None:
+async def test_the_index_lists_services_with_their_versions(client: AsyncClient) -> None:
     html = (await client.get("/asyncapi")).text
     for service in SERVICES:
         info = json.loads((ROOT / f"asyncapi/{service}.json").read_bytes())["info"]
@@ -102,30 +102,37 @@ async def test_the_index_names_the_services_and_what_they_say_of_themselves(clie
         assert f"version {info['version']}" in html
 
 
-async def test_what_a_document_says_is_text_and_no_markup(
-    client: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(routes, "FOLDER", tmp_path)
+def client_of(documents: Path) -> AsyncClient:
+    return AsyncClient(transport=ASGITransport(host(documents)), base_url="http://portal.test")
+
+
+async def test_markup_in_a_document_is_escaped(tmp_path: Path) -> None:
     info = {"title": "t", "version": "<b>1</b>", "description": "</script><script>alert(1)</script>\nMore."}
     (tmp_path / "odd.json").write_text(json.dumps({"info": info, "operations": {"one": {}}}), "utf-8")
-    html = (await client.get("/asyncapi")).text
+    async with client_of(tmp_path) as client:
+        html = (await client.get("/asyncapi")).text
     assert "&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "&lt;b&gt;1&lt;/b&gt;" in html
     assert "1 operation ·" in html
     assert Page(html).inline == []
 
 
-async def test_without_documents_the_pages_stand_and_say_so(
-    client: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(routes, "FOLDER", tmp_path / "absent")
-    assert "There are no documents here" in (await client.get("/asyncapi")).text
-    assert (await client.get("/docs")).status_code == 200
-    assert (await client.get("/asyncapi/users")).status_code == 404
+async def test_pages_work_without_documents(tmp_path: Path) -> None:
+    async with client_of(tmp_path / "missing") as client:
+        assert "There are no documents." in (await client.get("/asyncapi")).text
+        assert (await client.get("/docs")).status_code == 200
+        assert (await client.get("/asyncapi/users")).status_code == 404
+
+
+async def test_only_reading_is_allowed_and_nothing_redirects(client: AsyncClient) -> None:
+    for path in ("/docs", "/asyncapi", "/asyncapi/users", "/llms.txt", "/favicon.ico"):
+        answer = await client.post(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+        assert (await client.get(f"{path}/")).status_code == 404
 
 
 @pytest.mark.parametrize("name", sorted(assets()))
-async def test_an_asset_is_the_same_with_and_without_gzip_and_good_for_ever(client: AsyncClient, name: str) -> None:
+async def test_an_asset_is_immutable_and_equal_with_and_without_gzip(client: AsyncClient, name: str) -> None:
     asset = assets()[name]
     path = f"/portal-assets/{asset.digest}/{name}"
     packed = await client.get(path, headers={"Accept-Encoding": "gzip"})
@@ -140,22 +147,22 @@ async def test_an_asset_is_the_same_with_and_without_gzip_and_good_for_ever(clie
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_an_asset_under_the_digest_of_another_release_is_served_and_not_kept(client: AsyncClient) -> None:
+async def test_an_asset_of_another_release_is_served_but_not_cached(client: AsyncClient) -> None:
     answer = await client.get("/portal-assets/0123456789abcdef/portal.css")
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
 
 
-async def test_the_api_s_own_description_does_not_list_the_portal(client: AsyncClient) -> None:
-    assert (await client.get("/openapi.json")).json()["paths"] == {}
+async def test_the_openapi_document_does_not_list_the_portal(client: AsyncClient) -> None:
+    assert list((await client.get("/openapi.json")).json()["paths"]) == ["/greetings/{name}"]
 
 
-def test_what_is_vendored_is_what_the_notice_says_and_has_its_licence() -> None:
+def test_vendored_files_match_the_notice_and_have_licenses() -> None:
     notice = (VENDOR / "NOTICE").read_text("utf-8")
-    said = {path: digest for digest, path in re.findall(r"^sha256 +([0-9a-f]{64})  (\S+)$", notice, re.MULTILINE)}
-    found = {
+    listed = {path: digest for digest, path in re.findall(r"^sha256 +([0-9a-f]{64})  (\S+)$", notice, re.MULTILINE)}
+    digests = {
         path.relative_to(VENDOR).as_posix(): hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()
         for path in VENDOR.rglob("*.gz")
     }
-    assert said == found
-    assert all((VENDOR / path).with_name("LICENSE").is_file() for path in found)
+    assert listed == digests
+    assert all((VENDOR / path).with_name("LICENSE").is_file() for path in digests)
     assert len(re.findall(r"^package  \S+ \d+\.\d+\.\d+  Apache-2\.0$", notice, re.MULTILINE)) == 2

@@ -1,4 +1,4 @@
-"""The live overlay's look: what is there is seen, and of bodies no more than is wanted."""
+"""Snapshots of a real nats-server, with and without message bodies."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ SHOWN = {"payment": {"id": "string", "amount": "number", "tags": ["string"], "pa
 
 @pytest.fixture
 async def client(nats_server: NatsServer) -> AsyncIterator[Client]:
-    """A connection to a server whose streams hold what this test put there, from the operator's side."""
+    """An operator's connection to a server with empty streams."""
     client = Client()
     await client.connect(nats_server.admin_url)
     await streams.provision(client.jetstream(), [PAYMENT_COMMANDS, PAYMENT_EVENTS])
@@ -30,41 +30,41 @@ async def client(nats_server: NatsServer) -> AsyncIterator[Client]:
     await client.close()
 
 
-async def test_what_is_there_is_seen(client: Client, nats_server: NatsServer) -> None:
+async def test_a_snapshot_shows_streams_consumers_and_last_messages(client: Client, nats_server: NatsServer) -> None:
     jetstream = client.jetstream()
-    config = ConsumerConfig(durable_name="watched", filter_subject="payment.watched")
+    config = ConsumerConfig(durable_name="monitored", filter_subject="payment.monitored")
     await jetstream.add_consumer(PAYMENT_EVENTS.name, config)
     for _ in range(7):
-        await jetstream.publish("payment.watched", json.dumps(BODY).encode())
-    await jetstream.publish("payment.watched", b"no json")
-    watch = SystemMonitor(nats_server.admin_url, [PAYMENT_EVENTS, DEAD_LETTERS], bodies=False)
+        await jetstream.publish("payment.monitored", json.dumps(BODY).encode())
+    await jetstream.publish("payment.monitored", b"not JSON")
+    monitor = SystemMonitor(nats_server.admin_url, [PAYMENT_EVENTS, DEAD_LETTERS], bodies=False)
     try:
-        seen = await watch.look()
-        events, dead = seen.streams
-        (watched,) = [consumer for consumer in events.consumers if consumer.name == "watched"]
-        assert (events.messages, watched.waiting, watched.unacknowledged) == (8, 8, 0)
+        snapshot = await monitor.snapshot()
+        events, dead = snapshot.streams
+        (monitored,) = [consumer for consumer in events.consumers if consumer.name == "monitored"]
+        assert (events.messages, monitored.pending, monitored.unacknowledged) == (8, 8, 0)
         assert [message.body for message in events.last] == [SHOWN] * 4 + [None]
-        assert {message.subject for message in events.last} == {"payment.watched"}
+        assert {message.subject for message in events.last} == {"payment.monitored"}
         assert [message.sequence for message in events.last][-1] == events.last_sequence
         assert dead.name == DEAD_LETTERS.name
-        assert await watch.look() is seen  # whoever looks at once sees the same
+        assert await monitor.snapshot() is snapshot  # shared within its maximum age
     finally:
-        await jetstream.delete_consumer(PAYMENT_EVENTS.name, "watched")
-        await watch.close()
+        await jetstream.delete_consumer(PAYMENT_EVENTS.name, "monitored")
+        await monitor.close()
 
 
-async def test_who_wants_bodies_gets_them(client: Client, nats_server: NatsServer) -> None:
-    await client.jetstream().publish("payment.watched", json.dumps(BODY).encode())
-    watch = SystemMonitor(nats_server.admin_url, [PAYMENT_EVENTS], bodies=True, fresh=0)
+async def test_bodies_are_shown_if_enabled(client: Client, nats_server: NatsServer) -> None:
+    await client.jetstream().publish("payment.monitored", json.dumps(BODY).encode())
+    monitor = SystemMonitor(nats_server.admin_url, [PAYMENT_EVENTS], bodies=True, max_age=0)
     try:
-        first, second = await watch.look(), await watch.look()
+        first, second = await monitor.snapshot(), await monitor.snapshot()
         assert [message.body for message in first.streams[0].last] == [BODY]
         assert second is not first
     finally:
-        await watch.close()
+        await monitor.close()
 
 
-async def test_processes_are_seen_by_what_they_say_of_themselves(client: Client, nats_server: NatsServer) -> None:
+async def test_a_snapshot_sums_the_statistics_of_each_process(client: Client, nats_server: NatsServer) -> None:
     endpoints = [
         {"num_requests": 3, "num_errors": 1, "processing_time": 6_000_000},
         {"num_requests": 1, "num_errors": 0, "processing_time": 2_000_000},
@@ -76,22 +76,22 @@ async def test_processes_are_seen_by_what_they_say_of_themselves(client: Client,
 
     subscription = await client.subscribe("$SRV.STATS", cb=answer)
     await client.flush()
-    watch = SystemMonitor(nats_server.admin_url, [], bodies=False)
+    monitor = SystemMonitor(nats_server.admin_url, [], bodies=False)
     try:
-        (process,) = [one for one in (await watch.look()).processes if one.service == "users"]
+        (process,) = [one for one in (await monitor.snapshot()).processes if one.service == "users"]
         assert (process.requests, process.errors, process.milliseconds) == (4, 1, 2.0)
     finally:
-        await watch.close()
+        await monitor.close()
         await subscription.unsubscribe()
 
 
-async def test_while_nats_is_away_nothing_is_seen_and_it_is_said() -> None:
-    watch = SystemMonitor("nats://127.0.0.1:1", [PAYMENT_EVENTS], bodies=False)
+async def test_a_snapshot_without_nats_raises_unavailable() -> None:
+    monitor = SystemMonitor("nats://127.0.0.1:1", [PAYMENT_EVENTS], bodies=False)
     with pytest.raises(Unavailable):
-        await watch.look()
-    await asyncio.gather(*(watch.close() for _ in range(2)))
+        await monitor.snapshot()
+    await asyncio.gather(*(monitor.close() for _ in range(2)))
 
 
 @pytest.mark.parametrize(("body", "shown"), [({}, {}), ([1, 2], ["number"]), ("secret", "string"), (1.5, "number")])
-def test_a_redacted_body_tells_names_and_types_alone(body: object, shown: object) -> None:
+def test_a_redacted_body_contains_only_names_and_types(body: object, shown: object) -> None:
     assert redacted(body) == shown

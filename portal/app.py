@@ -1,0 +1,198 @@
+"""The portal's ASGI app: pages, documents and assets, all from this server."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property, lru_cache
+from http import HTTPStatus
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+
+from kit.asyncapi.reader import Json
+from kit.errors import InvalidField
+from portal.assets import PREFIX, assets
+from portal.documents import Library, library
+from portal.http_api import HttpApi
+from portal.live import Monitor
+from portal.pages import Pages
+from portal.responses import asset_response, page_response
+
+PATHS = (
+    *("/docs", "/docs/{path:path}", "/asyncapi", "/asyncapi/{path:path}", f"{PREFIX}/{{path:path}}"),
+    *("/llms.txt", "/favicon.ico"),
+)
+"""The addresses that the app answers, as Starlette route paths: a host mounts the app under each of them."""
+
+Authorize = Callable[[Request], Awaitable[Mapping[str, str]]]
+"""Checks who may see live figures: returns headers for the response, or raises the host's own refusal."""
+
+_MAX_QUERY_LENGTH = 200
+
+
+class QueryTooLong(InvalidField):
+    """The search query is too long."""
+
+    def __init__(self) -> None:
+        super().__init__("query/q", "string_too_long", f"The query may have at most {_MAX_QUERY_LENGTH} characters.")
+
+
+def create_app(
+    documents: Path,
+    openapi: Callable[[], Json],
+    monitor: Monitor | None = None,
+    authorize: Authorize | None = None,
+) -> Router:
+    """Return the portal as an ASGI app.
+
+    `documents` is the folder of AsyncAPI documents, `openapi` returns the document of the HTTP API. With a `monitor`
+    the map shows live figures: to everyone, or only to callers that `authorize` accepts.
+
+    The app raises `HTTPException` for unknown names and methods, `QueryTooLong` and what the monitor raises: the
+    exception handlers of the host that mounts it turn them into responses.
+    """
+    site = _Site(documents, openapi, monitor, authorize)
+    routes = [
+        Route("/docs", site.http_api),
+        Route("/docs/try", site.try_out),
+        Route("/asyncapi", site.index),
+        Route("/llms.txt", site.overview),
+        Route("/asyncapi/llms.txt", site.overview),
+        Route("/asyncapi/search", site.search),
+        Route("/asyncapi/search.json", site.search_index),
+        *([Route("/asyncapi/live.json", site.live)] if monitor else []),
+        Route("/asyncapi/messages", site.messages),
+        Route("/asyncapi/messages/{name}.md", site.message_markdown),
+        Route("/asyncapi/messages/{name}", site.message),
+        Route("/asyncapi/streams/{name}", site.stream),
+        Route("/asyncapi/{service}.json", site.document),
+        Route("/asyncapi/{service}", site.service),
+        Route("/asyncapi/{service}/reference", site.reference),
+        Route(f"{PREFIX}/{{digest}}/{{name}}", site.asset),
+        Route("/favicon.ico", site.favicon),
+    ]
+    return Router(routes, redirect_slashes=False)
+
+
+class _Site:
+    """The endpoints. All but `live` are synchronous: Starlette renders them in a thread."""
+
+    def __init__(
+        self, documents: Path, openapi: Callable[[], Json], monitor: Monitor | None, authorize: Authorize | None
+    ) -> None:
+        self._documents, self._openapi = documents, openapi
+        self._monitor, self._authorize = monitor, authorize
+
+    def http_api(self, request: Request) -> Response:
+        """Show the HTTP API."""
+        return page_response(request, self._pages.http_api(self._http_api))
+
+    def try_out(self, request: Request) -> Response:
+        """Show the HTTP API with forms to call it."""
+        return page_response(request, self._pages.try_out())
+
+    def index(self, request: Request) -> Response:
+        """Show the map of services and messages."""
+        # The page loads the live script only with a monitor: a browser logs an error for each missing page.
+        audience = "admins" if self._authorize else "everyone"
+        return page_response(request, self._pages.index(live=audience if self._monitor else None))
+
+    def overview(self, request: Request) -> Response:
+        """List all pages and documents as plain text (llmstxt.org)."""
+        return page_response(request, self._pages.overview(), "text/plain")
+
+    def search(self, request: Request) -> Response:
+        """Show the search results for `q`."""
+        query = request.query_params.get("q", "")
+        if len(query) > _MAX_QUERY_LENGTH:
+            raise QueryTooLong
+        return page_response(request, self._pages.search_results(query.strip(), self._http_api))
+
+    def search_index(self, request: Request) -> Response:
+        """Return the search index for the script in the browser."""
+        return page_response(request, self._pages.search_index(self._http_api), "application/json")
+
+    async def live(self, request: Request) -> Response:
+        """Return a snapshot of streams, consumers and processes."""
+        headers = await self._authorize(request) if self._authorize else {}
+        if self._monitor is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        snapshot = await self._monitor.snapshot()
+        return Response(
+            snapshot.model_dump_json(),
+            headers={**headers, "Cache-Control": "no-store"},
+            media_type="application/json",
+        )
+
+    def messages(self, request: Request) -> Response:
+        """List all messages."""
+        return page_response(request, self._pages.messages())
+
+    def message_markdown(self, request: Request) -> Response:
+        """Return one message's page as Markdown."""
+        pages, name = self._message(request)
+        return page_response(request, pages.message_markdown(name), "text/markdown")
+
+    def message(self, request: Request) -> Response:
+        """Show one message: fields, headers, example, publishers, consumers and delivery."""
+        pages, name = self._message(request)
+        return page_response(request, pages.message(name))
+
+    def stream(self, request: Request) -> Response:
+        """Show one stream: what it stores and its consumers."""
+        pages, name = self._pages, request.path_params["name"]
+        if name not in pages.system.streams:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return page_response(request, pages.stream(name))
+
+    def document(self, request: Request) -> Response:
+        """Return a service's AsyncAPI document, byte for byte."""
+        pages, service = self._service(request)
+        return page_response(request, pages.library.documents[service].body, "application/json")
+
+    def service(self, request: Request) -> Response:
+        """Show one service's operations."""
+        pages, service = self._service(request)
+        return page_response(request, pages.service(service))
+
+    def reference(self, request: Request) -> Response:
+        """Show one document in AsyncAPI's own component."""
+        pages, service = self._service(request)
+        return page_response(request, pages.reference(service))
+
+    def asset(self, request: Request) -> Response:
+        """Return an asset."""
+        asset = assets().get(request.path_params["name"])
+        if asset is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return asset_response(request, asset, request.path_params["digest"])
+
+    def favicon(self, request: Request) -> Response:
+        """Return the icon under its conventional address."""
+        return asset_response(request, assets()["favicon.svg"], digest="")
+
+    @property
+    def _pages(self) -> Pages:
+        return _pages_of(library(self._documents))
+
+    @cached_property
+    def _http_api(self) -> HttpApi:
+        return HttpApi(self._openapi())
+
+    def _service(self, request: Request) -> tuple[Pages, str]:
+        pages, service = self._pages, request.path_params["service"]
+        if service not in pages.library.documents:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return pages, service
+
+    def _message(self, request: Request) -> tuple[Pages, str]:
+        pages, name = self._pages, request.path_params["name"]
+        if name not in pages.system.messages:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return pages, name
+
+
+@lru_cache(maxsize=2)
+def _pages_of(documents: Library) -> Pages:
+    return Pages(documents)
