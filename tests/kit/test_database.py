@@ -1,4 +1,4 @@
-"""What the database says, in the words of those who know none."""
+"""Database errors as the callers of a transaction see them."""
 
 import asyncio
 import secrets
@@ -23,12 +23,12 @@ things = Table(
 
 
 class Things(Transaction):
-    """Things, added in one transaction."""
+    """A transaction that adds rows or runs SQL."""
 
     async def add(self, **row: Any) -> None:
         await self._connection.execute(insert(things).values(row))
 
-    async def say(self, sql: str) -> None:
+    async def run(self, sql: str) -> None:
         await self._connection.execute(text(sql))
 
 
@@ -57,33 +57,31 @@ async def pool(postgres_server: PostgresServer) -> AsyncIterator[AsyncEngine]:
     ],
     ids=ascii,
 )
-async def test_what_it_will_never_take_is_told_without_what_it_was(
-    pool: AsyncEngine, row: dict[str, Any], words: str
-) -> None:
-    async with Things(pool) as there:
-        await there.add(size=1)
+async def test_invalid_data_is_reported_without_its_values(pool: AsyncEngine, row: dict[str, Any], words: str) -> None:
+    async with Things(pool) as transaction:
+        await transaction.add(size=1)
     with pytest.raises(RefusedByDatabase) as refused:
-        async with Things(pool) as there:
-            await there.add(**{"email": "ada@example.com"} | row)
+        async with Things(pool) as transaction:
+            await transaction.add(**{"email": "ada@example.com"} | row)
     assert str(refused.value) == f"The database refuses this write: {words}."
 
 
-async def test_a_constraint_that_is_looked_at_in_the_end_is_told_as_well(pool: AsyncEngine) -> None:
-    async with Things(pool) as there:
-        await there.say("ALTER TABLE things ADD CONSTRAINT one_each UNIQUE (email) DEFERRABLE INITIALLY DEFERRED")
-        await there.add(size=1, email="ada@example.com")
+async def test_deferred_constraint_is_reported_at_commit(pool: AsyncEngine) -> None:
+    async with Things(pool) as transaction:
+        await transaction.run("ALTER TABLE things ADD CONSTRAINT one_each UNIQUE (email) DEFERRABLE INITIALLY DEFERRED")
+        await transaction.add(size=1, email="ada@example.com")
     with pytest.raises(RefusedByDatabase, match=r"constraint one_each\.$"):
-        async with Things(pool) as there:
-            await there.add(size=2, email="ada@example.com")
+        async with Things(pool) as transaction:
+            await transaction.add(size=2, email="ada@example.com")
 
 
-async def test_a_mistake_of_ours_is_not_taken_for_the_datas(pool: AsyncEngine) -> None:
+async def test_sql_error_is_not_reported_as_invalid_data(pool: AsyncEngine) -> None:
     with pytest.raises(DBAPIError):
-        async with Things(pool) as there:
-            await there.say("SELECT nothing FROM nowhere")
+        async with Things(pool) as transaction:
+            await transaction.run("SELECT nothing FROM nowhere")
 
 
-async def test_a_database_that_lets_nobody_in_is_away(pool: AsyncEngine) -> None:
+async def test_database_that_rejects_connections_is_unavailable(pool: AsyncEngine) -> None:
     async with pool.connect() as connection:
         (name,) = (await connection.execute(text("SELECT current_database()"))).one()
     outside = create_async_engine(pool.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
@@ -91,11 +89,11 @@ async def test_a_database_that_lets_nobody_in_is_away(pool: AsyncEngine) -> None
         await operator.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
         end = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
         await operator.execute(end, {"name": name})
-        for _ in range(2):  # the connection of the pool, which was ended, and a new one
+        for _ in range(2):  # with the terminated connection of the pool, and with a new one
             with pytest.raises(Unavailable):
-                async with Things(pool) as refused:
-                    await refused.say("SELECT 1")
+                async with Things(pool) as transaction:
+                    await transaction.run("SELECT 1")
         await operator.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
-    async with Things(pool) as again:
-        await again.say("SELECT 1")
+    async with Things(pool) as transaction:
+        await transaction.run("SELECT 1")
     await outside.dispose()

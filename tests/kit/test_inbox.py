@@ -1,10 +1,9 @@
-"""A mark and its effect commit together: once, however often a message comes and wherever the work was cut off."""
+"""The inbox: a key and its effect commit together, so each message has its effect once."""
 
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +12,9 @@ from nats.aio.msg import Msg
 from sqlalchemy import URL, BigInteger, Column, MetaData, Table, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from kit import inbox as inboxes
 from kit.database import Transaction
 from kit.errors import OutcomeUnknown, Unavailable
-from kit.inbox import InboxCleaner, InboxKey, inbox_table
+from kit.inbox import InboxCleaner, InboxKey, inbox_table, insert_new
 from kit.messaging.inbox_key import inbox_key
 from kit.runtime.logging import configure_logging
 from mkstore.stack.servers import PostgresServer
@@ -28,28 +26,32 @@ tills = Table("tills", _metadata, Column("coins", BigInteger, nullable=False))
 
 
 class Till(Transaction):
-    """Coins, each of which was brought by a message."""
+    """A till that gets one coin per new message."""
 
-    async def take(self, *marks: InboxKey) -> None:
-        new = await inboxes.insert_new(self._connection, inbox, marks)
+    async def take(self, *keys: InboxKey) -> None:
+        new = await insert_new(self._connection, inbox, keys)
         await self._connection.execute(update(tills).values(coins=tills.c.coins + len(new)))
+
+    async def roll_back(self) -> None:
+        """Roll back, as the server does for a lost connection."""
+        await self._connection.rollback()
 
     async def coins(self) -> int:
         return int((await self._connection.execute(select(tills.c.coins))).scalar_one())
 
-    async def marks(self) -> int:
+    async def keys(self) -> int:
         return int((await self._connection.execute(select(func.count()).select_from(inbox))).scalar_one())
 
 
-class DiesBeforeItsCommit(Till):
-    """Work that is cut off when everything is written and nothing committed."""
+class FailsBeforeCommit(Till):
+    """A transaction that fails after its writes and before its commit."""
 
     async def _commit(self) -> None:
         raise Unavailable("process")
 
 
-class DiesAfterItsCommit(Till):
-    """Work that is cut off when it is committed and nobody was told."""
+class FailsAfterCommit(Till):
+    """A transaction that commits and whose commit reply is lost."""
 
     async def _commit(self) -> None:
         await super()._commit()
@@ -65,7 +67,7 @@ def inbox_address(postgres_server: PostgresServer) -> URL:
     )
 
 
-async def made_anew(address: URL) -> AsyncEngine:
+async def recreated(address: URL) -> AsyncEngine:
     pool = create_async_engine(address)
     async with pool.begin() as connection:
         await connection.run_sync(_metadata.drop_all)
@@ -76,7 +78,7 @@ async def made_anew(address: URL) -> AsyncEngine:
 
 @pytest.fixture
 async def pool(inbox_address: URL) -> AsyncIterator[AsyncEngine]:
-    made = await made_anew(inbox_address)
+    made = await recreated(inbox_address)
     yield made
     await made.dispose()
 
@@ -85,15 +87,15 @@ def numbered(*numbers: int) -> list[InboxKey]:
     return [InboxKey("tests-take", str(number)) for number in numbers]
 
 
-async def test_a_message_that_comes_again_has_no_effect_again(pool: AsyncEngine) -> None:
-    for marks in (numbered(1), numbered(1), numbered(2, 1, 2), numbered(), numbered(2)):
+async def test_redelivered_message_has_no_second_effect(pool: AsyncEngine) -> None:
+    for keys in (numbered(1), numbered(1), numbered(2, 1, 2), numbered(), numbered(2)):
         async with Till(pool) as till:
-            await till.take(*marks)
+            await till.take(*keys)
     async with Till(pool) as till:
-        assert (await till.coins(), await till.marks()) == (2, 2)
+        assert (await till.coins(), await till.keys()) == (2, 2)
 
 
-async def test_what_one_consumer_handled_another_still_does(pool: AsyncEngine) -> None:
+async def test_consumers_have_separate_keys(pool: AsyncEngine) -> None:
     async with Till(pool) as till:
         await till.take(InboxKey("one", "m"), InboxKey("other", "m"))
         await till.take(InboxKey("other", "m"))
@@ -101,18 +103,18 @@ async def test_what_one_consumer_handled_another_still_does(pool: AsyncEngine) -
         assert await till.coins() == 2
 
 
-async def test_of_two_that_have_a_message_at_once_one_has_its_effect(pool: AsyncEngine) -> None:
-    async def take(*marks: InboxKey) -> None:
+async def test_concurrent_deliveries_have_one_effect(pool: AsyncEngine) -> None:
+    async def take(*keys: InboxKey) -> None:
         async with Till(pool) as till:
-            await till.take(*marks)
+            await till.take(*keys)
 
     messages = numbered(*range(50))
     await asyncio.gather(*(take(*(messages if number % 2 else reversed(messages))) for number in range(10)))
     async with Till(pool) as till:
-        assert (await till.coins(), await till.marks()) == (50, 50)
+        assert (await till.coins(), await till.keys()) == (50, 50)
 
 
-async def test_one_waits_for_the_other_and_takes_over_when_that_dies(pool: AsyncEngine) -> None:
+async def test_waiting_transaction_takes_over_when_the_first_rolls_back(pool: AsyncEngine) -> None:
     async with Till(pool) as first:
         await first.take(*numbered(1))
 
@@ -121,14 +123,14 @@ async def test_one_waits_for_the_other_and_takes_over_when_that_dies(pool: Async
                 await till.take(*numbered(1))
 
         waiting = asyncio.create_task(second())
-        await eventually(lambda: _somebody_waits(pool))
-        await first._connection.rollback()  # as the server does for a client that is gone
+        await eventually(lambda: _lock_is_awaited(pool))
+        await first.roll_back()
     await waiting
     async with Till(pool) as till:
-        assert (await till.coins(), await till.marks()) == (1, 1)
+        assert (await till.coins(), await till.keys()) == (1, 1)
 
 
-async def _somebody_waits(pool: AsyncEngine) -> bool:
+async def _lock_is_awaited(pool: AsyncEngine) -> bool:
     async with pool.connect() as connection:
         waiting = (
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -141,29 +143,27 @@ Delivery = tuple[list[int], type[Till]]
 deliveries: st.SearchStrategy[list[Delivery]] = st.lists(
     st.tuples(
         st.lists(st.integers(1, 6), max_size=4),
-        st.sampled_from([Till, Till, DiesBeforeItsCommit, DiesAfterItsCommit]),
+        st.sampled_from([Till, Till, FailsBeforeCommit, FailsAfterCommit]),
     ),
     max_size=12,
 )
 
 
-@given(said=deliveries)
+@given(sequence=deliveries)
 @settings(max_examples=30, deadline=None)
-def test_wherever_the_work_is_cut_off_each_message_has_its_effect_once(
-    inbox_address: URL, said: list[Delivery]
-) -> None:
+def test_each_message_has_one_effect_despite_failures(inbox_address: URL, sequence: list[Delivery]) -> None:
     async def deliver() -> None:
-        pool = await made_anew(inbox_address)
+        pool = await recreated(inbox_address)
         handled: set[int] = set()
-        for numbers, till in said:
+        for numbers, till in sequence:
             try:
                 async with till(pool) as opened:
                     await opened.take(*numbered(*numbers))
             except (Unavailable, OutcomeUnknown):
                 pass
-            handled |= set(numbers) if till is not DiesBeforeItsCommit else set()
+            handled |= set(numbers) if till is not FailsBeforeCommit else set()
             async with Till(pool) as seen:
-                assert (await seen.coins(), await seen.marks()) == (len(handled), len(handled))
+                assert (await seen.coins(), await seen.keys()) == (len(handled), len(handled))
         await pool.dispose()
 
     asyncio.run(deliver())
@@ -176,16 +176,16 @@ def message(headers: dict[str, str], reply: str = "") -> Msg:
 _ACK = "$JS.ACK.USER_EVENTS.payments-open_payer.{attempt}.7.{attempt}.1767225600000000000.0"
 
 
-def test_a_message_is_known_by_its_own_id_and_else_by_its_place_and_time() -> None:
-    about: list[tuple[dict[str, str], str]] = [
+def test_inbox_key_is_the_message_id_or_else_its_stream_position() -> None:
+    cases: list[tuple[dict[str, str], str]] = [
         ({"ce-id": "a", "Nats-Msg-Id": "b"}, "a"),
         ({"Nats-Msg-Id": "b"}, "b"),
         ({}, "USER_EVENTS.7.2026-01-01T00:00:00+00:00"),
     ]
-    for headers, expected in about:
+    for headers, expected in cases:
         for attempt in (1, 2):
-            found = inbox_key(message(headers, _ACK.format(attempt=attempt)))
-            assert found == InboxKey("payments-open_payer", expected)
+            key = inbox_key(message(headers, _ACK.format(attempt=attempt)))
+            assert key == InboxKey("payments-open_payer", expected)
     assert inbox_key(message({"ce-id": "a"})) == InboxKey("", "a")
 
 
@@ -200,40 +200,40 @@ async def aged(pool: AsyncEngine, age: str, count: int) -> None:
         )
 
 
-async def marks(pool: AsyncEngine) -> int:
+async def count_keys(pool: AsyncEngine) -> int:
     async with Till(pool) as till:
-        return await till.marks()
+        return await till.keys()
 
 
-async def test_what_is_too_old_is_swept_in_small_portions_and_the_rest_stays(pool: AsyncEngine) -> None:
+async def test_expired_keys_are_deleted_in_batches(pool: AsyncEngine) -> None:
     await aged(pool, "8 days 1 minute", 2500)
     await aged(pool, "7 days 23 hours", 10)
-    sweeper = InboxCleaner(pool, inbox, timedelta(days=8))
-    assert [await sweeper.delete_expired() for _ in range(4)] == [1000, 1000, 500, 0]
-    assert await marks(pool) == 10
+    cleaner = InboxCleaner(pool, inbox, timedelta(days=8))
+    assert [await cleaner.delete_expired() for _ in range(4)] == [1000, 1000, 500, 0]
+    assert await count_keys(pool) == 10
 
 
-async def test_replicas_sweep_at_once(pool: AsyncEngine) -> None:
+async def test_replicas_delete_expired_keys_concurrently(pool: AsyncEngine) -> None:
     await aged(pool, "9 days", 3000)
-    sweepers = [InboxCleaner(pool, inbox, timedelta(days=8)) for _ in range(3)]
-    assert sum(await asyncio.gather(*(sweeper.delete_expired() for sweeper in sweepers))) == 3000
+    cleaners = [InboxCleaner(pool, inbox, timedelta(days=8)) for _ in range(3)]
+    assert sum(await asyncio.gather(*(cleaner.delete_expired() for cleaner in cleaners))) == 3000
 
 
-async def test_a_failure_does_not_end_the_sweeping(pool: AsyncEngine, capfd: pytest.CaptureFixture[str]) -> None:
-    configure_logging("INFO", "console")  # whatever an operator's command set in this process
+async def test_cleanup_continues_after_a_failure(pool: AsyncEngine, capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "console")  # a command run earlier in this process may have changed it
     await aged(pool, "9 days", 10)
     async with pool.begin() as connection:
         await connection.execute(text("ALTER TABLE inbox RENAME TO hidden"))
-    sweeper = InboxCleaner(pool, inbox, timedelta(days=8), interval=0.01)
-    await sweeper.start()
+    cleaner = InboxCleaner(pool, inbox, timedelta(days=8), interval=0.01)
+    await cleaner.start()
     try:
         await eventually(lambda: "inbox cleanup failed" in "".join(capfd.readouterr()))
         async with pool.begin() as connection:
             await connection.execute(text("ALTER TABLE hidden RENAME TO inbox"))
-        await eventually(lambda: _none(pool))
+        await eventually(lambda: _is_empty(pool))
     finally:
-        await sweeper.stop()
+        await cleaner.stop()
 
 
-async def _none(pool: AsyncEngine) -> Any:
-    return await marks(pool) == 0
+async def _is_empty(pool: AsyncEngine) -> bool:
+    return await count_keys(pool) == 0

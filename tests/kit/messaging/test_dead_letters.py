@@ -123,7 +123,7 @@ async def test_a_letter_stays_while_another_message_waits_under_its_subject(morg
     command = morgue.greetings.command(id=uuid4())
     letter = await morgue.bury(command, body=b"another")
     await morgue.greetings.send(morgue.broker.jetstream, command)
-    with pytest.raises(ReplayRefused, match="another message waits under its subject"):
+    with pytest.raises(ReplayRefused, match="another message is pending on its subject"):
         await morgue.letters.replay(letter)
     assert await morgue.waiting() == 1
 
@@ -142,9 +142,9 @@ async def test_events_of_one_subject_are_replayed_one_after_the_other(broker: Br
 @pytest.mark.parametrize(
     ("stream", "why"),
     [
-        ("", "does not say from which stream"),
+        ("", "does not name its stream"),
         ("NOWHERE", "stream NOWHERE is missing"),
-        (DEAD_LETTERS.name, "does not take its subject"),
+        (DEAD_LETTERS.name, "does not include its subject"),
     ],
 )
 async def test_a_letter_that_no_stream_takes_back_stays_and_goes_to_nobody_else(

@@ -1,4 +1,4 @@
-"""The relay: in order, at least once, one leader at a time, whatever is killed."""
+"""The relay: publishes in order, at least once, from one leader at a time."""
 
 import asyncio
 import os
@@ -11,9 +11,12 @@ from uuid import uuid4
 
 import pytest
 from nats.errors import TimeoutError as NatsTimeout
+from nats.js import JetStreamContext
 from nats.js.errors import BadRequestError
 
+from contracts.streams import Stream
 from kit.messaging.broker import Broker
+from kit.outbox.leader import LEASE
 from kit.outbox.relay import Relay
 from kit.outbox.table import emit
 from kit.runtime.tracing import Trace
@@ -22,6 +25,21 @@ from tests.support.outbox_events import TABLE, LeaderLocks, OutboxSource, outbox
 from tests.support.polling import eventually
 
 StartRelay = Callable[[Broker], Awaitable[Relay]]
+
+
+class InterceptedBroker(Broker):
+    """A broker whose JetStream publishes with `publish` instead."""
+
+    def __init__(self, url: str, stream: Stream, publish: Callable[..., Awaitable[None]]) -> None:
+        super().__init__(url, name="tests", streams=[stream])
+        self.publish_instead = publish
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        class Intercepted(JetStreamContext):
+            publish = staticmethod(self.publish_instead)  # type: ignore[assignment]
+
+        return Intercepted(self.client)
 
 
 @pytest.fixture
@@ -45,7 +63,7 @@ async def broker(nats_server: NatsServer, source: OutboxSource) -> AsyncIterator
     await broker.stop()
 
 
-async def test_events_are_sent_in_order_and_say_what_they_are(
+async def test_events_are_published_in_order_with_cloudevents_headers(
     source: OutboxSource, broker: Broker, start_relay: StartRelay
 ) -> None:
     await source.emit(*range(1, 451))
@@ -69,15 +87,17 @@ async def test_events_are_sent_in_order_and_say_what_they_are(
         assert datetime.fromisoformat(headers["ce-time"]).tzinfo is not None
 
 
-async def test_a_lone_event_is_sent_at_once(source: OutboxSource, broker: Broker, start_relay: StartRelay) -> None:
+async def test_single_event_is_published_on_notification(
+    source: OutboxSource, broker: Broker, start_relay: StartRelay
+) -> None:
     await start_relay(broker)
     for number in range(1, 11):
         await source.emit(number)
-        await eventually(source.all_sent, within=2)  # the relay looks by itself every five seconds
+        await eventually(source.all_sent, within=2)  # without a notification, the relay polls every five seconds
     assert await source.numbers(broker) == list(range(1, 11))
 
 
-async def test_an_undone_transaction_tells_nothing_and_neither_do_no_events(
+async def test_rolled_back_events_are_not_published(
     source: OutboxSource, broker: Broker, start_relay: StartRelay
 ) -> None:
     await start_relay(broker)
@@ -91,7 +111,7 @@ async def test_an_undone_transaction_tells_nothing_and_neither_do_no_events(
 
 
 @pytest.mark.parametrize("already", [[1], [3], [2, 5], [1, 2, 3, 4, 5]])
-async def test_what_was_sent_before_a_crash_is_there_once_and_the_rest_follows(
+async def test_events_published_before_a_crash_are_not_duplicated(
     source: OutboxSource, broker: Broker, start_relay: StartRelay, already: list[int]
 ) -> None:
     await source.emit(1, 2, 3, 4, 5)
@@ -105,7 +125,7 @@ async def test_what_was_sent_before_a_crash_is_there_once_and_the_rest_follows(
     assert await source.numbers(broker) == already + [number for number in range(1, 6) if number not in already]
 
 
-async def test_no_event_is_lost_doubled_or_out_of_order_while_nats_is_killed(
+async def test_killing_nats_loses_duplicates_and_reorders_nothing(
     source: OutboxSource, own_server: NatsServer, start_relay: StartRelay
 ) -> None:
     await asyncio.to_thread(own_server.start)
@@ -121,7 +141,7 @@ async def test_no_event_is_lost_doubled_or_out_of_order_while_nats_is_killed(
         emitting = asyncio.create_task(emit_all())
         for _ in range(2):
             before = (await broker.jetstream.stream_info(source.stream.name)).state.messages
-            await eventually(lambda before=before: _holds_more_than(broker, source, before))  # type: ignore[misc]
+            await eventually(lambda before=before: _grew_from(broker, source, before))  # type: ignore[misc]
             await asyncio.to_thread(own_server.kill)
             await asyncio.to_thread(own_server.start)
             await eventually(broker.is_connected)
@@ -134,7 +154,7 @@ async def test_no_event_is_lost_doubled_or_out_of_order_while_nats_is_killed(
         await broker.stop()
 
 
-async def test_one_of_two_relays_leads_and_the_other_takes_over_when_its_connection_is_killed(
+async def test_second_relay_takes_over_when_the_leaders_session_ends(
     source: OutboxSource, broker: Broker, start_relay: StartRelay
 ) -> None:
     relays = [await start_relay(broker), await start_relay(broker)]
@@ -160,7 +180,7 @@ async def test_one_of_two_relays_leads_and_the_other_takes_over_when_its_connect
         await leaders.connection.close()
 
 
-async def test_a_replica_waits_for_its_turn_whatever_limits_the_database_sets(
+async def test_database_timeouts_do_not_end_the_wait_for_the_lock(
     source: OutboxSource, broker: Broker, start_relay: StartRelay
 ) -> None:
     leaders = await LeaderLocks.of(source)
@@ -171,7 +191,7 @@ async def test_a_replica_waits_for_its_turn_whatever_limits_the_database_sets(
         await eventually(lambda: first.leads)
         second = await start_relay(broker)
         waiting = await eventually(lambda: leaders.session(granted=False))
-        await asyncio.sleep(1.6)  # longer than a leader may be idle, too
+        await asyncio.sleep(LEASE + 0.4)  # longer than the limits, and than a leader may be idle
         assert await leaders.session(granted=False) == waiting
         await first.stop()
         await eventually(lambda: second.leads)
@@ -180,7 +200,7 @@ async def test_a_replica_waits_for_its_turn_whatever_limits_the_database_sets(
         await leaders.connection.close()
 
 
-async def test_a_stopped_relay_says_so_and_leaves_what_is_not_sent_to_the_next(
+async def test_stopped_relay_fails_its_check_and_leaves_events_to_the_next(
     source: OutboxSource, broker: Broker, start_relay: StartRelay
 ) -> None:
     relay = await start_relay(broker)
@@ -195,27 +215,31 @@ async def test_a_stopped_relay_says_so_and_leaves_what_is_not_sent_to_the_next(
     assert await source.numbers(broker) == [1, 2]
 
 
-async def test_a_relay_stops_although_a_cancellation_is_swallowed(
-    source: OutboxSource, broker: Broker, start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+async def test_relay_stops_although_a_cancellation_is_lost(
+    source: OutboxSource, nats_server: NatsServer, start_relay: StartRelay
 ) -> None:
     sending = asyncio.Event()
 
     async def publish(*_: object, **__: object) -> None:
         sending.set()
-        with suppress(asyncio.CancelledError):  # as asyncio.wait_for does when its result comes at the same time
+        with suppress(asyncio.CancelledError):  # as asyncio.wait_for does if its result arrives at the same time
             await asyncio.sleep(60)
         raise NatsTimeout
 
-    monkeypatch.setattr(broker.jetstream, "publish", publish)
-    relay = await start_relay(broker)
-    await source.emit(1)
-    await sending.wait()
-    async with asyncio.timeout(5):
-        await relay.stop()
-    assert await source.left() == 1
+    broker = InterceptedBroker(nats_server.url, source.stream, publish)
+    try:
+        await broker.start()
+        relay = await start_relay(broker)
+        await source.emit(1)
+        await sending.wait()
+        async with asyncio.timeout(5):
+            await relay.stop()
+        assert await source.left() == 1
+    finally:
+        await broker.stop()
 
 
-async def test_a_batch_that_nats_died_with_is_sent_again_as_soon_as_nats_is_back(
+async def test_batch_is_republished_as_soon_as_nats_is_back(
     source: OutboxSource, own_server: NatsServer, start_relay: StartRelay
 ) -> None:
     await asyncio.to_thread(own_server.start)
@@ -225,37 +249,38 @@ async def test_a_batch_that_nats_died_with_is_sent_again_as_soon_as_nats_is_back
         relay = await start_relay(broker)
         await eventually(lambda: relay.leads)
         assert own_server.pid is not None
-        os.kill(own_server.pid, signal.SIGSTOP)  # it takes the batch and does not answer
+        os.kill(own_server.pid, signal.SIGSTOP)  # it receives the batch and does not reply
         await source.emit(1, 2, 3)
         await asyncio.sleep(0.3)
         await asyncio.to_thread(own_server.kill)
         await asyncio.to_thread(own_server.start)
         await eventually(broker.is_connected)
-        await eventually(source.all_sent, within=1.5)  # the deadline of an answer is five seconds
+        await eventually(source.all_sent, within=1.5)  # less than the five seconds of a publish timeout
         assert await source.numbers(broker) == [1, 2, 3]
     finally:
         await broker.stop()
 
 
-async def test_what_a_former_leader_had_under_way_is_refused_however_late_it_arrives(
-    postgres_server: PostgresServer, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+async def test_late_publish_of_a_former_leader_is_rejected(
+    postgres_server: PostgresServer, nats_server: NatsServer
 ) -> None:
-    """Later than the duplicate window is long: the message's id alone would not keep it out."""
+    """It arrives after the duplicate window, so the message id alone would not reject it."""
     async with outbox_source(postgres_server, timedelta(milliseconds=200)) as source, AsyncExitStack() as stack:
-        brokers = [Broker(nats_server.url, name="tests", streams=[source.stream]) for _ in range(2)]
-        for broker in brokers:
-            await broker.start()
-            stack.push_async_callback(broker.stop)
         late: list[tuple[Any, ...]] = []
         sending = asyncio.Event()
-        publish = brokers[0].jetstream.publish
 
         async def hang(*arguments: Any, **options: Any) -> None:
             late.append((arguments, options))
             sending.set()
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
 
-        monkeypatch.setattr(brokers[0].jetstream, "publish", hang)
+        brokers = [
+            InterceptedBroker(nats_server.url, source.stream, hang),
+            Broker(nats_server.url, name="tests", streams=[source.stream]),
+        ]
+        for broker in brokers:
+            await broker.start()
+            stack.push_async_callback(broker.stop)
         first, second = (Relay(source.address, broker, "tests", source.stream) for broker in brokers)
         await first.start()
         await eventually(lambda: first.leads)
@@ -267,12 +292,12 @@ async def test_what_a_former_leader_had_under_way_is_refused_however_late_it_arr
         await eventually(source.all_sent)
         await source.emit(2)
         await eventually(source.all_sent)
-        await asyncio.sleep(0.5)  # the window
+        await asyncio.sleep(0.5)  # the duplicate window
         ((arguments, options),) = late
         with pytest.raises(BadRequestError, match="wrong last sequence"):
-            await publish(*arguments, **options)
+            await brokers[1].jetstream.publish(*arguments, **options)
         assert await source.numbers(brokers[1]) == [1, 2]
 
 
-async def _holds_more_than(broker: Broker, source: OutboxSource, count: int) -> bool:
+async def _grew_from(broker: Broker, source: OutboxSource, count: int) -> bool:
     return (await broker.jetstream.stream_info(source.stream.name)).state.messages > count + 200

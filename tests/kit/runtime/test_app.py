@@ -1,4 +1,4 @@
-"""How a service's process ends."""
+"""The end of a service's process."""
 
 import http.client
 import os
@@ -29,7 +29,7 @@ async def test_workers_end_when_their_supervisor_is_killed(nats_server: NatsServ
     port = free_port()
     command = ["faststream", "run", "apps.gateway.main:app", "--port", str(port), "--workers", "2"]
     with (tmp_path / "log").open("wb") as log:
-        supervisor = subprocess.Popen(  # noqa: ASYNC220 - it starts in no time
+        supervisor = subprocess.Popen(  # noqa: ASYNC220 - starting it does not block
             [sys.executable, "-m", *command],
             cwd=ROOT,
             env=os.environ | {"NATS_URL": nats_server.url},

@@ -1,4 +1,4 @@
-"""A task ends though its first cancellation is lost."""
+"""Cancellation of tasks that lose or delay it."""
 
 import asyncio
 import gc
@@ -10,7 +10,7 @@ from kit.runtime.tasks import cancel_and_wait, run_until_first_done
 
 
 class Stubborn:
-    """Goes on after so many cancellations."""
+    """Ignores the first `times` cancellations."""
 
     def __init__(self, times: int) -> None:
         self.left = times
@@ -30,7 +30,7 @@ class Stubborn:
 
 
 @pytest.mark.parametrize("times", [0, 1, 3])
-async def test_a_task_ends_however_often_it_must_be_told(times: int) -> None:
+async def test_cancellation_is_repeated_until_the_task_ends(times: int) -> None:
     work = Stubborn(times)
     task = asyncio.create_task(work())
     await asyncio.sleep(0)
@@ -40,7 +40,7 @@ async def test_a_task_ends_however_often_it_must_be_told(times: int) -> None:
     assert work.cleaned
 
 
-async def test_what_has_ended_already_is_left_alone() -> None:
+async def test_finished_task_keeps_its_result() -> None:
     async def fails() -> None:
         raise LookupError
 
@@ -51,26 +51,26 @@ async def test_what_has_ended_already_is_left_alone() -> None:
     assert isinstance(task.exception(), LookupError)
 
 
-async def test_the_first_part_of_some_work_that_ends_ends_the_others_and_says_why() -> None:
+async def test_first_failure_cancels_the_others_and_is_raised() -> None:
     others = asyncio.Event()
 
     async def fails() -> None:
-        raise LookupError("it is gone")
+        raise LookupError("lost")
 
-    async def goes_on() -> None:
+    async def runs_on() -> None:
         try:
             await asyncio.sleep(60)
         finally:
             others.set()
 
-    with pytest.raises(LookupError, match="it is gone"):
-        await run_until_first_done(goes_on(), fails())
+    with pytest.raises(LookupError, match="lost"):
+        await run_until_first_done(runs_on(), fails())
     assert others.is_set()
 
 
-async def test_work_that_is_ended_twice_leaves_nothing_to_complain_of() -> None:
+async def test_second_cancellation_leaves_no_unretrieved_exception() -> None:
     complaints: list[str] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said["message"]))
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
 
     async def fails_slowly() -> None:
         try:
@@ -83,7 +83,7 @@ async def test_work_that_is_ended_twice_leaves_nothing_to_complain_of() -> None:
 
     task = asyncio.create_task(run_until_first_done(fails_slowly(), asyncio.sleep(60)))
     await asyncio.sleep(0.01)
-    for _ in range(2):  # the second one does not let it wait until its work has ended
+    for _ in range(2):  # the second one interrupts the wait for the cancelled tasks
         task.cancel()
         await asyncio.sleep(0.01)
     await asyncio.wait([task])
