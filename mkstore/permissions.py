@@ -1,68 +1,66 @@
-"""What NATS lets each service do: exactly what its AsyncAPI document says that it does."""
+"""NATS permissions of each service, generated from its AsyncAPI document."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kit.asyncapi.reader import DocumentReader, wildcard_subject
 from kit.messaging.broker import inbox_prefix
 from mkstore import generated
 
 FILE = "deploy/nats-permissions.conf"
 _REPLIES = {"max": 1, "expires": "30s"}
-"""A service may answer each request once; it has no other way to another's inbox."""
+"""A service may publish one reply per request; it may not publish to inboxes otherwise."""
 _HEAD = """\
-# What NATS lets each service do, from asyncapi/*.json: `mkstore docs` writes it. nats.conf includes it.
+# NATS permissions of each service. Generated from asyncapi/*.json by `mkstore docs`; nats.conf includes this file.
 """
 
 
 def permissions_of(service: str, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `permissions` of a service's login, as nats-server's configuration has them.
+    """Return the `permissions` of a service's login, in the format of nats-server's configuration.
 
-    It may send what the document says that it sends, asks and buries, answer what it answers, make and read the streams
-    that it sends to or hears, and its consumers. It hears replies to itself and no other's.
+    A service may publish the messages that its document lists, reply to its requests, create and read its streams and
+    consumers, and subscribe to its own inbox.
     """
-    operations = document["operations"].values()
-    hears = [*_srv(service), f"{inbox_prefix(service)}.>"]
-    sends: list[str] = []
+    reader = DocumentReader(document)
+    subscribe = [*_srv(service), f"{inbox_prefix(service)}.>"]
+    publish: list[str] = []
     streams: set[str] = set()
-    for operation in operations:
-        facts = operation["x-nats"]
-        channel = document["channels"][operation["channel"]["$ref"].removeprefix("#/channels/")]
-        subject = _wildcards(channel["address"])
-        if "stream" in facts:
-            streams.add(facts["stream"])
-        match facts["role"]:
+    for operation in reader.operations:
+        x_nats = operation.x_nats
+        subject = wildcard_subject(reader.channels[operation.channel].address)
+        if "stream" in x_nats:
+            streams.add(x_nats["stream"])
+        match operation.role:
             case "replies":
-                hears.append(f"{subject} {facts['queueGroup']}")
+                subscribe.append(f"{subject} {x_nats['queueGroup']}")
             case "requests" | "publishes":
-                sends.append(subject)
+                publish.append(subject)
             case "consumes":
-                sends += [*_durable(facts["stream"], facts["consumer"]), _wildcards(facts["deadLetterSubject"])]
+                publish += [
+                    *_durable(x_nats["stream"], x_nats["consumer"]),
+                    wildcard_subject(x_nats["deadLetterSubject"]),
+                ]
             case "subscribes":
-                sends += _ordered(facts["stream"])
-    sends += [subject for stream in streams for subject in _stream(stream)]
+                publish += _ordered(x_nats["stream"])
+    publish += [subject for stream in streams for subject in _stream(stream)]
     return {
-        "publish": {"allow": sorted(set(sends))},
-        "subscribe": {"allow": sorted(set(hears))},
+        "publish": {"allow": sorted(set(publish))},
+        "subscribe": {"allow": sorted(set(subscribe))},
         "allow_responses": _REPLIES,
     }
 
 
 def documented(service: str) -> dict[str, Any]:
-    """Return what the committed document of a service lets it do; `OSError` where there is none."""
+    """Return the permissions from the committed document of a service. Raises `OSError` if it does not exist."""
     document = json.loads((generated.ROOT / f"asyncapi/{service}.json").read_text("utf-8"))
     return permissions_of(service, document)
 
 
 def as_configuration(permissions: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write the permissions down as variables for nats-server's configuration, such as `$USERS_MAY`."""
+    """Return the permissions as variables of nats-server's configuration, such as `$USERS_MAY`."""
     blocks = [f"{service.upper()}_MAY = {json.dumps(may, indent=2)}\n" for service, may in sorted(permissions.items())]
     return "\n".join([_HEAD, *blocks])
-
-
-def _wildcards(address: str) -> str:
-    return re.sub(r"\{\w+\}", "*", address)
 
 
 def _stream(stream: str) -> Iterator[str]:
@@ -78,13 +76,13 @@ def _durable(stream: str, consumer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _ordered(stream: str) -> Iterator[str]:
-    """Say what an ordered consumer needs: it is made anew, under another name, whenever it lost something."""
+    """Yield the subjects of an ordered consumer, which is created again under another name after a gap."""
     yield from (f"$JS.API.CONSUMER.CREATE.{stream}", f"$JS.API.CONSUMER.CREATE.{stream}.>")
     yield from (f"$JS.API.CONSUMER.{verb}.{stream}.*" for verb in ("INFO", "DELETE"))
     yield f"$JS.FC.{stream}.>"
 
 
 def _srv(service: str) -> Iterator[str]:
-    """Say what the service protocol (NATS ADR-32) asks of everybody, of this service, and of one process of it."""
+    """Yield the subjects of the service protocol (NATS ADR-32): of all services, of this one, and of one process."""
     for verb in ("PING", "INFO", "STATS"):
         yield from (f"$SRV.{verb}", f"$SRV.{verb}.{service}", f"$SRV.{verb}.{service}.*")

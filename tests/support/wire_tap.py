@@ -14,6 +14,7 @@ import nats
 from jsonschema import Draft202012Validator
 from nats.aio.msg import Msg
 
+from kit.asyncapi.reader import DocumentReader
 from mkstore import generated
 from tests.support.running_store import Running
 
@@ -70,10 +71,11 @@ class Documents:
 
     def __post_init__(self) -> None:
         self._components = _strict(self.content["components"])
+        self._reader = DocumentReader(self.content)
         self._channels = {
-            re.compile(_pattern(channel["address"])): name
-            for name, channel in self.content["channels"].items()
-            if channel["address"]
+            re.compile(_pattern(channel.address)): name
+            for name, channel in self._reader.channels.items()
+            if channel.address
         }
 
     @property
@@ -126,7 +128,7 @@ class Documents:
     def _message(self, part: str) -> Any:
         if part == "problem":
             return self._components["messages"]["Problem"]
-        names = [name for name in self.content["channels"][part]["messages"] if name != "Problem"]
+        names = [name for name in self._reader.channels[part].messages if name != "Problem"]
         assert len(names) == 1, names
         return self._components["messages"][names[0]]
 
