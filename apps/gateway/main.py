@@ -120,11 +120,11 @@ def create_api(deps: Dependencies) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=openapi.operation_id,
-        responses=openapi.documented(400, 413, 422, 500, 503, 504),
+        responses=openapi.responses(400, 413, 422, 500, 503, 504),
     )
     api.state.deps = deps
     for module in (users, auth, payments, events):
-        api.include_router(module.router, dependencies=[Depends(limit_address)], responses=openapi.documented(429))
+        api.include_router(module.router, dependencies=[Depends(limit_address)], responses=openapi.responses(429))
     api.include_router(health.router)  # health probes are not rate-limited
     api.openapi = partial(openapi.document, api)  # type: ignore[method-assign]
     documentation.mount(api, deps)

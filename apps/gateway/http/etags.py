@@ -23,7 +23,9 @@ def etag(user: UserView) -> str:
 
 def is_known(user: UserView, if_none_match: str | None) -> bool:
     """Return whether an If-None-Match field names the user's ETag (weak comparison)."""
-    tags = [tag.removeprefix("W/") for tag in _tags(if_none_match or "")]
+    if if_none_match is None:
+        return False
+    tags = [tag.removeprefix("W/") for tag in _tags(if_none_match)]
     return "*" in tags or etag(user) in tags
 
 

@@ -43,7 +43,7 @@ def operation_id(route: APIRoute) -> str:
     return first + "".join(map(str.capitalize, rest))
 
 
-def answered(meaning: str, *headers: str) -> dict[str, Any]:
+def success(meaning: str, *headers: str) -> dict[str, Any]:
     """Describe a success and its headers."""
     return {"description": meaning, "headers": _headers(*headers)}
 
@@ -52,7 +52,7 @@ def _headers(*names: str) -> dict[str, Any]:
     return {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in names}
 
 
-def documented(*statuses: int, also: dict[int | str, dict[str, Any]] | None = None) -> dict[int | str, dict[str, Any]]:
+def responses(*statuses: int, also: dict[int | str, dict[str, Any]] | None = None) -> dict[int | str, dict[str, Any]]:
     """Describe the responses of an operation: problems with these statuses, and `also`."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
     problems: dict[int | str, dict[str, Any]] = {

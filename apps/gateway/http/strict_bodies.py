@@ -21,8 +21,10 @@ class StrictRoute(APIRoute):
     """A route whose JSON body is parsed strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler, with a strict request."""
+        """Return the handler; it gets a strict request if the route has a body."""
         handler = super().get_route_handler()
+        if self.body_field is None:
+            return handler
 
         async def strict_handler(request: Request) -> Response:
             return await handler(_StrictRequest(request.scope, request.receive))

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from apps.gateway.deps import Deps, address
 from apps.gateway.errors import OAuthRefusal
 from apps.gateway.http import rate_limits
-from apps.gateway.http.openapi import answered, documented
+from apps.gateway.http.openapi import responses, success
 from contracts.errors import ErrorKind
 from contracts.users import Authenticate, JsonWebKeySet
 from kit.errors import RemoteProblem
@@ -30,7 +30,7 @@ class TokenAnswer(BaseModel):
 @router.post(
     "/auth/token",
     response_model_exclude_none=True,
-    responses=documented(400, also={200: answered("An access token.", "Cache-Control")}),
+    responses=responses(400, also={200: success("An access token.", "Cache-Control")}),
 )
 async def issue_token(
     request: Request,
@@ -67,7 +67,7 @@ async def issue_token(
     )
 
 
-@router.get("/.well-known/jwks.json", responses=documented(also={200: answered("The keys.", "Cache-Control")}))
+@router.get("/.well-known/jwks.json", responses=responses(also={200: success("The keys.", "Cache-Control")}))
 async def get_keys(deps: Deps, response: Response) -> JsonWebKeySet:
     """Return the public keys that verify access tokens."""
     response.headers["Cache-Control"] = "public, max-age=300"

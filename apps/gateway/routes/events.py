@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from apps.gateway.deps import CurrentUser, Deps
-from apps.gateway.http.openapi import answered, documented
+from apps.gateway.http.openapi import responses, success
 from apps.gateway.sse.broadcaster import Item
 from apps.gateway.sse.history import Position
 from kit.errors import InvalidField
@@ -22,7 +22,7 @@ _RETRY_MILLISECONDS = 1000
 @router.get(
     "/events",
     response_class=StreamingResponse,
-    responses=documented(401, also={200: {**answered("The events."), "content": {"text/event-stream": {}}}}),
+    responses=responses(401, also={200: {**success("The events."), "content": {"text/event-stream": {}}}}),
 )
 async def stream_events(
     caller: CurrentUser,

@@ -5,14 +5,14 @@ from http import HTTPStatus
 from fastapi import APIRouter, Response
 
 from apps.gateway.deps import Deps
-from apps.gateway.http.openapi import answered, documented
+from apps.gateway.http.openapi import responses, success
 from kit.ops.health import Report
 
 router = APIRouter(prefix="/health", tags=["health"])
 
-_NOT_READY = documented(
+_NOT_READY = responses(
     also={
-        200: answered("The gateway is ready."),
+        200: success("The gateway is ready."),
         503: {"model": Report, "description": "A dependency of the gateway is unavailable."},
     }
 )
@@ -28,7 +28,7 @@ async def ready(deps: Deps, response: Response) -> Report:
     return report
 
 
-@router.get("/live", responses=documented(also={200: answered("The process is alive.")}))
+@router.get("/live", responses=responses(also={200: success("The process is alive.")}))
 async def live() -> Report:
     """Report that the process is alive."""
     return {"status": "ok", "checks": {}}

@@ -10,7 +10,7 @@ from pydantic import MISSING, BaseModel, ConfigDict, Field
 
 from apps.gateway.deps import CurrentUser, Deps
 from apps.gateway.errors import Forbidden, NotFound
-from apps.gateway.http.openapi import answered, documented
+from apps.gateway.http.openapi import responses, success
 from apps.gateway.http.strict_bodies import StrictRoute
 from contracts.base import Cursor, PageSize
 from contracts.payments import Charge, ListPayments, PaymentStatus, PaymentView
@@ -42,11 +42,11 @@ class Payments(BaseModel):
 @router.post(
     "",
     status_code=HTTPStatus.ACCEPTED,
-    responses=documented(
+    responses=responses(
         *(401, 403),
         also={
-            201: {"model": PaymentView, **answered("The payment is recorded.", *_HEADERS)},
-            202: answered("The payment is accepted: it will be recorded.", *_HEADERS),
+            201: {"model": PaymentView, **success("The payment is recorded.", *_HEADERS)},
+            202: success("The payment is accepted: it will be recorded.", *_HEADERS),
         },
     ),
 )
@@ -82,7 +82,7 @@ async def create_payment(
     return accepted.payment
 
 
-@router.get("/{payment_id}", responses=documented(401, 404, also={200: answered("The payment.")}))
+@router.get("/{payment_id}", responses=responses(401, 404, also={200: success("The payment.")}))
 async def get_payment(payment_id: UUID, caller: CurrentUser, deps: Deps) -> PaymentView:
     """Return a payment, from the moment on in which it is accepted."""
     payment = await deps.payment(payment_id)
@@ -91,7 +91,7 @@ async def get_payment(payment_id: UUID, caller: CurrentUser, deps: Deps) -> Paym
     return payment
 
 
-@router.get("", responses=documented(401, 403, also={200: answered("A page of payments.")}))
+@router.get("", responses=responses(401, 403, also={200: success("A page of payments.")}))
 async def list_payments(
     caller: CurrentUser,
     deps: Deps,

@@ -8,11 +8,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import MISSING, BaseModel, ConfigDict, Field
 
-from apps.gateway.auth import Caller
 from apps.gateway.deps import CurrentUser, Deps, address
 from apps.gateway.errors import NotFound
 from apps.gateway.http.etags import IfMatch, IfNoneMatch, etag, expected_version, is_known
-from apps.gateway.http.openapi import answered, documented
+from apps.gateway.http.openapi import responses, success
 from apps.gateway.http.strict_bodies import StrictRoute
 from contracts.base import Cursor, Message, PageSize
 from contracts.users import (
@@ -31,11 +30,11 @@ from contracts.users import (
 
 router = APIRouter(prefix="/users", tags=["users"], route_class=StrictRoute)
 
-_SHOWN = documented(
+_USER_RESPONSES = responses(
     *(401, 404),
     also={
-        200: answered("The user.", "ETag", "Cache-Control"),
-        304: answered("The user has not changed.", "ETag", "Cache-Control"),
+        200: success("The user.", "ETag", "Cache-Control"),
+        304: success("The user has not changed.", "ETag", "Cache-Control"),
     },
 )
 
@@ -73,7 +72,7 @@ class Users(BaseModel):
 @router.post(
     "",
     status_code=HTTPStatus.CREATED,
-    responses=documented(409, also={201: answered("The new user.", "Location", "ETag")}),
+    responses=responses(409, also={201: success("The new user.", "Location", "ETag")}),
 )
 async def create_user(body: NewUser, request: Request, deps: Deps, response: Response) -> UserView:
     """Register a user."""
@@ -83,23 +82,30 @@ async def create_user(body: NewUser, request: Request, deps: Deps, response: Res
     return user
 
 
-@router.get("/me", response_model=UserView, responses=_SHOWN)
+@router.get("/me", response_model=UserView, responses=_USER_RESPONSES)
 async def get_me(
     caller: CurrentUser, deps: Deps, response: Response, if_none_match: IfNoneMatch = None
 ) -> UserView | Response:
     """Return the caller."""
-    return await _get(caller.id, caller, deps, response, if_none_match)
+    return await get_user(caller.id, caller, deps, response, if_none_match)
 
 
-@router.get("/{user_id}", response_model=UserView, responses=_SHOWN)
+@router.get("/{user_id}", response_model=UserView, responses=_USER_RESPONSES)
 async def get_user(
     user_id: UUID, caller: CurrentUser, deps: Deps, response: Response, if_none_match: IfNoneMatch = None
 ) -> UserView | Response:
     """Return a user: the caller; for an admin any user."""
-    return await _get(user_id, caller, deps, response, if_none_match)
+    user = await deps.user(user_id) if caller.may_see(user_id) else None
+    if user is None:
+        raise NotFound("user")
+    headers = {"ETag": etag(user), "Cache-Control": "private, no-cache"}
+    if is_known(user, if_none_match):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    response.headers.update(headers)
+    return user
 
 
-@router.get("", responses=documented(401, 403, also={200: answered("A page of users.")}))
+@router.get("", responses=responses(401, 403, also={200: success("A page of users.")}))
 async def list_users(
     caller: CurrentUser,
     deps: Deps,
@@ -114,7 +120,7 @@ async def list_users(
 
 @router.patch(
     "/{user_id}",
-    responses=documented(401, 403, 404, 409, 412, also={200: answered("The changed user.", "ETag")}),
+    responses=responses(401, 403, 404, 409, 412, also={200: success("The changed user.", "ETag")}),
 )
 async def update_user(
     user_id: UUID,
@@ -139,7 +145,7 @@ async def update_user(
 @router.put(
     "/{user_id}/password",
     status_code=HTTPStatus.NO_CONTENT,
-    responses=documented(401, 404, also={204: answered("The password is changed.")}),
+    responses=responses(401, 404, also={204: success("The password is changed.")}),
 )
 async def change_password(user_id: UUID, body: PasswordChange, caller: CurrentUser, deps: Deps) -> None:
     """Change the caller's password."""
@@ -154,23 +160,10 @@ async def change_password(user_id: UUID, body: PasswordChange, caller: CurrentUs
 @router.delete(
     "/{user_id}",
     status_code=HTTPStatus.NO_CONTENT,
-    responses=documented(401, 404, also={204: answered("The user is deleted.")}),
+    responses=responses(401, 404, also={204: success("The user is deleted.")}),
 )
 async def delete_user(user_id: UUID, caller: CurrentUser, deps: Deps) -> None:
     """Delete a user: the caller; for an admin any user. Payments stay recorded."""
     if not caller.may_see(user_id):
         raise NotFound("user")
     await deps.request(DeleteUser(id=user_id))
-
-
-async def _get(
-    user_id: UUID, caller: Caller, deps: Deps, response: Response, if_none_match: str | None
-) -> UserView | Response:
-    user = await deps.user(user_id) if caller.may_see(user_id) else None
-    if user is None:
-        raise NotFound("user")
-    headers = {"ETag": etag(user), "Cache-Control": "private, no-cache"}
-    if is_known(user, if_none_match):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    response.headers.update(headers)
-    return user

@@ -8,6 +8,7 @@ import pytest
 from schemathesis.specs.openapi import definitions
 
 from apps.gateway.http.openapi import HEADERS
+from apps.gateway.http.problems import PHRASES
 from apps.gateway.main import app
 from tests.support.store import Store, client_of
 from tests.support.users_harness import PASSWORD, new_email
@@ -167,3 +168,11 @@ def test_request_bodies_forbid_unknown_fields() -> None:
         body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
         if body:
             assert resolved(body["$ref"])["additionalProperties"] is False
+
+
+@every_operation
+def test_error_descriptions_are_our_own_phrases(operation: dict[str, Any]) -> None:
+    """Those of `http.HTTPStatus` depend on the Python version."""
+    for status, response in operation["responses"].items():
+        if int(status) >= 400 and "health" not in operation["tags"]:
+            assert response["description"] == PHRASES[int(status)]
