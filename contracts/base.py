@@ -59,7 +59,7 @@ class Request(Message, Generic[Reply]):
 
 
 class Command(Message):
-    """An order that outlives its sender: kept in a stream until it is carried out, under a subject of its own."""
+    """A durable command: stored in a stream under a separate subject until it is processed."""
 
     subject: ClassVar[str]
     """With a placeholder, such as `{paymentId}`, where the command's own id stands."""

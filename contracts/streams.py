@@ -10,7 +10,7 @@ DEAD = "dead."
 
 
 class Stream(BaseModel):
-    """One stream as it must be; where the server's differs, one of the two is wrong."""
+    """The expected configuration of a stream; if the server's differs, one of the two is wrong."""
 
     model_config = ConfigDict(frozen=True)
 

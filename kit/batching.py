@@ -15,7 +15,7 @@ class BatchLoader(Generic[Item, Result]):
 
     `work` takes the items and returns their results in the same order. At most `in_flight` calls of it are out at
     once; what arrives meanwhile waits for the next, so a burst costs a handful of calls and a lone item no delay.
-    Nothing is kept: each result is as fresh as one of a call of its own. When `work` raises, each waiter gets that.
+    Nothing is cached: each result is as fresh as that of a separate call. If `work` raises, each waiter gets the error.
     """
 
     def __init__(

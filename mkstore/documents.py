@@ -1,6 +1,6 @@
 """Builds the AsyncAPI and OpenAPI documents of the services, each from its code alone.
 
-`python -m mkstore.documents MODULE:APP` prints the documents of one app. It is a program of its own because an app
+`python -m mkstore.documents MODULE:APP` prints the documents of one app. It is a separate program because an app
 reads its environment when it is imported.
 """
 

@@ -87,7 +87,7 @@ class User(Table, table=True):
         self._changed()
 
     def delete(self) -> UserDeleted:
-        """Forget who this was, and free the email; what takes its place is no email that anybody can have."""
+        """Delete the personal data and release the email address; the placeholder is not a valid address."""
         self._changed()
         self.deleted_at = self.updated_at
         self.email = f"deleted:{self.id}"

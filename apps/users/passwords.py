@@ -25,7 +25,7 @@ _LONGEST_WAIT = 1.5
 """Seconds after which a password that still waits for others is refused: on a busy machine a hash takes longer than it
 should. One that found a thread free waits for nobody, however late the machine lets it begin."""
 _WAITING = 32
-"""So many passwords may wait for each thread: about a second's work, and nobody waits for an answer much longer."""
+"""Passwords that may wait per thread: about one second of work, which is as long as clients wait."""
 
 
 @cache

@@ -14,7 +14,7 @@ from kit.asyncapi.writing import named
 def merged(documents: Mapping[str, Mapping[str, Any]], *, title: str, description: str) -> dict[str, Any]:
     """Return what the documents say together; `ValueError` where two of them say different things under one name.
 
-    What a problem may be is told by each service for itself: here stands every one of them.
+    Each service lists its own problems; the merged document lists all of them.
     """
     documents = copy.deepcopy(dict(documents))  # what a problem may be differs
     first = next(iter(documents.values()))

@@ -94,7 +94,7 @@ def _example_headers(message: type[BaseModel], kind: str, payload: Any) -> dict[
 def _refusals() -> list[dict[str, str]]:
     """Return what this process's service may refuse a request with."""
     found = {"internal-error": (ErrorKind.INTERNAL, "The service failed; it logs how.")}
-    for refusal in _kinds_of(Refusal):  # what refines another one has its slug, and is told by it
+    for refusal in _kinds_of(Refusal):  # a refinement shares the slug of its base class, which documents it
         found.setdefault(refusal.slug, (refusal.kind, prose(refusal.__doc__)))
     return [{"slug": slug, "kind": kind.value, "description": about} for slug, (kind, about) in sorted(found.items())]
 

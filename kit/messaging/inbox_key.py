@@ -12,8 +12,8 @@ from kit.inbox import InboxKey
 def inbox_key(message: Msg) -> InboxKey:
     """Return what marks `message` as handled by the consumer that it came from.
 
-    An event keeps its CloudEvents id wherever it is sent again from, a dead letter's replay included. What carries no
-    id at all is told by its place in its stream, and by its time: a stream that is made anew counts from one again.
+    An event keeps its CloudEvents id when it is published again, also by a replay of a dead letter. A message without
+    an id is identified by its stream sequence and its time, since a recreated stream counts from one again.
     """
     headers = message.headers or {}
     try:

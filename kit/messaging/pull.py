@@ -19,7 +19,7 @@ from structlog.stdlib import get_logger
 log = get_logger(__name__)
 
 BATCH = 100
-"""So many messages are asked for at once, and three times as many are worked on at most."""
+"""Messages per pull request; at most three times this number is in progress."""
 _EXPIRES = 30.0
 _HEARTBEAT = 1.0
 _SILENCE = 2 * _HEARTBEAT + 1

@@ -17,7 +17,7 @@ _LONGEST_AWAY = 2.0
 those that the consumer has given out, so nothing behind it comes in the meantime."""
 _REMEMBERED = 10_000
 _STEEPEST = 60
-"""So often a pause is doubled at most: beyond a float's range Python raises."""
+"""Maximum doublings of a delay: beyond the range of a float Python raises."""
 
 
 @dataclass

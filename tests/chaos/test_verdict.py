@@ -11,7 +11,7 @@ from mkstore.chaos.verdict import StreamEvent, Verdict, compare_payments, compar
 
 
 class Case:
-    """Three payments, of which the last is uncertain and not there, and one user; all is as it must be."""
+    """A correct store: three payments, the last one unknown and absent, and one user."""
 
     def __init__(self) -> None:
         self.ledger = Ledger(

@@ -20,7 +20,7 @@ from tests.support.compose import config, environment_of
 
 
 class ConfiguredNats(ManagedProcess):
-    """A nats-server on deploy/nats.conf, on ports and a folder of its own."""
+    """A nats-server with deploy/nats.conf, on separate ports and with a separate folder."""
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         super().__init__("nats", folder / "nats.log")

@@ -105,7 +105,7 @@ def test_a_service_can_neither_write_to_its_image_nor_become_root(model: dict[st
 
 @pytest.mark.parametrize("name", NAMES)
 def test_our_images_are_built_and_never_pulled(model: dict[str, Any], name: str) -> None:
-    # Whoever took the name in a registry would run with our secrets.
+    # An image that somebody else publishes under the name would run with our secrets.
     assert model["services"][name]["pull_policy"] == "build"
     if migrations := model["services"].get(f"{name}-migrations"):
         assert (migrations["image"], migrations["pull_policy"]) == (model["services"][name]["image"], "never")

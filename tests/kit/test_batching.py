@@ -1,4 +1,4 @@
-"""Gathered calls: few, whole, each with its own result, and none that waits for ever."""
+"""Batched calls: few, complete, each with its own result, and none waits endlessly."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The payments service in two gears, and a database of its own for each run."""
+"""The payments service in memory and on real servers, with a separate database for each run."""
 
 import asyncio
 import os

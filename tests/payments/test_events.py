@@ -1,4 +1,4 @@
-"""What the users service tells closes and opens payers; what they ordered is recorded all the same, as rejected."""
+"""Events of the users service open and close payers; payments of closed payers are recorded as rejected."""
 
 from contextlib import suppress
 from uuid import uuid4

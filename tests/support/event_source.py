@@ -33,11 +33,11 @@ class EventSource:
     endings: list[str] = field(default_factory=list)
 
     def payments(self) -> list[str]:
-        """Return the ids of the payments that it was told of, in order."""
+        """Return the payment ids of the received events, in order."""
         return [event.data["payment"]["id"] for event in self.events if event.type.startswith("payment.")]
 
     async def run(self, *, come_back: bool) -> None:
-        """Read until the server ends the stream; with `come_back` begin anew for ever."""
+        """Read until the server ends the stream; with `come_back` reconnect endlessly."""
         while True:
             try:
                 await self._read()

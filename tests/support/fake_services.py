@@ -1,4 +1,4 @@
-"""The services as whoever asks on NATS sees them, with nothing behind them."""
+"""Fake services that only respond to discovery requests on NATS."""
 
 import asyncio
 import hashlib

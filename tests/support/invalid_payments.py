@@ -1,4 +1,4 @@
-"""What is no payment, in many ways."""
+"""Request bodies that are not valid payments."""
 
 import uuid
 from typing import Any

@@ -36,7 +36,7 @@ def forged(token: str, public: dict[str, Any]) -> dict[str, str]:
         "of another key under its own kid": jwt.encode(said, key, algorithm="ES256", headers={"kid": "mine"}),
         "of another key with its own JWK": jwt.encode(said, key, "ES256", headers=kid | {"jwk": public}),
         "expired": jwt.encode(said | {"exp": said["iat"] - 10}, key, algorithm="ES256", headers=kid),
-        "with a kid that is no text": f"{_part({'alg': 'ES256', 'kid': {'a': 1}})}.{claims}.{signature}",
+        "with a kid that is not a text": f"{_part({'alg': 'ES256', 'kid': {'a': 1}})}.{claims}.{signature}",
         "with a NUL in its kid": f"{_part({'alg': 'ES256', 'kid': chr(0)})}.{claims}.{signature}",
         "with claims that are a list": f"{header}.{_part([1])}.{signature}",
         "with a header that is a list": f"{_part([1])}.{claims}.{signature}",

@@ -58,7 +58,7 @@ class Running:
         return str(self.record["gateway"]["url"])
 
     def wait_for(self, text: str, *, times: int = 1, within: float = 60.0) -> None:
-        """Return once it has printed `text` so many times; fail if it ends before that."""
+        """Return once it has printed `text` this number of times; fail if it ends before."""
 
         def printed() -> bool:
             if self.text.count(text) >= times:
@@ -85,7 +85,7 @@ class Running:
     def refused(self) -> list[str]:
         """Return the lines in which its NATS says that somebody may not say or hear something.
 
-        A reply is refused where its request came over a connection that has ended since: who asked was told so.
+        NATS denies a reply if the connection of its request has ended since; the requester got an error.
         """
         log = self.home / "logs/nats.log"
         lines = log.read_text().splitlines() if log.exists() else []

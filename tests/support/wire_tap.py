@@ -117,7 +117,7 @@ class Documents:
             body = json.loads(each.body)
         except ValueError:
             if part != "dead":
-                yield "its body is no JSON"
+                yield "its body is not JSON"
             return
         yield from self._misfits(message["payload"], body)
         if part == "problem":

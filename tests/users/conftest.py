@@ -1,4 +1,4 @@
-"""The users service in two gears, and a database of its own for each run."""
+"""The users service in memory and on real servers, with a separate database for each run."""
 
 from collections.abc import AsyncIterator
 from typing import Any

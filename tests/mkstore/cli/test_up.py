@@ -266,7 +266,7 @@ def test_a_normal_user_can_run_it(tmp_path: Path) -> None:
     home.mkdir()
     command: tuple[str, ...] = LAUNCH
     if os.geteuid() == 0:
-        # In a namespace of its own, root is `nobody` to every program in it, and still reaches this environment.
+        # In a separate user namespace, root is `nobody` to every program, and can still read this environment.
         command = ("unshare", "--user", "--map-user=65534", "--map-group=65534", *LAUNCH)
     with running("0", str(home), "1", command=command) as mkstore:
         assert psutil.Process(mkstore.record["postgres"]["pid"]).cmdline()[0].endswith("postgres")
