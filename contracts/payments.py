@@ -113,15 +113,6 @@ class PaymentPage(Message):
     next_cursor: Cursor | None
 
 
-class GetPayment(Request[PaymentView]):
-    """Look up one payment, recorded or still waiting; refused with `payment-not-found` where there is neither."""
-
-    model_config = example(id=_PAYMENT["id"])
-    subject: ClassVar[str] = "payments.get"
-
-    id: UUID
-
-
 class RejectPayment(Request[PaymentView]):
     """Record a payment that was accepted and cannot be carried out as rejected; one that is recorded already stands.
 

@@ -135,15 +135,6 @@ class CreateUser(Request[UserView]):
     name: Name | None = None
 
 
-class GetUser(Request[UserView]):
-    """Look up one user by id; refused with `user-not-found` where there is none."""
-
-    model_config = example(id=_ADA["id"])
-    subject: ClassVar[str] = "users.get"
-
-    id: UUID
-
-
 class GetUsers(Request[UserList]):
     """Look up many users by id; an unknown id is left out of the answer."""
 

@@ -13,7 +13,7 @@ from apps.gateway.sse.history import StoredEvent
 from contracts.payments import PaymentCreated, PaymentRejected
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
 from contracts.users import UserCreated, UserDeleted, UserUpdated
-from kit.messaging.consumers import EventRouter, sequence_of
+from kit.messaging.subscriptions import EventRouter, sequence_of
 from kit.tokens import MAX_LIFETIME
 
 
@@ -43,14 +43,14 @@ def event_router(broadcaster: Broadcaster, waiters: Waiters, verifier: JwksVerif
     """Return the router with the one subscription of this process to each event stream."""
     router = EventRouter()
 
-    @router.follows(PAYMENT_EVENTS)
+    @router.subscribe(PAYMENT_EVENTS)
     async def payment_event(event: PaymentCreated | PaymentRejected, message: NatsMessage) -> None:
         """Wake the requests that wait for the payment, and send the event to its user's clients."""
         waiters.wake(event.payment)
         broadcaster.publish(_stored(message, PAYMENT_EVENTS, broadcaster))
 
     # From before the start: tokens of users who were deleted or disabled since may not have expired.
-    @router.follows(USER_EVENTS, since=datetime.now(UTC) - MAX_LIFETIME)
+    @router.subscribe(USER_EVENTS, since=datetime.now(UTC) - MAX_LIFETIME)
     async def user_event(event: UserDeleted | UserUpdated | UserCreated, message: NatsMessage) -> None:
         """Send the event to the user's clients, and revoke the tokens of a deleted or disabled user."""
         broadcaster.publish(_stored(message, USER_EVENTS, broadcaster))

@@ -1,53 +1,41 @@
-"""The durable commands that the payments service takes from their stream."""
+"""The durable commands that the payments service consumes."""
 
 from collections.abc import Sequence
-from functools import partial
 from uuid import UUID
 
 from structlog.stdlib import get_logger
 
-from apps.payments.deps import OpenPayments, Order, Record
+from apps.payments.deps import PaymentLimit, Payments
 from apps.payments.models import Payment
+from contracts.consumers import PAYMENTS_CREATE_PAYMENT
 from contracts.payments import CreatePayment
-from contracts.streams import PAYMENT_COMMANDS
-from kit.batching import bisect_failures
+from kit.messaging.batches import Received
 from kit.messaging.consumers import DurableRouter
-from kit.runtime.tracing import Trace, trace
+from kit.runtime.tracing import Trace
 
-router = DurableRouter("payments")
+router = DurableRouter()
 log = get_logger(__name__)
 
 
-@router.takes(CreatePayment, PAYMENT_COMMANDS)
-async def create_payment(command: CreatePayment, record: Record) -> None:
-    """Record a payment; whoever sends it twice under one id makes one payment."""
-    if failure := await record(Order(command, trace.get())):
-        raise failure
-
-
-async def record_all(open_payments: OpenPayments, limit: int, orders: Sequence[Order]) -> list[Exception | None]:
-    """Record `orders` in one transaction, and tell of each what kept it from being recorded.
-
-    Raises `Unavailable` or `OutcomeUnknown`, for all of them, when the database is away.
-    """
-    return await bisect_failures(partial(_record, open_payments, limit), orders)
-
-
-async def _record(open_payments: OpenPayments, limit: int, orders: Sequence[Order]) -> None:
-    async with open_payments() as payments:
-        closed = await payments.closed_payers({order.command.user_id for order in orders})
+@router.consume_batch(PAYMENTS_CREATE_PAYMENT)
+async def create_payments(commands: Sequence[Received[CreatePayment]], payments: Payments, limit: PaymentLimit) -> None:
+    """Record a payment for each command and emit its event; of several commands with one id the first is recorded."""
+    async with payments:
+        closed = await payments.closed_payers({command.message.user_id for command in commands})
         decided = [
-            (Payment.decide(order.command, limit, payer_is_closed=order.command.user_id in closed), order.trace)
-            for order in orders
+            (Payment.decide(command, limit, payer_is_closed=command.user_id in closed), trace)
+            for command, trace, _ in commands
         ]
-        firsts: dict[UUID, tuple[Payment, Trace]] = {}
-        for payment, origin in decided:
-            firsts.setdefault(payment.id, (payment, origin))
-        added = await payments.add([payment for payment, _ in firsts.values()])
-        await payments.emit([(payment.event(), origin) for payment, origin in firsts.values() if payment.id in added])
-        standing = {payment_id: firsts[payment_id][0].view() for payment_id in added}
-        if known := firsts.keys() - added:
-            standing |= {view.id: view for view in await payments.views(known)}
-    for payment, origin in decided:
-        if not payment.orders_the_same_as(standing[payment.id]):
-            log.warning("another payment has this id: the first stands", id=payment.id, request_id=origin.request_id)
+        first_by_id: dict[UUID, tuple[Payment, Trace]] = {}
+        for payment, trace in decided:
+            first_by_id.setdefault(payment.id, (payment, trace))
+        added = await payments.add([payment for payment, _ in first_by_id.values()])
+        await payments.emit(
+            [(payment.event(), trace) for payment, trace in first_by_id.values() if payment.id in added]
+        )
+        recorded = {payment_id: first_by_id[payment_id][0].view() for payment_id in added}
+        if existing := first_by_id.keys() - added:
+            recorded |= {view.id: view for view in await payments.get_many(existing)}
+    for payment, trace in decided:
+        if not payment.same_order_as(recorded[payment.id]):
+            log.warning("payment ignored: its id is taken by another", id=payment.id, request_id=trace.request_id)

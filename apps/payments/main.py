@@ -15,7 +15,6 @@ from apps.payments.settings import Settings
 from contracts.payments import CreatePayment, PaymentCreated, PaymentRejected
 from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit.asyncapi import ServiceSpecification
-from kit.batching import BatchLoader
 from kit.messaging import streams
 from kit.ops.service import DatabaseService
 from kit.runtime.app import ServiceApp
@@ -45,13 +44,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Dependencies]:
-        open_payments = partial(Payments, service.pool)
-        yield Dependencies(
-            open_payments,
-            find_pending,
-            BatchLoader(partial(commands.record_all, open_payments, settings.payment_limit)),
-            BatchLoader(partial(events.learn_all, open_payments), in_flight=1),
-        )
+        yield Dependencies(partial(Payments, service.pool), find_pending, settings.payment_limit)
 
     specification = ServiceSpecification("payments", apps.payments.__doc__, publishes=[PaymentCreated, PaymentRejected])
     return service.app(specification, connect, deps)

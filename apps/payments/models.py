@@ -22,11 +22,11 @@ PAYER_CLOSED = "payer-closed"
 
 
 class Table(SQLModel, registry=registry()):
-    """The base of this service's tables: two services' tables must not meet on one metadata in one test process."""
+    """Base of this service's tables, with a registry that no other service shares in a test process."""
 
 
 class Payment(Table, table=True):
-    """A payment as it is recorded: once, and never changed."""
+    """A payment; inserted once and never changed."""
 
     __tablename__ = "payments"
     __table_args__ = (
@@ -35,7 +35,7 @@ class Payment(Table, table=True):
         CheckConstraint("jsonb_typeof(metadata) = 'object'", name="metadata_is_an_object"),
         CheckConstraint("status IN ('created', 'rejected')", name="status_is_final"),
         CheckConstraint("(status = 'rejected') = (reason IS NOT NULL)", name="a_rejection_has_a_reason"),
-        # Each way to list has an index in its order: page 1000 is one descent and a few neighbours, as page 1 is.
+        # One index for each way to list, in its order: page 1000 costs the same as page 1.
         Index("payments_by_time", "created_at", "id"),
         Index("payments_by_user", "user_id", "created_at", "id"),
         Index("payments_by_status", "status", "created_at", "id"),
@@ -46,63 +46,60 @@ class Payment(Table, table=True):
     user_id: UUID
     amount: int = Field(sa_type=BigInteger)
     currency: str = Field(sa_type=Text)
-    notes: dict[str, str] = Field(sa_column=Column("metadata", JSONB, nullable=False))
-    """The payer's metadata; that name belongs to SQLAlchemy."""
+    metadata_: dict[str, str] = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    """The column `metadata`, a name that SQLAlchemy reserves."""
     status: str = Field(sa_type=Text)
     reason: str | None = Field(None, sa_type=Text)
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
     @classmethod
     def decide(cls, command: CreatePayment, limit: int, *, payer_is_closed: bool = False) -> Self:
-        """Return the payment that `command` orders.
-
-        It is rejected when its payer is known to be gone or disabled, or its amount is over `limit`; else created.
-        """
+        """Return the payment for `command`: rejected if its payer is closed or its amount is over `limit`."""
         reason = PAYER_CLOSED if payer_is_closed else OVER_LIMIT if command.amount > limit else None
         return cls(
             id=command.id,
             user_id=command.user_id,
             amount=command.amount,
             currency=command.currency,
-            notes=command.metadata,
+            metadata_=command.metadata,
             status=(PaymentStatus.REJECTED if reason else PaymentStatus.CREATED).value,
             reason=reason,
             created_at=command.created_at.astimezone(UTC),
         )
 
     @classmethod
-    def give_up(cls, command: CreatePayment) -> Self:
-        """Return the payment that `command` ordered and that will never be made: rejected, whatever its amount."""
+    def reject_by_operator(cls, command: CreatePayment) -> Self:
+        """Return the payment of a command that an operator gives up, rejected whatever its amount."""
         payment = cls.decide(command, limit=0)
         payment.reason = GIVEN_UP
         return payment
 
-    def orders_the_same_as(self, standing: PaymentView) -> bool:
-        """Tell whether `standing` comes from the same order, whenever that was sent."""
-        ordered = (self.user_id, self.amount, self.currency, self.notes)
-        return ordered == (standing.user_id, standing.amount, standing.currency, standing.metadata)
+    def same_order_as(self, existing: PaymentView) -> bool:
+        """Return whether `existing` has the same payer, amount, currency and metadata."""
+        order = (self.user_id, self.amount, self.currency, self.metadata_)
+        return order == (existing.user_id, existing.amount, existing.currency, existing.metadata)
 
     def view(self) -> PaymentView:
-        """Show this payment as its payer may see it."""
+        """Return this payment as it is shown to its payer."""
         return PaymentView(
             id=self.id,
             user_id=self.user_id,
             amount=self.amount,
             currency=self.currency,
-            metadata=self.notes,
+            metadata=self.metadata_,
             status=PaymentStatus(self.status),
             reason=self.reason,
             created_at=self.created_at,
         )
 
     def event(self) -> PaymentCreated | PaymentRejected:
-        """Return the fact that this payment's recording is."""
+        """Return the event that this payment was recorded."""
         rejected = self.status == PaymentStatus.REJECTED
         return PaymentRejected(payment=self.view()) if rejected else PaymentCreated(payment=self.view())
 
 
 class PayerState(StrEnum):
-    """What is known of somebody who pays."""
+    """The state of a payer."""
 
     ACTIVE = "active"
     DISABLED = "disabled"
@@ -110,7 +107,7 @@ class PayerState(StrEnum):
 
 
 class Payer(Table, table=True):
-    """A user as far as payments are concerned, as the users service has last told."""
+    """A user as the payments service knows it from the users service's events."""
 
     __tablename__ = "payers"
     __table_args__ = (
@@ -120,21 +117,21 @@ class Payer(Table, table=True):
 
     id: UUID = Field(primary_key=True)
     version: int = Field(sa_type=BigInteger)
-    """The user's: what is told with a lower one, or the same again, is no news."""
+    """The user's version; an event with the same or a lower one changes nothing."""
     state: str = Field(sa_type=Text)
 
     @classmethod
-    def told_by(cls, event: UserCreated | UserUpdated | UserDeleted) -> Self:
-        """Return the payer that a user is since `event`."""
+    def from_event(cls, event: UserCreated | UserUpdated | UserDeleted) -> Self:
+        """Return the payer's state after `event`."""
         if isinstance(event, UserDeleted):
             state = PayerState.DELETED
         else:
             state = PayerState.DISABLED if event.user.disabled else PayerState.ACTIVE
         return cls(id=event.aggregate_id, version=event.aggregate_version, state=state.value)
 
-    def supersedes(self, known: Self | None) -> bool:
-        """Tell whether this is news to whom `known` is known."""
-        return known is None or self.version > known.version
+    def supersedes(self, existing: Self | None) -> bool:
+        """Return whether this version is newer than `existing`."""
+        return existing is None or self.version > existing.version
 
     @property
     def is_closed(self) -> bool:
@@ -142,10 +139,10 @@ class Payer(Table, table=True):
         return self.state != PayerState.ACTIVE
 
 
-def newest(told: Iterable[Payer]) -> list[Payer]:
-    """Return the last that was told of each payer, in whatever order it came."""
+def latest(payers: Iterable[Payer]) -> list[Payer]:
+    """Return the highest version of each payer, whatever the order of `payers`."""
     last: dict[UUID, Payer] = {}
-    for payer in told:
+    for payer in payers:
         if payer.supersedes(last.get(payer.id)):
             last[payer.id] = payer
     return list(last.values())

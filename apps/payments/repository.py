@@ -22,48 +22,48 @@ _payers: Table = Payer.metadata.tables["payers"]
 
 
 class Payments(Transaction):
-    """The payments and who may make them, seen and added to in one transaction."""
+    """Payments and payers, in one transaction."""
 
     async def add(self, payments: Collection[Payment]) -> set[UUID]:
-        """Record each payment whose id is new; returns the ids of those."""
-        # In the order of the ids: two transactions that add the same ones then wait for one another in one direction.
+        """Insert the payments whose id is new; return those ids."""
+        # Sorted by id: concurrent transactions with the same rows then lock them in one order, without a deadlock.
         rows = [_values(payment) for payment in sorted(payments, key=lambda payment: payment.id)]
         added = insert(_payments).on_conflict_do_nothing(index_elements=["id"]).returning(_payments.c.id)
         return set((await self._connection.execute(added, rows)).scalars())
 
     async def closed_payers(self, user_ids: Collection[UUID]) -> set[UUID]:
-        """Return those among `user_ids` who are known to be gone or disabled."""
+        """Return the ids of the users that are deleted or disabled."""
         among = _payers.c.id == any_(literal(list(user_ids), ARRAY(Uuid)))
         closed = select(_payers.c.id).where(among, _payers.c.state != PayerState.ACTIVE.value)
         return set((await self._connection.execute(closed)).scalars())
 
-    async def learn(self, payers: Collection[Payer]) -> None:
-        """Keep what was told of each payer, unless as much or more is known; each stands once among `payers`."""
+    async def upsert_payers(self, payers: Collection[Payer]) -> None:
+        """Insert or update these payers, each at most once; a row with the same or a higher version stays."""
         if not payers:
             return
-        told = insert(_payers)
-        news = told.on_conflict_do_update(
+        rows = insert(_payers)
+        upsert = rows.on_conflict_do_update(
             index_elements=["id"],
-            set_={"version": told.excluded.version, "state": told.excluded.state},
-            where=told.excluded.version > _payers.c.version,
+            set_={"version": rows.excluded.version, "state": rows.excluded.state},
+            where=rows.excluded.version > _payers.c.version,
         )
         await self._connection.execute(
-            news, [payer.model_dump() for payer in sorted(payers, key=lambda payer: payer.id)]
+            upsert, [payer.model_dump() for payer in sorted(payers, key=lambda payer: payer.id)]
         )
 
-    async def mark(self, marks: Collection[InboxKey]) -> set[InboxKey]:
-        """Write that messages are handled, if and when this transaction commits; returns the marks that are new."""
-        return await inboxes.insert_new(self._connection, inbox, marks)
+    async def add_inbox_keys(self, keys: Collection[InboxKey]) -> set[InboxKey]:
+        """Store the keys of handled messages with this transaction; return those that are new."""
+        return await inboxes.insert_new(self._connection, inbox, keys)
 
     async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
-        """Tell others, each with the request that it belongs to, if and when this transaction commits."""
+        """Store events in the outbox, each with its trace; they are published after the commit."""
         await emit(self._connection, outbox, events)
 
-    async def views(self, ids: Collection[UUID]) -> list[PaymentView]:
-        """Return the payments among `ids` that are recorded."""
+    async def get_many(self, ids: Collection[UUID]) -> list[PaymentView]:
+        """Return the recorded payments with these ids, in any order; unknown ids are left out."""
         return await self._views(select(_payments).where(_payments.c.id == any_(literal(list(ids), ARRAY(Uuid)))))
 
-    async def newest(
+    async def list_newest(
         self,
         limit: int,
         *,
@@ -71,7 +71,7 @@ class Payments(Transaction):
         user_id: UUID | None = None,
         status: PaymentStatus | None = None,
     ) -> list[PaymentView]:
-        """Return up to `limit` payments, newest first, that come after the position `before` in that order."""
+        """Return up to `limit` payments older than `before`, newest first."""
         query = select(_payments).order_by(_payments.c.created_at.desc(), _payments.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(tuple_(_payments.c.created_at, _payments.c.id) < before)
@@ -87,4 +87,4 @@ class Payments(Transaction):
 
 def _values(payment: Payment) -> dict[str, Any]:
     fields = payment.model_dump()
-    return {"metadata": fields.pop("notes"), **fields}
+    return {"metadata": fields.pop("metadata_"), **fields}

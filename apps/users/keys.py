@@ -82,9 +82,9 @@ async def load_signer(open_keys: Callable[[], SigningKeys], secret: SecretStr, l
     async with open_keys() as keys:
         key = await keys.active()
     if key is None:
-        offered = await asyncio.to_thread(new_key, secret)
+        created = await asyncio.to_thread(new_key, secret)
         async with open_keys() as keys:
-            await keys.offer(offered)
+            await keys.insert_if_none(created)
         async with open_keys() as keys:
             key = await keys.active()
     if key is None:

@@ -30,12 +30,12 @@ _newest_first = _views.order_by(desc(_users.c.created_at), desc(_users.c.id))
 class Users(Transaction):
     """The users, seen and changed in one transaction; one that was deleted is seen by nobody."""
 
-    async def views(self, ids: Collection[UUID]) -> tuple[UserView, ...]:
+    async def get_many(self, ids: Collection[UUID]) -> tuple[UserView, ...]:
         """Return the users among `ids` that exist."""
         rows = await self._connection.execute(_views_of, {"ids": list(ids)})
         return tuple(UserView(**row) for row in rows.mappings())
 
-    async def newest(self, limit: int, *, before: Position | None, email: str | None) -> tuple[UserView, ...]:
+    async def list_newest(self, limit: int, *, before: Position | None, email: str | None) -> tuple[UserView, ...]:
         """Return at most `limit` users, newest first: those that are older than `before`, and have this email."""
         query = _newest_first.limit(limit)
         if before is not None:
@@ -104,7 +104,7 @@ class SigningKeys(Transaction):
         row = (await self._connection.execute(select(_keys).where(_keys.c.retired_at.is_(None)))).mappings().first()
         return None if row is None else SigningKey(**row)
 
-    async def offer(self, key: SigningKey) -> None:
+    async def insert_if_none(self, key: SigningKey) -> None:
         """Keep `key` as the one that signs, unless there is one by now."""
         values: dict[str, Any] = key.model_dump()
         await self._connection.execute(insert_unless_there(_keys).values(values).on_conflict_do_nothing())

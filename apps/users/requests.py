@@ -2,12 +2,11 @@
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 
 from pydantic import TypeAdapter, ValidationError
 
 from apps.users.deps import Passwords, Signer, SigningKeysToRead, Users, UsersToRead
-from apps.users.errors import InvalidCredentials, PasswordChanged, UserNotFound, WrongPassword
+from apps.users.errors import InvalidCredentials, PasswordChanged, WrongPassword
 from apps.users.models import User
 from apps.users.passwords import refuse_easy
 from contracts.base import Done
@@ -18,7 +17,6 @@ from contracts.users import (
     DeleteUser,
     Email,
     GetKeys,
-    GetUser,
     GetUsers,
     JsonWebKeySet,
     ListUsers,
@@ -32,17 +30,17 @@ from contracts.users import (
 )
 from kit import paging
 from kit.errors import Unavailable
-from kit.messaging.server import request_router
+from kit.messaging.server import ReplyRouter
 
-router = request_router()
-# Not many more than there are connections: of a thousand requests that are begun at once, none is answered in time.
-answers = partial(router.subscriber, queue="users", max_workers=32)
-# More than may wait for a thread: a flood is refused while it comes, and does not pile up before the workers.
-checks = partial(router.subscriber, queue="users", max_workers=256)
+router = ReplyRouter()
+# About as many as there are database connections: more would only wait for one, and all miss their deadline.
+_READS = 32
+# More than may wait for a hashing thread: a burst is refused at once and does not queue up before the workers.
+_PASSWORDS = 256
 _email: TypeAdapter[str] = TypeAdapter(Email)
 
 
-@checks(CreateUser.subject)
+@router.reply(CreateUser, workers=_PASSWORDS)
 async def create_user(request: CreateUser, users: Users, passwords: Passwords) -> UserView:
     """Register a user; the email must be free and the password not a common one."""
     refuse_easy(request.password, request.email, "password")
@@ -54,34 +52,24 @@ async def create_user(request: CreateUser, users: Users, passwords: Passwords) -
     return user.view()
 
 
-@answers(GetUser.subject)
-async def get_user(request: GetUser, users: UsersToRead) -> UserView:
-    """Look up one user by id."""
-    async with users:
-        found = await users.views([request.id])
-    if not found:
-        raise UserNotFound(request.id)
-    return found[0]
-
-
-@answers(GetUsers.subject)
+@router.reply(GetUsers, workers=_READS)
 async def get_users(request: GetUsers, users: UsersToRead) -> UserList:
     """Look up many users by id; an unknown id is left out of the answer."""
     async with users:
-        return UserList(users=await users.views(request.ids))
+        return UserList(users=await users.get_many(request.ids))
 
 
-@answers(ListUsers.subject)
+@router.reply(ListUsers, workers=_READS)
 async def list_users(request: ListUsers, users: UsersToRead) -> UserPage:
     """Look through all users, newest first, or for the one with an email."""
     before = paging.decode(request.cursor)
     async with users:
-        found = await users.newest(request.limit + 1, before=before, email=request.email)
+        found = await users.list_newest(request.limit + 1, before=before, email=request.email)
     shown, next_cursor = paging.page(found, request.limit, lambda user: (user.created_at, user.id))
     return UserPage(users=shown, next_cursor=next_cursor)
 
 
-@answers(UpdateUser.subject)
+@router.reply(UpdateUser, workers=_READS)
 async def update_user(request: UpdateUser, users: Users) -> UserView:
     """Change what is said and leave what is not; what changes nothing makes no version and no event."""
     async with users:
@@ -93,7 +81,7 @@ async def update_user(request: UpdateUser, users: Users) -> UserView:
     return user.view()
 
 
-@checks(ChangePassword.subject)
+@router.reply(ChangePassword, workers=_PASSWORDS)
 async def change_password(request: ChangePassword, users: Users, passwords: Passwords) -> Done:
     """Give a user, who knows the old one, a new password; a change of the user like any other, with its event."""
     async with users:
@@ -112,7 +100,7 @@ async def change_password(request: ChangePassword, users: Users, passwords: Pass
     return Done()
 
 
-@answers(DeleteUser.subject)
+@router.reply(DeleteUser, workers=_READS)
 async def delete_user(request: DeleteUser, users: Users) -> Done:
     """Forget a user: the row stays without a name, an email or a password, and the email is free again."""
     async with users:
@@ -123,7 +111,7 @@ async def delete_user(request: DeleteUser, users: Users) -> Done:
     return Done()
 
 
-@checks(Authenticate.subject)
+@router.reply(Authenticate, workers=_PASSWORDS)
 async def authenticate(request: Authenticate, users: Users, passwords: Passwords, signer: Signer) -> Tokens:
     """Exchange an email and a password for tokens; every refusal is the same and takes one password check."""
     async with users:
@@ -141,7 +129,7 @@ async def authenticate(request: Authenticate, users: Users, passwords: Passwords
     return Tokens(access_token=token, expires_in=int(signer.lifetime.total_seconds()))
 
 
-@answers(GetKeys.subject)
+@router.reply(GetKeys, workers=_READS)
 async def get_keys(_: GetKeys, keys: SigningKeysToRead, signer: Signer) -> JsonWebKeySet:
     """Show the public keys with which a token that is still good may have been signed."""
     async with keys:

@@ -4,6 +4,7 @@ from typing import Any
 
 from contracts.base import Command
 from contracts.streams import DEAD, Stream
+from kit.asyncapi.handlers import Handled
 from kit.runtime.settings import ConsumerSettings
 
 _LOST = "At most once: a request or its reply can get lost, and then nobody knows whether it was carried out."
@@ -41,14 +42,14 @@ def of_requests() -> dict[str, Any]:
     }
 
 
-def of_consumes(message: type[Any], stream: Stream, subscriber: Any) -> dict[str, Any]:
+def of_consumes(handled: Handled, stream: Stream) -> dict[str, Any]:
     """Say how a durable message comes, and comes again."""
-    config, defaults = subscriber.config, ConsumerSettings.model_fields
+    message, config, defaults = handled.message, handled.subscriber.config, ConsumerSettings.model_fields
     return {
         "stream": stream.name,
         "consumer": {
-            "durable": subscriber.extra_options["durable"],
-            "filterSubject": subscriber.subject.broker_address,
+            "durable": handled.durable,
+            "filterSubject": handled.subscriber.subject.broker_address,
             "ackPolicy": "explicit",
             "ackWaitSeconds": config.ack_wait,
             "maxAckPending": config.max_ack_pending,

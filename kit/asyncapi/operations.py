@@ -1,14 +1,11 @@
 """What a service does with messages: one operation for each role that it has towards one."""
 
-import typing
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import UnionType
-from typing import Any, Union
+from typing import Any
 
-from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from pydantic import BaseModel
 
 from contracts.base import Command, Event, Request
@@ -16,6 +13,7 @@ from contracts.dead_letters import DeadLetter
 from contracts.errors import Problem
 from contracts.streams import DEAD_LETTERS, Stream, stream_of
 from kit.asyncapi import delivery
+from kit.asyncapi.handlers import Handled
 from kit.asyncapi.writing import described, named, ref, title
 
 _SENDING = frozenset({"publishes", "requests", "dead-letters"})
@@ -65,23 +63,24 @@ class Operation:
         return None if self.reply is not None else stream_of(self.message.subject)
 
 
-def received(service: str, subscribers: Iterable[Any]) -> Iterator[Operation]:
-    """Yield an operation for each message that the subscribers handle. Raises `TypeError` for any other subscriber."""
+def received(service: str, handled: Iterable[Handled]) -> Iterator[Operation]:
+    """Yield an operation for each message that the service handles, and one for the messages that it dead-letters."""
     dead_letters = False
-    for subscriber in subscribers:
-        for message, handler in handled(subscriber):
-            if issubclass(message, Request):
-                yield Operation(service, "replies", message, handler.__doc__, delivery.of_replies(subscriber.queue))
-            elif isinstance(subscriber, PullStreamSubscriber):
-                dead_letters = True
-                facts = delivery.of_consumes(message, stream_of(message.subject), subscriber)
-                yield Operation(service, "consumes", message, handler.__doc__, facts)
-            else:
-                facts = delivery.of_subscribes(stream_of(message.subject))
-                yield Operation(service, "subscribes", message, handler.__doc__, facts)
+    for each in handled:
+        yield Operation(service, each.role, each.message, each.handler.__doc__, _facts(each))
+        dead_letters = dead_letters or each.role == "consumes"
     if dead_letters:
         about = "Keep messages that could not be handled until an operator replays or discards them."
         yield Operation(service, "dead-letters", DeadLetter, about, delivery.of_dead_letters(DEAD_LETTERS))
+
+
+def _facts(handled: Handled) -> Mapping[str, Any]:
+    if handled.role == "replies":
+        return delivery.of_replies(handled.queue)
+    stream = stream_of(handled.message.subject)
+    if handled.role == "consumes":
+        return delivery.of_consumes(handled, stream)
+    return delivery.of_subscribes(stream)
 
 
 def published(service: str, messages: Sequence[type[Command | Event]]) -> Iterator[Operation]:
@@ -126,17 +125,3 @@ def _written(operation: Operation) -> dict[str, Any]:
             "messages": [ref("channels", f"{channel}.reply", "messages", answer) for answer in answers],
         }
     return written | {"x-nats": {"role": operation.role, **operation.facts}}
-
-
-def handled(subscriber: Any) -> Iterator[tuple[type[Any], Any]]:
-    """Return the messages of the contracts that a subscriber's handlers take, and each one's handler."""
-    for call in subscriber.calls:
-        handler = call.handler._original_call  # noqa: SLF001 - FastStream says in no other way what was decorated
-        hints = typing.get_type_hints(handler)
-        first = next((hint for name, hint in hints.items() if name != "return"), None)
-        union = typing.get_origin(first) in {Union, UnionType}
-        messages = typing.get_args(first) if union else (first,)
-        for message in messages:
-            if not (isinstance(message, type) and issubclass(message, Request | Command | Event)):
-                raise TypeError(f"{handler.__name__} takes {message!r}, which is no request, command or event")
-            yield message, handler

@@ -9,6 +9,7 @@ from faststream.specification import AsyncAPI, License
 
 from contracts.base import Command, Event, Request
 from kit.asyncapi.channels import channels_of
+from kit.asyncapi.handlers import handled_by
 from kit.asyncapi.messages import components_of
 from kit.asyncapi.operations import as_written, published, received, requested
 from kit.asyncapi.writing import prose
@@ -102,7 +103,7 @@ class ServiceSpecification(AsyncAPI):
         subscriber takes no message of the contracts.
         """
         operations = [
-            *(found for broker in self.brokers for found in received(self._service, broker.subscribers)),
+            *(operation for broker in self.brokers for operation in received(self._service, handled_by(broker))),
             *published(self._service, self._publishes),
             *requested(self._service, self._requests),
         ]

@@ -1,33 +1,35 @@
-"""Taking durable messages from a stream: acks, retries and dead letters, written once."""
+"""Consuming durable messages from a stream: acknowledgement, retries and dead letters."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Annotated, Any
 
 from faststream import AckPolicy, BaseMiddleware, ContextRepo
 from faststream.nats import JStream, NatsRouter, PullSub
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NotJSMessageError
-from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.api import ConsumerConfig
 from structlog.stdlib import get_logger
 
-from contracts.base import Command, Event
-from contracts.streams import DEAD, Stream
+from contracts.consumers import Durable
+from contracts.streams import DEAD
+from kit.asyncapi.handlers import Handled
+from kit.messaging.batches import BatchHandler, Received
 from kit.messaging.broker import inbox_prefix
+from kit.messaging.inbox_key import MessageInboxKey
 from kit.messaging.pull import BATCH, pull
 from kit.messaging.retry import RetryPolicy, is_away
 from kit.runtime import tracing
+from kit.runtime.depends import Provided
 from kit.runtime.failpoints import AFTER_ACK, AFTER_DEAD_LETTER, BEFORE_ACK, BEFORE_DEAD_LETTER, failpoint
 
 log = get_logger(__name__)
 
 ACK_WAIT = 10.0
 """Seconds after which a message is given to another consumer: the one that had it is dead."""
-_HEARTBEAT = 1.0
-"""Seconds; after two without one an ordered consumer is made anew."""
 
 RETRY_POLICY = "retry_policy"
 """The key in FastStream's context of the process's `RetryPolicy`."""
@@ -119,97 +121,60 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
 
 
 class DurableRouter(NatsRouter):
-    """A router for what one service must not miss: the commands that it takes, and the events that it reacts to."""
-
-    def __init__(self, service: str) -> None:
-        super().__init__(middlewares=[partial(AckMiddleware, retrying=RetryPolicy())])
-        self._service = service
-
-    def takes(self, message: type[Command | Event], stream: Stream) -> Callable[[Handler], Handler]:
-        """Subscribe a handler to every `message` in `stream`, shared by all replicas under one durable name.
-
-        Up to a hundred are handed out at once, each to a call of its own, and again and again until one of those calls
-        returns. So they come in no order, and more than once: a handler makes both harmless in its transaction.
-        """
-
-        def subscribe(handler: Handler) -> Handler:
-            subscriber = self.subscriber(
-                message.subject,
-                stream=JStream(stream.name, declare=False),
-                durable=f"{self._service}-{handler.__name__}",
-                # One message a call, and not a list: one that does not validate would fail its whole list.
-                pull_sub=PullSub(batch_size=BATCH),
-                inbox_prefix=f"{inbox_prefix(self._service)}.".encode(),
-                config=ConsumerConfig(ack_wait=ACK_WAIT, max_ack_pending=1000, max_deliver=-1),
-                ack_policy=AckPolicy.MANUAL,
-            )
-            subscriber._consume_pull = partial(pull, subscriber)  # type: ignore[method-assign] # noqa: SLF001 - see kit.messaging.pull
-            return subscriber(handler)
-
-        return subscribe
-
-
-class SkipFailedMiddleware(BaseMiddleware[Any, Any]):
-    """Goes on after an event that could not be taken: it is logged, and the next one comes. In memory it is raised."""
-
-    async def after_processed(
-        self,
-        exc_type: type[BaseException] | None = None,  # noqa: ARG002 - FastStream's signature
-        exc_val: BaseException | None = None,
-        exc_tb: TracebackType | None = None,  # noqa: ARG002 - likewise
-    ) -> bool | None:
-        """Log what the handler raised."""
-        if not isinstance(exc_val, Exception) or sequence_of(self.msg) is None:
-            return False
-        log.error("an event is passed over", subject=self.msg.subject, exc_info=exc_val)
-        return True
-
-
-def sequence_of(message: Msg) -> int | None:
-    """Return the number of a message in its stream; None in memory, where there is no stream."""
-    try:
-        return int(message.metadata.sequence.stream)
-    except NotJSMessageError:
-        return None
-
-
-class _FromTime(ConsumerConfig):
-    """Begins at a time; whenever it begins anew, after the last message that was read."""
-
-    def as_dict(self) -> dict[str, object]:
-        """Write it as the server takes it."""
-        written = super().as_dict()
-        if self.deliver_policy is DeliverPolicy.BY_START_SEQUENCE:
-            # nats-py sets the sequence and leaves the time: refused (10094), again and again, and nothing ever comes.
-            written.pop("opt_start_time", None)
-        return written
-
-
-class EventRouter(NatsRouter):
-    """A router for one process that follows streams by itself: every event, in order, remembered nowhere.
-
-    For what lives in a process only, such as caches and those who wait. What must not miss an event while it is away
-    takes it durably.
-    """
+    """A router for the messages that one service must not miss: commands, and other services' events."""
 
     def __init__(self) -> None:
-        super().__init__(middlewares=[SkipFailedMiddleware])
+        super().__init__(middlewares=[partial(AckMiddleware, retrying=RetryPolicy())])
+        self.handled: list[Handled] = []
+        self._batches: dict[Handler, BatchHandler] = {}
 
-    def follows(self, stream: Stream, *, since: datetime | None = None) -> Callable[[Handler], Handler]:
-        """Subscribe a handler to all that comes into `stream` from now on, or since a moment, without a gap."""
-        config = ConsumerConfig(deliver_policy=DeliverPolicy.NEW)
-        if since is not None:
-            config = _FromTime(deliver_policy=DeliverPolicy.BY_START_TIME, opt_start_time=since)
+    def consume(self, durable: Durable) -> Callable[[Handler], Handler]:
+        """Register a handler for each message of a durable consumer, which all replicas of the service share.
 
-        def subscribe(handler: Handler) -> Handler:
-            subscriber = self.subscriber(
-                stream.subjects[0],
-                stream=JStream(stream.name, declare=False),
-                ordered_consumer=True,  # begins anew after the last one whenever NATS was away
-                idle_heartbeat=_HEARTBEAT,
-                config=config,
-                ack_policy=AckPolicy.MANUAL,
-            )
-            return subscriber(handler)
+        Up to a hundred messages are requested at once and handled concurrently, so they are handled in no order, and
+        more than once when an acknowledgement is lost: a handler makes both harmless in its transaction.
+        """
 
-        return subscribe
+        def register(handler: Handler) -> Handler:
+            self._subscribe(durable, handler, handler)
+            return handler
+
+        return register
+
+    def consume_batch(self, durable: Durable, *, in_flight: int = 2) -> Callable[[Handler], Handler]:
+        """Register a handler for the messages that arrive together, as a sequence of `Received`.
+
+        Each call is one transaction; the handler's other parameters are attributes of the service's `Dependencies`.
+        Acknowledgement, retries and dead letters are still decided for each message: when a batch fails it is halved
+        until the failing message stands alone. At most `in_flight` calls run at once, in all consumers of a handler.
+        """
+
+        def register(handler: Handler) -> Handler:
+            batch = self._batches.setdefault(handler, BatchHandler(handler, in_flight))
+
+            async def receive(
+                message: durable.message,  # type: ignore[name-defined] # FastStream reads the class at run time
+                inbox_key: MessageInboxKey,
+                dependencies: Annotated[Any, Provided()],
+            ) -> None:
+                await batch.handle(Received(message, tracing.trace.get(), inbox_key), dependencies)
+
+            self._subscribe(durable, receive, handler)
+            return handler
+
+        return register
+
+    def _subscribe(self, durable: Durable, receive: Handler, handler: Handler) -> None:
+        subscriber = self.subscriber(
+            durable.message.subject,
+            stream=JStream(durable.stream.name, declare=False),
+            durable=durable.name,
+            # One message a call, and not a list: one that does not validate would fail its whole list.
+            pull_sub=PullSub(batch_size=BATCH),
+            inbox_prefix=f"{inbox_prefix(durable.service)}.".encode(),
+            config=ConsumerConfig(ack_wait=ACK_WAIT, max_ack_pending=1000, max_deliver=-1),
+            ack_policy=AckPolicy.MANUAL,
+        )
+        subscriber._consume_pull = partial(pull, subscriber)  # type: ignore[method-assign] # noqa: SLF001 - see kit.messaging.pull
+        subscriber(receive)
+        self.handled.append(Handled("consumes", durable.message, handler, subscriber, durable=durable.name))

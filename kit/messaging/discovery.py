@@ -114,11 +114,11 @@ class Discovery:
         return await self._identity("ping")
 
     async def _info(self) -> dict[str, Any]:
-        endpoints = [endpoint.info(self._name) for endpoint in endpoints_of(self._broker.subscribers)]
+        endpoints = [endpoint.info(self._name) for endpoint in endpoints_of(self._broker)]
         return await self._identity("info") | {"description": self._description, "endpoints": endpoints}
 
     async def _stats(self) -> dict[str, Any]:
-        endpoints = [endpoint.stats() for endpoint in endpoints_of(self._broker.subscribers)]
+        endpoints = [endpoint.stats() for endpoint in endpoints_of(self._broker)]
         started = self._started.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return await self._identity("stats") | {"started": started, "endpoints": endpoints}
 

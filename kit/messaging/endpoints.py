@@ -1,10 +1,9 @@
 """Endpoints of a service: the requests that it replies to, as NATS ADR-32 describes them."""
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from contracts.base import Request
-from kit.asyncapi.operations import handled
+from kit.asyncapi.handlers import handled_by
 from kit.asyncapi.writing import described
 from kit.messaging.stats import request_stats
 
@@ -43,16 +42,14 @@ class Endpoint(NamedTuple):
         }
 
 
-def endpoints_of(subscribers: Iterable[Any]) -> list[Endpoint]:
-    """Return what those of a broker's subscribers answer that take requests, in the order of the subjects."""
-    found = []
-    for subscriber in subscribers:
-        if getattr(subscriber, "queue", ""):  # what comes from a stream has none
-            found += [
-                Endpoint(request, subscriber.subject.broker_address, subscriber.queue)
-                for request, _ in handled(subscriber)
-            ]
-    return sorted(found, key=lambda endpoint: endpoint.subject)
+def endpoints_of(registrator: Any) -> list[Endpoint]:
+    """Return one `Endpoint` per request that the routers of a broker, or one router, handle; sorted by subject."""
+    endpoints = [
+        Endpoint(each.message, each.message.subject, each.queue)
+        for each in handled_by(registrator)
+        if each.role == "replies"
+    ]
+    return sorted(endpoints, key=lambda endpoint: endpoint.subject)
 
 
 def summary_of(text: str | None) -> str:

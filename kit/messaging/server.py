@@ -1,8 +1,8 @@
 """The answering side of request/reply: a handler's reply or its refusal always reaches the one who asked."""
 
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias
 
 from faststream import BaseMiddleware
 from faststream.message import StreamMessage
@@ -11,7 +11,9 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 from structlog.stdlib import get_logger
 
+from contracts.base import Reply, Request
 from contracts.errors import ErrorKind, FieldError, Problem
+from kit.asyncapi.handlers import Handled
 from kit.errors import Refusal
 from kit.messaging.stats import request_stats
 from kit.runtime import tracing
@@ -20,6 +22,9 @@ ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 
 log = get_logger(__name__)
+
+Replies: TypeAlias = Callable[..., Awaitable[Reply]]
+"""A handler of requests."""
 
 _UNREADABLE = Problem(kind=ErrorKind.INVALID, slug="invalid-request", detail="The body is no JSON document.")
 _FAILED = Problem(kind=ErrorKind.INTERNAL, slug="internal-error", detail="The service failed; the failure is logged.")
@@ -86,6 +91,24 @@ class ReplyMiddleware(BaseMiddleware[Any, Any]):
         return _reply(problem) if problem else reply
 
 
-def request_router() -> NatsRouter:
-    """Make a router for a service's requests, every failure of which becomes a reply."""
-    return NatsRouter(middlewares=[ReplyMiddleware])
+class ReplyRouter(NatsRouter):
+    """A router for a service's request handlers; every failure of one becomes a reply."""
+
+    def __init__(self) -> None:
+        super().__init__(middlewares=[ReplyMiddleware])
+        self.handled: list[Handled] = []
+
+    def reply(self, request: type[Request[Reply]], *, workers: int = 64) -> Callable[[Replies[Reply]], Replies[Reply]]:
+        """Register the handler that replies to `request`; at most `workers` of its calls run at once.
+
+        All replicas of the service, which is the first part of the subject, are one queue group.
+        """
+        service = request.subject.partition(".")[0]
+
+        def register(handler: Replies[Reply]) -> Replies[Reply]:
+            subscriber = self.subscriber(request.subject, queue=service, max_workers=workers)
+            subscriber(handler)
+            self.handled.append(Handled("replies", request, handler, subscriber, queue=service))
+            return handler
+
+        return register

@@ -13,26 +13,28 @@ DEPENDENCIES = "dependencies"
 
 
 class Provided(CustomField):
-    """`Annotated[Thing, Provided("thing")]` passes the attribute `thing`, the same object for every message."""
+    """`Annotated[Thing, Provided("thing")]` passes the attribute `thing`, the same object for every message.
 
-    def __init__(self, attribute: str) -> None:
+    Without an attribute it passes the `Dependencies` object itself.
+    """
+
+    def __init__(self, attribute: str = "") -> None:
         super().__init__(cast=False)  # a test's fake is not an instance of the annotated class
         self._attribute = attribute
 
     async def use(self, /, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override] # fast_depends awaits it
         """Add the resolved value to the handler's arguments."""
-        dependencies = kwargs["context__"].resolve(DEPENDENCIES)
-        kwargs[str(self.param_name)] = self.resolve(getattr(dependencies, self._attribute))
+        kwargs[str(self.param_name)] = self.value(kwargs["context__"].resolve(DEPENDENCIES))
         return kwargs
 
-    def resolve(self, value: Any) -> Any:
-        """Return the handler's argument for the attribute's value."""
-        return value
+    def value(self, dependencies: Any) -> Any:
+        """Return the handler's argument."""
+        return getattr(dependencies, self._attribute) if self._attribute else dependencies
 
 
 class Factory(Provided):
     """`Annotated[Thing, Factory("open_thing")]` calls the attribute `open_thing`: a new object for each message."""
 
-    def resolve(self, value: Any) -> Any:
-        """Call the factory."""
-        return value()
+    def value(self, dependencies: Any) -> Any:
+        """Call the factory, and return what it made."""
+        return super().value(dependencies)()

@@ -17,7 +17,7 @@ ROUTERS = {"users": users.router, "payments": payments.router}
 
 
 def test_every_request_is_an_endpoint_of_one_service() -> None:
-    found = [endpoint for router in ROUTERS.values() for endpoint in endpoints_of(router.subscribers)]
+    found = [endpoint for router in ROUTERS.values() for endpoint in endpoints_of(router)]
     assert sorted(endpoint.subject for endpoint in found) == sorted(request.subject for request in REQUESTS)
     assert all(endpoint.request.subject == endpoint.subject for endpoint in found)
 
@@ -25,7 +25,7 @@ def test_every_request_is_an_endpoint_of_one_service() -> None:
 @pytest.mark.parametrize(("service", "router"), ROUTERS.items())
 def test_an_endpoint_names_its_operation_in_the_document(service: str, router: NatsRouter) -> None:
     document: dict[str, Any] = json.loads((ROOT / f"asyncapi/{service}.json").read_text(encoding="utf-8"))
-    for endpoint in endpoints_of(router.subscribers):
+    for endpoint in endpoints_of(router):
         info = endpoint.info(service)
         assert re.fullmatch(r"[A-Za-z0-9_-]+", info["name"])  # ADR-32 allows no other
         operation = document["operations"][info["metadata"]["asyncapi.operation"]]

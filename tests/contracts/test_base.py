@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from contracts.base import Cursor, Done, Event, Instant, Message, PageSize, Request, Text
-from contracts.payments import CreatePayment, GetPayment, PaymentView
-from contracts.users import DeleteUser, GetUser, GetUsers, ListUsers, UpdateUser, UserDeleted, UserList, UserView
+from contracts.payments import CreatePayment, GetPayments, PaymentList
+from contracts.users import DeleteUser, GetUsers, ListUsers, UpdateUser, UserDeleted, UserList, UserView
 
 ID = "0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01"
 
@@ -25,17 +25,17 @@ def refusals(message: type[BaseModel], body: str | bytes) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("request_", "reply"),
-    [(GetUser, UserView), (GetUsers, UserList), (DeleteUser, Done), (GetPayment, PaymentView)],
+    [(UpdateUser, UserView), (GetUsers, UserList), (DeleteUser, Done), (GetPayments, PaymentList)],
 )
 def test_a_request_knows_its_reply(request_: type[Request[Any]], reply: type[Message]) -> None:
     assert request_.reply_type() is reply
 
 
 def test_a_kind_of_a_request_has_the_same_reply() -> None:
-    class GetUserQuickly(GetUser):
-        """Look one up, quickly."""
+    class GetUsersQuickly(GetUsers):
+        """Look some up, quickly."""
 
-    assert GetUserQuickly.reply_type() is UserView
+    assert GetUsersQuickly.reply_type() is UserList
 
 
 def test_a_request_without_a_reply_is_a_mistake() -> None:
@@ -62,8 +62,8 @@ def test_an_event_says_which_aggregate_it_is_about_and_which_version_that_has() 
 
 
 def test_an_unknown_field_is_ignored_so_that_a_sender_may_add_one() -> None:
-    read = GetUser.model_validate_json(json.dumps({"id": ID, "includeOrders": True}))
-    assert read == GetUser(id=UUID(ID))
+    read = DeleteUser.model_validate_json(json.dumps({"id": ID, "includeOrders": True}))
+    assert read == DeleteUser(id=UUID(ID))
     assert json.loads(read.model_dump_json()) == {"id": ID}
 
 
@@ -84,7 +84,7 @@ def test_what_was_not_said_can_be_told_from_null() -> None:
     "body", ["", "null", "[]", '"text"', "{", "\ufeff{}", '{"id": NaN}', b"\xff\xfe", "[" * 10_000]
 )
 def test_what_is_no_object_is_refused(body: str | bytes) -> None:
-    assert refusals(GetUser, body)
+    assert refusals(DeleteUser, body)
 
 
 text = TypeAdapter[str](Text)

@@ -60,14 +60,14 @@ async def somebody(server: NatsServer, request: pytest.FixtureRequest) -> AsyncI
     [
         ("users", "payment.created"),
         ("users", "payments.create.1"),
-        ("users", "payments.get"),
+        ("users", "payments.get_many"),
         ("users", "dead.payments.create.1"),
         ("payments", "user.created"),
-        ("payments", "users.get"),
-        ("payments", "dead.users.get"),
+        ("payments", "users.get_many"),
+        ("payments", "dead.users.get_many"),
         ("gateway", "payment.created"),
         ("gateway", "user.deleted"),
-        ("gateway", "users.get"),
+        ("gateway", "users.get_many"),
         ("gateway", "dead.payments.create.1"),
         *((name, subject) for name in NAMES for subject in ("$JS.API.STREAM.DELETE.USER_EVENTS", "_INBOX.others.1")),
     ],
@@ -81,8 +81,8 @@ async def test_a_service_may_not_say_what_is_another_ones(somebody: Somebody, su
 @pytest.mark.parametrize(
     ("somebody", "subject", "queue"),
     [
-        ("users", "payments.get", "payments"),
-        ("users", "users.get", ""),  # beside the group it would hear what one of the group answers
+        ("users", "payments.get_many", "payments"),
+        ("users", "users.get_many", ""),  # beside the group it would hear what one of the group answers
         ("payments", "users.authenticate", "users"),
         ("payments", "payment.created", ""),
         ("gateway", "users.authenticate", "users"),
@@ -112,11 +112,11 @@ async def test_who_is_asked_may_answer_once(server: NatsServer, somebody: Somebo
         await message.respond(b"1")
         await message.respond(b"2")
 
-    await somebody.client.subscribe("users.get", queue="users", cb=answer)
+    await somebody.client.subscribe("users.get_many", queue="users", cb=answer)
     await somebody.client.flush()
     asker = await nats_client.connect(server.admin_url)
     try:
-        assert (await asker.request("users.get", b"{}")).data == b"1"
+        assert (await asker.request("users.get_many", b"{}")).data == b"1"
     finally:
         await asker.close()
     assert "permissions violation for publish" in (await somebody.is_refused()).lower()

@@ -13,8 +13,7 @@ import asyncpg
 from typer.testing import CliRunner
 
 from apps.payments.settings import Settings
-from contracts.errors import ErrorKind
-from contracts.payments import CreatePayment, GetPayment, GetPayments, PaymentStatus, PaymentView
+from contracts.payments import CreatePayment, GetPayments, PaymentStatus, PaymentView
 from kit import database
 from kit.runtime.tracing import REQUEST_ID, TRACEPARENT
 from mkstore.cli.main import app
@@ -82,7 +81,7 @@ async def test_a_poison_among_a_thousand_delays_nobody_and_is_replayed_once_it_c
         await eventually(all_recorded, within=10)
         seconds = time.monotonic() - began
         letter, other = await a_letter(settings, poison.id), await a_letter(settings, unreadable)
-        assert await real_service.ask(GetPayment(id=poison.id)) == poison.pending()
+        assert await real_service.get(poison.id) == poison.pending()
         shown = (await operator(settings, "show", letter))[1]
         assert (shown["body"]["id"], shown["requestId"]) == (str(poison.id), "r-poison")
         # Before the cause is mended it comes back, and is never unknown meanwhile.
@@ -132,10 +131,10 @@ async def test_a_payment_that_is_discarded_is_shown_as_rejected(real_service: Fo
         code, told = await operator(settings, "discard", letter, "--yes")
         assert (code, told["discarded"]) == (1, 0)  # the database does not take a rejection of this amount either
         assert "its payer cannot be told" in told["failed"][0]["why"]
-        assert await real_service.ask(GetPayment(id=poison.id)) == poison.pending()
+        assert await real_service.get(poison.id) == poison.pending()
     assert (await operator(settings, "discard", letter, other, "--yes"))[1]["discarded"] == 2
     rejected = poison.pending().model_copy(update={"status": PaymentStatus.REJECTED, "reason": "given-up"})
-    assert await real_service.ask(GetPayment(id=poison.id)) == rejected
+    assert await real_service.get(poison.id) == rejected
     [sent] = await eventually(partial(real_service.told, poison.id))
     assert (sent.event.payment, sent.headers[REQUEST_ID], sent.headers[TRACEPARENT]) == (rejected, "r1", parent)
     assert [await letters(settings, each) for each in (poison.id, unreadable)] == [[], []]
@@ -147,4 +146,4 @@ async def test_what_is_discarded_without_an_answer_is_unknown(real_service: ForR
         await real_service.send(poison)
         letter = await a_letter(settings, poison.id)
         assert (await operator(settings, "discard", letter, "--yes", "--unanswered"))[0] == 0
-    assert (await real_service.refuse(GetPayment(id=poison.id))).kind is ErrorKind.NOT_FOUND
+    assert await real_service.get(poison.id) is None

@@ -41,7 +41,7 @@ def test_the_same_order_sent_later_orders_the_same() -> None:
     first = order(metadata={"a": "b"})
     again = first.model_copy(update={"created_at": datetime.now(UTC)})
     standing = Payment.decide(first, 10).view()
-    assert Payment.decide(again, 10**9).orders_the_same_as(standing)
+    assert Payment.decide(again, 10**9).same_order_as(standing)
     changes: list[dict[str, object]] = [{"amount": 1}, {"currency": "EUR"}, {"metadata": {}}, {"user_id": uuid4()}]
     for change in changes:
-        assert not Payment.decide(first.model_copy(update=change), 10).orders_the_same_as(standing)
+        assert not Payment.decide(first.model_copy(update=change), 10).same_order_as(standing)

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apps.payments.deps import Told
-from apps.payments.events import learn_all
-from apps.payments.models import Payer, newest
+from apps.payments.events import upsert_payers
+from apps.payments.models import Payer, latest
 from apps.payments.repository import Payments
 from apps.payments.settings import Settings
 from kit import database
+from kit.batching import bisect_failures
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.inbox import InboxKey
+from kit.messaging.batches import Received
+from kit.runtime.tracing import Trace
 from tests.payments.conftest import settings_for
 from tests.support.payments_fakes import FakePayments, Table
 from tests.support.payments_harness import UserEvent, event_id, user_event
@@ -59,7 +61,7 @@ def deliveries(draw: st.DrawFn) -> tuple[list[UserEvent], list[Group]]:
 
 def in_order(happened: Sequence[UserEvent]) -> dict[UUID, tuple[int, str]]:
     """Return what is true of each user in the end."""
-    return {payer.id: (payer.version, payer.state) for payer in map(Payer.told_by, happened)}
+    return {payer.id: (payer.version, payer.state) for payer in map(Payer.from_event, happened)}
 
 
 @given(said=deliveries())
@@ -70,7 +72,7 @@ def test_the_rule_alone_comes_to_the_same_end_in_any_order(said: tuple[list[User
     came: list[UserEvent] = []
     for group in groups:
         came += group.events
-        for payer in newest(map(Payer.told_by, group.events)):
+        for payer in latest(map(Payer.from_event, group.events)):
             if payer.supersedes(known.get(payer.id)):
                 known[payer.id] = payer
         # At every moment it is the last of what has come so far.
@@ -79,16 +81,21 @@ def test_the_rule_alone_comes_to_the_same_end_in_any_order(said: tuple[list[User
     assert so_far == in_order(happened)
 
 
+async def upsert_all(open_payments: Callable[[], Any], events: Sequence[UserEvent]) -> list[Exception | None]:
+    """Handle events as one batch of the consumer; return for each the error that it failed with."""
+    received = [Received(event, Trace(), InboxKey("tests", event_id(event))) for event in events]
+    return await bisect_failures(lambda batch: upsert_payers(batch, open_payments()), received)
+
+
 async def deliver(groups: Sequence[Group], open_payments: Callable[[str], Any]) -> set[str]:
     """Hand out the groups, each to a process with its fate; return the ids of what was handed out."""
     for group in groups:
-        told = [Told(InboxKey("tests", event_id(event)), Payer.told_by(event)) for event in group.events]
         try:
-            failures = await learn_all(partial(open_payments, group.fate), told)
+            failures = await upsert_all(partial(open_payments, group.fate), group.events)
         except (Unavailable, OutcomeUnknown):
             assert group.fate != "handled"
         else:
-            assert failures == [None] * len(told)
+            assert failures == [None] * len(group.events)
     return {event_id(event) for group in groups for event in group.events}
 
 
@@ -173,11 +180,11 @@ async def test_replicas_that_are_told_the_same_at_once_do_not_hold_each_other_up
     happened = [
         user_event(user, version, state) for user in users for version, state in ((1, "active"), (2, "disabled"))
     ]
-    told = [Told(InboxKey("tests", event_id(event)), Payer.told_by(event)) for event in happened]
+    told = happened
 
     async def tell(pool: AsyncEngine) -> None:
         orders = [told, told[::-1], told[::2] + told[1::2], told[30:] + told[:30]]
-        outcomes = await asyncio.gather(*(learn_all(partial(Payments, pool), order) for order in orders * 3))
+        outcomes = await asyncio.gather(*(upsert_all(partial(Payments, pool), order) for order in orders * 3))
         assert all(outcome == [None] * len(told) for outcome in outcomes)
         async with Payments(pool) as payments:
             assert await payments.closed_payers(users) == set(users)

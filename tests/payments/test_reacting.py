@@ -72,7 +72,7 @@ async def test_events_are_taken_in_once_though_the_service_dies_over_them_and_th
 
 
 async def _taken_in_once(client: ForReal, events: list[UserEvent]) -> None:
-    last = {payer.id: (payer.version, payer.state) for payer in map(Payer.told_by, events)}
+    last = {payer.id: (payer.version, payer.state) for payer in map(Payer.from_event, events)}
     async with client.sql() as connection:
         payers = await connection.fetch("SELECT id, version, state FROM payers WHERE id = ANY($1)", list(last))
         marks = await connection.fetch(

@@ -11,15 +11,16 @@ from apps.payments import requests
 from contracts.base import Request
 from contracts.errors import ErrorKind
 from contracts.payments import (
-    GetPayment,
     GetPayments,
     ListPayments,
+    PaymentList,
     PaymentRejected,
     PaymentStatus,
     PaymentView,
     RejectPayment,
 )
 from contracts.streams import PAYMENT_COMMANDS
+from kit.errors import RemoteProblem
 from kit.messaging import broker
 from tests.payments.conftest import AnyService
 from tests.support.payments_fakes import FakePayments, Table
@@ -31,7 +32,7 @@ async def test_a_payment_that_waits_is_shown_as_pending(service: AnyService) -> 
     command = order(metadata={"order": "A-1"})
     async with service.held():
         await service.send(command)
-        assert await service.ask(GetPayment(id=command.id)) == command.pending()
+        assert await service.get(command.id) == command.pending()
         assert (await service.ask(GetPayments(ids=(command.id,)))).payments == (command.pending(),)
     assert (await service.recorded(command.id)).status is PaymentStatus.CREATED
 
@@ -41,7 +42,7 @@ async def test_a_payment_that_was_given_up_is_recorded_as_rejected_and_told_of(s
     rejected = command.pending().model_copy(update={"status": PaymentStatus.REJECTED, "reason": "given-up"})
     for _ in range(2):
         assert await service.ask(RejectPayment(command=command)) == rejected
-    assert await service.ask(GetPayment(id=command.id)) == rejected
+    assert await service.get(command.id) == rejected
     [sent] = await eventually(lambda: service.told(command.id))
     assert sent.event == PaymentRejected(payment=rejected)
     await service.send(command)  # that somebody sends it again all the same changes nothing
@@ -55,16 +56,14 @@ async def test_a_payment_that_is_made_cannot_be_given_up_any_more(service: AnySe
     await service.send(command)
     made = await service.recorded(command.id)
     assert await service.ask(RejectPayment(command=command)) == made
-    assert await service.ask(GetPayment(id=command.id)) == made
+    assert await service.get(command.id) == made
 
 
 async def test_an_unknown_payment_is_refused_alone_and_left_out_among_others(service: AnyService) -> None:
     unknown, recorded, waiting = uuid4(), order(), order()
     await service.send(recorded)
     view = await service.recorded(recorded.id)
-    problem = await service.refuse(GetPayment(id=unknown))
-    assert (problem.kind, problem.slug) == (ErrorKind.NOT_FOUND, "payment-not-found")
-    assert str(unknown) in problem.detail
+    assert await service.get(unknown) is None
     async with service.held():
         await service.send(waiting)
         ids = (unknown, recorded.id, waiting.id, recorded.id, waiting.id)
@@ -92,8 +91,12 @@ async def test_a_payment_that_is_recorded_while_one_looks_for_it_is_found() -> N
         view = command.pending().model_copy(update={"status": PaymentStatus.CREATED})
         table.rows[command.id] = view  # acked, and so no longer in the stream
 
-    found = await requests._look(lambda: FakePayments(table), recorded_just_now, [command.id])  # type: ignore[arg-type, return-value]
-    assert [view.id for view in found] == [command.id]
+    found = await requests.get_payments(
+        GetPayments(ids=(command.id,)),
+        FakePayments(table),
+        recorded_just_now,
+    )
+    assert [view.id for view in found.payments] == [command.id]
 
 
 @pytest.fixture
@@ -107,14 +110,17 @@ async def test_while_the_stream_is_away_an_unknown_payment_may_well_exist(real_s
     await real_service.send(command)
     view = await real_service.recorded(command.id)
     await real_service.broker.jetstream.delete_stream(PAYMENT_COMMANDS.name)
-    problem = await real_service.refuse(GetPayment(id=uuid4()))
+    problem = await real_service.refuse(GetPayments(ids=(uuid4(),)))
     assert (problem.kind, problem.slug) == (ErrorKind.UNAVAILABLE, "service-unavailable")
     problem = await real_service.refuse(GetPayments(ids=(command.id, uuid4())))
     assert problem.kind == ErrorKind.UNAVAILABLE
-    assert await real_service.ask(GetPayment(id=command.id)) == view
+    assert await real_service.get(command.id) == view
 
     async def unknown_again() -> bool:
-        return (await real_service.refuse(GetPayment(id=uuid4()))).kind == ErrorKind.NOT_FOUND
+        try:
+            return await real_service.get(uuid4()) is None
+        except RemoteProblem:
+            return False
 
     await eventually(unknown_again)  # the service has made the stream again
     last = order()
@@ -122,16 +128,16 @@ async def test_while_the_stream_is_away_an_unknown_payment_may_well_exist(real_s
     await real_service.recorded(last.id)
 
 
-class OddGetPayment(Request[PaymentView]):
-    subject: ClassVar[str] = GetPayment.subject
-    id: str | None = None
+class OddGetPayments(Request[PaymentList]):
+    subject: ClassVar[str] = GetPayments.subject
+    ids: str | None = None
 
 
-@pytest.mark.parametrize("odd", [OddGetPayment(), OddGetPayment(id=None), OddGetPayment(id="what?")], ids=repr)
-async def test_a_request_that_does_not_fit_is_refused(real_service: ForReal, odd: OddGetPayment) -> None:
+@pytest.mark.parametrize("odd", [OddGetPayments(), OddGetPayments(ids=None), OddGetPayments(ids="what?")], ids=repr)
+async def test_a_request_that_does_not_fit_is_refused(real_service: ForReal, odd: OddGetPayments) -> None:
     problem = await real_service.refuse(odd)
     assert (problem.kind, problem.slug) == (ErrorKind.INVALID, "invalid-request")
-    assert [error.pointer for error in problem.errors] == ["/id"]
+    assert [error.pointer for error in problem.errors] == ["/ids"]
 
 
 async def pages(service: AnyService, request: ListPayments) -> list[PaymentView]:
@@ -201,5 +207,5 @@ async def test_requests_are_answered_side_by_side(real_service: ForReal) -> None
     command = order()
     await real_service.send(command)
     await real_service.recorded(command.id)
-    views = await asyncio.gather(*(real_service.ask(GetPayment(id=command.id)) for _ in range(200)))
-    assert {view.id for view in views} == {command.id}
+    views = await asyncio.gather(*(real_service.get(command.id) for _ in range(200)))
+    assert {view.id for view in views if view} == {command.id}

@@ -86,7 +86,7 @@ async def test_a_command_page_shows_storage_retries_and_dead_letters(client: Asy
 async def test_a_request_page_shows_its_reply_and_problems(client: AsyncClient) -> None:
     page = Page((await client.get("/asyncapi/messages/RejectPayment")).text)
     assert {"/asyncapi/messages/PaymentView", "/asyncapi/messages/Problem"} <= set(page.links)
-    assert {"payment-not-found", "service-unavailable"} <= set(page.texts)
+    assert {"internal-error", "service-unavailable"} <= set(page.texts)
     assert "email-taken" not in page.texts  # a problem of the users service
     assert "Queue group" in page.texts
 

@@ -99,7 +99,7 @@ async def users(server: NatsServer, *known: User) -> AsyncIterator[None]:
     broker = Broker(server.url, name="users")
     broker.include_router(router)
     read_users = partial(FakeUsers, Store(users={user.id: user for user in known}))
-    broker.context.set_global(DEPENDENCIES, SimpleNamespace(read_users=read_users))
+    broker.context.set_global(DEPENDENCIES, SimpleNamespace(read_users=read_users, open_users=read_users))
     async with broker:
         await broker.start()
         await broker.check()  # a round trip: after it, the server knows the subscriptions
@@ -135,16 +135,17 @@ async def test_request_code_reads_the_reply(server: NatsServer, client: Client) 
     view = MESSAGES["UserView"]["examples"][0]["payload"]
     fields = {key: view[key] for key in ("email", "name", "role", "disabled", "version")}
     times = {"created_at": view["createdAt"], "updated_at": view["updatedAt"]}
-    user = User.model_validate({**fields, **times, "id": UUID(example("GetUser")["payload"]["id"])})
+    user = User.model_validate({**fields, **times, "id": UUID(example("GetUsers")["payload"]["ids"][0])})
+    reply = {"users": [view]}
     async with users(server, user):
-        assert await output_of("GetUser", server) == f"UserView: {view}"
+        assert await output_of("GetUsers", server) == f"UserList: {reply}"
 
 
 async def test_request_code_reads_a_problem_and_detects_missing_responders(server: NatsServer, client: Client) -> None:
     async with users(server):
-        refused = await output_of("GetUser", server)
+        refused = await output_of("UpdateUser", server)
     assert refused.startswith("refused: user-not-found ")
-    assert await output_of("GetUser", server) == "unavailable: no process replies; retry later"
+    assert await output_of("GetUsers", server) == "unavailable: no process replies; retry later"
 
 
 async def test_command_code_waits_until_the_command_is_stored(server: NatsServer, client: Client) -> None:

@@ -69,20 +69,20 @@ class FakePayments:
     async def closed_payers(self, user_ids: Collection[UUID]) -> set[UUID]:
         return {payer.id for payer in self._table.payers.values() if payer.id in user_ids and payer.is_closed}
 
-    async def learn(self, payers: Collection[Payer]) -> None:
+    async def upsert_payers(self, payers: Collection[Payer]) -> None:
         self._learned = {payer.id: payer for payer in payers if payer.supersedes(self._table.payers.get(payer.id))}
 
-    async def mark(self, marks: Collection[InboxKey]) -> set[InboxKey]:
-        self._marked = set(marks) - self._table.marks
+    async def add_inbox_keys(self, keys: Collection[InboxKey]) -> set[InboxKey]:
+        self._marked = set(keys) - self._table.marks
         return self._marked
 
     async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
         self._emitted += events
 
-    async def views(self, ids: Collection[UUID]) -> list[PaymentView]:
+    async def get_many(self, ids: Collection[UUID]) -> list[PaymentView]:
         return [view for view in self._table.rows.values() if view.id in ids]
 
-    async def newest(
+    async def list_newest(
         self,
         limit: int,
         *,

@@ -14,17 +14,15 @@ from faststream.nats import TestNatsBroker
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from apps.payments import commands, events
 from apps.payments.deps import Dependencies
 from apps.payments.main import create_app
 from apps.payments.settings import Settings
 from contracts.base import Event, Reply, Request
 from contracts.errors import Problem
-from contracts.payments import CreatePayment, GetPayment, PaymentCreated, PaymentRejected, PaymentStatus, PaymentView
+from contracts.payments import CreatePayment, GetPayments, PaymentCreated, PaymentRejected, PaymentStatus, PaymentView
 from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from contracts.users import Role, UserCreated, UserDeleted, UserUpdated, UserView
 from kit import database
-from kit.batching import BatchLoader
 from kit.errors import RemoteProblem
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
@@ -90,12 +88,17 @@ class Client:
             await self.ask(request)
         return refused.value.problem()
 
+    async def get(self, payment_id: UUID) -> PaymentView | None:
+        """Return one payment, recorded or pending; None for an unknown id."""
+        found = (await self.ask(GetPayments(ids=(payment_id,)))).payments
+        return found[0] if found else None
+
     async def recorded(self, payment_id: UUID) -> PaymentView:
         """Return a payment once it is recorded."""
 
         async def look() -> PaymentView | None:
-            view = await self.ask(GetPayment(id=payment_id))
-            return None if view.status is PaymentStatus.PENDING else view
+            view = await self.get(payment_id)
+            return None if view is None or view.status is PaymentStatus.PENDING else view
 
         view = await eventually(look)
         assert view is not None
@@ -106,12 +109,7 @@ def fake_dependencies(
     open_payments: Callable[[], Any], find_pending: Callable[[UUID], Awaitable[CreatePayment | None]]
 ) -> Dependencies:
     """Return dependencies on a fake repository, with the tests' limit."""
-    return Dependencies(
-        open_payments,
-        find_pending,
-        BatchLoader(partial(commands.record_all, open_payments, LIMIT)),
-        BatchLoader(partial(events.learn_all, open_payments), in_flight=1),
-    )
+    return Dependencies(open_payments, find_pending, LIMIT)
 
 
 class InMemory(Client):

@@ -74,7 +74,6 @@ class _ForReal:
         async with self.away(service), running(impatient), client_of(impatient) as http:
             deaf = await make_broker(settings(nats_url=self.servers.nats_url)).connect()
             try:
-                await deaf.subscribe(f"{service}.get", service)
                 await deaf.subscribe(f"{service}.get_many", service)
                 await deaf.subscribe(f"{service}.jwks", service)
                 await deaf.flush()

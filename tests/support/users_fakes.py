@@ -50,10 +50,10 @@ class FakeUsers:
         if self._locked:
             self._store.lock.release()
 
-    async def views(self, ids: Collection[UUID]) -> tuple[UserView, ...]:
+    async def get_many(self, ids: Collection[UUID]) -> tuple[UserView, ...]:
         return tuple(user.view() for user in self._there() if user.id in ids)
 
-    async def newest(self, limit: int, *, before: Position | None, email: str | None) -> tuple[UserView, ...]:
+    async def list_newest(self, limit: int, *, before: Position | None, email: str | None) -> tuple[UserView, ...]:
         found = sorted(
             (
                 user
@@ -117,7 +117,7 @@ class FakeSigningKeys:
     async def active(self) -> SigningKey | None:
         return next((key for key in self._store.keys.values() if key.retired_at is None), None)
 
-    async def offer(self, key: SigningKey) -> None:
+    async def insert_if_none(self, key: SigningKey) -> None:
         if await self.active() is None:
             self._store.keys[key.kid] = key
 

@@ -21,7 +21,7 @@ from apps.users.settings import Settings
 from contracts.base import Event, Reply, Request
 from contracts.errors import Problem
 from contracts.streams import USER_EVENTS
-from contracts.users import CreateUser, UserCreated, UserDeleted, UserUpdated, UserView
+from contracts.users import CreateUser, GetUsers, UserCreated, UserDeleted, UserUpdated, UserView
 from kit.errors import RemoteProblem
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
@@ -75,6 +75,11 @@ class Service:
         with pytest.raises(RemoteProblem) as refused:
             await self.ask(request)
         return refused.value.problem()
+
+    async def get(self, user_id: UUID) -> UserView | None:
+        """Return one user; None for an unknown id."""
+        found = (await self.ask(GetUsers(ids=(user_id,)))).users
+        return found[0] if found else None
 
     async def new_user(self, **said: Any) -> UserView:
         return await self.ask(CreateUser(**{"email": new_email(), "password": PASSWORD, **said}))

@@ -9,7 +9,6 @@ from contracts.users import (
     ChangePassword,
     CreateUser,
     DeleteUser,
-    GetUser,
     UpdateUser,
     UserCreated,
     UserDeleted,
@@ -23,7 +22,8 @@ async def test_every_answered_change_is_told_in_order(service: Service) -> None:
     created = await service.new_user(name="Ada")
     updated = await service.ask(UpdateUser(id=created.id, name=None))
     await service.ask(ChangePassword(id=created.id, current_password=PASSWORD, new_password="another colour"))
-    changed = await service.ask(GetUser(id=created.id))
+    changed = await service.get(created.id)
+    assert changed is not None
     await service.ask(DeleteUser(id=created.id))
     told = [sent.event for sent in await service.told(created.id, 4)]
     assert told[:3] == [UserCreated(user=created), UserUpdated(user=updated), UserUpdated(user=changed)]

@@ -16,7 +16,7 @@ from apps.users.errors import PasswordTooCommon, TooManyPasswords
 from apps.users.passwords import Passwords, common_passwords, refuse_easy
 from apps.users.settings import Settings
 from contracts.errors import ErrorKind
-from contracts.users import Authenticate, ChangePassword, CreateUser, GetUser
+from contracts.users import Authenticate, ChangePassword, CreateUser
 from tests.support.polling import eventually
 from tests.support.users_harness import CHEAP, PASSWORD, Service
 
@@ -93,7 +93,7 @@ async def test_a_request_is_refused_before_anything_is_done_for_it(service: Serv
     ):
         problem = await service.refuse(request)
         assert (problem.kind, problem.slug) == (ErrorKind.UNAVAILABLE, "service-unavailable")
-    assert await service.ask(GetUser(id=user.id)) == user
+    assert await service.get(user.id) == user
 
 
 async def test_the_event_loop_runs_while_passwords_are_hashed() -> None:
@@ -149,7 +149,7 @@ async def test_a_hash_grows_with_the_parameters_and_nobody_notices(service: Serv
     service.passwords()._hasher = stronger._hasher
     await service.ask(Authenticate(email=user.email, password=PASSWORD))
     service.passwords()._hasher = old
-    assert await service.ask(GetUser(id=user.id)) == user
+    assert await service.get(user.id) == user
     stronger.close()
 
 

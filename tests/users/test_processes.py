@@ -22,7 +22,7 @@ from contracts.users import (
     Authenticate,
     CreateUser,
     GetKeys,
-    GetUser,
+    GetUsers,
     UpdateUser,
     UserCreated,
     UserUpdated,
@@ -190,7 +190,7 @@ async def test_while_postgresql_is_away_requests_are_refused_at_once_and_afterwa
         user = await service.new_user()
         own.postgres.kill()
         asked = time.monotonic()
-        for request in (GetUser(id=user.id), UpdateUser(id=user.id, name="Ada")):
+        for request in (GetUsers(ids=(user.id,)), UpdateUser(id=user.id, name="Ada")):
             problem = await service.refuse(request)
             assert (problem.kind, problem.slug) == (ErrorKind.UNAVAILABLE, "service-unavailable")
         assert time.monotonic() - asked < 3

@@ -14,7 +14,6 @@ from contracts.users import (
     CreateUser,
     DeleteUser,
     GetKeys,
-    GetUser,
     GetUsers,
     ListUsers,
     Role,
@@ -33,7 +32,7 @@ async def test_a_user_can_be_registered_and_looked_up(service: Service) -> None:
     assert (user.name, user.role, user.disabled, user.version) == ("Ada", Role.USER, False, 1)
     assert before <= user.created_at == user.updated_at <= datetime.now(UTC)
     assert user.id.version == 7
-    assert await service.ask(GetUser(id=user.id)) == user
+    assert await service.get(user.id) == user
 
 
 async def test_a_taken_email_is_refused_in_whatever_case(service: Service) -> None:
@@ -69,7 +68,6 @@ async def test_what_does_not_fit_the_contract_is_refused_field_by_field(service:
 async def test_an_unknown_user_is_not_found(service: Service) -> None:
     nobody = uuid4()
     for request in (
-        GetUser(id=nobody),
         UpdateUser(id=nobody, name="X"),
         ChangePassword(id=nobody, current_password=PASSWORD, new_password="staple of another colour"),
         DeleteUser(id=nobody),
@@ -118,7 +116,7 @@ async def test_only_what_is_said_changes(service: Service) -> None:
     assert (promoted.role, promoted.disabled, promoted.version) == (Role.ADMIN, True, 3)
     nameless = await service.ask(UpdateUser(id=user.id, name=None, role=None))
     assert (nameless.name, nameless.role, nameless.version) == (None, Role.ADMIN, 4)
-    assert await service.ask(GetUser(id=user.id)) == nameless
+    assert await service.get(user.id) == nameless
 
 
 async def test_what_changes_nothing_makes_no_version(service: Service) -> None:
@@ -131,14 +129,14 @@ async def test_a_change_of_another_version_is_refused(service: Service) -> None:
     user = await service.new_user()
     problem = await service.refuse(UpdateUser(id=user.id, name="Ada", expected_version=2))
     assert (problem.kind, problem.slug) == (ErrorKind.STALE, "version-mismatch")
-    assert await service.ask(GetUser(id=user.id)) == user
+    assert await service.get(user.id) == user
 
 
 async def test_an_email_cannot_be_changed_to_a_taken_one(service: Service) -> None:
     user, other = await service.new_user(), await service.new_user()
     problem = await service.refuse(UpdateUser(id=user.id, name="Ada", email=other.email))
     assert (problem.kind, problem.slug) == (ErrorKind.CONFLICT, "email-taken")
-    assert await service.ask(GetUser(id=user.id)) == user
+    assert await service.get(user.id) == user
 
 
 async def test_who_knows_the_password_gets_a_token_that_the_public_keys_verify(service: Service) -> None:
@@ -208,7 +206,8 @@ async def test_a_password_can_be_changed_by_who_knows_it(service: Service) -> No
     assert await service.ask(ChangePassword(id=user.id, current_password=PASSWORD, new_password=new)) == Done()
     await service.ask(Authenticate(email=user.email, password=new))
     assert (await service.refuse(Authenticate(email=user.email, password=PASSWORD))).slug == "invalid-credentials"
-    changed = await service.ask(GetUser(id=user.id))
+    changed = await service.get(user.id)
+    assert changed is not None
     assert changed == user.model_copy(update={"version": 2, "updated_at": changed.updated_at})
 
 
@@ -231,7 +230,6 @@ async def test_a_deleted_user_is_seen_by_nobody_and_frees_the_email(service: Ser
     user = await service.new_user(name="Ada")
     assert await service.ask(DeleteUser(id=user.id)) == Done()
     for request in (
-        GetUser(id=user.id),
         UpdateUser(id=user.id, name="X"),
         ChangePassword(id=user.id, current_password=PASSWORD, new_password="staple of another colour"),
         DeleteUser(id=user.id),

@@ -11,10 +11,11 @@ import pytest
 from faststream.nats import NatsRouter
 
 from contracts.base import Message, Request
+from contracts.consumers import Durable
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
 from kit.messaging.consumers import DurableRouter
-from kit.messaging.server import request_router
+from kit.messaging.server import ReplyRouter
 from mkstore.stack.servers import NatsServer
 from tests.kit.conftest import Greetings, NewBroker
 from tests.support.polling import eventually
@@ -45,9 +46,9 @@ async def test_after_nats_came_back_empty_streams_and_consumers_are_made_again_a
     new_broker: NewBroker, own_server: NatsServer, greetings: Greetings
 ) -> None:
     await asyncio.to_thread(own_server.start)
-    broker, router, greeted = new_broker(own_server.url, repair_interval=0.1), DurableRouter("tests"), []
+    broker, router, greeted = new_broker(own_server.url, repair_interval=0.1), DurableRouter(), []
 
-    @router.takes(greetings.command, greetings.stream)
+    @router.consume(Durable("tests-greet", greetings.command, greetings.stream))
     async def greet(command: greetings.command) -> None:  # type: ignore[name-defined]
         greeted.append(command.id)
 
@@ -67,9 +68,9 @@ async def test_after_nats_came_back_empty_streams_and_consumers_are_made_again_a
 
 
 async def test_a_consumer_that_somebody_deleted_is_made_again(new_broker: NewBroker, greetings: Greetings) -> None:
-    broker, router, greeted = new_broker(repair_interval=0.1), DurableRouter("tests"), []
+    broker, router, greeted = new_broker(repair_interval=0.1), DurableRouter(), []
 
-    @router.takes(greetings.command, greetings.stream)
+    @router.consume(Durable("tests-greet", greetings.command, greetings.stream))
     async def greet(command: greetings.command) -> None:  # type: ignore[name-defined]
         greeted.append(command.id)
 
@@ -100,9 +101,9 @@ async def test_a_broker_stops_while_nats_is_away(
     new_broker: NewBroker, own_server: NatsServer, greetings: Greetings
 ) -> None:
     await asyncio.to_thread(own_server.start)
-    broker, router = new_broker(own_server.url), DurableRouter("tests")
+    broker, router = new_broker(own_server.url), DurableRouter()
 
-    @router.takes(greetings.command, greetings.stream)
+    @router.consume(Durable("tests-greet", greetings.command, greetings.stream))
     async def greet(_: greetings.command) -> None:  # type: ignore[name-defined]
         raise AssertionError
 
@@ -137,9 +138,9 @@ class Slow(Request[Answer]):
 
 
 def answering(requests: type[Slow], answered: list[int], workers: int) -> NatsRouter:
-    router = request_router()
+    router = ReplyRouter()
 
-    @router.subscriber(requests.subject, queue="tests", max_workers=workers)
+    @router.reply(requests, workers=workers)
     async def answer(request: requests) -> Answer:  # type: ignore[valid-type]
         await asyncio.sleep(0.05)
         answered.append(request.number)  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from nats.js.errors import NotFoundError
 from sqlalchemy.exc import IntegrityError
 
 from contracts.base import Command
+from contracts.consumers import Durable
 from contracts.errors import ErrorKind, Problem
 from contracts.streams import DEAD_LETTERS
 from kit.database import RefusedByDatabase
@@ -35,9 +36,9 @@ class Host:
         self.seconds = 0.0
         self.poison: UUID | None = None
         self.errors = [error] * failures if error is not None else []
-        self.router = DurableRouter("tests")
+        self.router = DurableRouter()
 
-        @self.router.takes(greetings.command, greetings.stream)
+        @self.router.consume(Durable("tests-greet", greetings.command, greetings.stream))
         async def greet(command: greetings.command) -> None:  # type: ignore[name-defined]
             self.tries[command.id] += 1
             self.requests.append(tracing.trace.get().request_id)

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from contracts.base import Command
+from contracts.consumers import Durable
 from contracts.streams import DEAD_LETTERS
 from kit.errors import NonRetryable
 from kit.messaging.broker import Broker
@@ -178,9 +179,9 @@ async def test_each_consumer_that_cannot_handle_a_message_leaves_a_letter_of_its
     both = greetings.stream.model_copy(update={"retention": "limits"})  # a work queue has one consumer alone
     async with AsyncExitStack() as stack:
         for service in ("one", "other"):
-            router = DurableRouter(service)
+            router = DurableRouter()
 
-            @router.takes(greetings.command, both)
+            @router.consume(Durable(f"{service}-greet", greetings.command, both))
             async def greet(command: greetings.command) -> None:  # type: ignore[name-defined]
                 raise NonRetryable
 

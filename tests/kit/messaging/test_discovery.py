@@ -20,7 +20,7 @@ from kit.asyncapi import VERSION, Document, ServiceSpecification
 from kit.errors import InvalidField
 from kit.messaging.broker import Broker
 from kit.messaging.discovery import PREPARE_DELAY, Discovery
-from kit.messaging.server import request_router
+from kit.messaging.server import ReplyRouter
 from mkstore.stack.servers import NatsServer
 from tests.kit.conftest import NewBroker
 from tests.support.polling import eventually
@@ -68,10 +68,16 @@ class Service:
         self.subject = f"{name}.halve"
         self.documented = Told(name)
         self.broker = broker
-        router = request_router()
+        router = ReplyRouter()
 
-        @router.subscriber(self.subject, queue="tests", max_workers=4)
-        async def answer(request: Halve) -> Half:
+        class OwnHalve(Halve):
+            __doc__ = Halve.__doc__
+            subject: ClassVar[str] = f"{name}.halve"
+
+        OwnHalve.__name__ = "Halve"
+
+        @router.reply(OwnHalve, workers=4)
+        async def answer(request: OwnHalve) -> Half:
             if request.number == 13:
                 raise InvalidField("number", "unlucky", "Input should be another number")
             return Half(half=request.number / 2)
@@ -144,7 +150,7 @@ async def test_the_answers_are_those_of_the_standard_field_by_field(service: Ser
         "version": VERSION,
         "metadata": {"asyncapi.sha256": SHA256, "asyncapi.url": f"https://store.example/asyncapi/{name}.json"},
     }
-    endpoint = {"name": "Halve", "subject": service.subject, "queue_group": "tests"}
+    endpoint = {"name": "Halve", "subject": service.subject, "queue_group": name}
     assert await asked(service.broker, f"PING.{name}") == {"type": "io.nats.micro.v1.ping_response", **identity}
     metadata = {
         "request": "Halve",

@@ -12,6 +12,7 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from contracts.base import Event
+from contracts.consumers import Durable
 from contracts.streams import DEAD_LETTERS, Stream
 from kit.inbox import InboxKey
 from kit.messaging.broker import Broker
@@ -59,13 +60,13 @@ class Neighbour:
         self.seen: list[tuple[str, UUID]] = []
         self.marks: list[InboxKey] = []
         self.left = failures
-        self.router = DurableRouter("tests")
+        self.router = DurableRouter()
 
-        @self.router.takes(shop.opened, shop.stream)
+        @self.router.consume(Durable("tests-visit", shop.opened, shop.stream))
         async def visit(event: shop.opened, mark: MessageInboxKey) -> None:  # type: ignore[name-defined]
             self._take("visit", event.id, mark)
 
-        @self.router.takes(shop.closed, shop.stream)
+        @self.router.consume(Durable("tests-mourn", shop.closed, shop.stream))
         async def mourn(event: shop.closed, mark: MessageInboxKey) -> None:  # type: ignore[name-defined]
             self._take("mourn", event.id, mark)
 

@@ -11,7 +11,7 @@ from contracts.errors import ErrorKind, Problem
 from kit.errors import InvalidField, OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
-from kit.messaging.server import ERROR, ERROR_CODE, request_router
+from kit.messaging.server import ERROR, ERROR_CODE, ReplyRouter
 from kit.runtime import tracing
 from tests.kit.conftest import NewBroker
 
@@ -33,9 +33,9 @@ async def halve(new_broker: NewBroker) -> type[Halve]:
     class OwnHalve(Halve):
         subject: ClassVar[str] = f"{uuid4().hex}.halve"
 
-    router = request_router()
+    router = ReplyRouter()
 
-    @router.subscriber(OwnHalve.subject, queue="tests", max_workers=4)
+    @router.reply(OwnHalve, workers=4)
     async def answer(request: OwnHalve) -> Half:
         if request.number == 13:
             raise InvalidField("number", "unlucky", "Input should be another number")

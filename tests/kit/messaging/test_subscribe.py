@@ -12,7 +12,7 @@ from nats.errors import Error as NatsError
 from contracts.base import Message
 from contracts.streams import Stream
 from kit.messaging.broker import Broker
-from kit.messaging.consumers import EventRouter
+from kit.messaging.subscriptions import EventRouter
 from mkstore.stack.servers import NatsServer
 from tests.support.polling import eventually
 
@@ -38,7 +38,7 @@ async def test_who_follows_a_stream_misses_nothing_when_nats_was_away(
     )
     router, heard = EventRouter(), list[str]()
 
-    @router.follows(stream, since=datetime.now(UTC) - since if since else None)
+    @router.subscribe(stream, since=datetime.now(UTC) - since if since else None)
     async def hear(greeted: Greeted) -> None:
         heard.append(greeted.name)
 

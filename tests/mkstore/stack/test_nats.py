@@ -68,7 +68,7 @@ async def test_a_login_can_be_given_permissions(tmp_path: Path) -> None:
 
         client = await nats_client.connect(server.url_of(guest), error_cb=remember)
         with pytest.raises(NoRespondersError):
-            await client.request("users.get", b"", timeout=5)
+            await client.request("users.get_many", b"", timeout=5)
         await client.publish("payments.create.1", b"")
         error = await asyncio.wait_for(refused.get(), timeout=5)
         await client.close()

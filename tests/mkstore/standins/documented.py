@@ -8,17 +8,20 @@ from faststream.nats import NatsBroker
 
 from contracts.base import Done, Request, example
 from kit.asyncapi import ServiceSpecification
+from kit.messaging.server import ReplyRouter
 
 
-def _app(*questions: type[object]) -> AsgiFastStream:
+def _app(*questions: type[Request[Done]]) -> AsgiFastStream:
     broker = NatsBroker(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
+    router = ReplyRouter()
     for question in questions:
 
         async def answer(request) -> Done:  # type: ignore[no-untyped-def, empty-body] # noqa: ANN001 - said below
             """Answer in 20 °C."""
 
         answer.__annotations__["request"] = question
-        broker.subscriber(getattr(question, "subject", "answers.none"), queue="answers")(answer)
+        router.reply(question)(answer)
+    broker.include_router(router)
     return AsgiFastStream(broker, specification=ServiceSpecification("answers", "Answers."))
 
 
@@ -37,4 +40,6 @@ def _question(number: int) -> type[Request[Done]]:
 
 app = _app(*(_question(number) for number in range(30)))
 twice = _app(_question(1), _question(1))
-stranger = _app(dict)
+_broker = NatsBroker()
+_broker.subscriber("answers.none")(print)
+stranger = AsgiFastStream(_broker, specification=ServiceSpecification("answers", "Answers."))

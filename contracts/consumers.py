@@ -1,0 +1,29 @@
+"""The durable consumers: their names on the NATS server, which must not change while messages wait for them."""
+
+from dataclasses import dataclass
+
+from contracts.base import Command, Event
+from contracts.payments import CreatePayment
+from contracts.streams import PAYMENT_COMMANDS, USER_EVENTS, Stream
+from contracts.users import UserCreated, UserDeleted, UserUpdated
+
+
+@dataclass(frozen=True)
+class Durable:
+    """A durable consumer, shared by all replicas of one service: its name, its message, and the message's stream."""
+
+    name: str
+    """The service, a hyphen, and what it does."""
+    message: type[Command | Event]
+    stream: Stream
+
+    @property
+    def service(self) -> str:
+        """The service that consumes."""
+        return self.name.partition("-")[0]
+
+
+PAYMENTS_CREATE_PAYMENT = Durable("payments-create_payment", CreatePayment, PAYMENT_COMMANDS)
+PAYMENTS_OPEN_PAYER = Durable("payments-open_payer", UserCreated, USER_EVENTS)
+PAYMENTS_CHANGE_PAYER = Durable("payments-change_payer", UserUpdated, USER_EVENTS)
+PAYMENTS_CLOSE_PAYER = Durable("payments-close_payer", UserDeleted, USER_EVENTS)

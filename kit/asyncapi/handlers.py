@@ -1,0 +1,52 @@
+"""What the routers of kit.messaging record of the handlers that they register."""
+
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import UnionType
+from typing import Any, Literal, Union
+
+from contracts.base import Command, Event, Request
+
+
+@dataclass(frozen=True)
+class Handled:
+    """A message that a service handles, and how it is received."""
+
+    role: Literal["replies", "consumes", "subscribes"]
+    message: Any
+    handler: Callable[..., Any]
+    subscriber: Any
+    """FastStream's subscriber."""
+    queue: str = ""
+    """The queue group of a request."""
+    durable: str = ""
+    """The name of the durable consumer."""
+
+
+def handled_by(registrator: Any) -> Iterator[Handled]:
+    """Yield what the routers of a broker, or one router, recorded.
+
+    Raises `TypeError` if a subscriber was registered in another way: it would be missing in the document.
+    """
+    recorded = [each for router in (registrator, *registrator.routers) for each in getattr(router, "handled", ())]
+    known = [each.subscriber for each in recorded]
+    for subscriber in registrator.subscribers:
+        if subscriber not in known:
+            raise TypeError(f"the subscriber of {subscriber.subject.template} was not registered by a router verb")
+    yield from recorded
+
+
+def messages_of(handler: Callable[..., Any]) -> tuple[Any, ...]:
+    """Return the messages in the annotation of a handler's first parameter: one, or the members of a union.
+
+    Raises `TypeError` if one of them is not a message of the contracts.
+    """
+    hints = typing.get_type_hints(handler)
+    first = next((hint for name, hint in hints.items() if name != "return"), None)
+    is_union = typing.get_origin(first) in {Union, UnionType}
+    messages = typing.get_args(first) if is_union else (first,)
+    for message in messages:
+        if not (isinstance(message, type) and issubclass(message, Request | Command | Event)):
+            raise TypeError(f"{handler.__name__} handles {message!r}, which is not a request, command or event")
+    return messages
