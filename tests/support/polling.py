@@ -1,4 +1,4 @@
-"""Polling with a deadline, for what happens when it happens."""
+"""Polling with a deadline."""
 
 import asyncio
 import inspect
@@ -23,11 +23,11 @@ async def eventually(
 async def eventually(
     look: Callable[[], Found | Awaitable[Found]], *, within: float = 15.0, or_else: Callable[[], object] = str
 ) -> Found:
-    """Return the first true thing that `look` returns; fail after `within` seconds with what `or_else` says."""
+    """Call `look` until its result is true and return that; fail after `within` seconds with the text of `or_else`."""
     deadline = asyncio.get_running_loop().time() + within
     while True:
-        seen = look()
-        found: Found = await seen if inspect.isawaitable(seen) else seen
+        result = look()
+        found: Found = await result if inspect.isawaitable(result) else result
         if found:
             return found
         assert asyncio.get_running_loop().time() < deadline, f"not true after {within:g} s: {or_else()}"

@@ -6,6 +6,6 @@ from mkstore.stack.servers import NatsServer
 class UnsyncedNats(NatsServer):
     """A NATS server that acknowledges messages before they are synced to disk."""
 
-    def _configuration(self) -> dict[str, object]:
-        configuration = super()._configuration()
+    def configuration(self) -> dict[str, object]:
+        configuration = super().configuration()
         return configuration | {"jetstream": {"store_dir": str(self.folder.resolve() / "store")}}

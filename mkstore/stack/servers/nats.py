@@ -100,7 +100,7 @@ class NatsServer(ManagedProcess):
         self._server_name = f"mkstore-{secrets.token_hex(4)}"
         configuration = self.folder / "nats.conf"
         configuration.touch(mode=0o600)
-        configuration.write_text(json.dumps(self._configuration(), indent=2) + "\n")
+        configuration.write_text(json.dumps(self.configuration(), indent=2) + "\n")
         return processes.spawn(
             [nats_server_program(), "--config", str(configuration)],
             env=self.marked({"PATH": os.defpath}),
@@ -123,7 +123,8 @@ class NatsServer(ManagedProcess):
             return False
         return info.get("server_name") == self._server_name and info.get("jetstream") is True
 
-    def _configuration(self) -> dict[str, object]:
+    def configuration(self) -> dict[str, object]:
+        """Return the server's configuration, which subclasses may change."""
         users = [
             {"user": login.user, "password": login.password}
             | ({"permissions": dict(login.permissions)} if login.permissions else {})
