@@ -1,7 +1,7 @@
 """An event, a database with an outbox and a stream, all for one test."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import ClassVar, NamedTuple, Self
@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from sqlalchemy import URL, MetaData, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -104,6 +105,21 @@ async def outbox_source(
         yield OutboxSource(OwnCounted, stream, address, pool)
     finally:
         await pool.dispose()
+
+
+class InterceptedBroker(Broker):
+    """A broker whose JetStream publishes with `publish` instead."""
+
+    def __init__(self, url: str, stream: Stream, publish: Callable[..., Awaitable[None]]) -> None:
+        super().__init__(url, name="tests", streams=[stream])
+        self.publish_instead = publish
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        class Intercepted(JetStreamContext):
+            publish = staticmethod(self.publish_instead)  # type: ignore[assignment]
+
+        return Intercepted(self.client)
 
 
 class LeaderLocks(NamedTuple):

@@ -11,35 +11,18 @@ from uuid import uuid4
 
 import pytest
 from nats.errors import TimeoutError as NatsTimeout
-from nats.js import JetStreamContext
 from nats.js.errors import BadRequestError
 
-from contracts.streams import Stream
 from kit.messaging.broker import Broker
 from kit.outbox.leader import LEASE
 from kit.outbox.relay import Relay
 from kit.outbox.table import emit
 from kit.runtime.tracing import Trace
 from mkstore.stack.servers import NatsServer, PostgresServer
-from tests.support.outbox_events import TABLE, LeaderLocks, OutboxSource, outbox_source
+from tests.support.outbox_events import TABLE, InterceptedBroker, LeaderLocks, OutboxSource, outbox_source
 from tests.support.polling import eventually
 
 StartRelay = Callable[[Broker], Awaitable[Relay]]
-
-
-class InterceptedBroker(Broker):
-    """A broker whose JetStream publishes with `publish` instead."""
-
-    def __init__(self, url: str, stream: Stream, publish: Callable[..., Awaitable[None]]) -> None:
-        super().__init__(url, name="tests", streams=[stream])
-        self.publish_instead = publish
-
-    @property
-    def jetstream(self) -> JetStreamContext:
-        class Intercepted(JetStreamContext):
-            publish = staticmethod(self.publish_instead)  # type: ignore[assignment]
-
-        return Intercepted(self.client)
 
 
 @pytest.fixture
