@@ -15,10 +15,10 @@ from tests.contract_gate.mutating import (
     drop,
     facts,
     field,
-    gone,
     http,
     operation,
     put,
+    removed,
     required,
     stream,
     together,
@@ -49,7 +49,7 @@ REQUESTS = [
     Mutation("items must be unique", "users.get_many/payload/ids: unique-added", REQUESTS_MANY, field("GetUsers", "ids", uniqueItems=True)),
     Mutation("items are shorter", "users.get_many/payload/ids/[]: maxLength-lowered", REQUESTS_MANY, field("GetUsers", "ids", items={"type": "string", "format": "uuid", "maxLength": 36})),
     Mutation("unknown fields are refused", "users.get_many/payload/*: other-fields-closed", REQUESTS_MANY, put("components", "schemas", "GetUsers", additionalProperties=False)),
-    Mutation("a field is renamed", "users.get_many/payload/userIds: required-added", REQUESTS_MANY, together(gone("GetUsers", "ids"), become("GetUsers", "userIds", {"type": "array"}), required("GetUsers", "userIds"))),
+    Mutation("a field is renamed", "users.get_many/payload/userIds: required-added", REQUESTS_MANY, together(removed("GetUsers", "ids"), become("GetUsers", "userIds", {"type": "array"}), required("GetUsers", "userIds"))),
 ]  # fmt: skip
 
 COMMANDS = [
@@ -75,8 +75,8 @@ COMMANDS = [
 ]  # fmt: skip
 
 REPLIES = [
-    Mutation("a field of a reply is removed", "users.create/reply/UserView/payload/email: field-removed", REQUESTS_CREATE, gone("UserView", "email")),
-    Mutation("an optional field of a reply is removed", "users.create/reply/UserView/payload/nickname: field-removed", REQUESTS_CREATE, gone("UserView", "nickname")),
+    Mutation("a field of a reply is removed", "users.create/reply/UserView/payload/email: field-removed", REQUESTS_CREATE, removed("UserView", "email")),
+    Mutation("an optional field of a reply is removed", "users.create/reply/UserView/payload/nickname: field-removed", REQUESTS_CREATE, removed("UserView", "nickname")),
     Mutation("a field of a reply may be missing", "users.create/reply/UserView/payload/version: required-removed", REQUESTS_CREATE, required("UserView", "id", "email", "name", "role")),
     Mutation("a field of a reply may be null", "users.create/reply/UserView/payload/email: type-added null", REQUESTS_CREATE, become("UserView", "email", {"anyOf": [{"type": "string", "maxLength": 320}, NULL]})),
     Mutation("a reply has a longer text", "users.create/reply/UserView/payload/email: maxLength-raised", REQUESTS_CREATE, field("UserView", "email", maxLength=1000)),
@@ -87,7 +87,7 @@ REPLIES = [
     Mutation("a whole number becomes a fraction", "users.create/reply/UserView/payload/version: type-widened number", REQUESTS_CREATE, field("UserView", "version", type="number")),
     Mutation("more items in a reply", "users.get_many/reply/UserList/payload/data: maxItems-raised", REQUESTS_MANY, field("UserList", "data", maxItems=5000)),
     Mutation("a problem of a new kind", 'users.create/reply/Problem/payload/kind: value-added "teapot"', REQUESTS_CREATE, field("Problem", "kind", enum=["invalid", "not-found", "internal", "teapot"])),
-    Mutation("a problem's header is removed", "users.create/reply/Problem/headers/Nats-Service-Error-Code: field-removed", REQUESTS_CREATE, gone("ProblemHeaders", "Nats-Service-Error-Code")),
+    Mutation("a problem's header is removed", "users.create/reply/Problem/headers/Nats-Service-Error-Code: field-removed", REQUESTS_CREATE, removed("ProblemHeaders", "Nats-Service-Error-Code")),
     Mutation("a refusal has another kind", "users/problems/email-taken: kind-changed", (*REQUESTS_CREATE, *REQUESTS_MANY), put("components", "messages", "Problem", **{"x-problems": [{"slug": "email-taken", "kind": "not-found"}, {"slug": "internal-error", "kind": "internal"}]})),
     Mutation("a reply of another kind may come", "users.create/reply: message-added UserList", REQUESTS_CREATE, together(put("channels", "users.create.reply", "messages", UserList={"$ref": "#/components/messages/UserList"}), put("operations", "users.replies.CreateUser", "reply", messages=[{"$ref": f"#/channels/users.create.reply/messages/{name}"} for name in ("UserView", "UserList", "Problem")]))),
     Mutation("a reply is removed", "users.create/reply: reply-removed", REQUESTS_CREATE, drop("operations", "users.replies.CreateUser", "reply")),
@@ -99,15 +99,15 @@ REPLIES = [
 ]  # fmt: skip
 
 EVENTS = [
-    Mutation("a field of an event is removed", "payment.created/payload/amount: field-removed", SUBSCRIBES_PAYMENT, gone("PaymentCreated", "amount")),
+    Mutation("a field of an event is removed", "payment.created/payload/amount: field-removed", SUBSCRIBES_PAYMENT, removed("PaymentCreated", "amount")),
     Mutation("a field of an event may be missing", "payment.created/payload/currency: required-removed", SUBSCRIBES_PAYMENT, required("PaymentCreated", "id", "amount")),
     Mutation("an event has a new value", 'payment.created/payload/currency: value-added "GBP"', SUBSCRIBES_PAYMENT, field("PaymentCreated", "currency", enum=["EUR", "USD", "JPY", "GBP"])),
     Mutation("an event has any value", "payment.created/payload/currency: values-unlimited", SUBSCRIBES_PAYMENT, without("PaymentCreated", "currency", "enum")),
     Mutation("an event's number may be a string", "payment.created/payload/amount: type-added string", SUBSCRIBES_PAYMENT, become("PaymentCreated", "amount", {"type": ["integer", "string"], "minimum": 1})),
     Mutation("a time of another format", "payment.created/payload/createdAt: format-changed", SUBSCRIBES_PAYMENT, field("PaymentCreated", "createdAt", format="date")),
-    Mutation("an event's header is removed", "payment.created/headers/ce-type: field-removed", SUBSCRIBES_PAYMENT, gone("EventHeaders", "ce-type")),
+    Mutation("an event's header is removed", "payment.created/headers/ce-type: field-removed", SUBSCRIBES_PAYMENT, removed("EventHeaders", "ce-type")),
     Mutation("an event's header may be missing", "user.created/headers/ce-time: required-removed", CONSUMES_USER, required("EventHeaders", "ce-id", "ce-type")),
-    Mutation("a nested field of an event is removed", "user.created/payload/user/role: field-removed", CONSUMES_USER, gone("UserView", "role")),
+    Mutation("a nested field of an event is removed", "user.created/payload/user/role: field-removed", CONSUMES_USER, removed("UserView", "role")),
     Mutation("an event has another subject", "user.created: address-changed", CONSUMES_USER, put("channels", "user.created", address="user.made")),
     Mutation("an event has one more word in its subject", "payment.created: address-changed", SUBSCRIBES_PAYMENT, put("channels", "payment.created", address="payment.created.{id}")),
     Mutation("an event goes into another stream", "payment.created: stream-changed", SUBSCRIBES_PAYMENT, together(stream("payment.created", name="EVENTS"), facts("payments.publishes.PaymentCreated", stream="EVENTS"))),

@@ -21,10 +21,10 @@ from tests.contract_gate.mutating import (
     every,
     facts,
     field,
-    gone,
     http,
     operation,
     put,
+    removed,
     required,
     service,
     stream,
@@ -117,7 +117,7 @@ def named_login(system: Documents) -> None:
 
 RISKY = [
     Mutation("another default", "users.create/payload/role: default-changed", (), field("CreateUser", "role", default="admin")),
-    Mutation("a field of a request is ignored", "users.create/payload/referrer: field-removed", (), gone("CreateUser", "referrer")),
+    Mutation("a field of a request is ignored", "users.create/payload/referrer: field-removed", (), removed("CreateUser", "referrer")),
     Mutation("an unknown keyword", "users.create/payload/name: if-changed", (), field("CreateUser", "name", **{"if": {"type": "string"}})),
     Mutation("a private format", "users.create/payload/referrer: format-added", (), field("CreateUser", "referrer", format="slug")),
     Mutation("a shorter duplicate window", "payments.create: duplicateWindowSeconds-lowered", (), stream("payments.create", duplicateWindowSeconds=60)),

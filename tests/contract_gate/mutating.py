@@ -84,7 +84,7 @@ def required(schema: str, *names: str) -> Mutate:
     return put("components", "schemas", schema, required=list(names))
 
 
-def gone(schema: str, name: str) -> Mutate:
+def removed(schema: str, name: str) -> Mutate:
     """Remove a field, also from the required ones."""
 
     def mutate(system: Documents) -> None:

@@ -205,5 +205,5 @@ def test_merged_document_is_compared_only_on_request(root: Path, monkeypatch: py
 
 def test_removed_http_api_breaks_its_clients() -> None:
     found = gate.compare(system(), Documents(system().events, []))
-    gone = {change.id for change in found if change.code == "operation-removed"}
-    assert gone >= {"POST /users: operation-removed", "GET /users/{user_id}: operation-removed"}
+    removed = {change.id for change in found if change.code == "operation-removed"}
+    assert removed >= {"POST /users: operation-removed", "GET /users/{user_id}: operation-removed"}
