@@ -1,4 +1,4 @@
-"""What NATS does with a message, and what that means to whoever sends or gets it: the extension `x-nats`."""
+"""The extension `x-nats`: stream, consumer, delivery guarantee and order of a message."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _LOST = "At most once: a request or its reply can get lost, and then nobody know
 
 
 def of_stream(stream: Stream) -> dict[str, Any]:
-    """Say what a stream keeps and for how long; times are in seconds, sizes in bytes, null is no limit."""
+    """Return the limits of a stream; times are in seconds, sizes in bytes, null means unlimited."""
     return {
         "name": stream.name,
         "subjects": list(stream.subjects),

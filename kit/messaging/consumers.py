@@ -57,7 +57,7 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
         self,
         exc_type: type[BaseException] | None = None,  # noqa: ARG002 - FastStream's signature
         exc_val: BaseException | None = None,
-        exc_tb: TracebackType | None = None,  # noqa: ARG002 - likewise
+        exc_tb: TracebackType | None = None,  # noqa: ARG002 - same reason
     ) -> bool | None:
         """Decide what becomes of the message, once its handler has ended in whatever way."""
         if exc_val is not None and not isinstance(exc_val, Exception):

@@ -121,7 +121,7 @@ async def test_a_poisonous_command_does_not_take_its_neighbours_along(
     assert found
     for command in bad:
         assert await eventually(lambda command=command: service.dead(command.id)) == reason  # type: ignore[misc]
-        # Given up, and still there for whoever was told that it is accepted.
+        # Dead-lettered, and still visible to the caller whose payment was accepted.
         assert await service.get(command.id) == command.pending()
     for command in good:
         await eventually(lambda command=command: service.told(command.id))  # type: ignore[misc]

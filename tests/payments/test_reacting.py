@@ -1,4 +1,4 @@
-"""The payments service dies while it learns who may pay, and knows it all the same, each fact taken in once."""
+"""The payments service is killed while it consumes payer events, and still applies each of them once."""
 
 import random
 from functools import partial

@@ -45,7 +45,7 @@ async def test_a_payment_that_was_given_up_is_recorded_as_rejected_and_told_of(s
     assert await service.get(command.id) == rejected
     [sent] = await eventually(lambda: service.told(command.id))
     assert sent.event == PaymentRejected(payment=rejected)
-    await service.send(command)  # that somebody sends it again all the same changes nothing
+    await service.send(command)  # a repeated command changes nothing
     await service.send(last := order())
     await service.recorded(last.id)
     assert await service.recorded(command.id) == rejected

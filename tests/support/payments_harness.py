@@ -45,7 +45,7 @@ UserEvent = UserCreated | UserUpdated | UserDeleted
 
 
 def user_event(user_id: UUID, version: int, state: str = "active") -> UserEvent:
-    """Return what is told of a user who became active, disabled or deleted with a version."""
+    """Return the event of a user who became active, disabled or deleted with a version."""
     now = datetime.now(UTC)
     if state == "deleted":
         return UserDeleted(id=user_id, version=version, deleted_at=now)
@@ -232,7 +232,7 @@ class ForReal(Client):
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        """Lock the table for whoever would write to it; reading goes on."""
+        """Lock the table against writes; reads continue."""
         async with self.sql() as connection, connection.transaction():
             await connection.execute("LOCK TABLE payments IN EXCLUSIVE MODE")
             yield

@@ -27,7 +27,7 @@ OPERATIONS = SYSTEM["operations"]
 
 
 def found(document: Any, reference: dict[str, str]) -> Any:
-    """Follow references to what is no reference any more."""
+    """Follow references to a value that is not a reference."""
     part: Any = reference
     while "$ref" in part:
         path = part["$ref"].removeprefix("#/").split("/")

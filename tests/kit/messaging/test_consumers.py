@@ -27,7 +27,7 @@ from tests.support.polling import eventually
 
 
 class Host:
-    """A service that takes the test's commands; it fails as often as it is told to."""
+    """A service that consumes the test's commands and fails a configured number of times."""
 
     def __init__(self, greetings: Greetings, error: Exception | None = None, failures: int = 0) -> None:
         self.tries: Counter[UUID] = Counter()

@@ -1,4 +1,4 @@
-"""Whoever asks on NATS who runs is told so by every process, in the words of NATS ADR-32."""
+"""Every process responds to the discovery requests of NATS ADR-32."""
 
 import asyncio
 import hashlib
@@ -62,7 +62,7 @@ class Told(ServiceSpecification):
 
 
 class Service:
-    """One process of a service of this test alone, on a connection of its own."""
+    """One process of a service of this test, with a separate connection."""
 
     def __init__(self, broker: Broker, name: str, *, prepare_delay: float = PREPARE_DELAY) -> None:
         self.subject = f"{name}.halve"
@@ -112,7 +112,7 @@ async def asked(broker: Broker, subject: str) -> dict[str, Any]:
 
 
 async def all_asked(broker: Broker, subject: str, name: str, count: int) -> list[dict[str, Any]]:
-    """Return the answers of the processes with this name, once there are so many of them."""
+    """Return the responses of the processes with this name, once there are `count` of them."""
     inbox = broker.client.new_inbox()
     subscription = await broker.client.subscribe(inbox)
     await broker.client.publish(f"$SRV.{subject}", reply=inbox)

@@ -54,7 +54,7 @@ class Shop(NamedTuple):
 
 
 class Neighbour:
-    """A service that reacts to both kinds; it fails as often as it is told to."""
+    """A service that consumes both kinds and fails a configured number of times."""
 
     def __init__(self, shop: Shop, failures: int = 0) -> None:
         self.seen: list[tuple[str, UUID]] = []
