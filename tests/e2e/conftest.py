@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.http_client import calling
 from tests.support.running_store import Running, running
-from tests.support.wire_tap import Documents, hearing
+from tests.support.wire_tap import Documents, record_messages
 
 NO_LIMITS = {"RATE_LIMIT_ENABLED": "false"}
 
@@ -36,9 +36,9 @@ def two_worker_store() -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def documented(store: Running) -> Iterator[None]:
     """Fail at the end of a module if a message on NATS did not match the documents."""
-    with hearing(store) as heard:
+    with record_messages(store) as recorded:
         yield
-    found, faults = Documents().told(heard)
+    found, faults = Documents().check(recorded)
     assert found, "no message was recorded"
     assert not faults, "\n".join(faults)
 

@@ -1,4 +1,4 @@
-"""A client of the event stream as browsers have one (WHATWG HTML, server-sent events)."""
+"""A client of the event stream that reconnects as browsers do (WHATWG HTML, server-sent events)."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.support.polling import eventually
 
 @dataclass(frozen=True)
 class Sent:
-    """One event as it came."""
+    """One received event."""
 
     id: str
     type: str
@@ -24,7 +24,7 @@ class Sent:
 
 @dataclass
 class EventSource:
-    """Reads a caller's events, and comes back with the last id for as long as it is open."""
+    """Reader of a caller's event stream; it reconnects with the last event id."""
 
     caller: Caller
     last_id: str = ""
@@ -33,24 +33,24 @@ class EventSource:
     endings: list[str] = field(default_factory=list)
 
     def payments(self) -> list[str]:
-        """Return the payment ids of the received events, in order."""
+        """Return the ids of the payments in the received events, in order."""
         return [event.data["payment"]["id"] for event in self.events if event.type.startswith("payment.")]
 
-    async def run(self, *, come_back: bool) -> None:
-        """Read until the server ends the stream; with `come_back` reconnect endlessly."""
+    async def run(self, *, reconnect: bool) -> None:
+        """Read until the server ends the stream; with `reconnect`, start again forever."""
         while True:
             try:
                 await self._read()
                 self.endings.append("ended")
             except httpx.TransportError as error:
                 self.endings.append(type(error).__name__)
-            if not come_back:
+            if not reconnect:
                 return
             await asyncio.sleep(0.05)
 
     async def _read(self) -> None:
         headers = self.caller.bearer | ({"Last-Event-ID": self.last_id} if self.last_id else {})
-        timeout = httpx.Timeout(10, read=40)  # a stream without events says a word every 15 s
+        timeout = httpx.Timeout(10, read=40)  # an idle stream sends a comment every 15 s
         async with self.caller.http.stream("GET", "/events", headers=headers, timeout=timeout) as answer:
             if answer.status_code != 200:
                 self.endings.append(str(answer.status_code))
@@ -75,10 +75,10 @@ class EventSource:
 
 
 @asynccontextmanager
-async def listening(caller: Caller, *, last_id: str = "", come_back: bool = False) -> AsyncIterator[EventSource]:
-    """Yield an open event source; it is read in the background and closed at the end."""
+async def listening(caller: Caller, *, last_id: str = "", reconnect: bool = False) -> AsyncIterator[EventSource]:
+    """Yield an open event source that is read in the background until the end of the block."""
     source = EventSource(caller, last_id)
-    reading = asyncio.create_task(source.run(come_back=come_back))
+    reading = asyncio.create_task(source.run(reconnect=reconnect))
     try:
         await eventually(lambda: source.connections or reading.done(), or_else=lambda: str(source.endings))
         yield source

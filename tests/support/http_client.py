@@ -1,4 +1,4 @@
-"""The store as those see it who call it: people with an account and a token, over HTTP."""
+"""HTTP clients of a running store: anonymous, signed in, and the operator's command line."""
 
 import asyncio
 import itertools
@@ -20,7 +20,7 @@ MEMBERS = {"type", "title", "status", "detail", "code", "requestId"}
 
 
 class _Spread(httpx.AsyncBaseTransport):
-    """Several pools of connections, used in turn: the work for one grows with the square of its connections."""
+    """Several connection pools, used in turn: the cost of one pool grows with the square of its connections."""
 
     def __init__(self, pools: int) -> None:
         context, limits = httpx.create_ssl_context(), httpx.Limits(max_connections=None, max_keepalive_connections=16)
@@ -37,15 +37,17 @@ class _Spread(httpx.AsyncBaseTransport):
 
 
 @asynccontextmanager
-async def calling(mkstore: Running, *, patience: float = 15.0) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield a client of the gateway with as many connections as there are calls at once."""
-    async with httpx.AsyncClient(transport=_Spread(8), base_url=mkstore.url, timeout=patience, trust_env=False) as http:
+async def calling(mkstore: Running, *, request_timeout: float = 15.0) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield a client of the gateway without a limit of connections; `request_timeout` is in seconds."""
+    async with httpx.AsyncClient(
+        transport=_Spread(8), base_url=mkstore.url, timeout=request_timeout, trust_env=False
+    ) as http:
         yield http
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who is signed in."""
+    """A signed-in user."""
 
     http: httpx.AsyncClient
     id: str
@@ -53,43 +55,43 @@ class Caller:
     token: str
 
     async def __call__(
-        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **more: Any
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
     ) -> httpx.Response:
-        """Make a request with the caller's token, unless `headers` say something else; they go out as Latin-1."""
+        """Send a request with the caller's token unless `headers` has another one; encode headers as Latin-1."""
         fields = self.bearer | dict(headers or {})
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
-        return await self.http.request(method, path, headers=raw, **more)
+        return await self.http.request(method, path, headers=raw, **options)
 
     @property
     def bearer(self) -> dict[str, str]:
-        """The header that says who it is."""
+        """Authorization header."""
         return {"Authorization": f"Bearer {self.token}"}
 
     async def pay(self, amount: object = 1999, *, key: str | None = None, wait: int | None = None) -> httpx.Response:
-        """Make a payment of one line."""
+        """Send a payment, optionally with an idempotency key and with `Prefer: wait`."""
         headers = {"Idempotency-Key": key} if key else {}
         if wait is not None:
             headers["Prefer"] = f"wait={wait}"
         return await self("POST", "/payments", json={"amount": amount}, headers=headers)
 
     async def paid(self, amount: int = 1999, *, key: str | None = None) -> dict[str, Any]:
-        """Make a payment and return it as it was recorded."""
+        """Make a payment and return it once it is recorded."""
         answer = await self.pay(amount, key=key, wait=20)
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
     async def signed_in_again(self, password: str = PASSWORD) -> "Caller":
-        """Return the same person with a new token."""
+        """Return the same user with a new token."""
         return Caller(self.http, self.id, self.email, await token(self.http, self.email, password))
 
 
 def unused_email() -> str:
-    """Return an address that nobody has."""
+    """Return an email address that no user has."""
     return f"{uuid.uuid4()}@example.com"
 
 
 async def token(http: httpx.AsyncClient, email: str, password: str = PASSWORD) -> str:
-    """Sign in, and return the access token."""
+    """Sign in and return the access token."""
     form = {"grant_type": "password", "username": email, "password": password}
     answer = await http.post("/auth/token", data=form)
     assert answer.status_code == 200, answer.text
@@ -97,7 +99,7 @@ async def token(http: httpx.AsyncClient, email: str, password: str = PASSWORD) -
 
 
 async def sign_up(http: httpx.AsyncClient, email: str | None = None) -> Caller:
-    """Register somebody new, and sign in."""
+    """Register a user and sign in."""
     email = email or unused_email()
     answer = await http.post("/users", json={"email": email, "password": PASSWORD})
     assert answer.status_code == 201, answer.text
@@ -105,25 +107,25 @@ async def sign_up(http: httpx.AsyncClient, email: str | None = None) -> Caller:
 
 
 async def sign_up_many(http: httpx.AsyncClient, number: int) -> list[Caller]:
-    """Register several, a few at a time: each costs two password hashes."""
-    few = asyncio.Semaphore(4)
+    """Register users, four at a time: each costs two password hashes."""
+    limit = asyncio.Semaphore(4)
 
-    async def one() -> Caller:
-        async with few:
+    async def register() -> Caller:
+        async with limit:
             return await sign_up(http)
 
-    return list(await asyncio.gather(*(one() for _ in range(number))))
+    return list(await asyncio.gather(*(register() for _ in range(number))))
 
 
 async def sign_up_admin(http: httpx.AsyncClient, mkstore: Running) -> Caller:
-    """Register somebody, and have the operator make an admin of that."""
-    somebody = await sign_up(http)
-    await operator(mkstore, "users", "promote", somebody.email)
-    return await somebody.signed_in_again()
+    """Register a user and promote it to admin with the operator's command."""
+    user = await sign_up(http)
+    await operator(mkstore, "users", "promote", user.email)
+    return await user.signed_in_again()
 
 
 async def operator(mkstore: Running, *command: str) -> str:
-    """Run an operator's command on a running store; return what it printed."""
+    """Run a `mkstore` command on a running store; return its output."""
     process = await asyncio.create_subprocess_exec(
         *(MKSTORE, *command, "--home", str(mkstore.home)),
         stdout=asyncio.subprocess.PIPE,
@@ -135,17 +137,17 @@ async def operator(mkstore: Running, *command: str) -> str:
 
 
 def assert_problem(answer: httpx.Response, status: int | None = None, code: str | None = None) -> None:
-    """Fail unless `answer` is problem details as the contract wants them, of this status and code if they are said."""
-    said = f"{answer.status_code} {answer.headers.get('content-type')} {answer.text[:500]}"
-    assert status is None or answer.status_code == status, said
-    assert answer.headers["content-type"] == PROBLEM, said
+    """Fail unless `answer` is a complete problem document (RFC 9457), with this status and code if given."""
+    description = f"{answer.status_code} {answer.headers.get('content-type')} {answer.text[:500]}"
+    assert status is None or answer.status_code == status, description
+    assert answer.headers["content-type"] == PROBLEM, description
     body = answer.json()
-    assert body.keys() >= MEMBERS, said
-    assert body["status"] == answer.status_code, said
-    assert body["type"], said
-    assert body["title"], said
-    assert body["requestId"] == answer.headers["X-Request-Id"], said
-    assert code is None or body["code"] == code, said
+    assert body.keys() >= MEMBERS, description
+    assert body["status"] == answer.status_code, description
+    assert body["type"], description
+    assert body["title"], description
+    assert body["requestId"] == answer.headers["X-Request-Id"], description
+    assert code is None or body["code"] == code, description
 
 
 @contextmanager
@@ -164,5 +166,5 @@ def _logs(mkstore: Running) -> list[Path]:
 
 
 def say(text: str) -> None:
-    """Print a figure that a reader of `pytest -s` may quote."""
+    """Print a figure for readers of `pytest -s`."""
     sys.stdout.write(f"\n    {text}\n")

@@ -1,4 +1,4 @@
-"""Request bodies that are not valid payments."""
+"""Invalid payments: amounts, other fields, and whole bodies."""
 
 import uuid
 from typing import Any
@@ -23,11 +23,11 @@ AMOUNTS = (
     ),
     *("[1]", "{}", '"1"', '"abc"', str(2**53), str(2**63), "9" * 400, "9" * 5000),
 )
-"""What stands where the amount should."""
+"""JSON texts that are not a valid amount."""
 
 
 def each(field: str, *values: object) -> list[dict[str, Any]]:
-    """Return an object for each value, with that in one field."""
+    """Return one object per value, with the value in `field`."""
     return [{field: value} for value in values]
 
 
@@ -51,23 +51,23 @@ BODIES: dict[str, bytes] = {
     "a surrogate as currency": rb'{"amount": 1, "currency": "\ud800"}',
     "a surrogate as user": rb'{"amount": 1, "userId": "\ud800"}',
     "a surrogate in UTF-8": b'{"amount": 1, "metadata": {"a": "\xed\xa0\x80"}}',
-    "no UTF-8": b'{"amount": 1, "metadata": {"a": "\xff"}}',
+    "not UTF-8": b'{"amount": 1, "metadata": {"a": "\xff"}}',
     "UTF-16": '{"amount": 1.5}'.encode("utf-16"),
     "a byte order mark": b'\xef\xbb\xbf{"amount": "1"}',
     "nothing": b"",
     "white space": b"  ",
     "half a document": b'{"amount": ',
     "two documents": b'{"amount": 1}{"amount": 1}',
-    "a comma too many": b'{"amount": 1,}',
+    "a trailing comma": b'{"amount": 1,}',
     "single quotes": b"{'amount': 1}",
-    "an amount with a zero before it": b'{"amount": 01}',
+    "an amount with a leading zero": b'{"amount": 01}',
     "a list": b"[1]",
     "a number": b"1",
     "null": b"null",
     "a string": b'"x"',
     "NUL": b"\0",
     "deep lists": b"[" * 10_000 + b"]" * 10_000,
-    "deep lists that never end": b"[" * 10_000,
+    "deep lists without an end": b"[" * 10_000,
     "deep objects": b'{"amount":' * 10_000 + b"1" + b"}" * 10_000,
     "deep metadata": b'{"amount": 1, "metadata": ' + b'{"a":' * 10_000 + b"1" + b"}" * 10_001,
     "a field twice": b'{"amount": 1, "amount": 2}',

@@ -1,4 +1,4 @@
-"""Tokens that nobody issued."""
+"""Forged and malformed JSON Web Tokens."""
 
 import base64
 import hashlib
@@ -12,14 +12,14 @@ from jose import jwk, jwt
 
 
 def forged(token: str, public: dict[str, Any]) -> dict[str, str]:
-    """Return what an attacker makes of a good token and the public key, each under a name that says how."""
+    """Return forged tokens by a description of the attack, made from a valid token and the public key."""
     header, claims, signature = token.split(".")
-    said = jwt.get_unverified_claims(token)
+    valid = jwt.get_unverified_claims(token)
     key = _private_key()
     kid = {"kid": public["kid"]}
     pem = jwk.construct(public, "ES256").to_pem()
-    admin = _part(said | {"role": "admin"})
-    without = {name: {k: v for k, v in said.items() if k != name} for name in ("exp", "aud", "iss", "sub", "jti")}
+    admin = _part(valid | {"role": "admin"})
+    without = {name: {k: v for k, v in valid.items() if k != name} for name in ("exp", "aud", "iss", "sub", "jti")}
     return {
         "truncated": token[:-10],
         "without a signature": f"{header}.{claims}.",
@@ -32,16 +32,16 @@ def forged(token: str, public: dict[str, Any]) -> dict[str, str]:
         "with alg none and a signature": f"{_part({'alg': 'none', 'typ': 'JWT'} | kid)}.{claims}.{signature}",
         "with the public key as HS256 secret": _hs256(claims, kid, pem),
         "with the JWK as HS256 secret": _hs256(claims, kid, json.dumps(public).encode()),
-        "of another key under the same kid": jwt.encode(said, key, algorithm="ES256", headers=kid),
-        "of another key under its own kid": jwt.encode(said, key, algorithm="ES256", headers={"kid": "mine"}),
-        "of another key with its own JWK": jwt.encode(said, key, "ES256", headers=kid | {"jwk": public}),
-        "expired": jwt.encode(said | {"exp": said["iat"] - 10}, key, algorithm="ES256", headers=kid),
-        "with a kid that is not a text": f"{_part({'alg': 'ES256', 'kid': {'a': 1}})}.{claims}.{signature}",
+        "of another key under the same kid": jwt.encode(valid, key, algorithm="ES256", headers=kid),
+        "of another key under another kid": jwt.encode(valid, key, algorithm="ES256", headers={"kid": "mine"}),
+        "of another key with a JWK header": jwt.encode(valid, key, "ES256", headers=kid | {"jwk": public}),
+        "expired": jwt.encode(valid | {"exp": valid["iat"] - 10}, key, algorithm="ES256", headers=kid),
+        "with a kid that is not text": f"{_part({'alg': 'ES256', 'kid': {'a': 1}})}.{claims}.{signature}",
         "with a NUL in its kid": f"{_part({'alg': 'ES256', 'kid': chr(0)})}.{claims}.{signature}",
         "with claims that are a list": f"{header}.{_part([1])}.{signature}",
         "with a header that is a list": f"{_part([1])}.{claims}.{signature}",
-        "that is deep": f"{_encode(b'[' * 3000)}.{claims}.{signature}",
-        "that is long": f"{token}{'A' * 20_000}",
+        "deeply nested": f"{_encode(b'[' * 3000)}.{claims}.{signature}",
+        "too long": f"{token}{'A' * 20_000}",
     } | {f"without {name}": jwt.encode(some, key, algorithm="ES256", headers=kid) for name, some in without.items()}
 
 
@@ -55,8 +55,8 @@ def _private_key() -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
-def _part(said: object) -> str:
-    return _encode(json.dumps(said).encode())
+def _part(value: object) -> str:
+    return _encode(json.dumps(value).encode())
 
 
 def _encode(raw: bytes) -> str:

@@ -23,7 +23,7 @@ async def eventually(
 async def eventually(
     look: Callable[[], Found | Awaitable[Found]], *, within: float = 15.0, or_else: Callable[[], object] = str
 ) -> Found:
-    """Call `look` until its result is true and return that; fail after `within` seconds with the text of `or_else`."""
+    """Return the first true result of `look`; fail after `within` seconds with the text of `or_else`."""
     deadline = asyncio.get_running_loop().time() + within
     while True:
         result = look()

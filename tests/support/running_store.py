@@ -1,4 +1,4 @@
-"""`mkstore up` as its operator sees it: a process with output, a run file, and nothing left when it is gone."""
+"""Run `mkstore up` as a process, with its output and run file, and check that it leaves no process behind."""
 
 import json
 import os
@@ -25,7 +25,7 @@ Found = TypeVar("Found")
 
 
 def eventually(look: Callable[[], Found], *, within: float = 20.0, or_else: Callable[[], str] = str) -> Found:
-    """Return the first true thing that `look` returns; fail after `within` seconds with what `or_else` says."""
+    """Return the first true result of `look`; fail after `within` seconds with the text of `or_else`."""
     deadline = time.monotonic() + within
     while not (found := look()):
         assert time.monotonic() < deadline, f"not true after {within:g} s: {or_else()}"
@@ -44,21 +44,21 @@ class Running:
 
     @property
     def text(self) -> str:
-        """What it printed so far."""
+        """Output so far."""
         return self.output.read_text()
 
     @property
     def record(self) -> dict[str, Any]:
-        """Its run file."""
+        """Content of the run file."""
         return dict(json.loads((self.home / "run.json").read_text()))
 
     @property
     def url(self) -> str:
-        """The gateway."""
+        """Address of the gateway."""
         return str(self.record["gateway"]["url"])
 
     def wait_for(self, text: str, *, times: int = 1, within: float = 60.0) -> None:
-        """Return once it has printed `text` this number of times; fail if it ends before."""
+        """Return once it has printed `text` this number of times; fail if it ends before that."""
 
         def printed() -> bool:
             if self.text.count(text) >= times:
@@ -69,7 +69,7 @@ class Running:
         eventually(printed, within=within, or_else=lambda: f"{text!r} in\n{self.text}")
 
     def wait_until_ready(self, *, within: float = 90.0) -> None:
-        """Return once it has said that it is ready and where its run file is."""
+        """Return once it has printed that it is ready and where its run file is."""
         self.wait_for("run.json", within=within)
         found = re.search(r"(/\S+)/run\.json", self.text)
         assert found
@@ -77,27 +77,27 @@ class Running:
         self.look_around()
 
     def look_around(self) -> set[psutil.Process]:
-        """Return every living process that it is made of, and remember it for the end."""
+        """Return its living processes, and remember them for `wait_until_nothing_is_left`."""
         self.seen |= set(psutil.Process(self.process.pid).children(recursive=True))
         self.seen |= {process for process, mark in processes.with_variable(MARK) if mark.endswith(f"@{self.home}")}
         return {process for process in self.seen if processes.is_alive(process)}
 
     def refused(self) -> list[str]:
-        """Return the lines in which its NATS says that somebody may not say or hear something.
+        """Return the permission violations in the log of NATS.
 
-        NATS denies a reply if the connection of its request has ended since; the requester got an error.
+        A reply whose requester has disconnected also causes one; those are left out.
         """
         log = self.home / "logs/nats.log"
         lines = log.read_text().splitlines() if log.exists() else []
         return [line for line in lines if "Violation" in line and 'Subject "_INBOX.' not in line]
 
     def kill_part(self, name: str) -> None:
-        """End one part with kill -9."""
+        """Kill one process with SIGKILL."""
         os.kill(self.record[name]["pid"], signal.SIGKILL)
 
     @contextmanager
     def hung(self, name: str) -> Iterator[None]:
-        """Stop a part where it stands, as a machine does that swaps or a disk that hangs, until the block ends."""
+        """Stop a process with SIGSTOP until the end of the block, like a hanging disk."""
         pid = self.record[name]["pid"]
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -106,7 +106,7 @@ class Running:
             os.kill(pid, signal.SIGCONT)
 
     def wait_until_nothing_is_left(self, *, within: float = 20.0) -> None:
-        """Return once none of the processes that were ever seen lives."""
+        """Return once none of its processes lives."""
 
         def nothing() -> bool:
             return not any(map(processes.is_alive, self.seen)) and not [
@@ -126,8 +126,8 @@ def running(
 ) -> Iterator[Running]:
     """Run `mkstore up` with `options`, wait until it is ready, and stop it at the end.
 
-    Asserts that it stops with exit code 0, that no process is left, and that NATS refused its services nothing, unless
-    the test ended it by other means.
+    Asserts that it stops with exit code 0, that no process is left, and that NATS logged no permission violation,
+    unless the test ended it by other means.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
     with tempfile.TemporaryDirectory() as folder:

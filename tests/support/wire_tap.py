@@ -1,4 +1,4 @@
-"""Everything that is said on a running store's NATS, and whether the documents tell of it."""
+"""Record all messages on a running store's NATS and compare them with the AsyncAPI document."""
 
 import asyncio
 import copy
@@ -18,14 +18,14 @@ from kit.asyncapi.reader import DocumentReader
 from mkstore import generated
 from tests.support.running_store import Running
 
-_UNDER_THE_HOOD = ("_INBOX.", "$JS.", "$SRV.")
-"""What NATS and its clients say among themselves: inboxes, JetStream's API, the service protocol."""
+_NATS_SUBJECTS = ("_INBOX.", "$JS.", "$SRV.")
+"""Subjects of NATS itself: inboxes, the JetStream API, the service protocol."""
 _ERROR = "Nats-Service-Error"
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One message as it was on the wire."""
+class WireMessage:
+    """One message on the wire."""
 
     subject: str
     reply: str
@@ -34,13 +34,13 @@ class Heard:
 
 
 @contextmanager
-def hearing(store: Running) -> Iterator[list[Heard]]:
-    """Yield a list that everything said from now on is added to, until the end of the block."""
-    heard: list[Heard] = []
+def record_messages(store: Running) -> Iterator[list[WireMessage]]:
+    """Yield a list to which every message is added until the end of the block."""
+    recorded: list[WireMessage] = []
     listening, over = threading.Event(), threading.Event()
 
     async def take(message: Msg) -> None:
-        heard.append(Heard(message.subject, message.reply, dict(message.headers or {}), message.data))
+        recorded.append(WireMessage(message.subject, message.reply, dict(message.headers or {}), message.data))
 
     async def listen() -> None:
         client = await nats.connect(store.record["nats"]["admin_url"], connect_timeout=5)
@@ -53,9 +53,9 @@ def hearing(store: Running) -> Iterator[list[Heard]]:
 
     thread = threading.Thread(target=asyncio.run, args=(listen(),), daemon=True)
     thread.start()
-    assert listening.wait(10), "NATS lets the operator not listen"
+    assert listening.wait(10), "the subscription of the operator failed"
     try:
-        yield heard
+        yield recorded
     finally:
         over.set()
         thread.join(10)
@@ -63,7 +63,7 @@ def hearing(store: Running) -> Iterator[list[Heard]]:
 
 @dataclass
 class Documents:
-    """The document of the whole system, read strictly: what it does not name must not be said."""
+    """The AsyncAPI document of the whole system, read strictly: fields that it does not name are faults."""
 
     content: Any = field(
         default_factory=lambda: json.loads((generated.ROOT / "asyncapi/mkstore.json").read_text("utf-8"))
@@ -80,36 +80,36 @@ class Documents:
 
     @property
     def parts(self) -> set[str]:
-        """Return the name of everything that can be heard, as `told` names it."""
+        """Names of all documented parts, as `check` returns them."""
         replies = [name.removesuffix(".reply") for name in self.content["channels"] if name.endswith(".reply")]
         single = {name for name in self.content["channels"] if not name.endswith(".reply")}
         return single | {f"{name}.reply" for name in replies} | {"problem"}
 
-    def told(self, heard: Iterable[Heard]) -> tuple[dict[str, Heard], list[str]]:
-        """Return an example of each part that was heard, and a sentence for whatever is not as it is documented."""
-        found: dict[str, Heard] = {}
+    def check(self, recorded: Iterable[WireMessage]) -> tuple[dict[str, WireMessage], list[str]]:
+        """Return the first message of each part, and a sentence per message that does not match the document."""
+        examples: dict[str, WireMessage] = {}
         faults: list[str] = []
         replies: dict[str, str] = {}
-        for each in heard:
+        for each in recorded:
             part = self._part(each, replies)
             if part is None:
-                if not each.subject.startswith(_UNDER_THE_HOOD):
+                if not each.subject.startswith(_NATS_SUBJECTS):
                     faults.append(f"{each.subject} is not documented")
                 continue
-            found.setdefault(part, each)
+            examples.setdefault(part, each)
             if f"{part}.reply" in self.content["channels"]:
                 replies[each.reply] = part
             faults += [f"{part}: {fault}: {each}" for fault in self._faults(part, each)]
-        return found, faults
+        return examples, faults
 
-    def _part(self, each: Heard, replies: dict[str, str]) -> str | None:
+    def _part(self, each: WireMessage, replies: dict[str, str]) -> str | None:
         if each.subject in replies:
-            if "Status" in each.headers:  # NATS itself: nobody is there to answer
+            if "Status" in each.headers:  # from NATS itself: no responders
                 return None
             return "problem" if _ERROR in each.headers else f"{replies[each.subject]}.reply"
         return next((name for pattern, name in self._channels.items() if pattern.fullmatch(each.subject)), None)
 
-    def _faults(self, part: str, each: Heard) -> Iterator[str]:
+    def _faults(self, part: str, each: WireMessage) -> Iterator[str]:
         message = self._message(part)
         headers = {name: value for name, value in each.headers.items() if part == "dead" or value != ""}
         yield from self._misfits(message["headers"], headers)
@@ -123,7 +123,7 @@ class Documents:
         if part == "problem":
             known = {refusal["slug"]: refusal["kind"] for refusal in message["x-problems"]}
             if known.get(body["slug"]) != body["kind"]:
-                yield "it is a refusal that is not documented"
+                yield "it is a problem that is not documented"
 
     def _message(self, part: str) -> Any:
         if part == "problem":
@@ -147,7 +147,7 @@ def _pattern(address: str) -> str:
 
 
 def _strict(components: Any) -> Any:
-    """Forbid, in every object that names its fields, any other one."""
+    """Forbid additional properties in every object schema."""
     strict = copy.deepcopy(components)
     for schema in strict["schemas"].values():
         if "properties" in schema:

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.support.http_client import PASSWORD, sign_up, sign_up_admin, unused_email
 from tests.support.polling import eventually
 from tests.support.running_store import Running
-from tests.support.wire_tap import Documents, Heard, hearing
+from tests.support.wire_tap import Documents, WireMessage, record_messages
 
 GOLDEN = ROOT / "tests" / "contracts" / "golden" / VERSION
 RECORD = "RECORD_GOLDEN"
@@ -26,33 +26,33 @@ RECORD = "RECORD_GOLDEN"
 
 async def test_wire_and_documents_have_the_same_messages(store: Running, http: httpx.AsyncClient) -> None:
     documents = Documents()
-    with hearing(store) as heard:
+    with record_messages(store) as recorded:
         invalid_subject = await send_everything(store, http)
 
         async def all_parts_are_seen() -> bool:
-            return documents.told(list(heard))[0].keys() >= documents.parts
+            return documents.check(list(recorded))[0].keys() >= documents.parts
 
-        await eventually(all_parts_are_seen, or_else=lambda: str(documents.parts - documents.told(heard)[0].keys()))
-    found, faults = documents.told(each for each in heard if each.subject != invalid_subject)
+        await eventually(all_parts_are_seen, or_else=lambda: str(documents.parts - documents.check(recorded)[0].keys()))
+    found, faults = documents.check(each for each in recorded if each.subject != invalid_subject)
     assert not faults, "\n".join(faults)
     check_golden(found)
 
 
 def test_undocumented_messages_are_detected() -> None:
     headers = {"content-type": "application/json"}
-    request = Heard("users.delete", "_INBOX.1", headers, b'{"id": "0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01"}')
+    request = WireMessage("users.get", "_INBOX.1", headers, b'{"id": "0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01"}')
     wrong = [
-        Heard("users.vanish", "", headers, b"{}"),
-        Heard("users.delete", "", headers, b'{"id": "Ada"}'),
-        Heard("users.delete", "", headers | {"X-Secret": "1"}, request.body),
-        Heard("users.delete", "", {}, request.body),
-        Heard("_INBOX.1", "", headers, b'{"id": 1}'),
-        Heard("_INBOX.1", "", headers, b"{}"),
-        Heard("payment.created", "", headers, b"no json"),
+        WireMessage("users.vanish", "", headers, b"{}"),
+        WireMessage("users.get", "", headers, b'{"id": "Ada"}'),
+        WireMessage("users.get", "", headers | {"X-Secret": "1"}, request.body),
+        WireMessage("users.get", "", {}, request.body),
+        WireMessage("_INBOX.1", "", headers, b'{"id": 1}'),
+        WireMessage("_INBOX.1", "", headers, b"{}"),
+        WireMessage("payment.created", "", headers, b"no json"),
     ]
     for each in wrong:
-        assert Documents().told([request, each])[1], each
-    assert Documents().told([request, Heard("_INBOX.2", "", {}, b"anything")])[1] == []
+        assert Documents().check([request, each])[1], each
+    assert Documents().check([request, WireMessage("_INBOX.2", "", {}, b"anything")])[1] == []
 
 
 async def test_running_services_publish_their_document_and_its_hash(store: Running, http: httpx.AsyncClient) -> None:
@@ -104,13 +104,13 @@ async def send_everything(store: Running, http: httpx.AsyncClient) -> str:
     return invalid_subject
 
 
-def check_golden(found: dict[str, Heard]) -> None:
+def check_golden(found: dict[str, WireMessage]) -> None:
     """Fail if a part has no golden message, or record it if the environment says so."""
-    missing = {part: heard for part, heard in found.items() if not (GOLDEN / f"{part}.json").exists()}
+    missing = {part: recorded for part, recorded in found.items() if not (GOLDEN / f"{part}.json").exists()}
     if os.environ.get(RECORD):
         GOLDEN.mkdir(parents=True, exist_ok=True)
-        for part, heard in missing.items():
-            kept = {"subject": heard.subject, "headers": heard.headers, "body": json.loads(heard.body)}
+        for part, recorded in missing.items():
+            kept = {"subject": recorded.subject, "headers": recorded.headers, "body": json.loads(recorded.body)}
             (GOLDEN / f"{part}.json").write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", "utf-8")
     else:
         assert not missing, f"no golden message of {sorted(missing)}: {RECORD}=1 records it"

@@ -14,7 +14,7 @@ CONCURRENT = 200
 
 @pytest.mark.parametrize("wait", [None, 10])
 async def test_concurrent_requests_with_one_key_make_one_payment(two_worker_store: Running, wait: int | None) -> None:
-    async with calling(two_worker_store, patience=60) as http:
+    async with calling(two_worker_store, request_timeout=60) as http:
         ada, key = await sign_up(http), uuid.uuid4().hex
         answers = await asyncio.gather(*(ada.pay(key=key, wait=wait) for _ in range(CONCURRENT)))
         assert {answer.status_code for answer in answers} == {201 if wait else 202}, {a.text for a in answers}
@@ -25,7 +25,7 @@ async def test_concurrent_requests_with_one_key_make_one_payment(two_worker_stor
 
 
 async def test_concurrent_requests_with_two_bodies_make_one_payment(two_worker_store: Running) -> None:
-    async with calling(two_worker_store, patience=60) as http:
+    async with calling(two_worker_store, request_timeout=60) as http:
         ada, key = await sign_up(http), uuid.uuid4().hex
         answers = await asyncio.gather(*(ada.pay(1 + number % 2, key=key) for number in range(40)))
         accepted = [answer for answer in answers if answer.status_code == 202]

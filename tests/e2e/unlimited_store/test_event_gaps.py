@@ -34,7 +34,7 @@ async def _pay_until(done: asyncio.Event, ada: Caller) -> list[str]:
 async def test_no_event_is_missed_while_nats_and_gateway_are_killed(unlimited_store: Running) -> None:
     async with calling(unlimited_store) as http:
         ada, done = await sign_up(http), asyncio.Event()
-        async with listening(ada, come_back=True) as source:
+        async with listening(ada, reconnect=True) as source:
             paying = asyncio.create_task(_pay_until(done, ada))
             for name in ("nats", "gateway"):
                 count = len(source.events)

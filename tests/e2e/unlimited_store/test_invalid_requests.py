@@ -31,7 +31,7 @@ JSON = {"Content-Type": "application/json"}
 async def ada(unlimited_store: Running) -> AsyncIterator[Caller]:
     """Return a signed-in caller; after the test it must still be able to pay, and no log may have a stack trace."""
     with no_tracebacks(unlimited_store):
-        async with calling(unlimited_store, patience=30) as http:
+        async with calling(unlimited_store, request_timeout=30) as http:
             caller = await sign_up(http)
             yield caller
             payment = await caller.paid()
