@@ -40,12 +40,12 @@ async def test_wire_and_documents_have_the_same_messages(store: Running, http: h
 
 def test_undocumented_messages_are_detected() -> None:
     headers = {"content-type": "application/json"}
-    request = WireMessage("users.get", "_INBOX.1", headers, b'{"id": "0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01"}')
+    request = WireMessage("users.update", "_INBOX.1", headers, b'{"id": "0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01"}')
     wrong = [
         WireMessage("users.vanish", "", headers, b"{}"),
-        WireMessage("users.get", "", headers, b'{"id": "Ada"}'),
-        WireMessage("users.get", "", headers | {"X-Secret": "1"}, request.body),
-        WireMessage("users.get", "", {}, request.body),
+        WireMessage("users.update", "", headers, b'{"id": "Ada"}'),
+        WireMessage("users.update", "", headers | {"X-Secret": "1"}, request.body),
+        WireMessage("users.update", "", {}, request.body),
         WireMessage("_INBOX.1", "", headers, b'{"id": 1}'),
         WireMessage("_INBOX.1", "", headers, b"{}"),
         WireMessage("payment.created", "", headers, b"no json"),
