@@ -1,0 +1,92 @@
+"""The recipes in docs/ work as printed, all of them in one copy of this project."""
+
+import json
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import nats
+import pytest
+
+from tests.docs.recipes import Project, blocks
+from tests.support.polling import eventually
+from tests.support.running_store import Running, running
+
+_COMMAND = ("-c", "import sys; from mkstore.cli.main import app; app(sys.argv[1:])")
+_EMAIL = "ada@example.com"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a copy of this project in which all recipes are carried out, with its documents written."""
+    copy = Project(tmp_path_factory.mktemp("project"))
+    for recipe in ("Add an event", "Add a request", "Add a command", "Add a service"):
+        copy.follow(blocks("adding.md", recipe))
+    copy.follow(blocks("testing.md", "A complete test"))
+    copy.run(*_COMMAND, "docs")
+    return copy
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "users.publishes.UserPromoted",
+        "payments.consumes.UserPromoted",
+        "users.replies.CountUsers",
+        "gateway.requests.CountUsers",
+        "payments.consumes.RefundPayment",
+        "receipts.replies.GetReceipt",
+        "receipts.consumes.PaymentCreated",
+        "receipts.publishes.ReceiptIssued",
+    ],
+)
+def test_recipes_are_documented(project: Project, operation: str) -> None:
+    service = operation.partition(".")[0]
+    document = json.loads((project.root / f"asyncapi/{service}.json").read_text("utf-8"))
+    assert operation in document["operations"]
+
+
+def test_printed_tests_and_the_naming_rules_pass(project: Project) -> None:
+    users = ("test_promotion.py", "test_count.py", "test_my_handler.py")
+    written = [*(f"users/{name}" for name in users), "receipts/test_receipts.py"]
+    paths = [f"tests/{path}" for path in (*written, "architecture/test_messages.py")]
+    project.run("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *paths)
+
+
+def test_import_layers_hold_after_the_recipes(project: Project) -> None:
+    project.run(str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache")
+
+
+async def test_recipes_run_under_mkstore_up(project: Project) -> None:
+    up = (sys.executable, *_COMMAND, "up", "--ephemeral", "--port", "0")
+    with running(command=up, env=dict(project.environment()), cwd=project.root) as store:
+        payment = pay(store)
+        receipt = await eventually(lambda: receipt_of(store, payment))
+        project.run(*_COMMAND, "users", "promote", _EMAIL, "--home", str(store.home))
+        log = store.home / "logs/payments.log"
+        await eventually(lambda: "became an admin" in log.read_text("utf-8"))
+    assert receipt["text"] == "USD 1999"
+
+
+def pay(store: Running) -> UUID:
+    """Sign up, and return the id of a recorded payment."""
+    password = "correct horse battery staple"
+    with httpx.Client(base_url=store.url, timeout=30) as http:
+        assert http.post("/users", json={"email": _EMAIL, "password": password}).is_success
+        login = {"grant_type": "password", "username": _EMAIL, "password": password}
+        token = http.post("/auth/token", data=login).json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}", "Prefer": "wait=20"}
+        response = http.post("/payments", json={"amount": 1999}, headers=headers)
+    assert response.status_code == httpx.codes.CREATED, response.text
+    return UUID(response.json()["id"])
+
+
+async def receipt_of(store: Running, payment: UUID) -> dict[str, str]:
+    """Ask the receipts service; empty if there is no receipt yet."""
+    client = await nats.connect(store.record["nats"]["admin_url"])
+    try:
+        reply = await client.request("receipts.get", json.dumps({"paymentId": str(payment)}).encode(), timeout=10)
+    finally:
+        await client.close()
+    return {} if "Nats-Service-Error" in (reply.headers or {}) else dict(json.loads(reply.data))
