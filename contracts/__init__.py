@@ -1,1 +1,1 @@
-"""Everything that is said on the wire: requests, commands, events, refusals, streams. Pydantic and nothing else."""
+"""Everything on the wire: requests, commands, events, refusals, headers, streams. Imports only pydantic."""

@@ -1,4 +1,4 @@
-"""What every message on the wire is."""
+"""Base classes of all messages on the wire."""
 
 import re
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
@@ -11,15 +11,15 @@ Reply = TypeVar("Reply", bound="Message")
 AnyCommand = TypeVar("AnyCommand", bound="Command")
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
-"""A string that PostgreSQL can keep: any Unicode text without NUL (lone surrogates are refused by pydantic itself)."""
+"""A string that PostgreSQL can store: Unicode text without NUL (pydantic rejects lone surrogates)."""
 
 Instant = AwareDatetime
-"""A moment with its offset from UTC; RFC 3339 in JSON."""
+"""A point in time with a UTC offset; RFC 3339 in JSON."""
 
-PageSize = Annotated[int, Field(ge=1, le=100, description="How many items one page holds at most.")]
+PageSize = Annotated[int, Field(ge=1, le=100, description="Maximum number of items in a page.")]
 
 Cursor = Annotated[
-    str, Field(max_length=200, description="Where the next page begins: opaque, taken from the page before.")
+    str, Field(max_length=200, description="Opaque position of the next page, from `nextCursor` of the previous page.")
 ]
 
 
@@ -27,12 +27,12 @@ _PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
 def example(**fields: Any) -> ConfigDict:
-    """Configure a message with one example, in its wire form; the documentation shows it and a test validates it."""
+    """Return a model configuration with one example in its wire form, for the documentation."""
     return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
 class Message(BaseModel):
-    """A frozen value, camelCase in JSON; unknown fields are ignored, so that a sender may add one."""
+    """A frozen value, camelCase in JSON. Unknown fields are ignored, so a newer sender may add one."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -45,13 +45,13 @@ class Message(BaseModel):
 
 
 class Request(Message, Generic[Reply]):
-    """A question to one service; `Reply` is its answer when it does not refuse."""
+    """A request to one service; `Reply` is the type of its reply unless it refuses."""
 
     subject: ClassVar[str]
 
     @classmethod
     def reply_type(cls) -> type[Reply]:
-        """Return the class that `Request[...]` was given; `TypeError` where it was given none."""
+        """Return the class in `Request[...]`. Raises `TypeError` if there is none."""
         for base in cls.__mro__:
             if args := getattr(base, "__pydantic_generic_metadata__", {}).get("args", ()):
                 return cast("type[Reply]", args[0])
@@ -62,38 +62,38 @@ class Command(Message):
     """A durable command: stored in a stream under a separate subject until it is processed."""
 
     subject: ClassVar[str]
-    """With a placeholder, such as `{paymentId}`, where the command's own id stands."""
+    """The subject, with a placeholder such as `{paymentId}` for the id of the command."""
 
     id: UUID
 
     @property
     def address(self) -> str:
-        """The subject of this one command."""
+        """The subject of this command."""
         return self.address_of(self.id)
 
     @classmethod
     def address_of(cls, command_id: UUID) -> str:
-        """Return the subject under which the command with this id is kept."""
+        """Return the subject of the command with this id."""
         return _PLACEHOLDER.sub(str(command_id), cls.subject)
 
 
 class Event(Message):
-    """A fact about one aggregate; sent at least once, always with the same id, in the order of the versions."""
+    """A fact about one aggregate, delivered at least once, always with the same id, in the order of versions."""
 
     subject: ClassVar[str]
 
     @property
     def aggregate_id(self) -> UUID:
-        """What the fact is about: CloudEvents' `subject`."""
+        """The id of the aggregate: `subject` of CloudEvents."""
         raise NotImplementedError
 
     @property
     def aggregate_version(self) -> int:
-        """The version that the aggregate has since this fact; the first is 1."""
+        """The version of the aggregate after this event; the first is 1."""
         raise NotImplementedError
 
 
 class Done(Message):
-    """It is done, and there is nothing more to say."""
+    """An empty reply: the request succeeded."""
 
     model_config = example()

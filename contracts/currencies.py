@@ -1,4 +1,4 @@
-"""ISO 4217: the codes that money may be counted in."""
+"""Currency codes of ISO 4217."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ ISO_4217 = frozenset(
     XPF XPT XSU XUA YER ZAR ZMW ZWG
     """.split()
 )
-"""Every code in force but XTS (for testing) and XXX (no currency); a test compares it with a kept list."""
+"""All active codes except XTS (testing) and XXX (no currency)."""
 
 
 def _known(code: str) -> str:
@@ -30,4 +30,4 @@ Currency = Annotated[
     Field(json_schema_extra={"enum": sorted(ISO_4217)}),
     AfterValidator(_known),
 ]
-"""A currency code, in capitals; an amount counts its minor unit (USD 1999 is $19.99, JPY 1999 is 1,999 yen)."""
+"""A currency code in capitals; amounts are in its minor unit (USD 1999 is $19.99, JPY 1999 is 1,999 yen)."""

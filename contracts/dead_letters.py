@@ -1,4 +1,4 @@
-"""What could not be handled, as it is kept."""
+"""Messages in the dead-letter queue."""
 
 from typing import Any, ClassVar
 
@@ -8,7 +8,7 @@ from contracts.streams import DEAD
 
 
 class DeadLetter(RootModel[Any]):
-    """A message that could not be handled: its body, byte for byte, whatever that is; its story is in its headers."""
+    """A message that failed permanently: its original body, byte for byte; the headers describe the failure."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"amount": "much"}]})
     subject: ClassVar[str] = f"{DEAD}{{subject}}"

@@ -1,4 +1,4 @@
-"""Everything that the payments service is told, asked and says."""
+"""Requests, commands and events of the payments service."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -23,7 +23,7 @@ Amount = Annotated[
     Field(
         strict=True,
         ge=1,
-        le=2**53 - 1,  # no larger than every JSON reader can tell (RFC 7493)
+        le=2**53 - 1,  # the largest integer that every JSON parser represents exactly (RFC 7493)
         description="In the currency's minor unit (ISO 4217): 1999 USD is $19.99, 1999 JPY is 1,999 yen.",
     ),
 ]
@@ -38,13 +38,13 @@ def _in_order(metadata: dict[str, str]) -> dict[str, str]:
 
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
-    Field(max_length=50, description="What the payer noted."),
-    AfterValidator(_in_order),  # so that equal payments are equal byte for byte
+    Field(max_length=50, description="Notes of the payer."),
+    AfterValidator(_in_order),  # sorted, so that equal payments are equal byte for byte
 ]
 
 
 class PaymentStatus(StrEnum):
-    """How far a payment has come."""
+    """Status of a payment."""
 
     PENDING = "pending"
     CREATED = "created"
@@ -52,7 +52,7 @@ class PaymentStatus(StrEnum):
 
 
 class Charge(Message):
-    """How much is paid, in what, and what the payer noted on it."""
+    """Amount, currency and metadata of a payment."""
 
     model_config = example(amount=1999, currency="USD", metadata={"order": "A-1001"})
 
@@ -62,21 +62,21 @@ class Charge(Message):
 
 
 class CreatePayment(Command, Charge):
-    """Record a payment; whoever sends it twice under one id makes one payment."""
+    """Record a payment; a repetition with the same id makes no second payment."""
 
     model_config = example(**_PAYMENT)
     subject: ClassVar[str] = "payments.create.{paymentId}"
 
-    user_id: UUID = Field(description="Who pays.")
-    created_at: Instant = Field(description="When it was accepted.")
+    user_id: UUID = Field(description="Id of the payer.")
+    created_at: Instant = Field(description="Time of acceptance.")
 
     def pending(self) -> "PaymentView":
-        """Show the payment that this will be, as it looks until then."""
+        """Return the payment as it is shown until it is recorded."""
         return PaymentView(**dict(self), status=PaymentStatus.PENDING)
 
 
 class PaymentView(Message):
-    """A payment as its payer may see it.
+    """A payment as its payer sees it.
 
     `reason` says why it was rejected: `amount-over-limit`, `payer-closed` when the payer is disabled or deleted, or
     `given-up` by an operator.
@@ -85,19 +85,19 @@ class PaymentView(Message):
     model_config = example(**_PAYMENT, status="created")
 
     id: UUID
-    user_id: UUID = Field(description="Who pays.")
+    user_id: UUID = Field(description="Id of the payer.")
     amount: int = Field(description="In the currency's minor unit (ISO 4217).")
     currency: str = Field(description="ISO 4217.")
-    metadata: Annotated[dict[str, str], AfterValidator(_in_order)] = Field(description="What the payer noted.")
+    metadata: Annotated[dict[str, str], AfterValidator(_in_order)] = Field(description="Notes of the payer.")
     status: PaymentStatus
     reason: Annotated[str | None, Field(exclude_if=lambda reason: reason is None)] = Field(
-        None, description="Why it was rejected; of others it is not there."
+        None, description="Reason of a rejected payment; absent for others."
     )
-    created_at: Instant = Field(description="When it was accepted.")
+    created_at: Instant = Field(description="Time of acceptance.")
 
 
 class PaymentList(Message):
-    """The payments that exist among those asked for, in any order."""
+    """The requested payments that exist, in any order."""
 
     model_config = example(payments=[_PAYMENT | {"status": "created"}])
 
@@ -105,7 +105,7 @@ class PaymentList(Message):
 
 
 class PaymentPage(Message):
-    """Some payments, newest first, and where the next ones begin (null: there are none)."""
+    """A page of payments, newest first; `nextCursor` is null on the last page."""
 
     model_config = example(payments=[_PAYMENT | {"status": "created"}], nextCursor=None)
 
@@ -114,9 +114,9 @@ class PaymentPage(Message):
 
 
 class RejectPayment(Request[PaymentView]):
-    """Record a payment that was accepted and cannot be carried out as rejected; one that is recorded already stands.
+    """Record an accepted payment that cannot be processed as rejected; a payment that is already recorded stays.
 
-    For operators: it is how whoever was told that a payment is accepted learns that it was given up.
+    For operators, before a dead letter is discarded: the payer sees the payment as rejected.
     """
 
     model_config = example(command=_PAYMENT)
@@ -126,7 +126,7 @@ class RejectPayment(Request[PaymentView]):
 
 
 class GetPayments(Request[PaymentList]):
-    """Look up many payments by id, recorded or still waiting; an unknown id is left out of the answer."""
+    """Return the payments with these ids, recorded or pending, in any order; unknown ids are left out."""
 
     model_config = example(ids=[_PAYMENT["id"]])
     subject: ClassVar[str] = "payments.get_many"
@@ -135,7 +135,7 @@ class GetPayments(Request[PaymentList]):
 
 
 class ListPayments(Request[PaymentPage]):
-    """Look through the recorded payments, newest first: everybody's, or one user's, or those in one state."""
+    """List recorded payments, newest first, optionally of one user or with one status."""
 
     model_config = example(userId=_PAYMENT["userId"], limit=20)
     subject: ClassVar[str] = "payments.list"
@@ -155,18 +155,18 @@ class _PaymentEvent(Event):
 
     @property
     def aggregate_version(self) -> int:
-        return 1  # a payment is recorded once and never changed
+        return 1  # a payment is recorded once and never changes
 
 
 class PaymentCreated(_PaymentEvent):
-    """A payment is recorded and stands."""
+    """A payment was recorded."""
 
     model_config = example(payment=_PAYMENT | {"status": "created"})
     subject: ClassVar[str] = "payment.created"
 
 
 class PaymentRejected(_PaymentEvent):
-    """A payment is recorded as refused; `reason` says why."""
+    """A payment was recorded as rejected; see `reason`."""
 
     model_config = example(payment=_PAYMENT | {"status": "rejected", "reason": "amount-over-limit"})
     subject: ClassVar[str] = "payment.rejected"

@@ -1,4 +1,4 @@
-"""The JetStream streams: their names, their subjects and their limits, in one place."""
+"""The JetStream streams: names, subjects and limits."""
 
 from datetime import timedelta
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 DEAD = "dead."
-"""The prefix under which a message that could not be handled is kept."""
+"""Subject prefix of dead letters."""
 
 
 class Stream(BaseModel):
@@ -21,7 +21,7 @@ class Stream(BaseModel):
     duplicate_window: timedelta
     max_age: timedelta | None = None
     max_bytes: int | None = None
-    """At this size `discard` says what happens."""
+    """The size at which `discard` applies."""
     max_message_bytes: int = 1 << 20
 
 
@@ -29,7 +29,7 @@ PAYMENT_COMMANDS = Stream(
     name="PAYMENT_COMMANDS",
     subjects=("payments.create.*",),
     retention="workqueue",
-    discard="new",  # never an old one: it was answered with 202
+    discard="new",  # never drop an old command: its payment was accepted with 202
     duplicate_window=timedelta(minutes=2),
     max_bytes=1 << 30,
 )
@@ -59,14 +59,14 @@ DEAD_LETTERS = Stream(
     discard="new",
     duplicate_window=timedelta(minutes=10),
     max_bytes=1 << 30,
-    max_message_bytes=(1 << 20) + (1 << 16),  # the message and the headers that tell its story
+    max_message_bytes=(1 << 20) + (1 << 16),  # the original message and the headers of the failure
 )
 
 STREAMS = (PAYMENT_COMMANDS, USER_EVENTS, PAYMENT_EVENTS, DEAD_LETTERS)
 
 
 def stream_of(subject: str) -> Stream:
-    """Return the stream that keeps what is sent under `subject`, `{name}` parts included; `KeyError` where none."""
+    """Return the stream that stores `subject`, which may contain `{name}` parts. Raises `KeyError` if there is none."""
     for stream in STREAMS:
         if any(covers(pattern, subject) for pattern in stream.subjects):
             return stream
@@ -74,7 +74,7 @@ def stream_of(subject: str) -> Stream:
 
 
 def covers(pattern: str, subject: str) -> bool:
-    """Tell whether a subject with NATS' wildcards covers another one."""
+    """Return whether a subject with NATS wildcards covers another one."""
     parts, wanted = subject.split("."), pattern.split(".")
     if wanted[-1] == ">":
         return len(parts) >= len(wanted) and parts[: len(wanted) - 1] == wanted[:-1]

@@ -1,4 +1,4 @@
-"""Everything that the users service is asked and says."""
+"""Requests and events of the users service."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -21,7 +21,7 @@ _ADA = {
 
 Email = Annotated[
     EmailStr,
-    Field(max_length=254, description="An address without regard to case, normalised (RFC 5321, Unicode NFC)."),
+    Field(max_length=254, description="Email address, case-insensitive and normalized (RFC 5321, Unicode NFC)."),
     AfterValidator(str.lower),
 ]
 
@@ -33,23 +33,23 @@ NewPassword = Annotated[
         min_length=8,
         max_length=128,
         repr=False,
-        description="Any 8 to 128 characters that are no common password (NIST SP 800-63B).",
+        description="8 to 128 characters, not a common password (NIST SP 800-63B).",
     ),
 ]
 
 GivenPassword = Annotated[str, Field(max_length=1024, repr=False)]
-"""A password to be checked: anything that somebody typed."""
+"""A password to be verified: any text."""
 
 
 class Role(StrEnum):
-    """What a user may do."""
+    """Role of a user."""
 
     USER = "user"
     ADMIN = "admin"
 
 
 class UserView(Message):
-    """A user as others may see one."""
+    """A user without secrets."""
 
     model_config = example(**_ADA)
 
@@ -58,13 +58,13 @@ class UserView(Message):
     name: str | None
     role: Role
     disabled: bool
-    version: int = Field(description="Grows by one with each change; the first is 1.")
+    version: int = Field(description="Increases by one with each change; the first is 1.")
     created_at: Instant
     updated_at: Instant
 
 
 class UserList(Message):
-    """The users that exist among those asked for, in any order."""
+    """The requested users that exist, in any order."""
 
     model_config = example(users=[_ADA])
 
@@ -72,7 +72,7 @@ class UserList(Message):
 
 
 class UserPage(Message):
-    """Some users, newest first, and where the next ones begin (null: there are none)."""
+    """A page of users, newest first; `nextCursor` is null on the last page."""
 
     model_config = example(users=[_ADA], nextCursor=None)
 
@@ -81,17 +81,17 @@ class UserPage(Message):
 
 
 class Tokens(Message):
-    """What proves who somebody is: an access token (RFC 7519, ES256) and for how many seconds it is good."""
+    """An access token (RFC 7519, ES256) and its lifetime."""
 
     model_config = example(accessToken="eyJhbGciOiJFUzI1NiIs...", expiresIn=900, refreshToken=None)
 
     access_token: str = Field(repr=False)
-    expires_in: int = Field(description="Seconds.")
+    expires_in: int = Field(description="Lifetime in seconds.")
     refresh_token: str | None = Field(default=None, repr=False)
 
 
 class JsonWebKey(Message):
-    """A public key of curve P-256 (RFC 7517, RFC 7518)."""
+    """A public key on the curve P-256 (RFC 7517, RFC 7518)."""
 
     model_config = example(kty="EC", crv="P-256", alg="ES256", use="sig", kid="0198c5c8", x="f83OJ3D2", y="x_FEzRu9")
 
@@ -105,7 +105,7 @@ class JsonWebKey(Message):
 
 
 class JsonWebKeySet(Message):
-    """The public keys with which today's tokens can be checked (RFC 7517)."""
+    """The public keys that verify current tokens (RFC 7517)."""
 
     model_config = example(
         keys=[
@@ -125,7 +125,7 @@ class JsonWebKeySet(Message):
 
 
 class CreateUser(Request[UserView]):
-    """Register a user; the email must be free and the password not a common one."""
+    """Create a user with the default role; the email must be unused and the password not a common one."""
 
     model_config = example(email="ada@example.com", password="correct horse battery", name="Ada Lovelace")
     subject: ClassVar[str] = "users.create"
@@ -136,7 +136,7 @@ class CreateUser(Request[UserView]):
 
 
 class GetUsers(Request[UserList]):
-    """Look up many users by id; an unknown id is left out of the answer."""
+    """Return the users with these ids, in any order; unknown ids are left out."""
 
     model_config = example(ids=[_ADA["id"]])
     subject: ClassVar[str] = "users.get_many"
@@ -145,7 +145,7 @@ class GetUsers(Request[UserList]):
 
 
 class ListUsers(Request[UserPage]):
-    """Look through all users, newest first, or for the one with an email."""
+    """List users, newest first, or only the one with an email."""
 
     model_config = example(limit=20)
     subject: ClassVar[str] = "users.list"
@@ -156,23 +156,23 @@ class ListUsers(Request[UserPage]):
 
 
 class UpdateUser(Request[UserView]):
-    """Change what is said and leave what is not; with `expectedVersion` only if that is still the user's version."""
+    """Change the given fields of a user; with `expectedVersion` only if the user still has that version."""
 
     model_config = example(id=_ADA["id"], expectedVersion=1, name="Countess of Lovelace")
     subject: ClassVar[str] = "users.update"
 
     id: UUID
     expected_version: int | None = Field(
-        None, description="Refused (`version-mismatch`) where the user has another one by now."
+        None, description="Refused with `version-mismatch` if the user has another version."
     )
-    name: Name | None = Field(None, description="Null takes it away; left out it stays.")
+    name: Name | None = Field(None, description="Null removes it; if absent, it stays.")
     email: Email | None = None
     role: Role | None = None
     disabled: bool | None = None
 
 
 class ChangePassword(Request[Done]):
-    """Give a user, who knows the old one, a new password."""
+    """Change a password; the old one must be given."""
 
     model_config = example(
         id=_ADA["id"], currentPassword="correct horse battery", newPassword="staple of another colour"
@@ -185,7 +185,7 @@ class ChangePassword(Request[Done]):
 
 
 class DeleteUser(Request[Done]):
-    """Forget a user: the row stays without a name, an email or a password, and the email is free again."""
+    """Delete a user: the row stays without name, email and password, and the email can be used again."""
 
     model_config = example(id=_ADA["id"])
     subject: ClassVar[str] = "users.delete"
@@ -194,7 +194,10 @@ class DeleteUser(Request[Done]):
 
 
 class Authenticate(Request[Tokens]):
-    """Exchange an email and a password for tokens; one refusal, in one time, for unknown, wrong and disabled."""
+    """Exchange email and password for an access token.
+
+    Unknown user, wrong password and disabled user get the same refusal after the same time.
+    """
 
     model_config = example(email="ada@example.com", password="correct horse battery")
     subject: ClassVar[str] = "users.authenticate"
@@ -204,7 +207,7 @@ class Authenticate(Request[Tokens]):
 
 
 class GetKeys(Request[JsonWebKeySet]):
-    """Ask for the public keys with which tokens are checked."""
+    """Return the public keys that verify tokens."""
 
     model_config = example()
     subject: ClassVar[str] = "users.jwks"
@@ -223,21 +226,21 @@ class _UserEvent(Event):
 
 
 class UserCreated(_UserEvent):
-    """A user exists."""
+    """A user was created."""
 
     model_config = example(user=_ADA)
     subject: ClassVar[str] = "user.created"
 
 
 class UserUpdated(_UserEvent):
-    """A user is no longer what it was; `user` is what it is now."""
+    """A user changed; `user` is its new state."""
 
     model_config = example(user=_ADA | {"version": 2, "name": "Countess of Lovelace"})
     subject: ClassVar[str] = "user.updated"
 
 
 class UserDeleted(Event):
-    """A user is gone; whatever others know of it should go as well."""
+    """A user was deleted; consumers should delete its data too."""
 
     model_config = example(id=_ADA["id"], version=3, deletedAt="2026-02-01T12:00:00Z")
     subject: ClassVar[str] = "user.deleted"
@@ -248,10 +251,10 @@ class UserDeleted(Event):
 
     @property
     def aggregate_id(self) -> UUID:
-        """The user that was."""
+        """Id of the deleted user."""
         return self.id
 
     @property
     def aggregate_version(self) -> int:
-        """The version with which it ended."""
+        """Version after the deletion."""
         return self.version

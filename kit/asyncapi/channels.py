@@ -1,4 +1,4 @@
-"""The subjects that a service's messages go through."""
+"""AsyncAPI channels: the subjects of a service's messages."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,11 +9,11 @@ from kit.asyncapi.delivery import of_stream
 from kit.asyncapi.operations import Operation
 from kit.asyncapi.writing import named, ref, title
 
-_DEAD_SUBJECT = {"description": "The subject that the message was sent under at first, with all of its dots."}
+_DEAD_SUBJECT = {"description": "The original subject of the message, including its dots."}
 
 
 def channels_of(operations: Iterable[Operation]) -> dict[str, Any]:
-    """Return the channel of each operation, and that of its replies, by name; `ValueError` where two differ."""
+    """Return the channels of operations and replies by name. Raises `ValueError` if two differ under one name."""
     return named((pair for operation in operations for pair in _channels(operation)), "channels")
 
 
@@ -21,7 +21,7 @@ def _channels(operation: Operation) -> Iterator[tuple[str, dict[str, Any]]]:
     message = operation.message
     channel: dict[str, Any] = {"address": message.subject, "title": title(message)}
     if operation.stream is not None:
-        channel["description"] = f"Kept in the stream {operation.stream.name}."
+        channel["description"] = f"Stored in the stream {operation.stream.name}."
     channel["messages"] = _messages(message)
     if parameters := re.findall(r"\{(\w+)\}", message.subject):
         channel["parameters"] = {name: _parameter(name) for name in parameters}
@@ -34,7 +34,7 @@ def _channels(operation: Operation) -> Iterator[tuple[str, dict[str, Any]]]:
             {
                 "address": None,
                 "title": f"Reply to {title(message)}",
-                "description": "Each request names the subject of its reply.",
+                "description": "The reply subject that the request names.",
                 "messages": _messages(operation.reply, Problem),
             },
         )
@@ -48,6 +48,6 @@ def _parameter(name: str) -> dict[str, Any]:
     if name == "subject":
         return _DEAD_SUBJECT
     return {
-        "description": "The `id` in the body, a UUID: each has a subject of its own, under which it can be looked up.",
+        "description": "The `id` in the body, a UUID: each command has a separate subject, by which it can be found.",
         "location": "$message.payload#/id",
     }

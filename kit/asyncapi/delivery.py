@@ -7,7 +7,7 @@ from contracts.streams import DEAD, Stream
 from kit.asyncapi.handlers import Handled
 from kit.runtime.settings import ConsumerSettings
 
-_LOST = "At most once: a request or its reply can get lost, and then nobody knows whether it was carried out."
+_LOST = "At most once: a request or its reply can be lost; then it is unknown whether it was processed."
 
 
 def of_stream(stream: Stream) -> dict[str, Any]:
@@ -26,24 +26,24 @@ def of_stream(stream: Stream) -> dict[str, Any]:
 
 
 def of_replies(queue: str) -> dict[str, Any]:
-    """Say how a request comes to one of a service's processes."""
+    """Describe how a request reaches one process of a service."""
     return {
         "queueGroup": queue,
-        "delivery": f"{_LOST} One process of the group answers, always: a refusal is a reply too.",
+        "delivery": f"{_LOST} One process of the group always replies; a refusal is a reply too.",
         "order": "None.",
     }
 
 
 def of_requests() -> dict[str, Any]:
-    """Say how a request is made."""
+    """Describe how a request is sent."""
     return {
-        "delivery": f"{_LOST} Where no process answers, NATS says so at once (503 no responders).",
+        "delivery": f"{_LOST} If no process subscribes, NATS returns 503 (no responders) immediately.",
         "order": "None.",
     }
 
 
 def of_consumes(handled: Handled, stream: Stream) -> dict[str, Any]:
-    """Say how a durable message comes, and comes again."""
+    """Describe delivery and redelivery of a durable message."""
     message, config, defaults = handled.message, handled.subscriber.config, ConsumerSettings.model_fields
     return {
         "stream": stream.name,
@@ -59,47 +59,47 @@ def of_consumes(handled: Handled, stream: Stream) -> dict[str, Any]:
             "attempts": defaults["delivery_attempts"].default,
             "firstPauseSeconds": defaults["delivery_first_delay"].default,
             "longestPauseSeconds": defaults["delivery_max_delay"].default,
-            "backOff": "Each pause is twice the one before, less up to a half by chance. What would only fail again is "
-            "not tried again; while a server is away it is tried for as long as that lasts.",
+            "backOff": "Exponential, with up to 50 % jitter. Permanent failures are not retried; retries "
+            "during an outage of a server do not count as attempts.",
         },
         "deadLetterSubject": f"{DEAD}{message.subject}",
-        "delivery": "At least once, until it is acknowledged, after the commit; a second time changes nothing.",
-        "order": "None between messages: many are handled at once."
+        "delivery": "At least once, until it is acknowledged after the commit; a repeated delivery has no effect.",
+        "order": "None between messages: they are processed concurrently."
         if issubclass(message, Command)
-        else "None: what is older than what is known of its user or payment (`ce-aggregateversion`) is ignored.",
+        else "None: an event with an older `ce-aggregateversion` than the last one is ignored.",
     }
 
 
 def of_subscribes(stream: Stream) -> dict[str, Any]:
-    """Say how a process hears all that comes into a stream."""
+    """Describe how a process follows a stream."""
     return {
         "stream": stream.name,
         "consumer": {"ordered": True, "ackPolicy": "none"},
-        "delivery": "To every process from its start on; after a lost connection from where it was.",
+        "delivery": "To every process from its start; after a lost connection it resumes at its last position.",
         "order": "That of the stream.",
     }
 
 
 def of_publishes(stream: Stream, message: type[Any]) -> dict[str, Any]:
-    """Say what a sender promises."""
+    """Describe the guarantees of a publisher."""
     if issubclass(message, Command):
         return {
             "stream": stream.name,
-            "delivery": "Once it is acknowledged it is on disk, and stays until it is carried out.",
-            "order": "None: each has an id, and a subject, of its own.",
+            "delivery": "On disk once it is acknowledged, and stored until it is processed.",
+            "order": "None: each command has a separate id and subject.",
         }
     return {
         "stream": stream.name,
-        "delivery": "At least once, always with the same `ce-id`; in the stream once within its duplicate window. "
-        "It is sent if, and only if, what it tells of was committed.",
-        "order": "The events of one user or payment come in the order of their `ce-aggregateversion`.",
+        "delivery": "At least once, always with the same `ce-id`; stored once within the duplicate window. "
+        "Published if and only if its transaction was committed.",
+        "order": "Events of one user or payment are in the order of `ce-aggregateversion`.",
     }
 
 
 def of_dead_letters(stream: Stream) -> dict[str, Any]:
-    """Say what becomes of what cannot be handled."""
+    """Describe the dead-letter queue."""
     return {
         "stream": stream.name,
-        "delivery": "Once for each consumer that gave the message up.",
-        "order": "That in which they were given up.",
+        "delivery": "Once for each consumer that failed.",
+        "order": "The order of the failures.",
     }

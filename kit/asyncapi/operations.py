@@ -119,7 +119,7 @@ def _written(operation: Operation) -> dict[str, Any]:
         written["reply"] = {
             "address": {
                 "location": "$message.header#/reply_to",
-                "description": "The reply subject of the message itself, which clients of NATS set for every request.",
+                "description": "The reply subject of the message, which NATS clients set for every request.",
             },
             "channel": ref("channels", f"{channel}.reply"),
             "messages": [ref("channels", f"{channel}.reply", "messages", answer) for answer in answers],

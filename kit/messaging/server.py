@@ -26,7 +26,7 @@ log = get_logger(__name__)
 Replies: TypeAlias = Callable[..., Awaitable[Reply]]
 """A handler of requests."""
 
-_UNREADABLE = Problem(kind=ErrorKind.INVALID, slug="invalid-request", detail="The body is no JSON document.")
+_UNREADABLE = Problem(kind=ErrorKind.INVALID, slug="invalid-request", detail="The body is not a JSON document.")
 _FAILED = Problem(kind=ErrorKind.INTERNAL, slug="internal-error", detail="The service failed; the failure is logged.")
 
 
