@@ -51,8 +51,8 @@ async def client(server: NatsServer) -> AsyncIterator[Client]:
 
 
 def example(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = MESSAGES[name]["examples"][0]
-    return found
+    example: dict[str, Any] = MESSAGES[name]["examples"][0]
+    return example
 
 
 async def snippets_of(name: str) -> tuple[list[str], list[str]]:
