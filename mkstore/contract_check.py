@@ -1,4 +1,4 @@
-"""Which processes of the services run, and whether their messages are those that this code documents."""
+"""Checks that the running services have the contracts that this code documents."""
 
 import asyncio
 import hashlib
@@ -17,13 +17,13 @@ from kit.ops.health import Check
 from kit.runtime.tasks import cancel_and_wait
 from mkstore.generated import ROOT
 
-_DEADLINE = 1.5
-_QUIET = 0.15
-"""Nobody can tell how many processes there are: who has said nothing for so many seconds after another one is away."""
+_TIMEOUT = 1.5
+_IDLE_TIMEOUT = 0.15
+"""Seconds after the last reply until no further process is expected: their number is unknown."""
 
 
 class Running(BaseModel):
-    """What a process says of itself (NATS ADR-32, INFO)."""
+    """One process of a service, from its INFO reply (NATS ADR-32)."""
 
     name: str
     id: str
@@ -32,59 +32,62 @@ class Running(BaseModel):
 
     @property
     def sha256(self) -> str:
-        """The hash of its document; empty where it tells none."""
+        """Hash of its AsyncAPI document; empty if it sends none."""
         return (self.metadata or {}).get(SHA256, "")
 
 
 @asynccontextmanager
 async def checks(broker: Broker, services: Collection[str]) -> AsyncIterator[dict[str, Check]]:
-    """Yield one check per service; it raises `HealthWarning` unless the service runs the documented contract."""
-    asking = asyncio.create_task(running(broker, services))
+    """Yield one check per service, which raises `HealthWarning` unless the service runs the documented contract."""
+    discovery = asyncio.create_task(running(broker, services))
     try:
-        yield {f"{service} contract": partial(check, service, asyncio.shield(asking), ROOT) for service in services}
+        yield {f"{service} contract": partial(check, service, asyncio.shield(discovery), ROOT) for service in services}
     finally:
-        await cancel_and_wait([asking])
+        await cancel_and_wait([discovery])
 
 
 async def running(broker: Broker, services: Collection[str]) -> list[Running]:
-    """Return every process that answers `$SRV.INFO`, within 1.5 s; it takes less once all of `services` answered."""
+    """Return every process that answers `$SRV.INFO` within 1.5 s; return earlier once all of `services` have answered.
+
+    Raises `RuntimeError` if the broker is not connected.
+    """
     if not broker.is_connected():
-        raise RuntimeError("NATS does not answer: start it, or set NATS_URL to where it is.")
+        raise RuntimeError("NATS does not answer: start it, or set NATS_URL to its address.")
     answers = await request_all(
         broker.client,
         "INFO",
-        timeout=_DEADLINE,
-        idle_timeout=_QUIET,
-        complete=lambda found: {answer.get("name") for answer in found} >= set(services),
+        timeout=_TIMEOUT,
+        idle_timeout=_IDLE_TIMEOUT,
+        complete=lambda answers: {answer.get("name") for answer in answers} >= set(services),
     )
-    return [process for answer in answers for process in _read(answer)]
+    return [process for answer in answers for process in _parse(answer)]
 
 
-async def check(service: str, asking: Awaitable[Sequence[Running]], root: Path) -> None:
-    """Raise `HealthWarning` when `service` does not answer, or has not the document of the code below `root`."""
-    processes = [process for process in await asking if process.name == service]
+async def check(service: str, discovery: Awaitable[Sequence[Running]], root: Path) -> None:
+    """Raise `HealthWarning` if `service` does not answer, or its document differs from the one below `root`."""
+    processes = [process for process in await discovery if process.name == service]
     if not processes:
-        raise HealthWarning(f"{service} does not answer on NATS: start it, or look into its log.")
+        raise HealthWarning(f"{service} does not answer on NATS: start it, or check its log.")
     path = f"asyncapi/{service}.json"
     try:
         documented = hashlib.sha256((root / path).read_bytes()).hexdigest()
     except FileNotFoundError:
-        raise HealthWarning(
-            f"{path} is not beside this code, so that nothing can be compared: run `mkstore docs`."
-        ) from None
+        raise HealthWarning(f"{path} is missing, so the contract cannot be compared: run `mkstore docs`.") from None
     others = [process for process in processes if process.sha256 != documented]
     if others:
-        some = "" if len(others) == len(processes) else f", in {len(others)} of {len(processes)} processes"
-        what = ", ".join(sorted({f"{process.version} with {process.sha256[:12] or 'no hash'}" for process in others}))
+        share = "" if len(others) == len(processes) else f" in {len(others)} of {len(processes)} processes"
+        versions = ", ".join(
+            sorted({f"{process.version} with {process.sha256[:12] or 'no hash'}" for process in others})
+        )
         raise HealthWarning(
-            f"{service} runs with another contract than this code documents{some}: it says {what}, and {path} here is "
-            f"{documented[:12]}. Deploy this code, write its document with `mkstore docs`, or run the doctor of the "
-            "code that is deployed."
+            f"{service} runs another contract than this code documents{share}: it runs {versions}, and {path} here is "
+            f"{documented[:12]}. Deploy this code, update its document with `mkstore docs`, or run `mkstore doctor` of "
+            "the deployed code."
         )
 
 
-def _read(answer: Mapping[str, Any]) -> list[Running]:
-    """Return who that is; nobody where it is no answer: others may be on the same NATS."""
+def _parse(answer: Mapping[str, Any]) -> list[Running]:
+    """Return the process, or nothing if the reply is invalid: other programs may share the NATS server."""
     try:
         return [Running.model_validate(answer)]
     except ValidationError:

@@ -1,4 +1,4 @@
-"""What is owed to others before their message is discarded for good."""
+"""Rejects the payment of a dead letter before the letter is discarded."""
 
 from pydantic import ValidationError
 
@@ -12,10 +12,10 @@ from kit.runtime import tracing
 
 
 async def reject_payment(broker: Broker, letter: DeadLetterRecord) -> str | None:
-    """Have a payment that was accepted recorded as rejected; returns why that cannot be done, or None.
+    """Record the accepted payment of a dead letter as rejected; return None, or the reason why that failed.
 
-    For other letters, and for one in which no payment can be read, there is nothing to do: nobody can find those.
-    Runs in a task of its own: the rejection belongs to the letter's request.
+    Does nothing for other messages, and for a body without a payment: no client knows its id. Call it in a new task:
+    it sets the trace context of the letter's request.
     """
     if letter.stream != PAYMENT_COMMANDS.name:
         return None
@@ -26,6 +26,6 @@ async def reject_payment(broker: Broker, letter: DeadLetterRecord) -> str | None
     tracing.set_trace(letter.headers)
     try:
         await RequestClient(broker).request(RejectPayment(command=command))
-    except Refusal as why:
-        return str(why)
+    except Refusal as refusal:
+        return str(refusal)
     return None

@@ -1,4 +1,4 @@
-"""Dead letters as an operator reads them: nothing that stands in one can command the terminal."""
+"""Formats dead letters for a terminal; escapes their control characters."""
 
 import base64
 import json
@@ -8,78 +8,78 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kit.messaging.dead_letters import DeadLetterRecord
 
-_MOST_SENTENCES = 20
-_HEX_BYTES = 512
-_LINE = 16
+_MAX_SENTENCES = 20
+_MAX_HEX_BYTES = 512
+_BYTES_PER_LINE = 16
 
 
 @dataclass
 class Outcome:
-    """What became of the letters that somebody chose."""
+    """The result of replaying or discarding the selected letters."""
 
-    what: str
+    action: str
     done: int = 0
     failed: list[dict[str, object]] = field(default_factory=list)
     stopped: str = ""
-    """Why none of the rest could go; empty where nothing stopped it."""
+    """Why the remaining letters were not processed; empty if they were."""
 
-    def stays(self, letter: "DeadLetterRecord", why: str) -> None:
-        """Note that one letter stays."""
-        self.failed.append({"id": letter.id, "why": why})
+    def keep(self, letter: "DeadLetterRecord", reason: str) -> None:
+        """Record that one letter stays."""
+        self.failed.append({"id": letter.id, "reason": reason})
 
     def sentences(self) -> list[str]:
-        """Say what stays and why, at most twenty of them."""
-        said = [printable(str(each["why"])) for each in self.failed[:_MOST_SENTENCES]]
-        if len(self.failed) > _MOST_SENTENCES:
-            said.append(f"{len(self.failed)} letters stay.")
-        return [*said, self.stopped] if self.stopped else said
+        """Return a sentence for each letter that stays, at most twenty."""
+        sentences = [printable(str(each["reason"])) for each in self.failed[:_MAX_SENTENCES]]
+        if len(self.failed) > _MAX_SENTENCES:
+            sentences.append(f"{len(self.failed)} letters stay.")
+        return [*sentences, self.stopped] if self.stopped else sentences
 
     def as_json(self) -> str:
-        """Say it to a program."""
-        return json.dumps({self.what: self.done, "failed": self.failed, "stopped": self.stopped or None}, indent=2)
+        """Return the result as JSON."""
+        return json.dumps({self.action: self.done, "failed": self.failed, "stopped": self.stopped or None}, indent=2)
 
 
 def is_subject(text: str) -> bool:
-    """Tell whether `text` is a subject of NATS, with or without wildcards."""
+    """Tell whether `text` is a NATS subject, with or without wildcards."""
     words = text.split(".")
     return all(words) and not any(c.isspace() or not c.isprintable() for c in text) and ">" not in words[:-1]
 
 
 def printable(text: str) -> str:
-    """Return `text` with what a terminal would obey, or not show, written as an escape; lines stay lines."""
+    """Return `text` with every unprintable character except line feeds escaped."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def row(letter: "DeadLetterRecord") -> dict[str, Any]:
-    """Return what a list says of a letter."""
-    said = letter.headers.get
+    """Return the columns of a letter in a list."""
+    header = letter.headers.get
     return {
         "id": letter.id,
         "subject": printable(letter.subject),
         "reason": printable(letter.reason),
-        "detail": printable(said("Dead-Detail", "")),
-        "attempts": int(attempts) if (attempts := said("Dead-Attempts", "")).isdecimal() else None,
-        "first": printable(said("Dead-First-Time", "")),
-        "last": printable(said("Dead-Last-Time", "")),
+        "detail": printable(header("Dead-Detail", "")),
+        "attempts": int(attempts) if (attempts := header("Dead-Attempts", "")).isdecimal() else None,
+        "first": printable(header("Dead-First-Time", "")),
+        "last": printable(header("Dead-Last-Time", "")),
         "stream": printable(letter.stream),
-        "consumer": printable(said("Dead-Consumer", "")),
-        "requestId": printable(said("X-Request-Id", "")),
+        "consumer": printable(header("Dead-Consumer", "")),
+        "requestId": printable(header("X-Request-Id", "")),
         "bytes": len(letter.body),
     }
 
 
 def as_json(letter: "DeadLetterRecord") -> str:
-    """Write a letter for a program: its body as JSON, as text or, where it is neither, in base64."""
-    encoding, body = _read(letter.body)
-    whole = row(letter) | {"headers": dict(letter.headers), "encoding": encoding, "body": body}
-    return json.dumps(whole, indent=2)
+    """Return a letter as JSON; its body as JSON if possible, else as text, else in base64."""
+    encoding, body = _decode(letter.body)
+    fields = row(letter) | {"headers": dict(letter.headers), "encoding": encoding, "body": body}
+    return json.dumps(fields, indent=2)
 
 
-def for_people(letter: "DeadLetterRecord") -> str:
-    """Write a letter for people."""
+def as_text(letter: "DeadLetterRecord") -> str:
+    """Return a letter as text for a terminal."""
     lines = [f"{name + ':':<11} {value}" for name, value in row(letter).items()]
     lines += ["", "headers:", *(f"  {name}: {value}" for name, value in sorted(letter.headers.items()))]
-    encoding, body = _read(letter.body)
+    encoding, body = _decode(letter.body)
     if encoding == "json":
         text = json.dumps(body, indent=2, ensure_ascii=False)
     else:
@@ -87,25 +87,25 @@ def for_people(letter: "DeadLetterRecord") -> str:
     return printable("\n".join([*lines, "", f"body ({encoding}):" if letter.body else "no body", text]))
 
 
-def _read(body: bytes) -> tuple[str, Any]:
+def _decode(body: bytes) -> tuple[str, Any]:
     try:
         text = body.decode()
     except UnicodeDecodeError:
         return "base64", base64.b64encode(body).decode()
     try:
         return "json", json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):  # a body may be built to be unreadable
+    except (ValueError, RecursionError):  # a body may be nested too deeply
         return "text", text
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(constant)  # NaN and Infinity are no JSON
+    raise ValueError(constant)  # NaN and Infinity are not JSON
 
 
 def _hex(body: bytes) -> str:
     lines = [
-        f"  {at:08x}  {body[at : at + _LINE].hex(' '):<47}  "
-        + "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in body[at : at + _LINE])  # noqa: PLR2004 - ASCII
-        for at in range(0, min(len(body), _HEX_BYTES), _LINE)
+        f"  {at:08x}  {body[at : at + _BYTES_PER_LINE].hex(' '):<47}  "
+        + "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in body[at : at + _BYTES_PER_LINE])  # noqa: PLR2004 - ASCII
+        for at in range(0, min(len(body), _MAX_HEX_BYTES), _BYTES_PER_LINE)
     ]
-    return "\n".join([*lines, f"  ... {len(body)} bytes in all"] if len(body) > _HEX_BYTES else lines)
+    return "\n".join([*lines, f"  ... {len(body)} bytes in total"] if len(body) > _MAX_HEX_BYTES else lines)

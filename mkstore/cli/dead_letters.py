@@ -1,4 +1,4 @@
-"""`mkstore dead-letters`: what an operator does about messages that could not be handled."""
+"""`mkstore dead-letters`: lists, shows, replays and discards dead letters."""
 
 import asyncio
 import sys
@@ -16,28 +16,26 @@ if TYPE_CHECKING:
     from kit.messaging.dead_letters import DeadLetterQueue, DeadLetterRecord
 
 app = typer.Typer(
-    help="Messages that could not be handled. The id of a letter is its number in the stream DEAD_LETTERS.",
+    help="List, show, replay and discard dead letters. The id of a letter is its sequence in DEAD_LETTERS.",
     no_args_is_help=True,
 )
 
 _COLUMNS = ("id", "subject", "reason", "attempts", "last")
 
-IdsArgument = Annotated[
-    list[int] | None, typer.Argument(metavar="[ID]...", min=1, help="Letters by their id, as `list` shows it.")
-]
-IdArgument = Annotated[int, typer.Argument(metavar="ID", min=1, help="The letter's id, as `list` shows it.")]
+IdsArgument = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=1, help="Ids of letters, see `list`.")]
+IdArgument = Annotated[int, typer.Argument(metavar="ID", min=1, help="Id of the letter, see `list`.")]
 SubjectOption = Annotated[
     str | None,
-    typer.Option("--subject", help="Only those that were sent under this subject; NATS wildcards * and > are allowed."),
+    typer.Option("--subject", help="Only letters with this original subject; may contain the wildcards * and >."),
 ]
 ReasonOption = Annotated[
-    str | None, typer.Option("--reason", help="Only those that failed with this error, by its name in `list`.")
+    str | None, typer.Option("--reason", help="Only letters with this error, see `reason` in `list`.")
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="Every letter that is there now.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Every current letter.")]
 
 
-class _Chosen(NamedTuple):
-    """Which letters an operator means."""
+class _Selection(NamedTuple):
+    """The selected letters."""
 
     ids: Sequence[int]
     subject: str | None
@@ -51,31 +49,31 @@ class _Chosen(NamedTuple):
         for letter_id in dict.fromkeys(self.ids):
             letter = await letters.get(letter_id)
             if letter is None:
-                fail(f"There is no letter {letter_id}: it was replayed or discarded, or never there.")
+                fail(f"There is no letter {letter_id}: it was replayed, discarded, or never existed.")
             yield [letter]
 
 
-def _chosen(ids: list[int] | None, subject: str | None, reason: str | None, *, everything: bool) -> _Chosen:
-    """Take a choice that says what it means; ends the command where it does not."""
-    said = [bool(ids), subject is not None or reason is not None, everything]
-    if said.count(True) != 1:
-        raise typer.BadParameter("Say which letters: ids, or --subject and --reason, or --all.")
+def _select(ids: list[int] | None, subject: str | None, reason: str | None, *, everything: bool) -> _Selection:
+    """Return the selection; exit 2 unless exactly one way to select is used."""
+    criteria = [bool(ids), subject is not None or reason is not None, everything]
+    if criteria.count(True) != 1:
+        raise typer.BadParameter("Select letters by ids, by --subject and --reason, or with --all.")
     if subject is not None and not dead_letter_text.is_subject(subject):
-        raise typer.BadParameter(f"{subject!r} is no NATS subject.", param_hint="--subject")
-    return _Chosen(ids or (), subject, reason)
+        raise typer.BadParameter(f"{subject!r} is not a NATS subject.", param_hint="--subject")
+    return _Selection(ids or (), subject, reason)
 
 
 @app.callback()
 def dead_letters() -> None:
-    """Work on dead letters."""
+    """List, show, replay and discard dead letters."""
 
 
 @app.command("list")
 def list_letters(
     subject: SubjectOption = None,
     reason: ReasonOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, oldest first.")] = 100,
-    after: Annotated[int, typer.Option(min=0, help="Only those with a higher id: the next page.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of letters.")] = 100,
+    after: Annotated[int, typer.Option(min=0, help="Only letters with a higher id, for the next page.")] = 0,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -83,13 +81,13 @@ def list_letters(
     from kit.messaging.dead_letters import DeadLetterQueue  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
 
     if subject is not None and not dead_letter_text.is_subject(subject):
-        raise typer.BadParameter(f"{subject!r} is no NATS subject.", param_hint="--subject")
+        raise typer.BadParameter(f"{subject!r} is not a NATS subject.", param_hint="--subject")
 
     async def work(broker: "Broker") -> tuple[list[dict[str, object]], bool]:
         rows: list[dict[str, object]] = []
         pages = DeadLetterQueue(broker).pages(subject=subject or ">", reason=reason or "", after=after)
-        async with aclosing(pages) as found:
-            async for page in found:
+        async with aclosing(pages):
+            async for page in pages:
                 for letter in page:
                     if len(rows) == limit:
                         return rows, True
@@ -99,12 +97,12 @@ def list_letters(
     rows, more = on_nats(home, work)
     show(f"{len(rows)} dead letters", _COLUMNS, rows, as_json=json)
     if more:
-        typer.echo(f"There are more: --after {rows[-1]['id']}", err=True)
+        typer.echo(f"There are more letters: use --after {rows[-1]['id']}", err=True)
 
 
 @app.command("show")
 def show_letter(letter_id: IdArgument, home: HomeOption = None, json: JsonOption = False) -> None:
-    """Show one letter: its headers, times, reason, attempts and body."""
+    """Show one letter with headers, times, reason, attempts and body."""
     from kit.messaging.dead_letters import DeadLetterQueue  # noqa: PLC0415
 
     async def work(broker: "Broker") -> "DeadLetterRecord | None":
@@ -112,8 +110,8 @@ def show_letter(letter_id: IdArgument, home: HomeOption = None, json: JsonOption
 
     letter = on_nats(home, work)
     if letter is None:
-        fail(f"There is no letter {letter_id}: it was replayed or discarded, or never there.")
-    typer.echo(dead_letter_text.as_json(letter) if json else dead_letter_text.for_people(letter))
+        fail(f"There is no letter {letter_id}: it was replayed, discarded, or never existed.")
+    typer.echo(dead_letter_text.as_json(letter) if json else dead_letter_text.as_text(letter))
 
 
 @app.command()
@@ -125,30 +123,30 @@ def replay(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Send letters again to where they came from, and remove each that is on disk there.
+    """Publish letters to their original stream again, and remove each one that is stored there.
 
-    Sent twice, or by two operators at once, a letter makes one message. One that cannot go stays and is named.
+    A letter that is replayed twice becomes one message. A letter that cannot be published stays and is listed.
     """
-    chosen = _chosen(ids, subject, reason, everything=everything)
+    selection = _select(ids, subject, reason, everything=everything)
 
     async def work(broker: "Broker") -> dead_letter_text.Outcome:
         from kit.errors import Refusal  # noqa: PLC0415
         from kit.messaging.dead_letters import DeadLetterQueue, ReplayRefused  # noqa: PLC0415
 
         letters, outcome = DeadLetterQueue(broker), dead_letter_text.Outcome("replayed")
-        async with aclosing(chosen.pages(letters, await letters.last())) as pages:
+        async with aclosing(selection.pages(letters, await letters.last())) as pages:
             async for page in pages:
                 sent: list[DeadLetterRecord] = []
                 try:
-                    for letter in page:  # in their order, which the events of one thing need
+                    for letter in page:  # in order, which the events of one aggregate need
                         try:
                             await letters.replay(letter)
-                        except ReplayRefused as why:
-                            outcome.stays(letter, str(why))
+                        except ReplayRefused as refusal:
+                            outcome.keep(letter, str(refusal))
                         else:
                             sent.append(letter)
-                except Refusal as why:  # no other letter can go either
-                    outcome.stopped = str(why)
+                except Refusal as refusal:  # it concerns every letter
+                    outcome.stopped = str(refusal)
                 await asyncio.gather(*map(letters.remove, sent))
                 outcome.done += len(sent)
                 if outcome.stopped:
@@ -164,62 +162,60 @@ def discard(
     subject: SubjectOption = None,
     reason: ReasonOption = None,
     everything: AllOption = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where nobody can be asked.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; required without a terminal.")] = False,
     unanswered: Annotated[
         bool,
-        typer.Option(
-            help="Discard a payment even where it cannot be recorded as rejected: its payer then finds none (404)."
-        ),
+        typer.Option(help="Discard a payment even if it cannot be recorded as rejected; its payer then gets 404."),
     ] = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Remove letters for good. A payment among them is recorded as rejected first, so that its payer is told."""
-    chosen = _chosen(ids, subject, reason, everything=everything)
+    """Remove letters permanently. An accepted payment is recorded as rejected first, so its payer sees that."""
+    selection = _select(ids, subject, reason, everything=everything)
 
     async def count(broker: "Broker") -> tuple[int, int]:
         from kit.messaging.dead_letters import DeadLetterQueue  # noqa: PLC0415
 
-        letters, found = DeadLetterQueue(broker), 0
+        letters, total = DeadLetterQueue(broker), 0
         last = await letters.last()
-        async with aclosing(chosen.pages(letters, last)) as pages:
+        async with aclosing(selection.pages(letters, last)) as pages:
             async for page in pages:
-                found += len(page)
-        return found, last
+                total += len(page)
+        return total, last
 
-    found, last = on_nats(home, count)
-    if found and not yes:
+    total, last = on_nats(home, count)
+    if total and not yes:
         if not sys.stdin.isatty():
-            fail(f"{found} letters would be discarded for good; say --yes where nobody can be asked.")
-        typer.confirm(f"Discard {found} letters for good?", abort=True)
+            fail(f"{total} letters would be discarded permanently; use --yes to confirm without a terminal.")
+        typer.confirm(f"Discard {total} letters permanently?", abort=True)
 
     async def work(broker: "Broker") -> dead_letter_text.Outcome:
         from kit.messaging.dead_letters import DeadLetterQueue  # noqa: PLC0415
         from mkstore.reject_payment import reject_payment  # noqa: PLC0415
 
         letters, outcome = DeadLetterQueue(broker), dead_letter_text.Outcome("discarded")
-        async with aclosing(chosen.pages(letters, last)) as pages:
+        async with aclosing(selection.pages(letters, last)) as pages:
             async for page in pages:
                 problems = await asyncio.gather(*(reject_payment(broker, letter) for letter in page))
-                told = []
+                done = []
                 for letter, problem in zip(page, problems, strict=True):
                     if problem and not unanswered:
-                        outcome.stays(letter, f"Letter {letter.id} stays: its payer cannot be told. {problem}")
+                        outcome.keep(letter, f"Letter {letter.id} stays: its payment cannot be rejected. {problem}")
                     else:
-                        told.append(letter)
-                await asyncio.gather(*map(letters.remove, told))
-                outcome.done += len(told)
+                        done.append(letter)
+                await asyncio.gather(*map(letters.remove, done))
+                outcome.done += len(done)
         return outcome
 
     _finish(on_nats(home, work), as_json=json)
 
 
 def _finish(outcome: dead_letter_text.Outcome, *, as_json: bool) -> None:
-    """Tell what was done; exit code 1 where something stays."""
+    """Print the outcome; exit 1 if a letter stays."""
     if as_json:
         typer.echo(outcome.as_json())
     else:
-        typer.echo(f"{outcome.done} {outcome.what}.")
+        typer.echo(f"{outcome.done} {outcome.action}.")
         for sentence in outcome.sentences():
             typer.echo(sentence, err=True)
     if outcome.failed or outcome.stopped:

@@ -1,4 +1,4 @@
-"""What the operator's commands share: where the store is, a connection to it, and two ways to print."""
+"""Shared by the operator commands: the address of the store, a connection, and output as table or JSON."""
 
 import asyncio
 import json
@@ -18,46 +18,44 @@ Result = TypeVar("Result")
 
 HomeOption = Annotated[
     Path | None,
-    typer.Option(
-        "--home", help="The home of a running `mkstore up`, instead of the servers that the environment names."
-    ),
+    typer.Option("--home", help="State folder of a running `mkstore up`; overrides NATS_URL."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-_CONNECT_SECONDS = 5.0
+_CONNECT_TIMEOUT = 5.0
 
 
 def run_record(home: Path) -> dict[str, Any]:
-    """Return what a running `mkstore up` says of itself; ends the command with a sentence where none runs."""
+    """Return the run file of a running `mkstore up`; exit 1 with a message if there is none."""
     try:
         record: dict[str, Any] = json.loads((home / RUN_FILE).read_text())
     except FileNotFoundError:
-        fail(f"No mkstore runs in {home}: there is no {RUN_FILE}.")
+        fail(f"No mkstore runs in {home}: {RUN_FILE} is missing. Run `mkstore up`, or set --home or NATS_URL.")
     except OSError as error:
-        fail(f"{home / RUN_FILE} cannot be read: {error.strerror}.")
+        fail(f"{home / RUN_FILE} cannot be read: {error.strerror}. Run this as the user of `mkstore up`.")
     return record
 
 
 def nats_url(home: Path | None) -> str:
-    """Return where NATS is: that of `home`, else of the environment, else of the default home."""
+    """Return the address of NATS: from the state folder `home`, else NATS_URL, else the default state folder."""
     if home is None and (url := os.environ.get("NATS_URL")):
         return url
     return str(run_record(home or DEFAULT_STATE_DIR)["nats"]["admin_url"])
 
 
 def on_nats(home: Path | None, work: Callable[["Broker"], Awaitable[Result]]) -> Result:
-    """Do `work` on a connection; a refusal or a missing server ends the command with a sentence and exit code 1."""
+    """Run `work` on a connection; on a refusal or without a server, exit 1 with a message."""
     from kit.errors import Refusal  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
     from kit.messaging.broker import Broker  # noqa: PLC0415
     from kit.runtime.logging import configure_logging  # noqa: PLC0415
 
     url = nats_url(home)
-    configure_logging("CRITICAL", "console")  # what goes wrong is said in a sentence below
+    configure_logging("CRITICAL", "console")  # errors are printed below
 
     async def run() -> Result:
         broker = Broker(url, name="mkstore")
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
                 await broker.connect()
             return await work(broker)
         finally:
@@ -68,11 +66,11 @@ def on_nats(home: Path | None, work: Callable[["Broker"], Awaitable[Result]]) ->
     except Refusal as error:
         fail(str(error))
     except (OSError, TimeoutError):
-        fail("NATS does not answer.")
+        fail(f"NATS does not answer: start it, or set {'NATS_URL' if home is None else '--home'} to a running one.")
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """Print rows as a table for people or as JSON for programs."""
+    """Print rows as a table or as JSON."""
     if as_json:
         typer.echo(json.dumps(list(rows), indent=2))
         return
@@ -84,12 +82,12 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], 
     for column in columns:
         table.add_column(column)
     for row in rows:
-        # As Text: what stands in brackets would be taken for markup, and fail or vanish.
+        # As Text: brackets in a string would be parsed as markup, and fail or disappear.
         table.add_row(*(Text(str(row.get(column, "")), overflow="fold") for column in columns))
     Console().print(table)
 
 
 def fail(sentence: str) -> NoReturn:
-    """End the command with a sentence on standard error and exit code 1."""
+    """Print a message on standard error and exit 1."""
     typer.echo(sentence, err=True)
     raise typer.Exit(1)

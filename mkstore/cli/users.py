@@ -1,4 +1,4 @@
-"""`mkstore users`: what an operator does to users."""
+"""`mkstore users`: administers users."""
 
 from typing import Annotated
 
@@ -6,21 +6,21 @@ import typer
 
 from mkstore.cli.support import HomeOption, JsonOption, fail, on_nats, show
 
-app = typer.Typer(help="Users.", no_args_is_help=True)
+app = typer.Typer(help="Administer users.", no_args_is_help=True)
 
 
 @app.callback()
 def users() -> None:
-    """Work on users."""
+    """Administer users."""
 
 
 @app.command()
 def promote(
-    email: Annotated[str, typer.Argument(help="Whose role becomes admin.")],
+    email: Annotated[str, typer.Argument(help="Email of the user who becomes an admin.")],
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a user an admin, by the users service itself: with a new version and its event."""
+    """Make a user an admin, through the users service; publishes `user.updated`."""
     from pydantic import ValidationError  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
 
     from contracts.users import ListUsers, Role, UpdateUser, UserView  # noqa: PLC0415
@@ -38,6 +38,6 @@ def promote(
     try:
         user = on_nats(home, work)
     except ValidationError:
-        fail(f"{email} is no email address.")
+        fail(f"{email} is not an email address.")
     row = {"id": str(user.id), "email": user.email, "role": user.role.value, "version": user.version}
-    show("promoted; the next token says so", list(row), [row], as_json=json)
+    show("promoted; effective with the next access token", list(row), [row], as_json=json)

@@ -1,4 +1,4 @@
-"""Brings the services' databases to the newest schema, all at once; one that is there already costs next to nothing."""
+"""Migrates the databases of the services in parallel; a cheap check skips those that are up to date."""
 
 import asyncio
 import subprocess
@@ -10,22 +10,20 @@ from mkstore.services import ServiceSpec
 from mkstore.stack import processes
 from mkstore.stack.managed_process import ProcessFailed
 
-_POLL = 0.02
+_POLL_INTERVAL = 0.02
 
 
 async def migrate(work: Sequence[tuple[ServiceSpec, Mapping[str, str], Path]], *, timeout: float) -> None:  # noqa: ASYNC109 - the error has the log
-    """Run `alembic upgrade head` for services that have migrations, each with its environment and log, side by side.
+    """Run `alembic upgrade head` in parallel for services with migrations, each with its environment and log.
 
-    Raises:
-        ProcessFailed: one failed, or was not done after `within` seconds; none of them runs any more.
-
+    Raises `ProcessFailed` if one fails, or not all are done after `timeout` seconds; the others are then killed.
     """
     running = [(spec, log, _start(spec, env, log)) for spec, env, log in work]
     try:
         async with asyncio.timeout(timeout):
             for spec, log, process in running:
                 while process.poll() is None:  # noqa: ASYNC110 - a process sets no event
-                    await asyncio.sleep(_POLL)
+                    await asyncio.sleep(_POLL_INTERVAL)
                 if process.returncode != 0:
                     reason = f"could not be migrated: alembic ended with exit code {process.returncode}"
                     raise ProcessFailed(spec.database or spec.name, reason, processes.tail(log))

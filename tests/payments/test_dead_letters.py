@@ -130,7 +130,7 @@ async def test_a_payment_that_is_discarded_is_shown_as_rejected(real_service: Fo
         letter, other = await a_letter(settings, poison.id), await a_letter(settings, unreadable)
         code, told = await operator(settings, "discard", letter, "--yes")
         assert (code, told["discarded"]) == (1, 0)  # the database does not take a rejection of this amount either
-        assert "its payer cannot be told" in told["failed"][0]["why"]
+        assert "its payment cannot be rejected" in told["failed"][0]["reason"]
         assert await real_service.get(poison.id) == poison.pending()
     assert (await operator(settings, "discard", letter, other, "--yes"))[1]["discarded"] == 2
     rejected = poison.pending().model_copy(update={"status": PaymentStatus.REJECTED, "reason": "given-up"})

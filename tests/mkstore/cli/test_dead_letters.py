@@ -120,7 +120,7 @@ def test_a_list_tells_the_story_of_each_and_goes_on_page_by_page(desk: Desk) -> 
         "bytes": 2,
     }
     shown = desk("list", "--limit", "2", "--after", str(ids[99]))
-    assert f"There are more: --after {ids[101]}" in shown.output
+    assert f"There are more letters: use --after {ids[101]}" in shown.output
     assert all(str(letter) in shown.stdout for letter in ids[100:102])
     assert [row["id"] for row in desk.told("list", "--limit", "500", "--after", str(ids[99]))] == ids[100:]
 
@@ -144,7 +144,7 @@ def test_letters_are_chosen_by_subject_and_by_reason(desk: Desk) -> None:
         (b"[" * 100_000, "text", "[[["),
         (b'{"amount": NaN}', "text", "NaN"),
         (b"", "text", "no body"),
-        (b"\x00\xff" * 2000, "base64", "4000 bytes in all"),
+        (b"\x00\xff" * 2000, "base64", "4000 bytes in total"),
     ],
 )
 def test_a_letter_is_shown_whole_and_cannot_command_the_terminal(
@@ -218,7 +218,7 @@ def test_discarding_asks_first(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> N
     (letter,) = desk.bury(b"no payment")
     refused = desk("discard", str(letter), typed="y\n")
     assert refused.exit_code == 1
-    assert "say --yes where nobody can be asked" in refused.stderr
+    assert "use --yes to confirm without a terminal" in refused.stderr
     assert desk.depth(DEAD_LETTERS.name) == 1
     assert desk("discard", str(letter), "--yes").stdout == "1 discarded.\n"
     assert desk.depth(DEAD_LETTERS.name) == 0
@@ -264,4 +264,4 @@ def test_thousands_of_letters_are_replayed_once_each_whoever_is_killed_and_howev
 
 def test_without_a_server_a_sentence_says_so() -> None:
     done = CliRunner().invoke(app, ["dead-letters", "list"], env={"NATS_URL": "nats://127.0.0.1:1"})
-    assert (done.exit_code, done.stderr) == (1, "NATS does not answer.\n")
+    assert (done.exit_code, done.stderr) == (1, "NATS does not answer: start it, or set NATS_URL to a running one.\n")

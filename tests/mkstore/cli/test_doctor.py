@@ -218,21 +218,21 @@ def test_services_that_do_not_run_or_run_by_another_contract_are_warnings(store:
     found = store.finds("warning")
     assert found.keys() == {"users contract", "payments contract", "gateway contract"}
     assert found["users contract"] == (
-        "users runs with another contract than this code documents, in 1 of 2 processes: it says 0.1.0 with "
-        f"0123456789ab, and asyncapi/users.json here is {documented('users')[:12]}. Deploy this code, write its "
-        "document with `mkstore docs`, or run the doctor of the code that is deployed."
+        "users runs another contract than this code documents in 1 of 2 processes: it runs 0.1.0 with "
+        f"0123456789ab, and asyncapi/users.json here is {documented('users')[:12]}. Deploy this code, update its "
+        "document with `mkstore docs`, or run `mkstore doctor` of the deployed code."
     )
-    assert "payments runs with another contract than this code documents: it" in found["payments contract"]
-    assert found["gateway contract"] == "gateway does not answer on NATS: start it, or look into its log."
+    assert "payments runs another contract than this code documents: it" in found["payments contract"]
+    assert found["gateway contract"] == "gateway does not answer on NATS: start it, or check its log."
 
 
 def test_servers_that_do_not_answer_are_said_so(store: Store, nats: NatsServer) -> None:
     nats.stop()
     found = store.finds("failed", DB_PASSWORD="wrong")
-    assert found["nats"] == "NATS does not answer: start it, or set NATS_URL to where it is."
+    assert found["nats"] == "NATS does not answer: start it, or set NATS_URL to its address."
     assert "password authentication failed" in found["users schema"]
     found = store.finds("failed", DB_PORT="1")
-    assert found["users schema"] == "PostgreSQL does not answer: start it, or set DB_HOST to where it is."
+    assert found["users schema"] == "PostgreSQL does not answer: start it, or set DB_HOST and DB_PORT to its address."
 
 
 def test_a_home_where_nothing_runs_is_said_so(store: Store, tmp_path: Path) -> None:
