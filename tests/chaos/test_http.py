@@ -47,11 +47,11 @@ def says(head: str, body: str) -> Reply:
         ),
     ],
 )
-async def test_what_was_sent_is_done_refused_or_unknown(reply: Reply, outcome: Outcome, status: int, code: str) -> None:
+async def test_response_to_a_sent_request_is_classified(reply: Reply, outcome: Outcome, status: int, code: str) -> None:
     assert await ask(reply) == (outcome, status, code)
 
 
-async def test_what_nobody_took_was_never_sent() -> None:
+async def test_refused_connection_means_not_sent() -> None:
     async with Api(f"http://{ports.LOOPBACK}:{ports.free_port()}") as api:
         answer = await api("POST", "/payments", json={})
     assert (answer.outcome, answer.status, answer.is_unavailable) == (Outcome.NOT_SENT, 0, True)

@@ -66,14 +66,14 @@ async def say(connection: Connection, text: bytes, within: float = 5.0) -> bytes
         return await reader.read(1000)
 
 
-async def test_an_open_link_hands_everything_on_and_ends_with_its_ends(connect: Caller) -> None:
+async def test_open_link_forwards_data_and_closes_with_its_peers(connect: Caller) -> None:
     reader, writer = connection = await connect()
     assert await say(connection, b"hello") == b"hello"
     writer.write_eof()
     assert await asyncio.wait_for(reader.read(), 5) == b""
 
 
-async def test_a_cut_link_resets_what_is_there_and_what_comes(link: Link, connect: Caller) -> None:
+async def test_cut_link_resets_open_and_new_connections(link: Link, connect: Caller) -> None:
     before = await connect()
     assert await say(before, b"hello") == b"hello"
     link.set(Mode.CUT)
@@ -86,7 +86,7 @@ async def test_a_cut_link_resets_what_is_there_and_what_comes(link: Link, connec
     assert await say(after, b"again") == b"again"
 
 
-async def test_a_delayed_link_is_slower_and_keeps_the_order(link: Link, connect: Caller) -> None:
+async def test_delayed_link_keeps_the_order(link: Link, connect: Caller) -> None:
     link.set(Mode.DELAYED)
     reader, writer = await connect()
     began = asyncio.get_running_loop().time()
@@ -95,7 +95,7 @@ async def test_a_delayed_link_is_slower_and_keeps_the_order(link: Link, connect:
     assert asyncio.get_running_loop().time() - began >= 0.4, "200 ms there and 200 ms back"
 
 
-async def test_a_half_open_link_swallows_what_it_is_given_and_says_nothing(link: Link, connect: Caller) -> None:
+async def test_half_open_link_drops_data_without_an_error(link: Link, connect: Caller) -> None:
     before = await connect()
     assert await say(before, b"hello") == b"hello"
     link.set(Mode.HALF_OPEN)

@@ -20,7 +20,7 @@ from tests.support.running_store import MKSTORE
 VIOLATIONS = Verdict().violations
 
 
-def test_the_short_proof_loses_nothing_and_writes_its_report(tmp_path: Path) -> None:
+def test_short_run_loses_nothing_and_writes_its_report(tmp_path: Path) -> None:
     done = subprocess.run(
         [MKSTORE, "prove", "--short", "--json", "--report", str(tmp_path)],
         capture_output=True,
@@ -40,7 +40,7 @@ def test_the_short_proof_loses_nothing_and_writes_its_report(tmp_path: Path) -> 
     assert "kill -9 nats" in (tmp_path / "timeline.svg").read_text()
 
 
-def test_the_long_proof_reaches_every_part_every_failpoint_and_every_link() -> None:
+def test_long_run_covers_every_process() -> None:
     names = [fault.name for fault in every_fault()]
     assert len(set(names)) == len(names) >= 30
     for part in PROCESSES:
@@ -57,7 +57,7 @@ async def _spoil(store: Store, database: str, statement: str, *arguments: object
         await connection.close()
 
 
-async def test_what_is_spoiled_in_a_running_store_is_found() -> None:
+async def test_audit_finds_manipulated_rows_of_a_running_store() -> None:
     async with running(Kind.PLAIN) as store, Api(store.url) as api:
         payers, auditor, ledger = await register_payers(api, 4), Auditor(store), Ledger()
         load_generator = LoadGenerator(api, payers, ledger, seed=1)

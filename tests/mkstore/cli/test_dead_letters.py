@@ -99,14 +99,14 @@ def desk(server: NatsServer) -> Desk:
 async def _nothing(_: JetStreamContext) -> None: ...
 
 
-def test_there_are_none(desk: Desk) -> None:
+def test_empty_queue_has_nothing_to_do(desk: Desk) -> None:
     assert desk.told("list") == []
     assert desk("list").stdout.startswith("0 dead letters")
     assert desk("replay", "--all").stdout == "0 replayed.\n"
     assert desk("discard", "--all").stdout == "0 discarded.\n"
 
 
-def test_a_list_tells_the_story_of_each_and_goes_on_page_by_page(desk: Desk) -> None:
+def test_list_shows_attempts_and_times_in_pages(desk: Desk) -> None:
     story = {"Dead_First_Time": "2026-01-31T12:00:00+00:00", "X_Request_Id": "r1", "Dead_Detail": "no [/such] thing"}
     ids = desk.bury(*[b"{}"] * 250, **story)
     first = desk.told("list")
@@ -125,7 +125,7 @@ def test_a_list_tells_the_story_of_each_and_goes_on_page_by_page(desk: Desk) -> 
     assert [row["id"] for row in desk.told("list", "--limit", "500", "--after", str(ids[99]))] == ids[100:]
 
 
-def test_letters_are_chosen_by_subject_and_by_reason(desk: Desk) -> None:
+def test_list_filters_by_subject_and_reason(desk: Desk) -> None:
     (user,) = desk.bury(b"{}", subject="user.created", Dead_Reason="ValidationError")
     (payment,) = desk.bury(b"{}")
     assert [row["id"] for row in desk.told("list", "--subject", "user.*")] == [user]
@@ -147,7 +147,7 @@ def test_letters_are_chosen_by_subject_and_by_reason(desk: Desk) -> None:
         (b"\x00\xff" * 2000, "base64", "4000 bytes in total"),
     ],
 )
-def test_a_letter_is_shown_whole_and_cannot_command_the_terminal(
+def test_show_prints_everything_and_escapes_control_characters(
     desk: Desk, body: bytes, encoding: str, seen: str
 ) -> None:
     (letter,) = desk.bury(body, ce_id="e1", Dead_Detail="\x1b[2Jgone")
@@ -161,7 +161,7 @@ def test_a_letter_is_shown_whole_and_cannot_command_the_terminal(
 
 
 @pytest.mark.parametrize("command", [("show",), ("replay",), ("discard", "--yes")])
-def test_an_id_that_no_letter_has_is_said(desk: Desk, command: tuple[str, ...]) -> None:
+def test_unknown_id_fails_with_a_message(desk: Desk, command: tuple[str, ...]) -> None:
     done = desk(*command, "77")
     assert done.exit_code == 1
     assert done.stderr.startswith("There is no letter 77")
@@ -171,11 +171,11 @@ def test_an_id_that_no_letter_has_is_said(desk: Desk, command: tuple[str, ...]) 
 @pytest.mark.parametrize(
     "chosen", [[], ["1", "--all"], ["1", "--reason", "X"], ["--subject", "a.b", "--all"], ["--subject", "a b"], ["0"]]
 )
-def test_what_is_meant_must_be_said_once(desk: Desk, command: str, chosen: list[str]) -> None:
+def test_selection_must_be_unambiguous(desk: Desk, command: str, chosen: list[str]) -> None:
     assert desk(command, *chosen).exit_code == 2
 
 
-def test_an_event_goes_back_into_its_stream_with_its_own_id(desk: Desk) -> None:
+def test_replayed_event_keeps_its_id(desk: Desk) -> None:
     (letter,) = desk.bury(b'{"id": 1}', subject="user.created", ce_id="e1", Dead_Stream=USER_EVENTS.name)
     assert desk.told("replay", str(letter)) == {"replayed": 1, "failed": [], "stopped": None}
     assert desk.told("list") == []
@@ -187,7 +187,7 @@ def test_an_event_goes_back_into_its_stream_with_its_own_id(desk: Desk) -> None:
     assert (sent.data, sent.headers["ce-id"]) == (b'{"id": 1}', "e1")
 
 
-def test_one_that_cannot_go_stays_and_is_named_and_the_others_go(desk: Desk) -> None:
+def test_letter_that_cannot_be_replayed_stays_and_is_listed(desk: Desk) -> None:
     before, lost, after = (
         desk.bury(b"{}", Dead_Stream=name)[0] for name in ("PAYMENT_COMMANDS", "LOST", "PAYMENT_COMMANDS")
     )
@@ -198,7 +198,7 @@ def test_one_that_cannot_go_stays_and_is_named_and_the_others_go(desk: Desk) -> 
     assert [row["id"] for row in desk.told("list")] == [lost]
 
 
-def test_a_full_stream_leaves_the_rest_where_it_is_and_says_so(desk: Desk) -> None:
+def test_full_stream_stops_the_replay(desk: Desk) -> None:
     desk.bury(*[b"{}" * 500] * 20)
 
     async def shrink(jetstream: JetStreamContext) -> None:
@@ -214,7 +214,7 @@ def test_a_full_stream_leaves_the_rest_where_it_is_and_says_so(desk: Desk) -> No
     assert (desk.depth(PAYMENT_COMMANDS.name), desk.depth(DEAD_LETTERS.name)) == (went, 20 - went)
 
 
-def test_discarding_asks_first(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_discard_asks_for_confirmation(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     (letter,) = desk.bury(b"no payment")
     refused = desk("discard", str(letter), typed="y\n")
     assert refused.exit_code == 1
@@ -224,7 +224,7 @@ def test_discarding_asks_first(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> N
     assert desk.depth(DEAD_LETTERS.name) == 0
 
 
-def test_thousands_of_letters_are_replayed_once_each_whoever_is_killed_and_however_many_do_it(desk: Desk) -> None:
+def test_killed_and_concurrent_replays_publish_each_letter_once(desk: Desk) -> None:
     ids = [uuid4() for _ in range(3000)]
 
     async def fill(jetstream: JetStreamContext) -> None:
@@ -262,6 +262,6 @@ def test_thousands_of_letters_are_replayed_once_each_whoever_is_killed_and_howev
     assert desk.there(sent) == Counter(CreatePayment.address_of(each) for each in ids)
 
 
-def test_without_a_server_a_sentence_says_so() -> None:
+def test_missing_server_fails_with_a_message() -> None:
     done = CliRunner().invoke(app, ["dead-letters", "list"], env={"NATS_URL": "nats://127.0.0.1:1"})
     assert (done.exit_code, done.stderr) == (1, "NATS does not answer: start it, or set NATS_URL to a running one.\n")

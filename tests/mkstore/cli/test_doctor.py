@@ -122,14 +122,14 @@ print(json.dumps([(subscriber.stream.name, durable) for subscriber, durable in d
 """
 
 
-def test_it_knows_every_durable_consumer_of_the_services() -> None:
+def test_every_durable_consumer_is_checked() -> None:
     # In a process of its own: a router belongs to the last app that was built with it.
     done = subprocess.run([sys.executable, "-c", DURABLES], capture_output=True, text=True, check=True, cwd=ROOT)
     found = [tuple(pair) for pair in json.loads(done.stdout.splitlines()[-1])]
     assert sorted(found) == sorted(consumers())
 
 
-def test_a_healthy_store_has_nothing_wrong(store: Store) -> None:
+def test_healthy_store_passes_every_check(store: Store) -> None:
     done = store.doctor()
     assert done.returncode == 0, done.stdout
     for name in (
@@ -145,7 +145,7 @@ def test_a_healthy_store_has_nothing_wrong(store: Store) -> None:
     assert (store.finds("failed"), store.finds("warning")) == ({}, {})
 
 
-def test_a_nats_that_does_not_sync_is_a_failure_everywhere(tmp_path: Path, migrated: PostgresServer) -> None:
+def test_unsynced_nats_fails_also_in_development(tmp_path: Path, migrated: PostgresServer) -> None:
     with UnsyncedNats(tmp_path / "nats") as nats, posing(nats.admin_url) as services:
         store = Store(nats, migrated, services)
         store.on_nats(_as_the_services_leave_it)
@@ -155,13 +155,13 @@ def test_a_nats_that_does_not_sync_is_a_failure_everywhere(tmp_path: Path, migra
         assert "sync_interval: always" in store.doctor().stdout
 
 
-def test_what_cannot_be_told_is_a_warning(store: Store) -> None:
+def test_unknown_sync_setting_is_a_warning(store: Store) -> None:
     found = store.finds("warning", NATS_MONITOR_URL="")
     assert set(found) == {"nats-sync"}
     assert "set NATS_MONITOR_URL" in found["nats-sync"]
 
 
-def test_a_changed_stream_and_one_that_is_gone_are_found(store: Store) -> None:
+def test_changed_and_missing_streams_fail(store: Store) -> None:
     async def harm(jetstream: JetStreamContext) -> None:
         await jetstream.update_stream(replace(stream_config(PAYMENT_EVENTS), max_age=3600.0))
         await jetstream.delete_stream(DEAD_LETTERS.name)
@@ -174,7 +174,7 @@ def test_a_changed_stream_and_one_that_is_gone_are_found(store: Store) -> None:
     assert "stream DEAD_LETTERS is missing: a running service" in found["stream DEAD_LETTERS"]
 
 
-def test_a_consumer_that_is_gone_is_found(store: Store) -> None:
+def test_missing_consumer_fails(store: Store) -> None:
     stream, durable = consumers()[0]
     store.on_nats(lambda jetstream: jetstream.delete_consumer(stream, durable))
     found = store.finds("failed")
@@ -182,7 +182,7 @@ def test_a_consumer_that_is_gone_is_found(store: Store) -> None:
     assert f"consumer {durable} of stream {stream} is missing: a running service" in found[f"consumer {durable}"]
 
 
-def test_an_old_schema_is_found(store: Store) -> None:
+def test_outdated_schema_fails_with_the_command(store: Store) -> None:
     store.on_database("users_db", "UPDATE alembic_version SET version_num = version_num || 'x'")
     try:
         found = store.finds("failed")
@@ -192,7 +192,7 @@ def test_an_old_schema_is_found(store: Store) -> None:
     assert found["users schema"].endswith("Run: alembic -c apps/users/alembic.ini upgrade head")
 
 
-def test_dead_letters_and_an_outbox_that_is_behind_are_warnings(store: Store) -> None:
+def test_dead_letters_and_old_outbox_events_are_warnings(store: Store) -> None:
     store.on_nats(lambda jetstream: jetstream.publish(f"{DEAD}payments.create.x", b"x"))
     store.on_database(
         "payments_db",
@@ -208,7 +208,7 @@ def test_dead_letters_and_an_outbox_that_is_behind_are_warnings(store: Store) ->
     assert "The outbox holds 1 unpublished event, the oldest is 6" in found["payments outbox"]
 
 
-def test_services_that_do_not_run_or_run_by_another_contract_are_warnings(store: Store) -> None:
+def test_missing_services_and_other_contracts_are_warnings(store: Store) -> None:
     store.services.processes = [
         ("users", "0123456789abcdef" * 4),
         ("users", documented("users")),
@@ -226,7 +226,7 @@ def test_services_that_do_not_run_or_run_by_another_contract_are_warnings(store:
     assert found["gateway contract"] == "gateway does not answer on NATS: start it, or check its log."
 
 
-def test_servers_that_do_not_answer_are_said_so(store: Store, nats: NatsServer) -> None:
+def test_unreachable_servers_fail_with_a_fix(store: Store, nats: NatsServer) -> None:
     nats.stop()
     found = store.finds("failed", DB_PASSWORD="wrong")
     assert found["nats"] == "NATS does not answer: start it, or set NATS_URL to its address."
@@ -235,11 +235,11 @@ def test_servers_that_do_not_answer_are_said_so(store: Store, nats: NatsServer) 
     assert found["users schema"] == "PostgreSQL does not answer: start it, or set DB_HOST and DB_PORT to its address."
 
 
-def test_a_home_where_nothing_runs_is_said_so(store: Store, tmp_path: Path) -> None:
+def test_state_folder_without_a_run_fails(store: Store, tmp_path: Path) -> None:
     done = store.doctor("--home", str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert "No mkstore runs in" in done.stderr
 
 
-def test_it_is_a_command() -> None:
+def test_doctor_is_registered() -> None:
     assert "doctor" in {command.name for command in app.registered_commands}

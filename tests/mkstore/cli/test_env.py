@@ -35,19 +35,19 @@ def mkstore(*arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_the_committed_file_is_what_the_settings_say() -> None:
+def test_committed_file_matches_the_settings() -> None:
     assert mkstore("env", "--check") == (0, "")
 
 
 @pytest.mark.parametrize("settings", [Gateway, Users, Payments])
-def test_every_variable_of_a_service_stands_in_the_file_and_is_described(settings: type[Settings]) -> None:
+def test_every_variable_is_listed_with_a_description(settings: type[Settings]) -> None:
     lines = (generated.ROOT / PATH).read_text("utf-8").splitlines()
     for name, field in settings.model_fields.items():
         assert field.description
         assert any(line.startswith((f"#{name.upper()}=", f"{name.upper()}=")) for line in lines)
 
 
-def test_defaults_are_shown_as_comments_and_secrets_not_at_all() -> None:
+def test_defaults_are_comments_and_secrets_are_hidden() -> None:
     text = example({"shop": Shop, "kiosk": Kiosk})
     assert "# Of the door. One of: red, green.\n#COLOUR=red\n" in text
     assert "\n#KEY=\n" in text
@@ -57,7 +57,7 @@ def test_defaults_are_shown_as_comments_and_secrets_not_at_all() -> None:
     assert "#OPEN_AT_NIGHT=false\n" in text
 
 
-def test_what_all_read_comes_first_and_once() -> None:
+def test_shared_variables_come_first_and_once() -> None:
     text = example({"shop": Shop, "kiosk": Kiosk})
     headings = [line.strip("#- ") for line in text.splitlines() if line.startswith("# ----")]
     assert headings == ["Every service", "Shop", "Kiosk"]
@@ -65,7 +65,7 @@ def test_what_all_read_comes_first_and_once() -> None:
     assert text.index("NATS_URL=") < text.index("---- Shop")
 
 
-def test_the_check_names_the_file_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_names_the_file_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generated, "ROOT", tmp_path)
     code, output = mkstore("env", "--check")
     assert (code, list(tmp_path.iterdir())) == (1, [])

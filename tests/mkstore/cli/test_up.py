@@ -51,7 +51,7 @@ def mkstore(home: Path) -> Iterator[Running]:
         yield started
 
 
-def test_the_run_file_says_where_everything_is_and_only_to_its_owner(mkstore: Running) -> None:
+def test_run_file_has_every_address_and_is_private(mkstore: Running) -> None:
     record = mkstore.record
     assert tuple(record) == PARTS
     assert {name: set(entry) for name, entry in record.items()} == {
@@ -65,20 +65,20 @@ def test_the_run_file_says_where_everything_is_and_only_to_its_owner(mkstore: Ru
     assert stat.S_IMODE((mkstore.home / "run.json").stat().st_mode) == 0o600
 
 
-def test_it_prints_the_ready_line_and_no_password(mkstore: Running) -> None:
+def test_output_has_the_ready_line_and_no_password(mkstore: Running) -> None:
     assert f"mkstore is ready: {mkstore.url}" in mkstore.text.splitlines()
     for name in ("nats", "postgres"):
         password = mkstore.record[name]["url"].split("@")[0].rpartition(":")[2]
         assert password not in mkstore.text
 
 
-def test_services_that_run_give_way_and_the_servers_for_which_they_wait_do_not(mkstore: Running) -> None:
+def test_only_ready_services_have_a_lower_priority(mkstore: Running) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
     wanted = [max(own, NICENESS)] * 3 + [own] * 2
     eventually(lambda: [psutil.Process(mkstore.record[name]["pid"]).nice() for name in PARTS] == wanted)
 
 
-def test_a_service_is_told_its_servers_and_what_the_user_set_and_nothing_that_misleads_it(mkstore: Running) -> None:
+def test_service_environment_has_its_servers_and_user_settings(mkstore: Running) -> None:
     record = mkstore.record
     users, gateway = answer(record["users"]["url"]), answer(record["gateway"]["url"])
     own = json.loads((mkstore.home / "secrets.json").read_text())["nats_users"]
@@ -91,12 +91,12 @@ def test_a_service_is_told_its_servers_and_what_the_user_set_and_nothing_that_mi
     assert users["pid"] == record["users"]["pid"]
 
 
-def test_secrets_are_kept_to_their_owner(mkstore: Running) -> None:
+def test_secrets_are_private(mkstore: Running) -> None:
     assert stat.S_IMODE((mkstore.home / "secrets.json").stat().st_mode) == 0o600
     assert stat.S_IMODE((mkstore.home / "logs").stat().st_mode) == 0o700
 
 
-def test_a_second_one_in_the_same_home_says_so_and_exits_1(mkstore: Running) -> None:
+def test_second_launcher_in_the_same_folder_exits_1(mkstore: Running) -> None:
     second = starts(mkstore.home)
     assert second.returncode == 1
     assert second.stdout == (
@@ -107,7 +107,7 @@ def test_a_second_one_in_the_same_home_says_so_and_exits_1(mkstore: Running) -> 
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_a_killed_part_returns_at_the_same_address_and_a_line_says_so(mkstore: Running, name: str) -> None:
+def test_killed_process_is_restarted_at_the_same_address(mkstore: Running, name: str) -> None:
     before = mkstore.record[name]
     mkstore.kill_part(name)
     mkstore.wait_for(f"{name} was killed by SIGKILL; it is restarted")
@@ -117,14 +117,14 @@ def test_a_killed_part_returns_at_the_same_address_and_a_line_says_so(mkstore: R
     assert {**after, "pid": 0} == {**before, "pid": 0}
 
 
-def test_a_killed_reaper_returns_as_well(mkstore: Running) -> None:
+def test_killed_reaper_is_restarted(mkstore: Running) -> None:
     (reaper,) = (p for p in mkstore.look_around() if "mkstore.stack.reaper" in p.cmdline())
     reaper.kill()
     mkstore.wait_for("reaper was killed by SIGKILL; it is restarted")
     eventually(lambda: any("mkstore.stack.reaper" in p.cmdline() for p in mkstore.look_around()))
 
 
-def test_a_port_in_use_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_used_port_fails_with_one_line(tmp_path: Path) -> None:
     with socket.create_server((ports.LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
         done = starts(tmp_path / "home", str(port))
@@ -135,14 +135,14 @@ def test_a_port_in_use_is_said_in_one_sentence(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_a_home_that_cannot_be_made_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_unusable_state_folder_fails_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = starts(tmp_path / "file" / "home")
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.count("\n") == 1
 
 
-def test_ctrl_c_stops_the_gateway_the_services_nats_and_postgresql_in_that_order(
+def test_ctrl_c_stops_processes_in_order(
     tmp_path: Path,
 ) -> None:
     with running("0", str(tmp_path), "1", command=LAUNCH) as mkstore:
@@ -164,7 +164,7 @@ def test_ctrl_c_stops_the_gateway_the_services_nats_and_postgresql_in_that_order
         assert not (tmp_path / "run.json").exists()
 
 
-def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
+def test_interrupted_start_leaves_no_process(tmp_path: Path) -> None:
     with running("0", str(tmp_path), "1", command=LAUNCH, wait=False) as mkstore:
         mkstore.home = tmp_path.resolve()
         mkstore.wait_for("starting users")
@@ -175,7 +175,7 @@ def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
         mkstore.wait_until_nothing_is_left(within=1)
 
 
-def test_workers_end_with_their_service_and_everything_with_a_launcher_and_services_killed_at_once(
+def test_workers_end_with_their_service_or_launcher(
     tmp_path: Path,
 ) -> None:
     with running("0", str(tmp_path), "2", command=LAUNCH) as mkstore:
@@ -202,7 +202,7 @@ def test_workers_end_with_their_service_and_everything_with_a_launcher_and_servi
         assert (tmp_path / "postgres" / "data").is_dir()
 
 
-def test_nothing_outlives_a_killed_ephemeral_launcher_not_even_its_folder() -> None:
+def test_killed_ephemeral_launcher_leaves_no_process_and_no_folder() -> None:
     with running("0", "", "2", "ephemeral", command=LAUNCH) as mkstore:
         assert (mkstore.home / "postgres" / "data").is_dir()
         mkstore.process.kill()
@@ -211,9 +211,7 @@ def test_nothing_outlives_a_killed_ephemeral_launcher_not_even_its_folder() -> N
         eventually(lambda: not mkstore.home.exists())
 
 
-def test_a_service_that_does_not_start_ends_the_start_with_the_end_of_its_log(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_service_that_cannot_start_fails_with_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ServiceSpec("gateway", "not_there:app", root=HERE)
     assert run(Options(0, tmp_path, ephemeral=False, workers=1), [spec]) == 1
     said = capsys.readouterr().out
@@ -222,9 +220,7 @@ def test_a_service_that_does_not_start_ends_the_start_with_the_end_of_its_log(
     assert not [mark for _, mark in processes.with_variable(MARK) if mark.endswith(str(tmp_path))]
 
 
-def test_a_migration_that_fails_ends_the_start_with_the_end_of_its_log(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_failed_migration_fails_with_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ServiceSpec("gateway", "standin:app", "users_db", migrations=tmp_path / "alembic.ini", root=HERE)
     assert run(Options(0, tmp_path, ephemeral=False, workers=1), [spec]) == 1
     said = capsys.readouterr().out
@@ -232,7 +228,7 @@ def test_a_migration_that_fails_ends_the_start_with_the_end_of_its_log(
     assert "No 'script_location' key" in said.partition("The end of its log:")[2]
 
 
-def test_servers_that_the_environment_names_are_used_and_left_alone(tmp_path: Path) -> None:
+def test_external_servers_are_used_and_not_stopped(tmp_path: Path) -> None:
     with NatsServer(tmp_path / "nats") as nats, PostgresServer(tmp_path / "postgres") as postgres:
         env = {
             "NATS_URL": nats.url,
@@ -250,7 +246,7 @@ def test_servers_that_the_environment_names_are_used_and_left_alone(tmp_path: Pa
 
 
 @pytest.mark.parametrize("variable", ["NATS_URL", "DB_HOST"])
-def test_a_named_server_that_is_not_there_is_said_so(
+def test_unreachable_external_server_fails_with_a_message(
     tmp_path: Path, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = ports.free_port()
@@ -261,7 +257,7 @@ def test_a_named_server_that_is_not_there_is_said_so(
     assert "mkstore could not start: " in done.stdout
 
 
-def test_a_normal_user_can_run_it(tmp_path: Path) -> None:
+def test_normal_user_can_run_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     command: tuple[str, ...] = LAUNCH

@@ -63,9 +63,7 @@ async def test_migrations_that_do_not_exist_are_left_to_alembic(postgres: Postgr
     assert not await is_newest(await at(postgres, "0002"), missing)
 
 
-async def test_the_services_own_migrations_run_and_are_then_known_to_be_done(
-    postgres: PostgresServer, tmp_path: Path
-) -> None:
+async def test_migrations_of_the_services_bring_the_newest_revision(postgres: PostgresServer, tmp_path: Path) -> None:
     owners = [spec for spec in SERVICES if spec.database is not None]
     await create_databases(postgres.url, [str(spec.database) for spec in owners])
     login = DatabaseLogin("127.0.0.1", str(postgres.port), postgres.user, postgres.password)
@@ -83,6 +81,6 @@ async def test_the_services_own_migrations_run_and_are_then_known_to_be_done(
     assert [await is_newest(login.url_of(str(spec.database)), spec) for spec in owners] == [True, True]
 
 
-async def test_migrations_that_take_too_long_are_ended(spec: ServiceSpec, tmp_path: Path) -> None:
+async def test_migrations_are_killed_after_the_timeout(spec: ServiceSpec, tmp_path: Path) -> None:
     with pytest.raises(ProcessFailed, match=r"migrations were not done after 0 s"):
         await migrate([(spec, {}, tmp_path / "log")], timeout=0)

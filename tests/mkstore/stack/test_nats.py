@@ -38,7 +38,7 @@ async def stored(url: str) -> bytes:
         return bytes(message.data)
 
 
-async def test_an_acknowledged_message_survives_kill_9_and_the_server_returns_on_the_same_address(
+async def test_acknowledged_message_survives_sigkill(
     nats: NatsServer,
 ) -> None:
     url, first = nats.url, nats.pid
@@ -52,13 +52,13 @@ async def test_an_acknowledged_message_survives_kill_9_and_the_server_returns_on
     assert await stored(url) == b"2"
 
 
-async def test_the_operator_has_a_login_of_its_own_and_sees_the_services_streams(nats: NatsServer) -> None:
+async def test_operator_login_sees_streams_of_the_services(nats: NatsServer) -> None:
     await store(nats.url, b"1")
     assert nats.admin_url != nats.url
     assert await stored(nats.admin_url) == b"1"
 
 
-async def test_a_login_can_be_given_permissions(tmp_path: Path) -> None:
+async def test_login_is_restricted_by_its_permissions(tmp_path: Path) -> None:
     guest = Login("guest", permissions={"publish": "users.>", "subscribe": "_INBOX.>"})
     with NatsServer(tmp_path, others=[guest]) as server:
         refused: asyncio.Queue[Exception] = asyncio.Queue()
@@ -75,7 +75,7 @@ async def test_a_login_can_be_given_permissions(tmp_path: Path) -> None:
         assert "permissions violation" in str(error).lower()
 
 
-def test_it_syncs_every_message_and_keeps_its_passwords_to_its_owner(nats: NatsServer) -> None:
+def test_configuration_syncs_every_message_and_is_private(nats: NatsServer) -> None:
     file = nats.folder / "nats.conf"
     configuration = json.loads(file.read_text())
     assert file.stat().st_mode & 0o777 == 0o600
@@ -83,13 +83,13 @@ def test_it_syncs_every_message_and_keeps_its_passwords_to_its_owner(nats: NatsS
     assert configuration["host"] == "127.0.0.1"
 
 
-def test_it_stops_in_order_and_leaves_no_process(nats: NatsServer) -> None:
+def test_graceful_stop_leaves_no_process(nats: NatsServer) -> None:
     assert nats.stop() is True
     assert nats.leftovers() == []
     assert nats.pid is None
 
 
-def test_a_server_that_cannot_listen_says_why(tmp_path: Path) -> None:
+def test_used_port_fails_with_the_log(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = NatsServer(tmp_path, port=taken.getsockname()[1])
         with pytest.raises(ProcessFailed, match="nats ended with exit code 1") as failure:

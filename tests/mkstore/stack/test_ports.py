@@ -7,7 +7,7 @@ import pytest
 from mkstore.stack import ports
 
 
-def test_no_port_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_port_is_returned_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     first = ports.free_port()
     drawn = iter([first, first, first + 1, first + 2, first + 3])
     monkeypatch.setattr(random, "randrange", lambda *_: next(drawn))

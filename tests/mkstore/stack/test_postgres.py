@@ -22,7 +22,7 @@ async def run(url: str, *statements: str) -> object:
         await connection.close()
 
 
-async def test_committed_data_survive_kill_9_and_the_server_returns_on_the_same_address(
+async def test_committed_data_survives_sigkill(
     postgres: PostgresServer,
 ) -> None:
     url, first = postgres.url, postgres.pid
@@ -36,7 +36,7 @@ async def test_committed_data_survive_kill_9_and_the_server_returns_on_the_same_
     assert await run(url, "SELECT it FROM kept") == 7
 
 
-async def test_it_starts_after_every_one_of_its_processes_was_killed(postgres: PostgresServer) -> None:
+async def test_start_after_every_process_was_killed(postgres: PostgresServer) -> None:
     await run(
         postgres.url,
         "DROP TABLE IF EXISTS kept",
@@ -49,7 +49,7 @@ async def test_it_starts_after_every_one_of_its_processes_was_killed(postgres: P
     assert await run(postgres.url, "SELECT it FROM kept") == 7
 
 
-async def test_a_stale_pid_that_now_belongs_to_somebody_else_does_not_keep_it_from_starting(
+async def test_reused_pid_in_a_stale_file_does_not_prevent_a_start(
     postgres: PostgresServer,
 ) -> None:
     kill_all(postgres.leftovers)
@@ -60,23 +60,23 @@ async def test_a_stale_pid_that_now_belongs_to_somebody_else_does_not_keep_it_fr
     assert await run(postgres.url, "SELECT 1") == 1
 
 
-async def test_databases_are_created_once(postgres: PostgresServer) -> None:
+async def test_existing_databases_are_kept(postgres: PostgresServer) -> None:
     await create_databases(postgres.url, ["users_db", "payments_db"])
     await create_databases(postgres.url, ["users_db", "payments_db"])
     assert await run(postgres.url_of("payments_db"), "SELECT current_database()") == "payments_db"
 
 
-async def test_it_keeps_every_promise_of_durability(postgres: PostgresServer) -> None:
+async def test_durability_settings_are_on(postgres: PostgresServer) -> None:
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
         assert await run(postgres.url, f"SHOW {setting}") == "on"
 
 
-async def test_a_wrong_password_is_refused(postgres: PostgresServer) -> None:
+async def test_wrong_password_is_refused(postgres: PostgresServer) -> None:
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(postgres.url, password="wrong")
 
 
-async def test_another_start_on_the_same_folder_needs_the_same_password(tmp_path: Path) -> None:
+async def test_same_folder_and_password_can_be_started_again(tmp_path: Path) -> None:
     folder = tmp_path / "postgres"
     with PostgresServer(folder, password="kept") as first:
         assert await run(first.url, "SELECT 1") == 1
@@ -85,26 +85,26 @@ async def test_another_start_on_the_same_folder_needs_the_same_password(tmp_path
     assert not (folder / "password.new").exists()
 
 
-def test_its_data_are_closed_to_others_and_it_does_not_run_as_root_inside(postgres: PostgresServer) -> None:
+def test_data_is_private_and_owned_by_the_running_user(postgres: PostgresServer) -> None:
     owner = postgres.data.stat()
     assert stat.S_IMODE(owner.st_mode) == 0o700
     assert psutil.Process(postgres.pid).uids().effective == owner.st_uid
 
 
-async def test_root_uses_a_system_user_where_that_one_can_reach_the_folder(tmp_path: Path) -> None:
+async def test_root_uses_a_system_user_that_can_reach_the_folder(tmp_path: Path) -> None:
     for parent in (tmp_path, *tmp_path.parents[:2]):
         parent.chmod(0o711)
     with PostgresServer(tmp_path / "postgres") as server:
         assert await run(server.url, "SELECT 1") == 1
 
 
-def test_it_stops_in_order_and_leaves_no_process(postgres: PostgresServer) -> None:
+def test_graceful_stop_leaves_no_process(postgres: PostgresServer) -> None:
     assert postgres.stop() is True
     assert postgres.leftovers() == []
     assert not (postgres.data / "postmaster.pid").exists()
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path: Path, postgres: PostgresServer) -> None:
+def test_server_that_cannot_start_fails_with_its_log(tmp_path: Path, postgres: PostgresServer) -> None:
     second = PostgresServer(tmp_path / "second", port=postgres.port)
     with pytest.raises(ProcessFailed, match="postgres ended with exit code 1") as failure:
         second.start()

@@ -20,7 +20,7 @@ with open_state_dir(pathlib.Path(sys.argv[1]), ephemeral=False) as home:
 """
 
 
-def test_a_second_launcher_is_told_who_works_there(tmp_path: Path) -> None:
+def test_second_launcher_gets_the_pid_of_the_first(tmp_path: Path) -> None:
     refused = pytest.raises(StateDirInUse, match=f"already runs in {tmp_path} .pid {os.getpid()}.")
     with open_state_dir(tmp_path, ephemeral=False), refused, open_state_dir(tmp_path, ephemeral=False):
         pass
@@ -28,7 +28,7 @@ def test_a_second_launcher_is_told_who_works_there(tmp_path: Path) -> None:
         assert again.root == tmp_path
 
 
-def test_a_killed_launcher_whose_guardian_still_cleans_up_is_waited_for(tmp_path: Path) -> None:
+def test_start_waits_for_the_reaper_of_a_killed_launcher(tmp_path: Path) -> None:
     """The launcher is a zombie as long as nobody collects it: its number is taken, and yet it does not run."""
     launcher = subprocess.Popen([sys.executable, "-c", LOCKED_THEN_GONE, str(tmp_path)], stdout=subprocess.DEVNULL)
     try:

@@ -65,9 +65,7 @@ def supervisor(said: Said) -> Supervisor:
     return Supervisor(said.say, said.changed, ready_timeout=2)
 
 
-async def test_a_part_that_dies_is_started_again_and_a_line_says_so(
-    supervisor: Supervisor, said: Said, tmp_path: Path
-) -> None:
+async def test_ended_process_is_restarted(supervisor: Supervisor, said: Said, tmp_path: Path) -> None:
     part = Shell("clerk", tmp_path, "echo ready; exec sleep 100")
     await supervisor.start(part)
     first = part.pid
@@ -84,9 +82,7 @@ async def test_a_part_that_dies_is_started_again_and_a_line_says_so(
     await supervisor.stop(part)
 
 
-async def test_a_part_that_keeps_dying_is_given_longer_and_longer_pauses(
-    supervisor: Supervisor, said: Said, tmp_path: Path
-) -> None:
+async def test_restart_delays_grow(supervisor: Supervisor, said: Said, tmp_path: Path) -> None:
     part = Shell("clerk", tmp_path, "echo ready; exec sleep 0.2")
     await supervisor.start(part)
     await said.wait_for("clerk ended with exit code 0; it is restarted")
@@ -96,9 +92,7 @@ async def test_a_part_that_keeps_dying_is_given_longer_and_longer_pauses(
     assert sorted(RESTART_DELAYS) == list(RESTART_DELAYS)
 
 
-async def test_what_a_dead_part_left_behind_ends_before_it_is_started_again(
-    supervisor: Supervisor, said: Said, tmp_path: Path
-) -> None:
+async def test_orphans_are_killed_before_a_restart(supervisor: Supervisor, said: Said, tmp_path: Path) -> None:
     part = Shell("clerk", tmp_path, "sleep 100 & echo ready; wait")
     await supervisor.start(part)
     assert part.process is not None
@@ -116,7 +110,7 @@ def autogroup_niceness(pid: int | None) -> int | None:
     return int(file.read_text().split()[-1]) if file.exists() else None
 
 
-async def test_a_part_gives_way_once_it_is_ready_and_goes_first_when_it_is_started_again(
+async def test_priority_is_lowered_once_ready_and_normal_at_restart(
     supervisor: Supervisor, said: Said, tmp_path: Path
 ) -> None:
     def niceness() -> set[int]:
@@ -138,21 +132,21 @@ async def test_a_part_gives_way_once_it_is_ready_and_goes_first_when_it_is_start
     await supervisor.stop(part)
 
 
-async def test_a_part_that_never_starts_fails_with_the_end_of_its_log(supervisor: Supervisor, tmp_path: Path) -> None:
+async def test_process_that_never_starts_fails_with_its_log(supervisor: Supervisor, tmp_path: Path) -> None:
     part = Shell("clerk", tmp_path, "echo the ink is dry; exit 3")
     with pytest.raises(ProcessFailed, match="clerk ended with exit code 3") as failure:
         await supervisor.start(part)
     assert failure.value.log == "the ink is dry"
 
 
-async def test_a_part_that_is_not_ready_in_time_is_given_up(said: Said, tmp_path: Path) -> None:
+async def test_process_that_is_not_ready_in_time_is_killed(said: Said, tmp_path: Path) -> None:
     part = Shell("clerk", tmp_path, "exec sleep 100")
     with pytest.raises(ProcessFailed, match=r"clerk was not ready after 0\.1 s"):
         await Supervisor(said.say, said.changed, ready_timeout=0.1).start(part)
     assert part.leftovers() == []
 
 
-async def test_a_program_that_is_not_there_is_said_so(supervisor: Supervisor, tmp_path: Path) -> None:
+async def test_missing_program_fails_with_a_message(supervisor: Supervisor, tmp_path: Path) -> None:
     class Missing(Shell):
         def launch(self) -> subprocess.Popen[bytes]:
             return processes.spawn(["/no/such/program"], env={}, log=self.log, cwd=tmp_path)
@@ -161,9 +155,7 @@ async def test_a_program_that_is_not_there_is_said_so(supervisor: Supervisor, tm
         await supervisor.start(Missing("clerk", tmp_path, ""))
 
 
-async def test_a_part_that_does_not_stop_is_killed_and_a_line_says_so(
-    supervisor: Supervisor, said: Said, tmp_path: Path
-) -> None:
+async def test_process_that_does_not_stop_is_killed(supervisor: Supervisor, said: Said, tmp_path: Path) -> None:
     part = Shell("clerk", tmp_path, "trap '' TERM; echo ready; while :; do sleep 0.1; done")
     await supervisor.start(part)
     await supervisor.stop(part)
@@ -171,7 +163,7 @@ async def test_a_part_that_does_not_stop_is_killed_and_a_line_says_so(
     assert part.leftovers() == []
 
 
-async def test_hurrying_leaves_a_part_one_second(supervisor: Supervisor, said: Said, tmp_path: Path) -> None:
+async def test_hurried_stop_takes_one_second(supervisor: Supervisor, said: Said, tmp_path: Path) -> None:
     part = Shell("clerk", tmp_path, "trap '' TERM; echo ready; while :; do sleep 0.1; done")
     await supervisor.start(part)
     supervisor.hurry()
@@ -179,7 +171,7 @@ async def test_hurrying_leaves_a_part_one_second(supervisor: Supervisor, said: S
     assert said.lines[-1] == "clerk did not stop within 1 s and is killed"
 
 
-async def test_a_part_that_was_stopped_is_not_started_again(supervisor: Supervisor, said: Said, tmp_path: Path) -> None:
+async def test_stopped_process_is_not_restarted(supervisor: Supervisor, said: Said, tmp_path: Path) -> None:
     part = Shell("clerk", tmp_path, "echo ready; exec sleep 100")
     await supervisor.start(part)
     await supervisor.stop(part)
