@@ -1,4 +1,4 @@
-"""What somebody who asked knows of what was done: the judge stands on it."""
+"""The classification of responses, on which the verdict depends."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A link does to a connection what its mode says."""
+"""The modes of a link."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +15,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @pytest.fixture
 async def link() -> AsyncIterator[Link]:
-    """Return a link to somebody who says everything again."""
+    """Return a link to an echo server."""
 
     talking: set[asyncio.Task[Any] | None] = set()
 
@@ -36,7 +36,7 @@ async def link() -> AsyncIterator[Link]:
 
 
 class Caller:
-    """Connects to the link, and hangs up at the end of the test."""
+    """Connects to the link, and disconnects at the end of the test."""
 
     def __init__(self, link: Link) -> None:
         self._link = link

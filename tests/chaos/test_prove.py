@@ -1,4 +1,4 @@
-"""`mkstore prove`: the short proof holds, and on a real store a lie does not pass."""
+"""`mkstore prove`: the short run succeeds, and manipulated data on a real store is found."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ def test_long_run_covers_every_process() -> None:
         assert {f"kill -9 {part}", restart, f"{part} paused for 10 s"} <= set(names)
 
 
-async def _spoil(store: Store, database: str, statement: str, *arguments: object) -> None:
+async def _manipulate(store: Store, database: str, statement: str, *arguments: object) -> None:
     url = urlsplit(store.record["postgres"]["url"])
     connection = await asyncpg.connect(urlunsplit(url._replace(path=f"/{database}")))
     try:
@@ -70,16 +70,16 @@ async def test_audit_finds_manipulated_rows_of_a_running_store() -> None:
         await load_generator.stop()
         await auditor.wait_until_drained(0)
         lost, renamed, *_ = (attempt.id for attempt in ledger.attempts if attempt.id)
-        await _spoil(store, "payments_db", "DELETE FROM payments WHERE id = $1", lost)
-        await _spoil(store, "payments_db", "UPDATE payments SET metadata = '{}' WHERE id = $1", renamed)
-        await _spoil(
+        await _manipulate(store, "payments_db", "DELETE FROM payments WHERE id = $1", lost)
+        await _manipulate(store, "payments_db", "UPDATE payments SET metadata = '{}' WHERE id = $1", renamed)
+        await _manipulate(
             store,
             "payments_db",
             "INSERT INTO payments (id, user_id, amount, currency, metadata, status, created_at) "
             "SELECT $1, user_id, amount, currency, '{}', status, created_at FROM payments LIMIT 1",
             uuid.uuid4(),
         )
-        await _spoil(store, "users_db", "UPDATE users SET version = 9 WHERE id = $1", ledger.users[0].id)
+        await _manipulate(store, "users_db", "UPDATE users SET version = 9 WHERE id = $1", ledger.users[0].id)
         verdict = await auditor.audit(ledger, payers)
         assert len(verdict.lost) == 2, verdict
         assert len(verdict.phantom) == 3, verdict  # an event without a row, a row nobody asked for, one row too many

@@ -1,4 +1,4 @@
-"""The judge finds everything that must not be: a proof that cannot fail proves nothing."""
+"""The verdict finds every kind of violation."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +11,7 @@ from mkstore.chaos.verdict import StreamEvent, Verdict, compare_payments, compar
 
 
 class Case:
-    """A correct store: three payments, the last one unknown and absent, and one user."""
+    """A consistent store: three payments, the last of which is uncertain and not recorded, and one user."""
 
     def __init__(self) -> None:
         self.ledger = Ledger(

@@ -1,4 +1,4 @@
-"""The servers of docker-compose.yml without its engine: the same configuration, the same script, the same logins."""
+"""The servers of docker-compose.yml without Docker: the same configuration, script and logins."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from tests.support.compose import config, environment_of
 
 
 class ConfiguredNats(ManagedProcess):
-    """A nats-server with deploy/nats.conf, on separate ports and with a separate folder."""
+    """A nats-server with deploy/nats.conf, on free ports and with a temporary folder."""
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         super().__init__("nats", folder / "nats.log")
@@ -30,7 +30,7 @@ class ConfiguredNats(ManagedProcess):
 
     @property
     def address(self) -> str:
-        """What replaces `nats:4222`."""
+        """The address instead of `nats:4222`."""
         return f"127.0.0.1:{self.port}"
 
     def launch(self) -> subprocess.Popen[bytes]:
@@ -45,7 +45,7 @@ class ConfiguredNats(ManagedProcess):
         )
 
     def is_ready(self) -> bool:
-        """Ask what the container's health check asks."""
+        """Run the health check of the container."""
         try:
             return self.monitor("healthz") == {"status": "ok"}
         except httpx.TransportError:
@@ -59,7 +59,7 @@ class ConfiguredNats(ManagedProcess):
 
 @pytest.fixture(scope="session")
 def composed() -> dict[str, Any]:
-    """Return docker-compose.yml as Compose understands it."""
+    """Return the configuration that Compose resolves from docker-compose.yml."""
     return config()
 
 

@@ -1,4 +1,4 @@
-"""The Compose files, validated by Compose itself."""
+"""The Compose files, resolved by Compose itself."""
 
 import importlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""The Dockerfile's own commands, run without an engine: each service stands alone, with its own packages."""
+"""The commands of the Dockerfile, run without Docker: each service runs alone with its own packages."""
 
 import fnmatch
 import os
@@ -39,7 +39,7 @@ def image(name: str, tmp_path_factory: pytest.TempPathFactory) -> Image:
 def environment(
     name: str, composed: dict[str, Any], configured_nats: ConfiguredNats, prepared_postgres: PostgresServer
 ) -> dict[str, str]:
-    """What docker-compose.yml gives to the service, with the addresses of servers that need no engine."""
+    """The service's environment in docker-compose.yml, with the addresses of local servers."""
     given = environment_of(composed, name)
     given["NATS_URL"] = given["NATS_URL"].replace("nats:4222", configured_nats.address)
     if "DB_HOST" in given:
@@ -127,7 +127,7 @@ def test_sigterm_stops_the_service_gracefully(
 ) -> None:
     process, environment = running
     children = psutil.Process(process.pid).children(recursive=True)
-    assert not children, "the shell must give its place away"
+    assert not children, "the shell must exec the service"
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) in {0, -signal.SIGTERM}  # uvicorn raises the signal again after a clean stop
     assert not healthy(image, environment)
@@ -141,7 +141,7 @@ def test_production_refuses_development_passwords(
     try:
         while process.poll() is None and not healthy(image, environment):
             time.sleep(0.05)
-        if name == "gateway":  # it keeps no secret
+        if name == "gateway":  # it has no secret
             assert process.poll() is None
         else:
             assert process.poll()

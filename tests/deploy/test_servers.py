@@ -1,4 +1,4 @@
-"""The configuration that containers give to NATS and PostgreSQL."""
+"""The configuration of NATS and PostgreSQL in containers."""
 
 import asyncio
 import json
@@ -13,13 +13,14 @@ import pytest
 from contracts.streams import USER_EVENTS
 from kit.messaging import streams
 from kit.messaging.broker import inbox_prefix
+from mkstore.services import SERVICES
 from mkstore.stack.servers import PostgresServer
 from mkstore.stack.servers.nats import MAX_PAYLOAD, nats_server_program
 from tests.conftest import ROOT
 from tests.deploy.conftest import ConfiguredNats
 
 PASSWORD = "for-development-only"
-SERVICES = ["gateway", "payments", "users"]
+NAMES = [spec.name for spec in SERVICES]
 
 
 def test_nats_accepts_its_configuration() -> None:
@@ -42,16 +43,16 @@ def test_nats_syncs_every_message_and_accepts_the_largest_body(configured_nats: 
     assert configured_nats.monitor("varz")["max_payload"] == MAX_PAYLOAD
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", NAMES)
 async def test_service_creates_its_own_streams_and_no_others(configured_nats: ConfiguredNats, service: str) -> None:
     client = await nats_client.connect(
         f"nats://{service}:{PASSWORD}@{configured_nats.address}",
         inbox_prefix=inbox_prefix(service),
         allow_reconnect=False,
-        error_cb=unheard,
+        error_cb=ignore,
     )
     try:
-        await streams.provision(client.jetstream(), [USER_EVENTS])  # every one hears or sends these
+        await streams.provision(client.jetstream(), [USER_EVENTS])  # every service consumes or publishes these
         with pytest.raises(TimeoutError):
             await client.jetstream(timeout=0.3).add_stream(name="STRANGE", subjects=["strange"])
     finally:
@@ -67,8 +68,8 @@ async def test_operator_may_create_any_stream(configured_nats: ConfiguredNats) -
         await client.close()
 
 
-async def unheard(_: Exception) -> None:
-    """Take note of nothing: the server says of each refusal that it refused."""
+async def ignore(_: Exception) -> None:
+    """Ignore permission errors, which the server also sends for expected refusals."""
 
 
 @pytest.mark.parametrize("login", ["", "users:wrong@", "stranger:for-development-only@"])

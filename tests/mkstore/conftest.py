@@ -1,4 +1,4 @@
-"""Real servers for the tests of the operator's command."""
+"""Real servers for the tests of mkstore."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def one_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresS
 
 @pytest.fixture
 def postgres(one_postgres: PostgresServer) -> PostgresServer:
-    """Return a running server; a test may kill it, the next one starts it again on what is there."""
+    """Return a running server; one that an earlier test has killed is started again on its data."""
     if not one_postgres.is_running:
         one_postgres.start()
     return one_postgres

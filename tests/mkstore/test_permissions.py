@@ -1,4 +1,4 @@
-"""Permissions: NATS lets a service do what its document says, and nothing else."""
+"""NATS permissions: a service may do what its document describes, and nothing else."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -20,43 +20,43 @@ NAMES = [spec.name for spec in SERVICES]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """A server that knows the services as `mkstore up` has it know them."""
+    """A server with the logins that `mkstore up` creates."""
     logins = [Login(name, permissions=permissions.documented(name)) for name in NAMES]
     with NatsServer(tmp_path_factory.mktemp("permissions"), others=logins) as running:
         yield running
 
 
-class Somebody:
-    """A service's connection, and what it is refused."""
+class Connection:
+    """A service's connection and its permission errors."""
 
-    def __init__(self, client: Client, refused: asyncio.Queue[str]) -> None:
+    def __init__(self, client: Client, errors: asyncio.Queue[str]) -> None:
         self.client = client
-        self.refused = refused
+        self._errors = errors
 
-    async def is_refused(self) -> str:
-        """Return what the server said to the last thing that was tried; empty where it let it."""
+    async def error(self) -> str:
+        """Return the error of the last operation; empty if it was allowed."""
         for _ in range(2):  # a first PING may overtake what is buffered
             await self.client.flush()
-        return self.refused.get_nowait() if self.refused.qsize() else ""
+        return self._errors.get_nowait() if self._errors.qsize() else ""
 
 
 @pytest.fixture
-async def somebody(server: NatsServer, request: pytest.FixtureRequest) -> AsyncIterator[Somebody]:
-    """The service that the test names."""
-    refused: asyncio.Queue[str] = asyncio.Queue()
+async def connection(server: NatsServer, request: pytest.FixtureRequest) -> AsyncIterator[Connection]:
+    """The connection of the service in the test's parameter."""
+    errors: asyncio.Queue[str] = asyncio.Queue()
 
     async def remember(error: Exception) -> None:
-        await refused.put(str(error))
+        await errors.put(str(error))
 
     client = await nats_client.connect(
         server.url_as(request.param, server.port), inbox_prefix=inbox_prefix(request.param), error_cb=remember
     )
-    yield Somebody(client, refused)
+    yield Connection(client, errors)
     await client.close()
 
 
 @pytest.mark.parametrize(
-    ("somebody", "subject"),
+    ("connection", "subject"),
     [
         ("users", "payment.created"),
         ("users", "payments.create.1"),
@@ -71,58 +71,58 @@ async def somebody(server: NatsServer, request: pytest.FixtureRequest) -> AsyncI
         ("gateway", "dead.payments.create.1"),
         *((name, subject) for name in NAMES for subject in ("$JS.API.STREAM.DELETE.USER_EVENTS", "_INBOX.others.1")),
     ],
-    indirect=["somebody"],
+    indirect=["connection"],
 )
-async def test_service_may_not_publish_foreign_subjects(somebody: Somebody, subject: str) -> None:
-    await somebody.client.publish(subject, b"{}")
-    assert "permissions violation for publish" in (await somebody.is_refused()).lower()
+async def test_service_may_not_publish_foreign_subjects(connection: Connection, subject: str) -> None:
+    await connection.client.publish(subject, b"{}")
+    assert "permissions violation for publish" in (await connection.error()).lower()
 
 
 @pytest.mark.parametrize(
-    ("somebody", "subject", "queue"),
+    ("connection", "subject", "queue"),
     [
-        ("users", "payments.get_many", "payments"),
-        ("users", "users.get_many", ""),  # beside the group it would hear what one of the group answers
+        ("users", "payments.get", "payments"),
+        ("users", "users.get", ""),  # outside its queue group it would receive a copy of every request
         ("payments", "users.authenticate", "users"),
         ("payments", "payment.created", ""),
         ("gateway", "users.authenticate", "users"),
         ("gateway", "payments.create.*", ""),
         *((name, subject, "") for name in NAMES for subject in (">", "_INBOX.>", "$SYS.>")),
     ],
-    indirect=["somebody"],
+    indirect=["connection"],
 )
-async def test_service_may_not_subscribe_to_foreign_subjects(somebody: Somebody, subject: str, queue: str) -> None:
-    await somebody.client.subscribe(subject, queue=queue)
-    assert "permissions violation for subscription" in (await somebody.is_refused()).lower()
+async def test_service_may_not_subscribe_to_foreign_subjects(connection: Connection, subject: str, queue: str) -> None:
+    await connection.client.subscribe(subject, queue=queue)
+    assert "permissions violation for subscription" in (await connection.error()).lower()
 
 
 @pytest.mark.parametrize(
-    ("somebody", "subject"),
+    ("connection", "subject"),
     [("users", "user.created"), ("payments", "payment.rejected"), ("gateway", "payments.create.1")],
-    indirect=["somebody"],
+    indirect=["connection"],
 )
-async def test_service_may_publish_its_own_messages(somebody: Somebody, subject: str) -> None:
-    await somebody.client.publish(subject, b"{}")
-    assert await somebody.is_refused() == ""
+async def test_service_may_publish_its_own_messages(connection: Connection, subject: str) -> None:
+    await connection.client.publish(subject, b"{}")
+    assert await connection.error() == ""
 
 
-@pytest.mark.parametrize("somebody", ["users"], indirect=True)
-async def test_service_may_reply_once(server: NatsServer, somebody: Somebody) -> None:
+@pytest.mark.parametrize("connection", ["users"], indirect=True)
+async def test_service_may_reply_once(server: NatsServer, connection: Connection) -> None:
     async def answer(message: Msg) -> None:
         await message.respond(b"1")
         await message.respond(b"2")
 
-    await somebody.client.subscribe("users.get_many", queue="users", cb=answer)
-    await somebody.client.flush()
+    await connection.client.subscribe("users.get", queue="users", cb=answer)
+    await connection.client.flush()
     asker = await nats_client.connect(server.admin_url)
     try:
         assert (await asker.request("users.get_many", b"{}")).data == b"1"
     finally:
         await asker.close()
-    assert "permissions violation for publish" in (await somebody.is_refused()).lower()
+    assert "permissions violation for publish" in (await connection.error()).lower()
 
 
-@pytest.mark.parametrize("somebody", ["payments"], indirect=True)
-async def test_payments_may_provision_every_stream(somebody: Somebody) -> None:
-    await streams.provision(somebody.client.jetstream(), STREAMS)
-    assert await somebody.is_refused() == ""
+@pytest.mark.parametrize("connection", ["payments"], indirect=True)
+async def test_payments_may_provision_every_stream(connection: Connection) -> None:
+    await streams.provision(connection.client.jetstream(), STREAMS)
+    assert await connection.error() == ""

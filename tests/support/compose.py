@@ -1,4 +1,4 @@
-"""What Compose makes of our files."""
+"""Runs Docker Compose on the project's files."""
 
 import json
 import os
@@ -16,7 +16,7 @@ PRODUCTION = ("docker-compose.yml", "deploy/compose.production.yml")
 
 
 def compose(files: tuple[str, ...], env: Mapping[str, str], *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a Compose command on `files`, in an environment that says nothing but `env`."""
+    """Run a Compose command on `files` with the environment `env`."""
     return subprocess.run(
         [COMPOSE, "--env-file", os.devnull, *(part for file in files for part in ("--file", file)), *command],
         cwd=ROOT,
@@ -29,7 +29,7 @@ def compose(files: tuple[str, ...], env: Mapping[str, str], *command: str) -> su
 
 
 def config(files: tuple[str, ...] = DEVELOPMENT, env: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the whole of `files` as Compose understands it; fails with what it refuses."""
+    """Return the configuration that Compose resolves from `files`; fails with its error."""
     done = compose(files, env or {}, "config", "--format", "json")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -38,5 +38,5 @@ def config(files: tuple[str, ...] = DEVELOPMENT, env: Mapping[str, str] | None =
 
 
 def environment_of(model: Mapping[str, Any], service: str) -> dict[str, str]:
-    """Return what a service's process is given; what nobody set is not there."""
+    """Return the environment of a service, without unset variables."""
     return {name: value for name, value in model["services"][service]["environment"].items() if value is not None}

@@ -1,4 +1,4 @@
-"""A Dockerfile carried out in a folder instead of in an image: what it copies, runs and starts, without an engine."""
+"""Executes a Dockerfile in a folder, without Docker: what it copies, runs and starts."""
 
 import json
 import os
@@ -18,7 +18,7 @@ UV = os.environ.get("UV") or shutil.which("uv") or "uv"
 
 
 class Instruction(NamedTuple):
-    """One instruction, its lines joined and its comments gone."""
+    """One instruction, with joined lines and without comments."""
 
     name: str
     text: str
@@ -41,7 +41,7 @@ def filled(text: str, variables: Mapping[str, str]) -> str:
 
 @dataclass
 class Stage:
-    """What a stage hands on to those that are built from it."""
+    """The state of a build stage, inherited by stages that are built from it."""
 
     env: dict[str, str] = field(default_factory=dict)
     workdir: str = "/"
@@ -53,18 +53,18 @@ class Stage:
 
 @dataclass
 class Image:
-    """The last stage of a Dockerfile, made below `root`, which stands for `/`."""
+    """The last stage of a Dockerfile, built below `root`, which replaces `/`."""
 
     root: Path
     stage: Stage
 
     @property
     def folder(self) -> Path:
-        """Where the command runs."""
+        """The working folder of the command."""
         return self.root / self.stage.workdir.lstrip("/")
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        """Return what a container's process would see, plus what it is started with."""
+        """Return the environment of a container's process, plus `more`."""
         return {**self.stage.env, "HOME": str(self.root), **more}
 
     def popen(self, command: list[str], more: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
@@ -85,10 +85,9 @@ class Image:
 
 
 def build(root: Path, arguments: Mapping[str, str]) -> Image:
-    """Carry out the project's Dockerfile with build `arguments` below `root`.
+    """Execute the project's Dockerfile with build `arguments` below `root`.
 
-    The Python that runs the tests is that of the base image, and its uv the one that pip would have installed there;
-    everything else is run and copied.
+    The Python and uv of the tests replace those of the base image; everything else is executed.
     """
     shared, blocks = _blocks(list(instructions(ROOT / "Dockerfile")))
     shared |= arguments
@@ -117,7 +116,7 @@ def _blocks(file: list[Instruction]) -> tuple[dict[str, str], dict[str, list[Ins
 
 
 def _needed(blocks: Mapping[str, list[Instruction]], shared: Mapping[str, str], name: str = "") -> list[str]:
-    """Return the stages that one needs, and itself, in the order in which they must be made."""
+    """Return the stages that a stage needs, and itself, in build order."""
     needed: list[str] = []
     for instruction in blocks[name]:
         found = instruction.name == "FROM" and filled(instruction.text, shared).partition(" AS ")[0]
@@ -134,13 +133,13 @@ def _make(root: Path, block: list[Instruction], shared: Mapping[str, str], stage
     making = _Making(root, shared, replace(before, env=dict(before.env), copied=list(before.copied)))
     for instruction in block[1:]:
         carry_out = getattr(making, instruction.name.lower(), None)
-        if carry_out is not None:  # the others say something about an image, and do nothing in it
+        if carry_out is not None:  # the others are metadata
             carry_out(instruction.text)
     return making.stage
 
 
 class _Making:
-    """A stage while it is made: a method for each instruction that does something."""
+    """A stage that is being built: one method per instruction with an effect."""
 
     def __init__(self, root: Path, shared: Mapping[str, str], stage: Stage) -> None:
         self.stage = stage
@@ -153,7 +152,7 @@ class _Making:
 
     def env(self, text: str) -> None:
         for name, value in re.findall(r'(\w+)=("[^"]*"|\S*)', self._filled(text)):
-            # Whatever lies below / in an image lies below `root` here.
+            # Paths below / in an image are below `root` here.
             self.stage.env[name] = re.sub(r"(^|:)(?=/opt/)", rf"\1{self._root}", value.strip('"'))
 
     def workdir(self, text: str) -> None:
@@ -165,7 +164,7 @@ class _Making:
 
     def copy(self, text: str) -> None:
         if text.startswith("--from="):
-            return  # between stages: both lie below one root
+            return  # between stages, which share one root
         *sources, target = self._filled(text).split()
         self.stage.copied += sources
         for source in sources:

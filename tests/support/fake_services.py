@@ -1,4 +1,4 @@
-"""Fake services that only respond to discovery requests on NATS."""
+"""Fake services that answer discovery requests on NATS."""
 
 import asyncio
 import hashlib
@@ -15,7 +15,7 @@ from mkstore.services import SERVICES
 from tests.conftest import ROOT
 
 
-class Poser:
+class FakeServices:
     """Answers `$SRV.INFO` for what is in `processes`: pairs of a service's name and of its document's hash."""
 
     def __init__(self) -> None:
@@ -34,26 +34,26 @@ def documented(service: str) -> str:
 
 
 @contextmanager
-def posing(url: str) -> Iterator[Poser]:
-    """Let all services run, as far as can be seen, until the end of the block."""
-    poser, ready, done = Poser(), threading.Event(), asyncio.Event()
+def fake_services(url: str) -> Iterator[FakeServices]:
+    """Answer for every service until the end of the block."""
+    services, ready, done = FakeServices(), threading.Event(), asyncio.Event()
 
-    async def pose() -> None:
+    async def serve() -> None:
         client = Client()
         await client.connect(url, allow_reconnect=False)
-        await client.subscribe("$SRV.INFO", cb=poser.answer)
-        for _ in range(2):  # nats-py's ping overtakes what it has not written yet
+        await client.subscribe("$SRV.INFO", cb=services.answer)
+        for _ in range(2):  # nats-py's first PING may overtake buffered data
             await client.flush()
         ready.set()
         await done.wait()
         await client.close()
 
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_until_complete, args=(pose(),))
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
         assert ready.wait(10)
-        yield poser
+        yield services
     finally:
         loop.call_soon_threadsafe(done.set)
         thread.join()

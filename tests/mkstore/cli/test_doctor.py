@@ -1,4 +1,4 @@
-"""`mkstore doctor`: each thing that makes a promise false is found, and said with its repair."""
+"""`mkstore doctor`: each problem is found and reported with its fix."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from mkstore.cli.doctor import consumers
 from mkstore.cli.main import app
 from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.conftest import ROOT
-from tests.support.fake_services import Poser, documented, posing
+from tests.support.fake_services import FakeServices, documented, fake_services
 from tests.support.unsynced_nats import UnsyncedNats
 
 MKSTORE = str(Path(sys.executable).with_name("mkstore"))
@@ -30,11 +30,11 @@ Work = Callable[[JetStreamContext], Awaitable[Any]]
 
 
 class Store(NamedTuple):
-    """Servers as the services leave them, with no service on them but as far as can be asked on NATS."""
+    """Servers as the services leave them; fake services answer on NATS."""
 
     nats: NatsServer
     postgres: PostgresServer
-    services: Poser
+    services: FakeServices
 
     @property
     def environment(self) -> dict[str, str]:
@@ -58,7 +58,7 @@ class Store(NamedTuple):
         )
 
     def finds(self, status: str, **environment: str) -> dict[str, str]:
-        """Return what has this status, with the sentences; the exit code says whether something failed."""
+        """Return the checks with this status and their reasons; verify the exit code."""
         done = self.doctor("--json", **environment)
         rows = json.loads(done.stdout)
         assert done.returncode == (1 if any(row["status"] == "failed" for row in rows) else 0), done.stderr
@@ -105,7 +105,7 @@ def migrated(one_postgres: PostgresServer) -> PostgresServer:
 
 @pytest.fixture
 def store(nats: NatsServer, migrated: PostgresServer) -> Iterator[Store]:
-    with posing(nats.admin_url) as services:
+    with fake_services(nats.admin_url) as services:
         store = Store(nats, migrated, services)
         store.on_nats(_as_the_services_leave_it)
         yield store
@@ -123,7 +123,7 @@ print(json.dumps([(subscriber.stream.name, durable) for subscriber, durable in d
 
 
 def test_every_durable_consumer_is_checked() -> None:
-    # In a process of its own: a router belongs to the last app that was built with it.
+    # In a new process: a router belongs to the last app that was built with it.
     done = subprocess.run([sys.executable, "-c", DURABLES], capture_output=True, text=True, check=True, cwd=ROOT)
     found = [tuple(pair) for pair in json.loads(done.stdout.splitlines()[-1])]
     assert sorted(found) == sorted(consumers())
@@ -146,7 +146,7 @@ def test_healthy_store_passes_every_check(store: Store) -> None:
 
 
 def test_unsynced_nats_fails_also_in_development(tmp_path: Path, migrated: PostgresServer) -> None:
-    with UnsyncedNats(tmp_path / "nats") as nats, posing(nats.admin_url) as services:
+    with UnsyncedNats(tmp_path / "nats") as nats, fake_services(nats.admin_url) as services:
         store = Store(nats, migrated, services)
         store.on_nats(_as_the_services_leave_it)
         found = store.finds("failed")
@@ -170,7 +170,7 @@ def test_changed_and_missing_streams_fail(store: Store) -> None:
     found = store.finds("failed")
     assert {"stream PAYMENT_EVENTS", "stream DEAD_LETTERS"} <= set(found)
     assert "max_age" in found["stream PAYMENT_EVENTS"]
-    assert "a service that runs mends that" in found["stream PAYMENT_EVENTS"]
+    assert "a running service repairs this" in found["stream PAYMENT_EVENTS"]
     assert "stream DEAD_LETTERS is missing: a running service" in found["stream DEAD_LETTERS"]
 
 

@@ -1,4 +1,4 @@
-"""`mkstore up` with stand-ins for the services: what an operator sees of it."""
+"""`mkstore up` with fake services."""
 
 import json
 import os
@@ -186,7 +186,7 @@ def test_workers_end_with_their_service_or_launcher(
         mkstore.wait_for("users is ready again")
         after = mkstore.record["users"]
         assert after["url"] == before["url"]
-        assert not any(map(processes.is_alive, workers))  # an orphan may still wait to be collected by its new parent
+        assert not any(map(processes.is_alive, workers))  # an orphan may still be a zombie
 
         os.kill(after["pids"][0], signal.SIGKILL)
         eventually(lambda: set(mkstore.record["users"]["pids"]) not in [set(after["pids"]), set(after["pids"][1:])])
@@ -262,7 +262,7 @@ def test_normal_user_can_run_it(tmp_path: Path) -> None:
     home.mkdir()
     command: tuple[str, ...] = LAUNCH
     if os.geteuid() == 0:
-        # In a separate user namespace, root is `nobody` to every program, and can still read this environment.
+        # In a user namespace, root appears as `nobody` to every program, and can still read this environment.
         command = ("unshare", "--user", "--map-user=65534", "--map-group=65534", *LAUNCH)
     with running("0", str(home), "1", command=command) as mkstore:
         assert psutil.Process(mkstore.record["postgres"]["pid"]).cmdline()[0].endswith("postgres")

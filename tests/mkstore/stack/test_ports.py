@@ -1,4 +1,4 @@
-"""Ports: what is given to one is given to no other, though nobody listens there yet."""
+"""Free ports."""
 
 import random
 

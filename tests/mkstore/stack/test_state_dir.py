@@ -1,4 +1,4 @@
-"""Whose home it is: one launcher at a time, and one that was killed is waited for until it is cleaned up after."""
+"""State folders: one launcher at a time; a start waits for the cleanup of a killed launcher."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def test_second_launcher_gets_the_pid_of_the_first(tmp_path: Path) -> None:
 
 
 def test_start_waits_for_the_reaper_of_a_killed_launcher(tmp_path: Path) -> None:
-    """The launcher is a zombie as long as nobody collects it: its number is taken, and yet it does not run."""
+    """The launcher is a zombie until its parent collects it: its pid exists, but it does not run."""
     launcher = subprocess.Popen([sys.executable, "-c", LOCKED_THEN_GONE, str(tmp_path)], stdout=subprocess.DEVNULL)
     try:
         eventually(lambda: psutil.Process(launcher.pid).status() == psutil.STATUS_ZOMBIE)

@@ -1,4 +1,4 @@
-"""Services that have something to say, and some that cannot: what `mkstore docs` reads."""
+"""Services for `mkstore docs`: one that can be documented, and two that cannot."""
 
 import os
 from typing import ClassVar
@@ -27,7 +27,7 @@ def _app(*questions: type[Request[Done]]) -> AsgiFastStream:
 
 def _question(number: int) -> type[Request[Done]]:
     class Question(Request[Done]):
-        """Something that is asked."""
+        """A request."""
 
         model_config = example(about="it")
         subject: ClassVar[str] = f"answers.{number:02}"

@@ -1,4 +1,4 @@
-"""`mkstore up` with stand-ins for the services: `launch.py PORT HOME WORKERS [ephemeral]`."""
+"""`mkstore up` with fake services: `launch.py PORT HOME WORKERS [ephemeral]`."""
 
 import sys
 from pathlib import Path

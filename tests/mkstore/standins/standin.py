@@ -1,4 +1,4 @@
-"""A service that does nothing but be there: what `faststream run` needs, and an answer to the supervisor."""
+"""A fake service: it only answers health checks, with its environment."""
 
 import json
 import os
