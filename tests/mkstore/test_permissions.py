@@ -67,7 +67,7 @@ async def connection(server: NatsServer, request: pytest.FixtureRequest) -> Asyn
         ("payments", "dead.users.get_many"),
         ("gateway", "payment.created"),
         ("gateway", "user.deleted"),
-        ("gateway", "users.get_many"),
+        ("gateway", "users.unknown"),
         ("gateway", "dead.payments.create.1"),
         *((name, subject) for name in NAMES for subject in ("$JS.API.STREAM.DELETE.USER_EVENTS", "_INBOX.others.1")),
     ],
@@ -81,8 +81,8 @@ async def test_service_may_not_publish_foreign_subjects(connection: Connection, 
 @pytest.mark.parametrize(
     ("connection", "subject", "queue"),
     [
-        ("users", "payments.get", "payments"),
-        ("users", "users.get", ""),  # outside its queue group it would receive a copy of every request
+        ("users", "payments.get_many", "payments"),
+        ("users", "users.get_many", ""),  # outside its queue group it would receive a copy of every request
         ("payments", "users.authenticate", "users"),
         ("payments", "payment.created", ""),
         ("gateway", "users.authenticate", "users"),
@@ -112,7 +112,7 @@ async def test_service_may_reply_once(server: NatsServer, connection: Connection
         await message.respond(b"1")
         await message.respond(b"2")
 
-    await connection.client.subscribe("users.get", queue="users", cb=answer)
+    await connection.client.subscribe("users.get_many", queue="users", cb=answer)
     await connection.client.flush()
     asker = await nats_client.connect(server.admin_url)
     try:
