@@ -32,7 +32,7 @@ _RUN_FIRST = (
     "tests/mkstore/cli/test_up.py",
     "tests/e2e/test_shutdown.py",
     "tests/e2e/test_load.py",
-    "tests/payments/test_events.py",
+    "tests/payments/test_reacting.py",
     "tests/portal/test_browser.py",
     "tests/deploy/test_images.py",
 )
