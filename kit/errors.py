@@ -67,3 +67,7 @@ class InvalidField(Refusal):
     def __init__(self, field: str, code: str, message: str) -> None:
         super().__init__(message)
         self.errors = (FieldError(pointer=f"/{field}", code=code, message=message),)
+
+
+COMMON_REFUSALS: tuple[type[Refusal], ...] = (InvalidField, OutcomeUnknown, Unavailable)
+"""The refusals that a request to any service can be answered with."""

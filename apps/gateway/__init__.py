@@ -1,4 +1,1 @@
-"""The gateway: the store over HTTP.
-
-Owns: HTTP. Answers: the HTTP API. Sends: `payments.create.<id>`. Reacts to: `user.*`, `payment.*`.
-"""
+"""The gateway: the HTTP API of the store, and the event stream of each user."""

@@ -15,6 +15,7 @@ from apps.payments.settings import Settings
 from contracts.payments import CreatePayment, PaymentCreated, PaymentRejected
 from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit.asyncapi import ServiceSpecification
+from kit.errors import COMMON_REFUSALS
 from kit.messaging import streams
 from kit.ops.service import DatabaseService
 from kit.runtime.app import ServiceApp
@@ -46,7 +47,9 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
     async def connect() -> AsyncIterator[Dependencies]:
         yield Dependencies(partial(Payments, service.pool), find_pending, settings.payment_limit)
 
-    specification = ServiceSpecification("payments", apps.payments.__doc__, publishes=[PaymentCreated, PaymentRejected])
+    specification = ServiceSpecification(
+        "payments", apps.payments.__doc__, publishes=[PaymentCreated, PaymentRejected], refusals=COMMON_REFUSALS
+    )
     return service.app(specification, connect, deps)
 
 

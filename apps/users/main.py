@@ -9,6 +9,15 @@ from pathlib import Path
 
 import apps.users
 from apps.users.deps import Dependencies
+from apps.users.errors import (
+    EmailTaken,
+    InvalidCredentials,
+    PasswordChanged,
+    PasswordTooCommon,
+    UserNotFound,
+    VersionMismatch,
+    WrongPassword,
+)
 from apps.users.keys import load_signer
 from apps.users.passwords import Passwords, common_passwords
 from apps.users.repository import SigningKeys, Users
@@ -17,10 +26,15 @@ from apps.users.settings import Settings
 from contracts.streams import USER_EVENTS
 from contracts.users import UserCreated, UserDeleted, UserUpdated
 from kit.asyncapi import ServiceSpecification
+from kit.errors import COMMON_REFUSALS
 from kit.ops.service import DatabaseService
 from kit.runtime.app import ServiceApp
 from kit.runtime.settings import load
 
+REFUSALS = (
+    *(EmailTaken, InvalidCredentials, PasswordChanged, PasswordTooCommon, UserNotFound, VersionMismatch),
+    WrongPassword,
+)
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
@@ -52,7 +66,12 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
         finally:
             passwords.close()
 
-    specification = ServiceSpecification("users", apps.users.__doc__, publishes=[UserCreated, UserUpdated, UserDeleted])
+    specification = ServiceSpecification(
+        "users",
+        apps.users.__doc__,
+        publishes=[UserCreated, UserUpdated, UserDeleted],
+        refusals=[*REFUSALS, *COMMON_REFUSALS],
+    )
     return service.app(specification, connect, deps)
 
 

@@ -37,7 +37,7 @@ _READ: frozenset[str] = frozenset({"request", "command"})
 """Kinds whose senders are others: their schema says what is accepted, that of all the others what is sent."""
 
 
-def components_of(operations: Iterable[Operation]) -> dict[str, Any]:
+def components_of(operations: Iterable[Operation], refusals: Iterable[type[Refusal]]) -> dict[str, Any]:
     """Return the messages of all operations and the schemas that they need, by name."""
     operations = list(operations)
     kinds = dict(sorted(set(_kinds(operations)), key=lambda pair: pair[0].__name__))
@@ -48,7 +48,7 @@ def components_of(operations: Iterable[Operation]) -> dict[str, Any]:
     _, written = models_json_schema(modes, ref_template="#/components/schemas/{model}")
     messages = named(((message.__name__, _message(message, kind)) for message, kind in kinds.items()), "messages")
     if any(operation.role == "replies" for operation in operations):
-        messages[Problem.__name__][REFUSALS] = _refusals()
+        messages[Problem.__name__][REFUSALS] = _refusals(refusals)
     return {"messages": messages, "schemas": named(written["$defs"].items(), "schemas")}
 
 
@@ -91,15 +91,7 @@ def _example_headers(message: type[BaseModel], kind: str, payload: Any) -> dict[
     return header_example(_HEADERS[kind]) | own
 
 
-def _refusals() -> list[dict[str, str]]:
-    """Return what this process's service may refuse a request with."""
-    found = {"internal-error": (ErrorKind.INTERNAL, "The service failed; it logs how.")}
-    for refusal in _kinds_of(Refusal):  # a refinement shares the slug of its base class, which documents it
-        found.setdefault(refusal.slug, (refusal.kind, prose(refusal.__doc__)))
-    return [{"slug": slug, "kind": kind.value, "description": about} for slug, (kind, about) in sorted(found.items())]
-
-
-def _kinds_of(refusal: type[Refusal]) -> Iterator[type[Refusal]]:
-    yield from (kind for kind in refusal.__subclasses__() if hasattr(kind, "slug"))
-    for kind in refusal.__subclasses__():
-        yield from _kinds_of(kind)
+def _refusals(refusals: Iterable[type[Refusal]]) -> list[dict[str, str]]:
+    problems = {"internal-error": (ErrorKind.INTERNAL, "The service failed; it logs how.")}
+    problems |= {refusal.slug: (refusal.kind, prose(refusal.__doc__)) for refusal in refusals}
+    return [{"slug": slug, "kind": kind.value, "description": text} for slug, (kind, text) in sorted(problems.items())]

@@ -1,7 +1,7 @@
 """One service's AsyncAPI 3.0 document, built from its subscribers and from what it says that it sends and asks."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from faststream.asgi import AsgiFastStream
@@ -11,8 +11,9 @@ from contracts.base import Command, Event, Request
 from kit.asyncapi.channels import channels_of
 from kit.asyncapi.handlers import handled_by
 from kit.asyncapi.messages import components_of
-from kit.asyncapi.operations import as_written, published, received, requested
+from kit.asyncapi.operations import Operation, as_written, published, received, requested
 from kit.asyncapi.writing import prose
+from kit.errors import Refusal
 
 VERSION = "0.1.0"
 """The version of everything here; written out, because a service that stands alone has no package to ask."""
@@ -38,6 +39,15 @@ _SECURITY = {
         "type": "userPassword",
         "description": "Each service has a NATS login of its own, which may send and hear what its document says.",
     }
+}
+
+
+_ROLES = {
+    "replies": "Replies to",
+    "consumes": "Consumes",
+    "subscribes": "Subscribes to",
+    "publishes": "Publishes",
+    "requests": "Requests",
 }
 
 
@@ -84,6 +94,7 @@ class ServiceSpecification(AsyncAPI):
         *,
         publishes: Sequence[type[Command | Event]] = (),
         requests: Sequence[type[Request[Any]]] = (),
+        refusals: Sequence[type[Refusal]] = (),
     ) -> None:
         super().__init__(
             title=f"mkstore {service}",
@@ -95,6 +106,7 @@ class ServiceSpecification(AsyncAPI):
         self._service = service
         self._publishes = publishes
         self._requests = requests
+        self._refusals = refusals
 
     def to_specification(self) -> Document:
         """Build the document, the same in every process; nothing is connected.
@@ -114,16 +126,26 @@ class ServiceSpecification(AsyncAPI):
                 "info": {
                     "title": self.title,
                     "version": self.version,
-                    "description": prose(self.description),
+                    "description": f"{prose(self.description)}\n\n{_subjects(operations)}".strip(),
                     "license": {"name": _LICENSE.name, "url": str(_LICENSE.url)},
                 },
                 "defaultContentType": "application/json",
                 "servers": _SERVERS,
                 "channels": channels_of(operations),
                 "operations": as_written(operations),
-                "components": components_of(operations) | {"securitySchemes": _SECURITY},
+                "components": components_of(operations, self._refusals) | {"securitySchemes": _SECURITY},
             }
         )
+
+
+def _subjects(operations: Iterable[Operation]) -> str:
+    """Return a sentence for each role, with the subjects of its messages."""
+    subjects: dict[str, list[str]] = {}
+    for operation in operations:
+        subjects.setdefault(operation.role, []).append(f"`{operation.message.subject}`")
+    return " ".join(
+        f"{phrase}: {', '.join(sorted(subjects[role]))}." for role, phrase in _ROLES.items() if role in subjects
+    )
 
 
 def document(app: AsgiFastStream) -> dict[str, Any]:

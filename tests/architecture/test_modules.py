@@ -1,6 +1,7 @@
 """Rules on modules that import-linter cannot express."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -74,7 +75,10 @@ def test_tests_mirror_the_packages() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_service_docstring_describes_its_contract(service: str) -> None:
-    description = ast.get_docstring(tree(Path("apps") / service / "__init__.py")) or ""
-    for word in ("Owns:", "Answers:", "Reacts to:"):
-        assert word in description
+    prose = ast.get_docstring(tree(Path("apps") / service / "__init__.py"))
+    assert prose
+    description = json.loads((ROOT / f"asyncapi/{service}.json").read_text(encoding="utf-8"))["info"]["description"]
+    assert description.startswith(" ".join(prose.split()))
+    for role in ("Replies to:", "Publishes:") if service != "gateway" else ("Requests:", "Publishes:"):
+        assert role in description
     assert (ROOT / "apps" / service / "README.md").read_text()

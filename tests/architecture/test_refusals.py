@@ -50,3 +50,10 @@ def test_slug_has_one_kind_in_all_services() -> None:
 def test_every_kind_has_a_status_with_a_phrase() -> None:
     assert set(STATUS) == set(ErrorKind)
     assert set(STATUS.values()) <= set(PHRASES)
+
+
+@pytest.mark.parametrize("service", ["users"])
+def test_specification_lists_every_refusal_of_its_service(service: str) -> None:
+    """The payments service has none of its own."""
+    listed = importlib.import_module(f"apps.{service}.main").REFUSALS
+    assert set(listed) == {refusal for refusal in WITH_SLUG if refusal.__module__ == f"apps.{service}.errors"}
