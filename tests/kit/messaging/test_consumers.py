@@ -18,7 +18,7 @@ from contracts.streams import DEAD_LETTERS
 from kit.database import RefusedByDatabase
 from kit.errors import InvalidField, Refusal, RemoteProblem, Unavailable
 from kit.messaging import consumers
-from kit.messaging.broker import Broker
+from kit.messaging.broker import Broker, durables
 from kit.messaging.consumers import RETRY_POLICY, DurableRouter
 from kit.messaging.retry import RetryPolicy
 from kit.runtime import tracing
@@ -276,3 +276,13 @@ async def test_replicas_share_the_work_and_a_stopped_one_gives_back_what_it_has_
 
 async def _empty(broker: Broker, greetings: Greetings) -> bool:
     return await greetings.waiting(broker.jetstream) == 0
+
+
+def test_durable_keeps_its_name_when_the_handler_is_renamed(greetings: Greetings) -> None:
+    router = DurableRouter()
+
+    @router.consume(Durable("tests-greet", greetings.command, greetings.stream))
+    async def welcome(command: greetings.command) -> None:  # type: ignore[name-defined]
+        raise NotImplementedError
+
+    assert [name for _, name in durables(router.subscribers)] == ["tests-greet"]
