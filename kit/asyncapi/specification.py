@@ -37,7 +37,7 @@ _SERVERS = {
 _SECURITY = {
     "login": {
         "type": "userPassword",
-        "description": "Each service has a NATS login of its own, which may send and hear what its document says.",
+        "description": "Each service has a separate NATS login, limited to the operations of its document.",
     }
 }
 

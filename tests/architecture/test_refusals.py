@@ -54,6 +54,6 @@ def test_every_kind_has_a_status_with_a_phrase() -> None:
 
 @pytest.mark.parametrize("service", ["users"])
 def test_specification_lists_every_refusal_of_its_service(service: str) -> None:
-    """The payments service has none of its own."""
+    """The payments service has none."""
     listed = importlib.import_module(f"apps.{service}.main").REFUSALS
     assert set(listed) == {refusal for refusal in WITH_SLUG if refusal.__module__ == f"apps.{service}.errors"}

@@ -1,0 +1,101 @@
+"""Plain technical English: a list of refused phrases, and the length of Markdown lines."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PHRASES = {
+    "so many": "so many",
+    "so often": "so often",
+    "whoever": "whoever",
+    "likewise": "likewise",
+    "is no": r"(?:is|are|was|were) no (?!longer\b|more than\b|less than\b|later than\b|fewer than\b|other than\b)\w+",
+    "as it must be": "as (?:it|they) must be",
+    "is told": "(?:is|are|was|were) told",
+    "what it is now": "what it is now",
+    "of its own": "of its own",
+    "all the same": "all the same",
+    "at hand": "at hand",
+    "lets nobody": "lets nobody",
+    "for ever": "for ever",
+    "shall": "shall",
+}
+GAP = r"[\s#*]+"  # phrases also stand across lines of a comment
+PATTERNS = [re.compile(rf"\b{phrase.replace(' ', GAP)}\b", re.IGNORECASE) for phrase in PHRASES.values()]
+THERE = re.compile(rf"\b(?:there|where){GAP}$", re.IGNORECASE)  # "there is no" is good English
+
+TEXTS = {
+    ".py",
+    ".md",
+    ".html",
+    ".j2",
+    ".toml",
+    ".yml",
+    ".yaml",
+    ".json",
+    ".txt",
+    ".conf",
+    ".sh",
+    ".js",
+    ".css",
+    ".mako",
+}
+NAMED = {".env.example", "Dockerfile", ".ci/run"}
+FOREIGN = {"vendor", "released", "golden", "node_modules", "__pycache__"}
+"""Folders with texts of others, or recorded ones."""
+
+
+def files() -> Iterator[Path]:
+    """Yield the project's texts, relative to its root."""
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = sorted(name for name in folders if name not in FOREIGN and (name[0] != "." or name == ".ci"))
+        for path in (Path(folder, name).relative_to(ROOT) for name in sorted(names)):
+            recorded = path.parts[:2] == ("docs", "proof") and path.suffix != ".md"
+            if not recorded and (path.suffix in TEXTS or path.as_posix() in NAMED):
+                yield path
+
+
+def refused(text: str) -> Iterator[str]:
+    """Yield the refused phrases of a text with their lines; a phrase in quotes or backticks is only mentioned."""
+    for pattern in PATTERNS:
+        for found in pattern.finditer(text):
+            around = text[max(found.start() - 1, 0) : found.start()] + text[found.end() : found.end() + 1]
+            mentioned = len(around) == 2 and set(around) <= set("\"`'")
+            if not mentioned and not THERE.search(text[: found.start()][-12:]):
+                yield f"{text.count(chr(10), 0, found.start()) + 1}: {' '.join(found.group().split())}"
+
+
+def test_no_text_has_a_refused_phrase() -> None:
+    found = [f"{path}:{one}" for path in files() for one in refused((ROOT / path).read_text("utf-8"))]
+    assert not found, "\n".join(found)
+
+
+def test_markdown_lines_have_at_most_120_characters() -> None:
+    long = [
+        f"{path}:{number}"
+        for path in files()
+        if path.suffix == ".md"
+        for number, line in enumerate((ROOT / path).read_text("utf-8").splitlines(), 1)
+        if len(line) > 120 and not line.startswith("|")
+    ]
+    assert not long, "\n".join(long)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("This is no" + " user.", 1),
+        ("There is no user, and it is no longer active.", 0),
+        ("It is tried so\n# " + "often.", 1),
+        ('The phrase "so often" is refused.', 0),
+        ("A shallow copy, told of nothing.", 0),
+        ("The client is" + " told.", 1),
+    ],
+)
+def test_phrases_are_recognized(text: str, count: int) -> None:
+    assert len(list(refused(text))) == count
