@@ -9,7 +9,6 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from faststream._internal.endpoint.subscriber.mixins import ConcurrentMixin  # it has no public name
 from faststream.nats import NatsBroker
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.aio.client import Client
@@ -20,7 +19,9 @@ from nats.js.errors import NotFoundError
 from structlog.stdlib import get_logger
 
 from contracts.streams import Stream
+from kit.messaging import nats_compat
 from kit.messaging import streams as jetstreams
+from kit.messaging.faststream_compat import has_workers, is_idle
 from kit.runtime.tasks import cancel_and_wait
 
 log = get_logger(__name__)
@@ -93,7 +94,7 @@ class Broker(NatsBroker):
         """Return the id of the connected server; empty without a connection and with `TestNatsBroker`."""
         if not self.is_connected() or self.config.connection_state is None:
             return ""
-        return str(getattr(self.client, "_server_info", {}).get("server_id", ""))
+        return nats_compat.server_id(self.client)
 
     async def wait_disconnected(self) -> None:
         """Wait until the current connection is lost."""
@@ -166,13 +167,13 @@ class Broker(NatsBroker):
             subscriber.subscription = None
         if isinstance(subscriber, PullStreamSubscriber):
             await cancel_and_wait(subscriber.tasks)  # each returns the messages that it has not handed out
-        if isinstance(subscriber, ConcurrentMixin):
+        if has_workers(subscriber):
             # FastStream drops messages that wait for a worker. It has no event for "all are handled", and a
             # message takes some turns of the event loop from the connection to the worker.
             idle = 0
             while idle < _IDLE_CHECKS:
                 await asyncio.sleep(0.01)
-                idle = idle + 1 if _is_idle(subscriber) else 0
+                idle = idle + 1 if is_idle(subscriber) else 0
 
     async def _provision(self) -> None:
         await jetstreams.provision(self.jetstream, self._streams, self._replicas)
@@ -225,8 +226,3 @@ def durables(subscribers: Iterable[Any]) -> list[tuple[Any, str]]:
     """Return the subscribers that have a durable consumer, each with the name of that consumer."""
     options = ((subscriber, getattr(subscriber, "extra_options", {})) for subscriber in subscribers)
     return [(subscriber, extra["durable"]) for subscriber, extra in options if extra.get("durable")]
-
-
-def _is_idle(subscriber: ConcurrentMixin[Any]) -> bool:
-    queued = subscriber.receive_stream.statistics().current_buffer_used
-    return not queued and subscriber.limiter.value == subscriber.max_workers

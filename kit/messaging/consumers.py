@@ -19,7 +19,9 @@ from contracts.streams import DEAD
 from kit.asyncapi.handlers import Handled
 from kit.messaging.batches import BatchHandler, Received
 from kit.messaging.broker import inbox_prefix
+from kit.messaging.faststream_compat import replace_pull_loop
 from kit.messaging.inbox_key import MessageInboxKey
+from kit.messaging.nats_compat import jetstream_of
 from kit.messaging.pull import BATCH, pull
 from kit.messaging.retry import RetryPolicy, is_away
 from kit.runtime import tracing
@@ -29,7 +31,7 @@ from kit.runtime.failpoints import AFTER_ACK, AFTER_DEAD_LETTER, BEFORE_ACK, BEF
 log = get_logger(__name__)
 
 ACK_WAIT = 10.0
-"""Seconds after which a message is given to another consumer: the one that had it is dead."""
+"""Seconds after which an unacknowledged message is redelivered: the process that had it is dead."""
 
 RETRY_POLICY = "retry_policy"
 """The key in FastStream's context of the process's `RetryPolicy`."""
@@ -38,19 +40,19 @@ Handler = Callable[..., Awaitable[None]]
 
 
 class AckMiddleware(BaseMiddleware[Any, Any]):
-    """Acks what was handled, repeats what failed, keeps what cannot be handled.
+    """Acknowledges handled messages, retries failed ones and dead-letters those that cannot be handled.
 
     The `RetryPolicy` that the context has under `RETRY_POLICY` decides what is retried and when. A message that is not
     retried goes to `DEAD_LETTERS`, and is acknowledged only when it is stored there. In memory there is no stream, and
     errors are raised.
     """
 
-    def __init__(self, msg: Msg, /, *, context: ContextRepo, retrying: RetryPolicy) -> None:
+    def __init__(self, msg: Msg, /, *, context: ContextRepo, retry_policy: RetryPolicy) -> None:
         super().__init__(msg, context=context)
-        self._retrying: RetryPolicy = context.get(RETRY_POLICY) or retrying
+        self._retry_policy: RetryPolicy = context.get(RETRY_POLICY) or retry_policy
 
     async def on_receive(self) -> None:
-        """Take up the request that the message's headers tell of."""
+        """Set the current trace from the message's headers."""
         tracing.set_trace(self.msg.headers)
 
     async def after_processed(
@@ -59,72 +61,71 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,  # noqa: ARG002 - same reason
     ) -> bool | None:
-        """Decide what becomes of the message, once its handler has ended in whatever way."""
+        """Acknowledge, retry or dead-letter the message after its handler has returned or raised."""
         if exc_val is not None and not isinstance(exc_val, Exception):
-            return False  # the process is being stopped: another one gets the message
+            return False  # the process stops: the message is redelivered to another one
         try:
-            about = self.msg.metadata
+            metadata = self.msg.metadata
         except NotJSMessageError:
             return False
-        message = (about.consumer, about.sequence.stream)
+        message = (metadata.consumer, metadata.sequence.stream)
         if exc_val is None:
-            self._retrying.settled(message)
+            self._retry_policy.forget(message)
             failpoint(BEFORE_ACK)
             await self.msg.ack()
             failpoint(AFTER_ACK)
             return False
-        attempt = about.num_delivered or 1
-        pause = self._retrying.pause_after(exc_val, message)
-        if pause is not None:
-            self._tell_of_pause(exc_val, attempt, pause)
-            await self.msg.nak(delay=pause)
-        elif await self._is_buried(exc_val, attempt):
-            self._retrying.settled(message)
+        attempt = metadata.num_delivered or 1
+        delay = self._retry_policy.delay_after(exc_val, message)
+        if delay is not None:
+            self._log_retry(exc_val, attempt, delay)
+            await self.msg.nak(delay=delay)
+        elif await self._dead_letter(exc_val, attempt):
+            self._retry_policy.forget(message)
             await self.msg.ack()
         else:
-            await self.msg.nak(delay=self._retrying.longest_pause)
+            await self.msg.nak(delay=self._retry_policy.max_delay)
         return True
 
-    def _tell_of_pause(self, error: Exception, attempt: int, pause: float) -> None:
-        # While a server is away everything comes again and again: of each message one line is enough.
-        tell = log.debug if is_away(error) and attempt > 1 else log.warning
-        tell("tried again later", subject=self.msg.subject, attempt=attempt, pause=round(pause, 3), reason=str(error))
+    def _log_retry(self, error: Exception, attempt: int, delay: float) -> None:
+        # While a server is unavailable every message is retried again and again: one line per message is enough.
+        write = log.debug if is_away(error) and attempt > 1 else log.warning
+        write("message retried", subject=self.msg.subject, attempt=attempt, delay=round(delay, 3), reason=str(error))
 
-    async def _is_buried(self, error: Exception, attempt: int) -> bool:
-        log.error("to the dead letters", subject=self.msg.subject, attempt=attempt, exc_info=error)
+    async def _dead_letter(self, error: Exception, attempt: int) -> bool:
+        """Return whether the message is stored in `DEAD_LETTERS`."""
+        log.error("message dead-lettered", subject=self.msg.subject, attempt=attempt, exc_info=error)
         try:
             failpoint(BEFORE_DEAD_LETTER)
-            await self._bury(error, attempt)
+            await self._publish_dead_letter(error, attempt)
             failpoint(AFTER_DEAD_LETTER)
         except NatsError as refused:
-            log.critical("the dead letters do not take it", subject=self.msg.subject, reason=str(refused))
+            log.critical("message not dead-lettered", subject=self.msg.subject, reason=str(refused))
             return False
         return True
 
-    async def _bury(self, error: Exception, attempt: int) -> None:
-        about = self.msg.metadata
+    async def _publish_dead_letter(self, error: Exception, attempt: int) -> None:
+        metadata = self.msg.metadata
         own = {k: v for k, v in (self.msg.headers or {}).items() if not k.startswith("Nats-")}
         headers = own | {
-            # Buried once, though its ack be lost; and once for each who could not handle it.
-            "Nats-Msg-Id": f"{about.stream}.{about.sequence.stream}.{about.consumer}",
+            # Stored once even if its acknowledgement is lost, and once per consumer that could not handle it.
+            "Nats-Msg-Id": f"{metadata.stream}.{metadata.sequence.stream}.{metadata.consumer}",
             "Dead-Reason": type(error).__name__,
             "Dead-Detail": " ".join(str(error).split())[:500].encode("ascii", "replace").decode(),
             "Dead-Attempts": str(attempt),
-            "Dead-First-Time": about.timestamp.astimezone(UTC).isoformat(),
+            "Dead-First-Time": metadata.timestamp.astimezone(UTC).isoformat(),
             "Dead-Last-Time": datetime.now(UTC).isoformat(),
-            "Dead-Stream": about.stream,
-            "Dead-Consumer": about.consumer,
+            "Dead-Stream": metadata.stream,
+            "Dead-Consumer": metadata.consumer,
         }
-        await self.msg._client.jetstream().publish(  # noqa: SLF001 - a message knows its connection, and nobody else
-            f"{DEAD}{self.msg.subject}", self.msg.data, headers=headers
-        )
+        await jetstream_of(self.msg).publish(f"{DEAD}{self.msg.subject}", self.msg.data, headers=headers)
 
 
 class DurableRouter(NatsRouter):
     """A router for the messages that one service must not miss: commands, and other services' events."""
 
     def __init__(self) -> None:
-        super().__init__(middlewares=[partial(AckMiddleware, retrying=RetryPolicy())])
+        super().__init__(middlewares=[partial(AckMiddleware, retry_policy=RetryPolicy())])
         self.handled: list[Handled] = []
         self._batches: dict[Handler, BatchHandler] = {}
 
@@ -169,12 +170,12 @@ class DurableRouter(NatsRouter):
             durable.message.subject,
             stream=JStream(durable.stream.name, declare=False),
             durable=durable.name,
-            # One message a call, and not a list: one that does not validate would fail its whole list.
+            # One message per call, not a list: one invalid message would fail its whole list.
             pull_sub=PullSub(batch_size=BATCH),
             inbox_prefix=f"{inbox_prefix(durable.service)}.".encode(),
             config=ConsumerConfig(ack_wait=ACK_WAIT, max_ack_pending=1000, max_deliver=-1),
             ack_policy=AckPolicy.MANUAL,
         )
-        subscriber._consume_pull = partial(pull, subscriber)  # type: ignore[method-assign] # noqa: SLF001 - see kit.messaging.pull
+        replace_pull_loop(subscriber, pull)
         subscriber(receive)
         self.handled.append(Handled("consumes", durable.message, handler, subscriber, durable=durable.name))

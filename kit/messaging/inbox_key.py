@@ -1,4 +1,4 @@
-"""What marks a message as handled, taken from the message itself."""
+"""The inbox key of a message: what identifies it as handled by one consumer."""
 
 from typing import Annotated, Any, TypeAlias
 
@@ -10,22 +10,25 @@ from kit.inbox import InboxKey
 
 
 def inbox_key(message: Msg) -> InboxKey:
-    """Return what marks `message` as handled by the consumer that it came from.
+    """Return the inbox key of `message` for the consumer that delivered it.
 
     An event keeps its CloudEvents id when it is published again, also by a replay of a dead letter. A message without
     an id is identified by its stream sequence and its time, since a recreated stream counts from one again.
     """
     headers = message.headers or {}
     try:
-        about = message.metadata
+        metadata = message.metadata
     except NotJSMessageError:  # in memory
         consumer, place = "", message.subject
     else:
-        consumer, place = about.consumer, f"{about.stream}.{about.sequence.stream}.{about.timestamp.isoformat()}"
+        consumer, place = (
+            metadata.consumer,
+            f"{metadata.stream}.{metadata.sequence.stream}.{metadata.timestamp.isoformat()}",
+        )
     return InboxKey(consumer, headers.get("ce-id") or headers.get("Nats-Msg-Id") or place)
 
 
-class _OfTheMessage(CustomField):
+class _FromMessage(CustomField):
     def __init__(self) -> None:
         super().__init__(cast=False)
 
@@ -34,5 +37,5 @@ class _OfTheMessage(CustomField):
         return kwargs
 
 
-MessageInboxKey: TypeAlias = Annotated[InboxKey, _OfTheMessage()]
-"""What a handler is given of its message, to write with what the message does."""
+MessageInboxKey: TypeAlias = Annotated[InboxKey, _FromMessage()]
+"""The inbox key of the current message, as a parameter of a handler that writes it in its transaction."""

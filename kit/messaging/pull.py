@@ -16,6 +16,8 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from structlog.stdlib import get_logger
 
+from kit.messaging.nats_compat import next_message_subject
+
 log = get_logger(__name__)
 
 BATCH = 100
@@ -48,7 +50,7 @@ async def pull(subscriber: Any, cb: Callable[[Msg], Awaitable[Any]]) -> None:
         while True:
             try:
                 if client.is_connected:  # else nats-py would keep the requests, and send them all after the reconnect
-                    next_messages = subscriber.subscription._nms  # noqa: SLF001 - the one place that knows its API prefix
+                    next_messages = next_message_subject(subscriber.subscription)
                     await client.publish(next_messages, _REQUEST, inbox)
                     await _hand_out(arrived, cb, working)
                 else:

@@ -1,4 +1,4 @@
-"""The answering side of request/reply: a handler's reply or its refusal always reaches the one who asked."""
+"""The server side of request/reply: every request gets a reply, a problem included (NATS ADR-32)."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -31,12 +31,12 @@ _FAILED = Problem(kind=ErrorKind.INTERNAL, slug="internal-error", detail="The se
 
 
 def pointer(path: Iterable[int | str]) -> str:
-    """Write a path into a document as a JSON Pointer (RFC 6901)."""
+    """Return a path into a document as a JSON Pointer (RFC 6901)."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
 
 
 def field_errors(error: ValidationError, skip: int = 0) -> tuple[FieldError, ...]:
-    """Say what is wrong with each field; `skip` parts of each location belong to the caller, not to the message."""
+    """Return one error per invalid field; the first `skip` parts of each location are not part of the message."""
     return tuple(
         FieldError(
             pointer=pointer(e["loc"][skip:]),
@@ -62,32 +62,34 @@ def _problem(error: Exception) -> Problem:
 
 
 def _reply(problem: Problem) -> NatsResponse:
-    # .value: in memory headers are not made into strings, and a StrEnum would compare unequal on the wire.
+    # .value: TestNatsBroker does not convert headers to strings, and NATS would send the name of the enum member.
     return NatsResponse(problem, headers={ERROR: problem.slug, ERROR_CODE: problem.kind.value})
 
 
 class ReplyMiddleware(BaseMiddleware[Any, Any]):
-    """Turns every failure of a request into a reply (NATS ADR-32); for requests only: on a stream it would ack."""
+    """Turns every failure of a request into a reply (NATS ADR-32); not for streams, where it would acknowledge."""
 
     async def on_receive(self) -> None:
-        """Take up the request that the message's headers tell of."""
+        """Set the current trace from the message's headers."""
         tracing.set_trace(self.msg.headers)
 
     async def consume_scope(self, call_next: Any, msg: StreamMessage[Msg]) -> Any:
-        """Call the handler; what it raises, or that the body cannot be read, is the reply. Each answer is counted."""
+        """Call the handler and reply with its result or with a problem; count the request."""
         started = time.perf_counter_ns()
         problem: Problem | None = None
         try:
-            await msg.decode()  # kept for the handler: what it raises itself is not to be taken for this
-        except ValueError:  # no JSON, no text
+            await (
+                msg.decode()
+            )  # decoded once, here, so that a ValueError of the handler is not mistaken for an invalid body
+        except ValueError:  # not JSON, or not text
             problem = _UNREADABLE
         else:
             try:
                 reply = await call_next(msg)
-            except Exception as error:  # noqa: BLE001 - the router's last resort: silence would cost the caller its deadline
-                problem = _problem(error)
-        said = f"{problem.kind.value}:{problem.slug}" if problem else ""
-        request_stats[self.msg.subject].add(time.perf_counter_ns() - started, said)
+            except Exception as failure:  # noqa: BLE001 - without a reply the caller would wait for its timeout
+                problem = _problem(failure)
+        error = f"{problem.kind.value}:{problem.slug}" if problem else ""
+        request_stats[self.msg.subject].add(time.perf_counter_ns() - started, error)
         return _reply(problem) if problem else reply
 
 

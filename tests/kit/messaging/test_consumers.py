@@ -50,7 +50,7 @@ class Host:
             self.greeted.append(command.id)
 
     async def start(self, broker: Broker, *, longest: float = 30.0) -> None:
-        broker.context.set_global(RETRY_POLICY, RetryPolicy(attempts=3, first_pause=0.02, longest_pause=longest))
+        broker.context.set_global(RETRY_POLICY, RetryPolicy(attempts=3, first_delay=0.02, max_delay=longest))
         broker.include_router(self.router)
         await broker.start()
 

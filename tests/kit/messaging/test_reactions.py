@@ -42,7 +42,7 @@ class Shop(NamedTuple):
 
     async def broker(self, *routers: DurableRouter) -> Broker:
         broker = Broker(self.url, name="test", streams=[self.stream, DEAD_LETTERS], repair_interval=0.2)
-        broker.context.set_global(RETRY_POLICY, RetryPolicy(attempts=3, first_pause=0.02))
+        broker.context.set_global(RETRY_POLICY, RetryPolicy(attempts=3, first_delay=0.02))
         broker.include_routers(*routers)
         self.stack.push_async_callback(broker.stop)
         await broker.start()

@@ -48,7 +48,7 @@ PERMANENT = set(ErrorKind) - {ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN, 
 def test_what_would_fail_again_is_given_up_at_once(error: Exception) -> None:
     assert is_permanent(error)
     assert not is_away(error)
-    assert RetryPolicy().pause_after(error, "m") is None
+    assert RetryPolicy().delay_after(error, "m") is None
 
 
 @pytest.mark.parametrize(
@@ -56,25 +56,25 @@ def test_what_would_fail_again_is_given_up_at_once(error: Exception) -> None:
 )
 def test_while_something_is_away_nothing_is_given_up_and_no_pause_is_long(error: Exception) -> None:
     retrying = RetryPolicy(attempts=2)
-    pauses = [retrying.pause_after(error, "m") for _ in range(2000)]  # about an hour, beyond what a float can double
+    pauses = [retrying.delay_after(error, "m") for _ in range(2000)]  # about an hour, beyond what a float can double
     assert all(pause is not None and pause <= 2 for pause in pauses)
-    assert retrying.pause_after(LookupError(), "m") is not None  # none of that was an attempt
-    assert retrying.pause_after(LookupError(), "m") is None
+    assert retrying.delay_after(LookupError(), "m") is not None  # none of that was an attempt
+    assert retrying.delay_after(LookupError(), "m") is None
 
 
 @pytest.mark.parametrize("error", [LookupError(), refusal(ErrorKind.INTERNAL)], ids=repr)
 def test_another_failure_is_tried_a_number_of_times(error: Exception) -> None:
     retrying = RetryPolicy(attempts=4)
-    assert [retrying.pause_after(error, "m") is None for _ in range(4)] == [False, False, False, True]
-    assert [retrying.pause_after(error, "other") is None for _ in range(4)] == [False, False, False, True]
-    assert RetryPolicy(attempts=1).pause_after(error, "m") is None
+    assert [retrying.delay_after(error, "m") is None for _ in range(4)] == [False, False, False, True]
+    assert [retrying.delay_after(error, "other") is None for _ in range(4)] == [False, False, False, True]
+    assert RetryPolicy(attempts=1).delay_after(error, "m") is None
 
 
 def test_pauses_double_up_to_the_longest_and_differ() -> None:
     seen = set()
     for message in range(50):
-        retrying = RetryPolicy(attempts=2000, first_pause=0.5, longest_pause=30)
-        pauses = [pause for _ in range(1999) if (pause := retrying.pause_after(LookupError(), message))]
+        retrying = RetryPolicy(attempts=2000, first_delay=0.5, max_delay=30)
+        pauses = [pause for _ in range(1999) if (pause := retrying.delay_after(LookupError(), message))]
         assert len(pauses) == 1999
         for number, pause in enumerate(pauses):
             full = min(0.5 * 2 ** min(number, 10), 30)
@@ -85,15 +85,15 @@ def test_pauses_double_up_to_the_longest_and_differ() -> None:
 
 def test_what_is_settled_begins_anew() -> None:
     retrying = RetryPolicy(attempts=2)
-    assert retrying.pause_after(LookupError(), "m") is not None
-    retrying.settled("m")
-    retrying.settled("never heard of")
-    assert retrying.pause_after(LookupError(), "m") is not None
+    assert retrying.delay_after(LookupError(), "m") is not None
+    retrying.forget("m")
+    retrying.forget("never heard of")
+    assert retrying.delay_after(LookupError(), "m") is not None
 
 
 def test_only_the_10_000_newest_messages_are_remembered() -> None:
     retrying = RetryPolicy(attempts=2)
     for number in range(10_001):
-        assert retrying.pause_after(LookupError(), number) is not None
-    assert retrying.pause_after(LookupError(), 1) is None  # the oldest that is remembered: this was its second failure
-    assert retrying.pause_after(LookupError(), 0) is not None  # forgotten: this counts as its first failure
+        assert retrying.delay_after(LookupError(), number) is not None
+    assert retrying.delay_after(LookupError(), 1) is None  # the oldest that is remembered: this was its second failure
+    assert retrying.delay_after(LookupError(), 0) is not None  # forgotten: this counts as its first failure

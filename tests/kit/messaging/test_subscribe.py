@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 from nats.errors import Error as NatsError
 
-from contracts.base import Message
+from contracts.base import Event
 from contracts.streams import Stream
 from kit.messaging.broker import Broker
 from kit.messaging.subscriptions import EventRouter
@@ -17,17 +17,15 @@ from mkstore.stack.servers import NatsServer
 from tests.support.polling import eventually
 
 
-class Greeted(Message):
-    """What the tests tell."""
+class Greeted(Event):
+    """The event of these tests."""
 
     subject: ClassVar[str]
     name: str
 
 
 @pytest.mark.parametrize("since", [None, timedelta(hours=1)])
-async def test_who_follows_a_stream_misses_nothing_when_nats_was_away(
-    own_server: NatsServer, since: timedelta | None
-) -> None:
+async def test_subscription_has_no_gap_after_nats_was_down(own_server: NatsServer, since: timedelta | None) -> None:
     word = f"t{secrets.token_hex(4)}"
     stream = Stream(
         name=word.upper(),
@@ -36,19 +34,19 @@ async def test_who_follows_a_stream_misses_nothing_when_nats_was_away(
         discard="old",
         duplicate_window=timedelta(minutes=2),
     )
-    router, heard = EventRouter(), list[str]()
+    router, received = EventRouter(), list[str]()
 
     @router.subscribe(stream, since=datetime.now(UTC) - since if since else None)
-    async def hear(greeted: Greeted) -> None:
-        heard.append(greeted.name)
+    async def record(greeted: Greeted) -> None:
+        received.append(greeted.name)
 
-    async def told(name: str) -> bool:
-        """Tell whether what was said by somebody arrived in the stream and then here."""
+    async def published_and_received(name: str) -> bool:
+        """Return whether an event was stored in the stream; wait until it is received."""
         try:
             await broker.jetstream.publish(f"{word}.greeted", Greeted(name=name).model_dump_json().encode(), timeout=1)
         except NatsError:
             return False
-        await eventually(lambda: name in heard, or_else=lambda: str(heard))
+        await eventually(lambda: name in received, or_else=lambda: str(received))
         return True
 
     await asyncio.to_thread(own_server.start)
@@ -57,7 +55,7 @@ async def test_who_follows_a_stream_misses_nothing_when_nats_was_away(
     try:
         await broker.start()
         for name in ("Ada", "Grace", "Edsger"):
-            await eventually(partial(told, name))
+            await eventually(partial(published_and_received, name))
             await asyncio.to_thread(own_server.kill)
             await eventually(lambda: not broker.is_connected())
             await asyncio.to_thread(own_server.start)
