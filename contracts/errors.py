@@ -1,5 +1,6 @@
 """Refusals on the wire: a kind, which the gateway maps to an HTTP status, and a slug, which clients switch on."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from contracts.base import Message, example
@@ -43,3 +44,8 @@ class Problem(Message):
     slug: str
     detail: str
     errors: tuple[FieldError, ...] = ()
+
+
+def json_pointer(path: Iterable[int | str]) -> str:
+    """Return a path into a JSON document as a JSON Pointer (RFC 6901)."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)

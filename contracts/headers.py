@@ -4,6 +4,21 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+REQUEST_ID = "X-Request-Id"
+MESSAGE_ID = "Nats-Msg-Id"
+EXPECTED_STREAM = "Nats-Expected-Stream"
+EXPECTED_LAST_SEQUENCE = "Nats-Expected-Last-Sequence"
+EXPECTED_LAST_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
+SERVICE_ERROR = "Nats-Service-Error"
+SERVICE_ERROR_CODE = "Nats-Service-Error-Code"
+DEAD_REASON = "Dead-Reason"
+DEAD_DETAIL = "Dead-Detail"
+DEAD_ATTEMPTS = "Dead-Attempts"
+DEAD_FIRST_TIME = "Dead-First-Time"
+DEAD_LAST_TIME = "Dead-Last-Time"
+DEAD_STREAM = "Dead-Stream"
+DEAD_CONSUMER = "Dead-Consumer"
+
 _TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 _REQUEST = "0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01"
 _EVENT = "5f0c7f7e-5d0e-4a38-9d5f-2f6a7f1c9b10"
@@ -21,7 +36,7 @@ class _Headers(BaseModel):
 
     content_type: Literal["application/json"] = Field(alias="content-type", examples=["application/json"])
     request_id: str | None = Field(
-        None, alias="X-Request-Id", description="Id of the HTTP request that caused this message.", examples=[_REQUEST]
+        None, alias=REQUEST_ID, description="Id of the HTTP request that caused this message.", examples=[_REQUEST]
     )
     traceparent: str | None = Field(
         None,
@@ -53,11 +68,9 @@ class ReplyHeaders(BaseModel):
 class ProblemHeaders(ReplyHeaders):
     """Headers of a problem reply, as in the service protocol of NATS (ADR-32)."""
 
-    service_error: str = Field(
-        alias="Nats-Service-Error", description="`slug` of the problem.", examples=["email-taken"]
-    )
+    service_error: str = Field(alias=SERVICE_ERROR, description="`slug` of the problem.", examples=["email-taken"])
     service_error_code: str = Field(
-        alias="Nats-Service-Error-Code", description="`kind` of the problem.", examples=["conflict"]
+        alias=SERVICE_ERROR_CODE, description="`kind` of the problem.", examples=["conflict"]
     )
 
 
@@ -65,19 +78,19 @@ class CommandHeaders(RequestHeaders):
     """Headers of a durable command; JetStream evaluates those that begin with `Nats-`."""
 
     message_id: str = Field(
-        alias="Nats-Msg-Id",
+        alias=MESSAGE_ID,
         description="Id of the command; JetStream drops a second message with it within the duplicate window.",
         examples=["6f1ed002-ab59-8f12-9a34-d5a3f9b1c7e2"],
     )
     expected_stream: str | None = Field(
         None,
-        alias="Nats-Expected-Stream",
+        alias=EXPECTED_STREAM,
         description="The stream that must store the command; any other rejects it.",
         examples=["PAYMENT_COMMANDS"],
     )
     expected_last: Whole | None = Field(
         None,
-        alias="Nats-Expected-Last-Subject-Sequence",
+        alias=EXPECTED_LAST_SUBJECT_SEQUENCE,
         description="0: rejected while a command with the same id is pending.",
         examples=["0"],
     )
@@ -87,7 +100,7 @@ class EventHeaders(_Headers):
     """Headers of an event: CloudEvents 1.0 in binary mode; JetStream evaluates those that begin with `Nats-`."""
 
     message_id: str = Field(
-        alias="Nats-Msg-Id",
+        alias=MESSAGE_ID,
         description="Equal to `ce-id`; JetStream stores the event once within the duplicate window.",
         examples=[_EVENT],
     )
@@ -111,7 +124,7 @@ class EventHeaders(_Headers):
     )
     expected_last: Whole | None = Field(
         None,
-        alias="Nats-Expected-Last-Sequence",
+        alias=EXPECTED_LAST_SEQUENCE,
         description="Sequence of the previous message in the stream; rejected if another message is in between.",
         examples=["41"],
     )
@@ -132,29 +145,29 @@ class DeadLetterHeaders(BaseModel):
     model_config = _Headers.model_config | ConfigDict(extra="allow")
 
     message_id: str = Field(
-        alias="Nats-Msg-Id",
+        alias=MESSAGE_ID,
         description="Stream, sequence and consumer of the failure, so that it is dead-lettered once.",
         examples=["PAYMENT_COMMANDS.17.payments-create_payment"],
     )
-    reason: str = Field(alias="Dead-Reason", description="Name of the error.", examples=["ValidationError"])
+    reason: str = Field(alias=DEAD_REASON, description="Name of the error.", examples=["ValidationError"])
     detail: str = Field(
-        alias="Dead-Detail",
+        alias=DEAD_DETAIL,
         max_length=500,
         description="Message of the error, in ASCII.",
         examples=["1 validation error for CreatePayment"],
     )
-    attempts: Whole = Field(alias="Dead-Attempts", description="Number of delivery attempts.", examples=["1"])
+    attempts: Whole = Field(alias=DEAD_ATTEMPTS, description="Number of delivery attempts.", examples=["1"])
     first_time: AwareDatetime = Field(
-        alias="Dead-First-Time",
+        alias=DEAD_FIRST_TIME,
         description="Time at which it was stored in its stream.",
         examples=["2026-01-31T12:00:00+00:00"],
     )
     last_time: AwareDatetime = Field(
-        alias="Dead-Last-Time", description="Time of the last attempt.", examples=["2026-01-31T12:00:01+00:00"]
+        alias=DEAD_LAST_TIME, description="Time of the last attempt.", examples=["2026-01-31T12:00:01+00:00"]
     )
-    stream: str = Field(alias="Dead-Stream", description="Original stream.", examples=["PAYMENT_COMMANDS"])
+    stream: str = Field(alias=DEAD_STREAM, description="Original stream.", examples=["PAYMENT_COMMANDS"])
     consumer: str = Field(
-        alias="Dead-Consumer", description="Durable consumer that failed.", examples=["payments-create_payment"]
+        alias=DEAD_CONSUMER, description="Durable consumer that failed.", examples=["payments-create_payment"]
     )
 
 

@@ -9,6 +9,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from contracts.base import Command, Event
 from contracts.errors import ErrorKind, Problem
 from contracts.headers import (
+    MESSAGE_ID,
     CommandHeaders,
     DeadLetterHeaders,
     EventHeaders,
@@ -79,7 +80,7 @@ def _example_headers(message: type[BaseModel], kind: str, payload: Any) -> dict[
     """Return headers that fit the example's body."""
     own: dict[str, str] = {}
     if issubclass(message, Command):
-        own = {"Nats-Msg-Id": str(message.model_validate(payload).id)}
+        own = {MESSAGE_ID: str(message.model_validate(payload).id)}
     if issubclass(message, Event):
         event = message.model_validate(payload)
         own = {

@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from contracts.errors import json_pointer
+
 
 def ref(*path: str) -> dict[str, str]:
     """Return a JSON Reference to a part of the same document."""
-    return {"$ref": "#/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in path)}
+    return {"$ref": f"#{json_pointer(path)}"}
 
 
 def named(pairs: Iterable[tuple[str, Any]], what: str) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from nats.errors import TimeoutError as NatsTimeout
 
 from contracts.base import Reply, Request
 from contracts.errors import Problem
+from contracts.headers import SERVICE_ERROR_CODE
 from kit.errors import NATS, OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
-from kit.messaging.server import ERROR_CODE
 from kit.runtime.tracing import trace
 
 
@@ -43,6 +43,6 @@ class RequestClient:
             raise Unavailable(NATS) from error
         except NatsTimeout as error:
             raise OutcomeUnknown(service) from error
-        if ERROR_CODE in reply.headers:
+        if SERVICE_ERROR_CODE in reply.headers:
             raise RemoteProblem(Problem.model_validate_json(reply.body))
         return request.reply_type().model_validate_json(reply.body)

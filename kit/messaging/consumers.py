@@ -15,6 +15,16 @@ from nats.js.api import ConsumerConfig
 from structlog.stdlib import get_logger
 
 from contracts.consumers import Durable
+from contracts.headers import (
+    DEAD_ATTEMPTS,
+    DEAD_CONSUMER,
+    DEAD_DETAIL,
+    DEAD_FIRST_TIME,
+    DEAD_LAST_TIME,
+    DEAD_REASON,
+    DEAD_STREAM,
+    MESSAGE_ID,
+)
 from contracts.streams import DEAD
 from kit.asyncapi.handlers import Handled
 from kit.messaging.batches import BatchHandler, Received
@@ -109,14 +119,14 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
         own = {k: v for k, v in (self.msg.headers or {}).items() if not k.startswith("Nats-")}
         headers = own | {
             # Stored once even if its acknowledgement is lost, and once per consumer that could not handle it.
-            "Nats-Msg-Id": f"{metadata.stream}.{metadata.sequence.stream}.{metadata.consumer}",
-            "Dead-Reason": type(error).__name__,
-            "Dead-Detail": " ".join(str(error).split())[:500].encode("ascii", "replace").decode(),
-            "Dead-Attempts": str(attempt),
-            "Dead-First-Time": metadata.timestamp.astimezone(UTC).isoformat(),
-            "Dead-Last-Time": datetime.now(UTC).isoformat(),
-            "Dead-Stream": metadata.stream,
-            "Dead-Consumer": metadata.consumer,
+            MESSAGE_ID: f"{metadata.stream}.{metadata.sequence.stream}.{metadata.consumer}",
+            DEAD_REASON: type(error).__name__,
+            DEAD_DETAIL: " ".join(str(error).split())[:500].encode("ascii", "replace").decode(),
+            DEAD_ATTEMPTS: str(attempt),
+            DEAD_FIRST_TIME: metadata.timestamp.astimezone(UTC).isoformat(),
+            DEAD_LAST_TIME: datetime.now(UTC).isoformat(),
+            DEAD_STREAM: metadata.stream,
+            DEAD_CONSUMER: metadata.consumer,
         }
         await jetstream_of(self.msg).publish(f"{DEAD}{self.msg.subject}", self.msg.data, headers=headers)
 

@@ -10,7 +10,9 @@ from nats.errors import Error as NatsError
 from nats.js.api import RetentionPolicy, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
+from contracts import nats_errors
 from contracts.errors import ErrorKind
+from contracts.headers import DEAD_REASON, DEAD_STREAM, EXPECTED_LAST_SUBJECT_SEQUENCE, EXPECTED_STREAM, MESSAGE_ID
 from contracts.streams import DEAD, DEAD_LETTERS, covers
 from kit.errors import NATS, Refusal, Unavailable
 from kit.messaging.broker import Broker
@@ -23,12 +25,8 @@ _REQUEST_TIMEOUT = 5.0
 _ATTEMPTS = 3
 _OBSOLETE_PREFIXES = ("nats-", "dead-")
 """Prefixes of headers about the original delivery or about its failure, which a replay does not carry."""
-_WRONG_LAST_SEQUENCE = 10071
-_FULL = frozenset({10077, 10047, 10023})
-"""nats-server: the stream is at its limit, or the server has no room for it."""
-_NO_STREAM = 10059
-_NO_MESSAGE = frozenset({10037, 10043, 10057})
-"""nats-server: the message was not found, or could not be deleted because it does not exist."""
+_FULL = frozenset({nats_errors.STREAM_FULL, nats_errors.NO_STORAGE, nats_errors.NO_ROOM})
+_NO_MESSAGE = frozenset({nats_errors.NO_MESSAGE, nats_errors.MESSAGE_NOT_DELETED, nats_errors.DELETE_FAILED})
 
 
 class DeadLetterRecord(NamedTuple):
@@ -44,12 +42,12 @@ class DeadLetterRecord(NamedTuple):
     @property
     def stream(self) -> str:
         """The stream that it came from; empty if the header is missing."""
-        return self.headers.get("Dead-Stream", "")
+        return self.headers.get(DEAD_STREAM, "")
 
     @property
     def reason(self) -> str:
         """Name of the error that it failed with."""
-        return self.headers.get("Dead-Reason", "")
+        return self.headers.get(DEAD_REASON, "")
 
     @property
     def own_headers(self) -> dict[str, str]:
@@ -95,7 +93,7 @@ class DeadLetterQueue:
             try:
                 message = await self._broker.jetstream.get_msg(DEAD_LETTERS.name, letter_id)  # asks the leader
             except NotFoundError as error:
-                if error.err_code == _NO_STREAM:
+                if error.err_code == nats_errors.STREAM_NOT_FOUND:
                     raise
                 return None
         return DeadLetterRecord(letter_id, _original(message.subject or ""), message.headers or {}, message.data or b"")
@@ -134,11 +132,11 @@ class DeadLetterQueue:
         """
         stream = await self._stream_of(letter)
         headers = letter.own_headers | {
-            "Nats-Msg-Id": f"replay.{letter.id}.{letter.headers.get('Nats-Msg-Id', '')}",
-            "Nats-Expected-Stream": letter.stream,
+            MESSAGE_ID: f"replay.{letter.id}.{letter.headers.get(MESSAGE_ID, '')}",
+            EXPECTED_STREAM: letter.stream,
         }
         if stream.retention == RetentionPolicy.WORK_QUEUE:
-            headers["Nats-Expected-Last-Subject-Sequence"] = "0"
+            headers[EXPECTED_LAST_SUBJECT_SEQUENCE] = "0"
         for _ in range(_ATTEMPTS):
             with _reachable():
                 try:
@@ -148,7 +146,7 @@ class DeadLetterQueue:
                 except APIError as error:
                     if error.err_code in _FULL:
                         raise StreamFull(letter.stream) from error
-                    if error.err_code != _WRONG_LAST_SEQUENCE:
+                    if error.err_code != nats_errors.WRONG_LAST_SEQUENCE:
                         raise ReplayRefused(letter, error.description or str(error)) from error
                 else:
                     return

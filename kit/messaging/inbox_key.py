@@ -6,6 +6,7 @@ from fast_depends.library import CustomField
 from nats.aio.msg import Msg
 from nats.errors import NotJSMessageError
 
+from contracts.headers import MESSAGE_ID
 from kit.inbox import InboxKey
 
 
@@ -25,7 +26,7 @@ def inbox_key(message: Msg) -> InboxKey:
             metadata.consumer,
             f"{metadata.stream}.{metadata.sequence.stream}.{metadata.timestamp.isoformat()}",
         )
-    return InboxKey(consumer, headers.get("ce-id") or headers.get("Nats-Msg-Id") or place)
+    return InboxKey(consumer, headers.get("ce-id") or headers.get(MESSAGE_ID) or place)
 
 
 class _FromMessage(CustomField):

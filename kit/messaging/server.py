@@ -1,7 +1,7 @@
 """The server side of request/reply: every request gets a reply, a problem included (NATS ADR-32)."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from faststream import BaseMiddleware
@@ -12,14 +12,12 @@ from pydantic import ValidationError
 from structlog.stdlib import get_logger
 
 from contracts.base import Reply, Request
-from contracts.errors import ErrorKind, FieldError, Problem
+from contracts.errors import ErrorKind, FieldError, Problem, json_pointer
+from contracts.headers import SERVICE_ERROR, SERVICE_ERROR_CODE
 from kit.asyncapi.handlers import Handled
 from kit.errors import Refusal
 from kit.messaging.stats import request_stats
 from kit.runtime import tracing
-
-ERROR = "Nats-Service-Error"
-ERROR_CODE = "Nats-Service-Error-Code"
 
 log = get_logger(__name__)
 
@@ -30,16 +28,11 @@ _UNREADABLE = Problem(kind=ErrorKind.INVALID, slug="invalid-request", detail="Th
 _FAILED = Problem(kind=ErrorKind.INTERNAL, slug="internal-error", detail="The service failed; the failure is logged.")
 
 
-def pointer(path: Iterable[int | str]) -> str:
-    """Return a path into a document as a JSON Pointer (RFC 6901)."""
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
-
-
 def field_errors(error: ValidationError, skip: int = 0) -> tuple[FieldError, ...]:
     """Return one error per invalid field; the first `skip` parts of each location are not part of the message."""
     return tuple(
         FieldError(
-            pointer=pointer(e["loc"][skip:]),
+            pointer=json_pointer(e["loc"][skip:]),
             code=e["type"],
             message=e["msg"],
         )
@@ -63,7 +56,7 @@ def _problem(error: Exception) -> Problem:
 
 def _reply(problem: Problem) -> NatsResponse:
     # .value: TestNatsBroker does not convert headers to strings, and NATS would send the name of the enum member.
-    return NatsResponse(problem, headers={ERROR: problem.slug, ERROR_CODE: problem.kind.value})
+    return NatsResponse(problem, headers={SERVICE_ERROR: problem.slug, SERVICE_ERROR_CODE: problem.kind.value})
 
 
 class ReplyMiddleware(BaseMiddleware[Any, Any]):

@@ -12,6 +12,8 @@ from nats.errors import Error as NatsError
 from sqlalchemy import URL
 from structlog.stdlib import get_logger
 
+from contracts import nats_errors
+from contracts.headers import EXPECTED_LAST_SEQUENCE, MESSAGE_ID
 from contracts.streams import Stream
 from kit.messaging.broker import Broker
 from kit.outbox.leader import LeaderSession, lead
@@ -28,8 +30,6 @@ LOCK = 4_217_000_002
 _PUBLISH_TIMEOUT = 5.0
 _NOTIFICATION_TIMEOUT = 5.0
 _RESTART_DELAY = 0.5
-_DUPLICATE = 10201
-"""nats-server: an atomic batch contains a message id that the stream already has."""
 
 
 class PublishRejected(Exception):
@@ -149,17 +149,17 @@ class Relay:
         if error is None:
             self._last_sequence = ack["seq"]
             return True
-        if error.get("err_code") == _DUPLICATE:
+        if error.get("err_code") == nats_errors.DUPLICATE_IN_BATCH:
             return False
         raise PublishRejected(error.get("description", "the stream rejected a batch"))
 
     def _fence(self) -> dict[str, str]:
-        return {"Nats-Expected-Last-Sequence": str(self._last_sequence)}
+        return {EXPECTED_LAST_SEQUENCE: str(self._last_sequence)}
 
     def _headers(self, row: asyncpg.Record) -> dict[str, str]:
         event_id = str(row["id"])
         return {
-            "Nats-Msg-Id": event_id,
+            MESSAGE_ID: event_id,
             "ce-specversion": "1.0",
             "ce-id": event_id,
             "ce-type": row["subject"],

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import NamedTuple
 
-REQUEST_ID = "X-Request-Id"
+from contracts.headers import REQUEST_ID
+
 TRACEPARENT = "traceparent"
 
 

@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from contracts.headers import DEAD_ATTEMPTS, DEAD_CONSUMER, DEAD_DETAIL, DEAD_FIRST_TIME, DEAD_LAST_TIME
+
 if TYPE_CHECKING:
     from kit.messaging.dead_letters import DeadLetterRecord
 
@@ -57,12 +59,12 @@ def row(letter: "DeadLetterRecord") -> dict[str, Any]:
         "id": letter.id,
         "subject": printable(letter.subject),
         "reason": printable(letter.reason),
-        "detail": printable(header("Dead-Detail", "")),
-        "attempts": int(attempts) if (attempts := header("Dead-Attempts", "")).isdecimal() else None,
-        "first": printable(header("Dead-First-Time", "")),
-        "last": printable(header("Dead-Last-Time", "")),
+        "detail": printable(header(DEAD_DETAIL, "")),
+        "attempts": int(attempts) if (attempts := header(DEAD_ATTEMPTS, "")).isdecimal() else None,
+        "first": printable(header(DEAD_FIRST_TIME, "")),
+        "last": printable(header(DEAD_LAST_TIME, "")),
         "stream": printable(letter.stream),
-        "consumer": printable(header("Dead-Consumer", "")),
+        "consumer": printable(header(DEAD_CONSUMER, "")),
         "requestId": printable(header("X-Request-Id", "")),
         "bytes": len(letter.body),
     }

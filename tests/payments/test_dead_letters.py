@@ -13,9 +13,10 @@ import asyncpg
 from typer.testing import CliRunner
 
 from apps.payments.settings import Settings
+from contracts.headers import REQUEST_ID
 from contracts.payments import CreatePayment, GetPayments, PaymentStatus, PaymentView
 from kit import database
-from kit.runtime.tracing import REQUEST_ID, TRACEPARENT
+from kit.runtime.tracing import TRACEPARENT
 from mkstore.cli.main import app
 from tests.support.payments_harness import ForReal, order
 from tests.support.polling import eventually

@@ -21,7 +21,6 @@ from contracts.payments import (
 )
 from contracts.streams import PAYMENT_COMMANDS
 from kit.errors import RemoteProblem
-from kit.messaging import broker
 from tests.payments.conftest import AnyService
 from tests.support.payments_fakes import FakePayments, Table
 from tests.support.payments_harness import LIMIT, ForReal, order
@@ -99,13 +98,7 @@ async def test_a_payment_that_is_recorded_while_one_looks_for_it_is_found() -> N
     assert [view.id for view in found.payments] == [command.id]
 
 
-@pytest.fixture
-def kept_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker, "_KEEP_SECONDS", 2.0)
-
-
-@pytest.mark.usefixtures("kept_often")
-async def test_while_the_stream_is_away_an_unknown_payment_may_well_exist(real_service: ForReal) -> None:
+async def test_unknown_payment_is_unavailable_while_the_stream_is_missing(real_service: ForReal) -> None:
     command = order()
     await real_service.send(command)
     view = await real_service.recorded(command.id)
@@ -122,7 +115,7 @@ async def test_while_the_stream_is_away_an_unknown_payment_may_well_exist(real_s
         except RemoteProblem:
             return False
 
-    await eventually(unknown_again)  # the service has made the stream again
+    await eventually(unknown_again)  # the service has recreated the stream
     last = order()
     await real_service.send(last)
     await real_service.recorded(last.id)

@@ -10,9 +10,9 @@ from apps.gateway.deps import payment_loader, user_loader
 from apps.gateway.payments.accept import AcceptedPayment, PaymentAcceptance, new_command
 from apps.gateway.payments.waiters import Waiters
 from contracts.errors import ErrorKind, Problem
+from contracts.headers import SERVICE_ERROR_CODE
 from contracts.payments import Charge, CreatePayment, PaymentList, PaymentStatus, PaymentView
 from kit.messaging.client import RequestClient
-from kit.messaging.server import ERROR_CODE
 from kit.runtime.tracing import Trace
 from kit.tokens import Claims
 from tests.support.gateway_fakes import FakePaymentQueue, MemoryBroker
@@ -27,7 +27,7 @@ class Reply:
         if isinstance(body, PaymentView):
             body = PaymentList(payments=(body,))
         self.body = body.model_dump_json().encode()
-        self.headers = {ERROR_CODE: "x"} if isinstance(body, Problem) else {}
+        self.headers = {SERVICE_ERROR_CODE: "x"} if isinstance(body, Problem) else {}
 
 
 NOT_FOUND = Reply(PaymentList(payments=()))

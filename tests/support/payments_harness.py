@@ -19,6 +19,7 @@ from apps.payments.main import create_app
 from apps.payments.settings import Settings
 from contracts.base import Event, Reply, Request
 from contracts.errors import Problem
+from contracts.headers import REQUEST_ID
 from contracts.payments import CreatePayment, GetPayments, PaymentCreated, PaymentRejected, PaymentStatus, PaymentView
 from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from contracts.users import Role, UserCreated, UserDeleted, UserUpdated, UserView
@@ -26,7 +27,6 @@ from kit import database
 from kit.errors import RemoteProblem
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
-from kit.runtime.tracing import REQUEST_ID
 from tests.support.payments_fakes import FakePayments, Table
 from tests.support.polling import eventually
 from tests.support.service_processes import broker_of, connect

@@ -126,7 +126,7 @@ async def test_another_secret_stops_the_start_with_a_sentence(
 def test_production_without_a_secret_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"APP_ENV": "production", "JWT_SECRET": "", "DB_PASSWORD": "x"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit, match="JWT_SECRET must be set to a secret"):
+    with pytest.raises(SystemExit, match="JWT_SECRET must be set to your own secret"):
         load(Settings)
 
 

@@ -11,7 +11,8 @@ from uuid_utils.compat import uuid7
 
 from apps.gateway.errors import BodyTooLarge
 from apps.gateway.http.problems import problem_response
-from kit.runtime.tracing import REQUEST_ID, TRACEPARENT, Trace, new_traceparent, trace
+from contracts.headers import REQUEST_ID
+from kit.runtime.tracing import TRACEPARENT, Trace, new_traceparent, trace
 
 _DISCARD_FACTOR = 16
 """Up to this many times the limit of a body that is too large is read and discarded."""

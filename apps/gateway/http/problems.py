@@ -14,9 +14,8 @@ from starlette.routing import Match
 from structlog.stdlib import get_logger
 
 from apps.gateway.errors import GatewayRefusal, InvalidRequest, MalformedBody
-from contracts.errors import ErrorKind, FieldError
+from contracts.errors import ErrorKind, FieldError, json_pointer
 from kit.errors import Refusal, RemoteProblem
-from kit.messaging.server import pointer
 from kit.runtime.tracing import trace
 
 log = get_logger(__name__)
@@ -136,5 +135,5 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
     place, *path = error["loc"]
     # The pointer of a body field is relative to the body; any other begins with its place, such as /query.
     return FieldError(
-        pointer=pointer(path if place == "body" else (place, *path)), code=error["type"], message=error["msg"]
+        pointer=json_pointer(path if place == "body" else (place, *path)), code=error["type"], message=error["msg"]
     )

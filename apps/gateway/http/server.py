@@ -9,7 +9,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from apps.gateway.errors import MalformedRequest
 from apps.gateway.http import problems
-from kit.runtime.tracing import REQUEST_ID, Trace, new_traceparent, trace
+from contracts.headers import REQUEST_ID
+from kit.runtime.tracing import Trace, new_traceparent, trace
 
 log = get_logger(__name__)
 

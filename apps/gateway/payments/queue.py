@@ -11,6 +11,8 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import APIError, NoStreamResponseError
 
 from apps.gateway.http.backpressure import remaining
+from contracts import nats_errors
+from contracts.headers import EXPECTED_LAST_SUBJECT_SEQUENCE, MESSAGE_ID
 from contracts.payments import CreatePayment
 from contracts.streams import PAYMENT_COMMANDS
 from kit.batching import BatchLoader
@@ -22,10 +24,6 @@ from kit.runtime.tracing import trace
 
 _PUBLISH_RESERVE = 0.3
 """Seconds that a lookup leaves for the publish after it."""
-_WRONG_LAST_SEQUENCE = 10071
-"""NATS error code: the subject already has a message."""
-_FULL = 10077
-"""NATS error code: the stream has reached its limit."""
 
 
 class PaymentQueue(Protocol):
@@ -54,9 +52,9 @@ class JetStreamPaymentQueue:
         """
         if not self._broker.is_connected():
             raise Unavailable(NATS)
-        headers = {"content-type": "application/json", "Nats-Msg-Id": str(command.id)} | trace.get().headers()
+        headers = {"content-type": "application/json", MESSAGE_ID: str(command.id)} | trace.get().headers()
         if if_new:  # effective until the command is consumed; then the message id is, for the duplicate window
-            headers["Nats-Expected-Last-Subject-Sequence"] = "0"
+            headers[EXPECTED_LAST_SUBJECT_SEQUENCE] = "0"
         failpoint(BEFORE_PUBLISH)
         try:
             ack: PubAck | None = await self._broker.publish(
@@ -67,9 +65,9 @@ class JetStreamPaymentQueue:
                 timeout=remaining(self._timeout),
             )
         except APIError as error:
-            if error.err_code == _WRONG_LAST_SEQUENCE:
+            if error.err_code == nats_errors.WRONG_LAST_SEQUENCE:
                 return False
-            raise Unavailable("payment queue" if error.err_code == _FULL else NATS) from error
+            raise Unavailable("payment queue" if error.err_code == nats_errors.STREAM_FULL else NATS) from error
         except NoStreamResponseError as error:
             raise Unavailable(NATS) from error
         except NatsTimeout as error:

@@ -8,10 +8,11 @@ import pytest
 
 from contracts.base import Message, Request
 from contracts.errors import ErrorKind, Problem
+from contracts.headers import REQUEST_ID, SERVICE_ERROR, SERVICE_ERROR_CODE
 from kit.errors import InvalidField, OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
-from kit.messaging.server import ERROR, ERROR_CODE, ReplyRouter
+from kit.messaging.server import ReplyRouter
 from kit.runtime import tracing
 from tests.kit.conftest import NewBroker
 
@@ -53,7 +54,7 @@ async def halve(new_broker: NewBroker) -> type[Halve]:
 
 
 async def test_a_request_is_answered_and_carries_its_id(broker: Broker, halve: type[Halve]) -> None:
-    tracing.set_trace({tracing.REQUEST_ID: "r1"})
+    tracing.set_trace({REQUEST_ID: "r1"})
     assert await RequestClient(broker).request(halve(number=3)) == Half(half=1.5, request_id="r1")
 
 
@@ -64,8 +65,8 @@ async def test_what_cannot_be_read_is_answered_with_a_problem(
 ) -> None:
     headers = {"content-type": content_type} if content_type else None
     reply = await broker.client.request(halve.subject, body, timeout=2, headers=headers)
-    assert (reply.headers or {})[ERROR] == "invalid-request"
-    assert (reply.headers or {})[ERROR_CODE] == "invalid"
+    assert (reply.headers or {})[SERVICE_ERROR] == "invalid-request"
+    assert (reply.headers or {})[SERVICE_ERROR_CODE] == "invalid"
     problem = Problem.model_validate_json(reply.data)
     assert (problem.kind, problem.slug) == (ErrorKind.INVALID, "invalid-request")
     assert (await RequestClient(broker).request(halve(number=2))).half == 1

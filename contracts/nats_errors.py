@@ -1,0 +1,20 @@
+"""Error codes of nats-server that the code decides by (`err_code` in a JetStream API response)."""
+
+NO_ROOM = 10023
+"""Insufficient resources: the server has no room for the message."""
+NO_MESSAGE = 10037
+"""There is no message with this sequence or subject."""
+NO_STORAGE = 10047
+"""Insufficient storage resources."""
+MESSAGE_NOT_DELETED = 10043
+"""The message could not be deleted; also returned for one that does not exist."""
+DELETE_FAILED = 10057
+"""The deletion failed; also returned for a message that does not exist."""
+STREAM_NOT_FOUND = 10059
+"""There is no stream with this name."""
+WRONG_LAST_SEQUENCE = 10071
+"""The expected last sequence is not the stream's, or not the subject's: another message was stored first."""
+STREAM_FULL = 10077
+"""The stream has reached a limit and refuses new messages."""
+DUPLICATE_IN_BATCH = 10201
+"""An atomic batch holds a message id that the stream has stored within its duplicate window."""
