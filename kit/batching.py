@@ -1,4 +1,4 @@
-"""Many small calls as a few large ones: what arrives in one turn of the event loop travels together."""
+"""Batching: concurrent single calls become one call (data loader, group commit); a failing batch is bisected."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,11 +11,11 @@ Result = TypeVar("Result")
 
 
 class BatchLoader(Generic[Item, Result]):
-    """Concurrent single calls, gathered: a data loader for reads, a group commit for writes.
+    """Batches concurrent single calls: a data loader for reads, a group commit for writes.
 
-    `work` takes the items and returns their results in the same order. At most `in_flight` calls of it are out at
-    once; what arrives meanwhile waits for the next, so a burst costs a handful of calls and a lone item no delay.
-    Nothing is cached: each result is as fresh as that of a separate call. If `work` raises, each waiter gets the error.
+    `work` takes the items and returns their results in the same order. At most `in_flight` calls of it run at once;
+    items that arrive meanwhile wait for the next call, so a burst costs a few calls and a single item no delay.
+    Nothing is cached. If `work` raises, each caller of that batch gets the error.
     """
 
     def __init__(
@@ -28,25 +28,27 @@ class BatchLoader(Generic[Item, Result]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: Item) -> Result:
-        """Have `item` worked on with its neighbours; a caller that goes away does not cancel theirs."""
+        """Process `item` in the next batch and return its result; a cancelled caller does not cancel the batch."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._free and (len(self._waiting) - 1) % self._most == 0:  # the first of a portion
+        if self._free and (len(self._waiting) - 1) % self._most == 0:  # the first item of a batch
             self._start()
         return await future
 
     def _start(self) -> None:
         self._free -= 1
-        task = asyncio.create_task(self._run())  # begins in the next turn, so that this turn's items are all there
+        task = asyncio.create_task(
+            self._run()
+        )  # runs in the next turn of the event loop, after all items of this turn are added
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self) -> None:
-        # Without those who went away: where the work hangs they would be all that is left to work for.
+        # Without the items of cancelled callers: while `work` hangs they would fill every batch.
         waiting = [each for each in self._waiting if not each[1].done()]
         taken, self._waiting = waiting[: self._most], waiting[self._most :]
         try:
-            # Two that end in the same turn both begin the next, and one of those finds nothing left.
+            # Two calls that end in one turn both start a next one, and one of those finds no item left.
             results = await self._work([item for item, _ in taken]) if taken else ()
             answered = list(zip(taken, results, strict=True))
         except BaseException as error:
@@ -57,7 +59,7 @@ class BatchLoader(Generic[Item, Result]):
                 raise
         else:
             for (_, future), result in answered:
-                if not future.done():  # its caller may have gone away
+                if not future.done():  # its caller may be cancelled
                     future.set_result(result)
         finally:
             self._free += 1
@@ -68,17 +70,17 @@ class BatchLoader(Generic[Item, Result]):
 async def bisect_failures(
     work: Callable[[Sequence[Item]], Awaitable[None]], items: Sequence[Item]
 ) -> list[Exception | None]:
-    """Do `work` for all `items` at once, and tell of each what kept it from being done.
+    """Call `work` with all `items`; return for each item the error that it failed with, or None.
 
-    One that cannot be worked on does not take its neighbours along: the group is halved until it stands alone. So
-    `work` does all or nothing, and what is done stays done when it is asked for again. Raises `Unavailable` or
-    `OutcomeUnknown`, for all of them, when something that the work needs is away.
+    A failing batch is halved until the failing item stands alone, so its neighbours are processed. `work` must do all
+    of its items or none, and repeating it must be harmless. Raises `Unavailable` or `OutcomeUnknown`, for all items, if
+    a dependency is unavailable.
     """
     try:
         await work(items)
     except (Unavailable, OutcomeUnknown):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is one item's fault and not its neighbours'
+    except Exception as error:  # noqa: BLE001 - any other error is the fault of one item
         if len(items) == 1:
             return [error]
         half = len(items) // 2
