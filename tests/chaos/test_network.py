@@ -59,9 +59,9 @@ def connect(link: Link) -> Iterator[Caller]:
     caller.hang_up()
 
 
-async def say(connection: Connection, text: bytes, within: float = 5.0) -> bytes:
+async def say(connection: Connection, text: bytes, timeout: float = 5.0) -> bytes:
     reader, writer = connection
-    async with asyncio.timeout(within):
+    async with asyncio.timeout(timeout):
         writer.write(text)
         return await reader.read(1000)
 
@@ -100,10 +100,10 @@ async def test_half_open_link_drops_data_without_an_error(link: Link, connect: C
     assert await say(before, b"hello") == b"hello"
     link.set(Mode.HALF_OPEN)
     with pytest.raises(TimeoutError):
-        await say(before, b"hello", within=0.5)
+        await say(before, b"hello", timeout=0.5)
     meanwhile = await connect()
     with pytest.raises(TimeoutError):
-        await say(meanwhile, b"hello", within=0.5)
+        await say(meanwhile, b"hello", timeout=0.5)
     link.set(Mode.OPEN)
     with pytest.raises(ConnectionError):
         await say(before, b"hello")

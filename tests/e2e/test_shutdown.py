@@ -33,7 +33,7 @@ async def test_store_stopped_under_load_loses_no_payment(home: Path) -> None:
             await load.wait_until_accepted(200)
             mkstore.look_around()
             mkstore.process.send_signal(signal.SIGTERM)
-            await eventually(lambda: mkstore.process.poll() is not None, within=60, or_else=lambda: mkstore.text)
+            await eventually(lambda: mkstore.process.poll() is not None, describe=lambda: mkstore.text)
             load.stopped = True
             await paying
         assert mkstore.process.returncode == 0, mkstore.text

@@ -79,7 +79,7 @@ async def test_a_poison_among_a_thousand_delays_nobody_and_is_replayed_once_it_c
         async def all_recorded() -> bool:
             return len(await recorded(real_service, good)) == len(good)
 
-        await eventually(all_recorded, within=10)
+        await eventually(all_recorded)
         seconds = time.monotonic() - began
         letter, other = await a_letter(settings, poison.id), await a_letter(settings, unreadable)
         assert await real_service.get(poison.id) == poison.pending()

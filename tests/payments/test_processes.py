@@ -45,7 +45,7 @@ async def test_it_starts_before_its_servers_do(tmp_path: Path, own: Own) -> None
     async with started(tmp_path, own.environment) as payments:
         await payments.wait_for_log("waiting for the database")
         own.postgres.start()
-        report = await eventually(payments.health, within=30, or_else=lambda: payments.text)
+        report = await eventually(payments.health, describe=lambda: payments.text)
         assert {name: check["status"] for name, check in report["checks"].items()} == {
             "nats": "failed",
             "database": "ok",
@@ -120,12 +120,12 @@ async def test_every_payment_is_recorded_once_and_told_of_whatever_is_killed(
             await client.send(*orders[start : start + 100])
         # The second one is there from the beginning in no case, and takes over in the one where the first is killed.
         async with started(tmp_path, own.environment) as first:
-            await eventually(lambda: _at_most_wait(broker, COUNT - 50), within=30, or_else=lambda: first.text)
+            await eventually(lambda: _at_most_wait(broker, COUNT - 50), describe=lambda: first.text)
             assert not await _at_most_wait(broker, 0), "all were recorded before anything broke"
             await breaks(own, first)
             async with started(tmp_path, own.environment) as second:
-                await eventually(lambda: _at_most_wait(broker, 0), within=40, or_else=lambda: first.text + second.text)
-                await eventually(lambda: _told_of(broker, orders), within=20, or_else=lambda: first.text + second.text)
+                await eventually(lambda: _at_most_wait(broker, 0), describe=lambda: first.text + second.text)
+                await eventually(lambda: _told_of(broker, orders), describe=lambda: first.text + second.text)
                 found = await eventually(lambda: _look(client, orders))
         assert {view.id: view.amount for view in found} == {command.id: command.amount for command in orders}
         assert {view.status for view in found} == {"created"}

@@ -56,7 +56,7 @@ async def test_events_are_taken_in_once_though_the_service_dies_over_them_and_th
             assert not armed.exists()
             await client.tell(*coming[len(coming) // 2 + deaths :: 2])
         async with started(tmp_path, environment) as payments:
-            await eventually(lambda: _all_acked(broker), within=30, or_else=lambda: payments.text)
+            await eventually(lambda: _all_acked(broker), describe=lambda: payments.text)
             await _taken_in_once(client, events)
             closed, active = events[-1].aggregate_id, events[0].aggregate_id
             orders = [order(user_id=user) for user in (closed, active)]
@@ -66,7 +66,7 @@ async def test_events_are_taken_in_once_though_the_service_dies_over_them_and_th
             for name in CONSUMERS.values():
                 await broker.jetstream.delete_consumer(USER_EVENTS.name, name)
             await payments.wait_for_log("consumer recreated")
-            await eventually(lambda: _all_acked(broker), within=30, or_else=lambda: payments.text)
+            await eventually(lambda: _all_acked(broker), describe=lambda: payments.text)
             await _taken_in_once(client, events)
             assert "Traceback" not in payments.text
 

@@ -58,7 +58,7 @@ class Client:
         return [json.loads(item.body)["number"] for item in self.items]
 
     async def reads(self, *numbers: int) -> None:
-        await eventually(lambda: len(self.items) >= len(numbers), or_else=lambda: self.numbers)
+        await eventually(lambda: len(self.items) >= len(numbers), describe=lambda: self.numbers)
         assert self.numbers == list(numbers)
 
     async def end(self) -> None:

@@ -80,7 +80,7 @@ async def listening(caller: Caller, *, last_id: str = "", reconnect: bool = Fals
     source = EventSource(caller, last_id)
     reading = asyncio.create_task(source.run(reconnect=reconnect))
     try:
-        await eventually(lambda: source.connections or reading.done(), or_else=lambda: str(source.endings))
+        await eventually(lambda: source.connections or reading.done(), describe=lambda: str(source.endings))
         yield source
     finally:
         reading.cancel()

@@ -48,11 +48,11 @@ class Stream:
 
     async def until(self, count: int) -> list[ReceivedEvent]:
         """Return the events once there are `count`."""
-        return await eventually(lambda: self.events if len(self.events) >= count else [], or_else=lambda: self.text)
+        return await eventually(lambda: self.events if len(self.events) >= count else [], describe=lambda: self.text)
 
     async def end(self) -> None:
         """Wait until the server has ended the stream."""
-        await eventually(lambda: self.ended, or_else=lambda: self.text)
+        await eventually(lambda: self.ended, describe=lambda: self.text)
 
 
 @asynccontextmanager

@@ -79,9 +79,9 @@ class PaymentLoad:
 
         await asyncio.gather(*(pay_all(caller) for caller in self.callers))
 
-    async def wait_until_accepted(self, number: int, *, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - polled
+    async def wait_until_accepted(self, number: int, *, timeout: float = 60.0) -> None:
         """Return once this number of payments was accepted."""
-        await eventually(lambda: self.accepted >= number, within=timeout, or_else=lambda: f"{self.accepted} accepted")
+        await eventually(lambda: self.accepted >= number, timeout=timeout, describe=lambda: f"{self.accepted} accepted")
 
     async def _pay(self, attempt: Attempt) -> None:
         """Pay, and retry where that is safe: with a key always, without one only if nothing can have been done."""

@@ -5,30 +5,33 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, overload
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @overload
 async def eventually(
-    look: Callable[[], Awaitable[Found]], *, within: float = 15.0, or_else: Callable[[], object] = str
-) -> Found: ...
+    condition: Callable[[], Awaitable[Result]], *, timeout: float = 60.0, describe: Callable[[], object] = str
+) -> Result: ...
 
 
 @overload
 async def eventually(
-    look: Callable[[], Found], *, within: float = 15.0, or_else: Callable[[], object] = str
-) -> Found: ...
+    condition: Callable[[], Result], *, timeout: float = 60.0, describe: Callable[[], object] = str
+) -> Result: ...
 
 
 async def eventually(
-    look: Callable[[], Found | Awaitable[Found]], *, within: float = 15.0, or_else: Callable[[], object] = str
-) -> Found:
-    """Return the first true result of `look`; fail after `within` seconds with the text of `or_else`."""
-    deadline = asyncio.get_running_loop().time() + within
+    condition: Callable[[], Result | Awaitable[Result]],
+    *,
+    timeout: float = 60.0,
+    describe: Callable[[], object] = str,
+) -> Result:
+    """Return the first true result of `condition`; fail after `timeout` seconds with the text of `describe`."""
+    deadline = asyncio.get_running_loop().time() + timeout
     while True:
-        result = look()
-        found: Found = await result if inspect.isawaitable(result) else result
-        if found:
-            return found
-        assert asyncio.get_running_loop().time() < deadline, f"not true after {within:g} s: {or_else()}"
+        returned = condition()
+        result: Result = await returned if inspect.isawaitable(returned) else returned
+        if result:
+            return result
+        assert asyncio.get_running_loop().time() < deadline, f"not true after {timeout:g} s: {describe()}"
         await asyncio.sleep(0.01)

@@ -8,7 +8,7 @@ from tests.support.running_store import Running
 SERVICES = ("gateway", "users", "payments")
 
 
-async def wait_until_replaced(mkstore: Running, name: str, dead_pid: int, *, within: float = 60.0) -> None:
+async def wait_until_replaced(mkstore: Running, name: str, dead_pid: int, *, timeout: float = 60.0) -> None:
     """Return once the process `name` has a successor and every service reports that it is healthy."""
     async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
 
@@ -24,4 +24,4 @@ async def wait_until_replaced(mkstore: Running, name: str, dead_pid: int, *, wit
                     return False
             return True
 
-        await eventually(is_healthy, within=within, or_else=lambda: f"{name} was not replaced:\n{mkstore.text}")
+        await eventually(is_healthy, timeout=timeout, describe=lambda: f"{name} was not replaced:\n{mkstore.text}")

@@ -21,16 +21,16 @@ from mkstore.stack.managed_process import MARK
 from tests.support.equal_priority_store import PROGRAM
 
 MKSTORE = str(Path(sys.executable).with_name("mkstore"))
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-def eventually(look: Callable[[], Found], *, within: float = 20.0, or_else: Callable[[], str] = str) -> Found:
-    """Return the first true result of `look`; fail after `within` seconds with the text of `or_else`."""
-    deadline = time.monotonic() + within
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not true after {within:g} s: {or_else()}"
+def eventually(condition: Callable[[], Result], *, timeout: float = 60.0, describe: Callable[[], str] = str) -> Result:
+    """Return the first true result of `condition`; fail after `timeout` seconds with the text of `describe`."""
+    deadline = time.monotonic() + timeout
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not true after {timeout:g} s: {describe()}"
         time.sleep(0.02)
-    return found
+    return result
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Running:
         """Address of the gateway."""
         return str(self.record["gateway"]["url"])
 
-    def wait_for(self, text: str, *, times: int = 1, within: float = 60.0) -> None:
+    def wait_for(self, text: str, *, times: int = 1, timeout: float = 60.0) -> None:
         """Return once it has printed `text` this number of times; fail if it ends before that."""
 
         def printed() -> bool:
@@ -66,14 +66,14 @@ class Running:
             assert self.process.poll() is None, f"mkstore ended with {self.process.returncode}:\n{self.text}"
             return False
 
-        eventually(printed, within=within, or_else=lambda: f"{text!r} in\n{self.text}")
+        eventually(printed, timeout=timeout, describe=lambda: f"{text!r} in\n{self.text}")
 
-    def wait_until_ready(self, *, within: float = 90.0) -> None:
+    def wait_until_ready(self, *, timeout: float = 90.0) -> None:
         """Return once it has printed that it is ready and where its run file is."""
-        self.wait_for("run.json", within=within)
-        found = re.search(r"(/\S+)/run\.json", self.text)
-        assert found
-        self.home = Path(found[1])
+        self.wait_for("run.json", timeout=timeout)
+        address = re.search(r"(/\S+)/run\.json", self.text)
+        assert address
+        self.home = Path(address[1])
         self.look_around()
 
     def look_around(self) -> set[psutil.Process]:
@@ -105,7 +105,7 @@ class Running:
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    def wait_until_nothing_is_left(self, *, within: float = 20.0) -> None:
+    def wait_until_nothing_is_left(self, *, timeout: float = 60.0) -> None:
         """Return once none of its processes lives."""
 
         def nothing() -> bool:
@@ -113,7 +113,7 @@ class Running:
                 mark for _, mark in processes.with_variable(MARK) if mark.endswith(f"@{self.home}")
             ]
 
-        eventually(nothing, within=within, or_else=lambda: str([p for p in self.seen if processes.is_alive(p)]))
+        eventually(nothing, timeout=timeout, describe=lambda: str([p for p in self.seen if processes.is_alive(p)]))
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class ServiceProcess:
         return self._output.read_text()
 
     async def wait_for_log(self, text: str) -> None:
-        await eventually(lambda: text in self.text, within=30, or_else=lambda: self.text)
+        await eventually(lambda: text in self.text, describe=lambda: self.text)
 
     async def health(self) -> dict[str, Any]:
         """Return the report of `/health`; empty while the port is closed."""
@@ -55,7 +55,7 @@ class ServiceProcess:
         async def ready() -> bool:
             return (await self.health()).get("status") == "ok"
 
-        await eventually(ready, within=30, or_else=lambda: self.text)
+        await eventually(ready, describe=lambda: self.text)
 
     async def wait_exit(self) -> int:
         """Wait for the process to exit and return its exit code."""

@@ -87,7 +87,7 @@ async def event_ids(mkstore: Running, stream: str, subject: str = ">") -> CloudE
     return ids
 
 
-async def wait_until_settled(mkstore: Running, *, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - polled
+async def wait_until_settled(mkstore: Running, *, timeout: float = 60.0) -> None:
     """Return once no command waits in the queue and no event in an outbox."""
     left: dict[str, int] = {}
 
@@ -97,7 +97,7 @@ async def wait_until_settled(mkstore: Running, *, timeout: float = 60.0) -> None
             left[database] = (await rows(mkstore, database, "SELECT count(*) FROM outbox"))[0][0]
         return not any(left.values())
 
-    await eventually(is_settled, within=timeout, or_else=lambda: f"still waiting: {left}")
+    await eventually(is_settled, timeout=timeout, describe=lambda: f"still waiting: {left}")
 
 
 async def audit_payments(mkstore: Running, load: PaymentLoad) -> str:

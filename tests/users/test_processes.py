@@ -143,7 +143,7 @@ async def test_it_starts_before_its_servers_do(tmp_path: Path, own: Own) -> None
     async with started(tmp_path, {**own.environment, "NATS_URL": own.nats.url}) as users:
         await users.wait_for_log("waiting for the database")
         own.postgres.start()
-        report = await eventually(users.health, within=30, or_else=lambda: users.text)
+        report = await eventually(users.health, describe=lambda: users.text)
         assert {name: check["status"] for name, check in report["checks"].items()} == {
             "nats": "failed",
             "database": "ok",
@@ -165,7 +165,7 @@ async def test_it_starts_before_its_servers_do(tmp_path: Path, own: Own) -> None
 
 async def test_a_service_that_waits_for_nats_can_be_stopped(tmp_path: Path, users_database: dict[str, str]) -> None:
     async with started(tmp_path, {**users_database, "NATS_URL": f"nats://127.0.0.1:{ports.free_port()}"}) as users:
-        await eventually(users.health, within=30, or_else=lambda: users.text)
+        await eventually(users.health, describe=lambda: users.text)
         users.process.send_signal(signal.SIGTERM)
         assert await users.wait_exit() in {0, -signal.SIGTERM}
 
@@ -175,7 +175,7 @@ async def test_several_processes_share_the_work_and_one_key(
 ) -> None:
     environment = {**new_database("users"), "NATS_URL": nats_server.url}
     async with started(tmp_path, environment, "--workers", "2") as users, connect(nats_server.url) as broker:
-        await eventually(lambda: users.text.count("Application startup complete") == 2, within=30)
+        await eventually(lambda: users.text.count("Application startup complete") == 2)
         await users.wait_ready()
         email, client = new_email(), RequestClient(broker, timeout=10)
         await client.request(CreateUser(email=email, password=PASSWORD))

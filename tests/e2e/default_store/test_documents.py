@@ -29,10 +29,10 @@ async def test_wire_and_documents_have_the_same_messages(store: Running, http: h
     with record_messages(store) as recorded:
         invalid_subject = await send_everything(store, http)
 
-        async def all_parts_are_seen() -> bool:
-            return documents.check(list(recorded))[0].keys() >= documents.parts
+        def unseen_parts() -> set[str]:
+            return documents.parts - documents.check(list(recorded))[0].keys()
 
-        await eventually(all_parts_are_seen, or_else=lambda: str(documents.parts - documents.check(recorded)[0].keys()))
+        await eventually(lambda: not unseen_parts(), describe=unseen_parts)
     found, faults = documents.check(each for each in recorded if each.subject != invalid_subject)
     assert not faults, "\n".join(faults)
     check_golden(found)

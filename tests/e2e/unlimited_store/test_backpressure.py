@@ -62,8 +62,7 @@ class Callers:
         """Return once each caller has this number of answers."""
         await eventually(
             lambda: all(self.answered[caller] >= times for caller in range(callers)),
-            within=60,
-            or_else=lambda: str(self.answered),
+            describe=lambda: str(self.answered),
         )
 
 
@@ -97,7 +96,7 @@ async def test_every_caller_is_answered_while_a_process_hangs(unlimited_store: R
                 answers = await asyncio.gather(*(request() for request in requests))
                 return all(answer.status_code < 300 for answer in answers)
 
-            await eventually(is_recovered, within=30)
+            await eventually(is_recovered)
         say(f"{part} hung: {dict(callers.statuses)}")
         assert not callers.unexpected, callers.unexpected[:5]
         assert callers.statuses[503] + callers.statuses[504]
@@ -126,7 +125,7 @@ async def test_storm_of_sign_ins_is_refused_early(unlimited_store: Running) -> N
         async def signs_in() -> bool:
             return (await sign_in()).status_code == 200
 
-        await eventually(signs_in, within=30)
+        await eventually(signs_in)
 
 
 async def test_full_queue_refuses_payments_and_loses_none(unlimited_store: Running) -> None:
@@ -145,7 +144,7 @@ async def test_full_queue_refuses_payments_and_loses_none(unlimited_store: Runni
                         await asyncio.sleep(0.1)
                         return load.refusals["503 service-unavailable"] > 20
 
-                    await eventually(are_refused, within=60)
+                    await eventually(are_refused)
                     assert 0 < load.accepted < len(load.attempts)
                     assert load.accepted <= await depth(unlimited_store, "PAYMENT_COMMANDS")
             finally:

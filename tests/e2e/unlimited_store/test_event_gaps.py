@@ -26,7 +26,7 @@ async def _pay_until(done: asyncio.Event, ada: Caller) -> list[str]:
                 return ""
             return str(answer.json()["id"]) if answer.status_code == 202 else ""
 
-        ids.append(await eventually(accepted, within=60))
+        ids.append(await eventually(accepted))
         await asyncio.sleep(0.02)
     return ids
 
@@ -38,17 +38,17 @@ async def test_no_event_is_missed_while_nats_and_gateway_are_killed(unlimited_st
             paying = asyncio.create_task(_pay_until(done, ada))
             for name in ("nats", "gateway"):
                 count = len(source.events)
-                await eventually(lambda c=count: len(source.events) > c + 20, within=60)  # type: ignore[misc]
+                await eventually(lambda c=count: len(source.events) > c + 20)  # type: ignore[misc]
                 pid = unlimited_store.record[name]["pid"]
                 unlimited_store.kill_part(name)
                 await wait_until_replaced(unlimited_store, name, pid)
                 count = len(source.events)
-                await eventually(lambda c=count: len(source.events) > c, within=30)  # type: ignore[misc]
+                await eventually(lambda c=count: len(source.events) > c)  # type: ignore[misc]
             done.set()
             paid = await paying
             await eventually(
                 lambda: set(source.payments()) >= set(paid),
-                or_else=lambda: f"{len(set(paid) - set(source.payments()))} of {len(paid)} are missing",
+                describe=lambda: f"{len(set(paid) - set(source.payments()))} of {len(paid)} are missing",
             )
         received = source.payments()
         say(f"{len(paid)} payments, {len(received)} events over {source.connections} connections")
@@ -62,6 +62,6 @@ async def test_open_stream_does_not_keep_the_gateway_from_stopping(unlimited_sto
         async with listening(ada) as source:
             pid = unlimited_store.record["gateway"]["pid"]
             os.kill(pid, signal.SIGTERM)
-            await eventually(lambda: source.endings, within=30)
+            await eventually(lambda: source.endings)
             await wait_until_replaced(unlimited_store, "gateway", pid)
         assert source.endings == ["ended"]

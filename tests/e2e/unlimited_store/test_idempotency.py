@@ -62,7 +62,7 @@ async def test_key_repeated_around_a_crash_makes_one_payment(unlimited_store: Ru
             refusals.add(str(answer.status_code))
             return False
 
-        await eventually(is_replayed_by_successor, within=60)
+        await eventually(is_replayed_by_successor)
         await wait_until_replaced(unlimited_store, name, pid)
         waited = await ada.pay(key=key, wait=20)
         assert (waited.status_code, waited.json()["id"]) == (201, first.json()["id"]), waited.text

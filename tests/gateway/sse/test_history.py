@@ -108,7 +108,7 @@ class Lagging:
         shown = [{"Nats-Sequence": str(n), "Nats-Subject": "payment.created"} for n in next(self._shown)]
         self._responses = [*shown, {"Status": "204" if shown else "404"}]
 
-    async def next_msg(self, timeout: float) -> SimpleNamespace:  # noqa: ASYNC109 - the signature of nats-py
+    async def next_msg(self, timeout: float) -> SimpleNamespace:
         return SimpleNamespace(headers=self._responses.pop(0), data=b"{}")
 
     async def get_msg(self, stream: str, sequence: int) -> None:

@@ -95,7 +95,7 @@ async def test_a_lone_command_does_not_wait_for_others(new_broker: NewBroker, gr
     await host.start(broker)
     for number in range(1, 21):
         await greetings.send(broker.jetstream, greetings.command(id=uuid4()))
-        await eventually(lambda number=number: len(host.greeted) == number, within=1)  # type: ignore[misc]
+        await eventually(lambda number=number: len(host.greeted) == number, timeout=1)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("error", [LookupError("not yet"), ValueError("a bug that mends itself")])
@@ -268,7 +268,7 @@ async def test_replicas_share_the_work_and_a_stopped_one_gives_back_what_it_has_
     assert stopping is not None
     await stopping
     # Well before the ack wait, after which the server would take back what a dead process has.
-    await eventually(lambda: _empty(brokers[1], greetings), within=consumers.ACK_WAIT - 2)
+    await eventually(lambda: _empty(brokers[1], greetings), timeout=consumers.ACK_WAIT - 2)
     greeted = Counter(hosts[0].greeted + hosts[1].greeted)
     assert greeted.keys() == {command.id for command in commands}
     assert max(greeted.values()) == 1

@@ -178,7 +178,7 @@ async def test_a_consumer_that_was_lost_is_made_again_and_begins_anew(shop: Shop
     await shop.tell(broker, event)
     await eventually(lambda: len(neighbour.seen) == 1)
     await broker.jetstream.delete_consumer(shop.stream.name, "tests-visit")
-    await eventually(lambda: len(neighbour.seen) == 2, within=20)
+    await eventually(lambda: len(neighbour.seen) == 2)
     assert len(set(neighbour.marks)) == 1  # by which the second time is known as such
 
 

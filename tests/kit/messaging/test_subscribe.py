@@ -46,7 +46,7 @@ async def test_subscription_has_no_gap_after_nats_was_down(own_server: NatsServe
             await broker.jetstream.publish(f"{word}.greeted", Greeted(name=name).model_dump_json().encode(), timeout=1)
         except NatsError:
             return False
-        await eventually(lambda: name in received, or_else=lambda: str(received))
+        await eventually(lambda: name in received, describe=lambda: str(received))
         return True
 
     await asyncio.to_thread(own_server.start)

@@ -36,7 +36,7 @@ async def get(
     path: str,
     *,
     warnings: dict[str, Check] | None = None,
-    timeout: float = CHECK_TIMEOUT,  # noqa: ASYNC109 - the limit of each check, not of this call
+    timeout: float = CHECK_TIMEOUT,
 ) -> httpx.Response:
     routes = Health(checks, warnings, timeout=timeout).routes()
     app = AsgiFastStream(Broker("nats://127.0.0.1:1", name="tests"), asgi_routes=routes)

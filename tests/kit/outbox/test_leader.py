@@ -86,7 +86,7 @@ async def replicas(source: OutboxSource, nats_server: NatsServer) -> AsyncIterat
 
 
 async def _leader(replicas: Replicas) -> asyncio.subprocess.Process:
-    leader = await eventually(replicas.leader, within=20)
+    leader = await eventually(replicas.leader)
     assert leader is not None
     return leader
 

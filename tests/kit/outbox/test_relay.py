@@ -76,7 +76,7 @@ async def test_single_event_is_published_on_notification(
     await start_relay(broker)
     for number in range(1, 11):
         await source.emit(number)
-        await eventually(source.all_sent, within=2)  # without a notification, the relay polls every five seconds
+        await eventually(source.all_sent, timeout=2)  # without a notification, the relay polls every five seconds
     assert await source.numbers(broker) == list(range(1, 11))
 
 
@@ -238,7 +238,7 @@ async def test_batch_is_republished_as_soon_as_nats_is_back(
         await asyncio.to_thread(own_server.kill)
         await asyncio.to_thread(own_server.start)
         await eventually(broker.is_connected)
-        await eventually(source.all_sent, within=1.5)  # less than the five seconds of a publish timeout
+        await eventually(source.all_sent, timeout=1.5)  # less than the five seconds of a publish timeout
         assert await source.numbers(broker) == [1, 2, 3]
     finally:
         await broker.stop()

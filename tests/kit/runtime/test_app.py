@@ -37,7 +37,7 @@ async def test_workers_end_when_their_supervisor_is_killed(nats_server: NatsServ
             stderr=log,
         )
     try:
-        await eventually(lambda: _answers(port), within=30, or_else=(tmp_path / "log").read_text)
+        await eventually(lambda: _answers(port), describe=(tmp_path / "log").read_text)
         children = psutil.Process(supervisor.pid).children(recursive=True)
         workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
         assert len(workers) == 2

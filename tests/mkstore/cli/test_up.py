@@ -160,7 +160,7 @@ def test_ctrl_c_stops_processes_in_order(
         assert mkstore.process.wait(20) == 0
         assert (ended[0], set(ended[1:3]), ended[3:]) == ("gateway", {"users", "payments"}, ["nats", "postgres"])
         assert "did not stop" not in mkstore.text
-        mkstore.wait_until_nothing_is_left(within=1)
+        mkstore.wait_until_nothing_is_left(timeout=1)
         assert not (tmp_path / "run.json").exists()
 
 
@@ -172,7 +172,7 @@ def test_interrupted_start_leaves_no_process(tmp_path: Path) -> None:
         mkstore.look_around()
         mkstore.process.send_signal(signal.SIGTERM)
         assert mkstore.process.wait(20) == 0
-        mkstore.wait_until_nothing_is_left(within=1)
+        mkstore.wait_until_nothing_is_left(timeout=1)
 
 
 def test_workers_end_with_their_service_or_launcher(
