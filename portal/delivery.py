@@ -123,11 +123,8 @@ def _consumer(consumer: Json) -> Iterator[Fact]:
 
 def _retries(retries: Json) -> Iterator[Fact]:
     if retries:
-        delays = [
-            duration(retries.get(f"{which}DelaySeconds", retries.get(f"{which}PauseSeconds")))
-            for which in ("first", "longest")
-        ]
-        yield "Attempts", f"{retries.get('attempts')}, with delays from {delays[0]} to {delays[1]}"
+        first, longest = (duration(retries.get(f"{which}DelaySeconds")) for which in ("first", "max"))
+        yield "Attempts", f"{retries.get('attempts')}, with delays from {first} to {longest}"
         yield "Backoff", retries.get("backOff", "")
 
 

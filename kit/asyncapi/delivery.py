@@ -57,8 +57,8 @@ def of_consumes(handled: Handled, stream: Stream) -> dict[str, Any]:
         },
         "retries": {
             "attempts": defaults["delivery_attempts"].default,
-            "firstPauseSeconds": defaults["delivery_first_delay"].default,
-            "longestPauseSeconds": defaults["delivery_max_delay"].default,
+            "firstDelaySeconds": defaults["delivery_first_delay"].default,
+            "maxDelaySeconds": defaults["delivery_max_delay"].default,
             "backOff": "Exponential, with up to 50 % jitter. Permanent failures are not retried; retries "
             "during an outage of a server do not count as attempts.",
         },

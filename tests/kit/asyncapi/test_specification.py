@@ -116,7 +116,7 @@ def test_every_operation_says_how_it_is_delivered_and_in_which_order() -> None:
     }
     assert {facts["deadLetterSubject"].partition(".")[0] for facts in taken.values()} == {"dead"}
     assert all(
-        {"attempts", "firstPauseSeconds", "longestPauseSeconds"} <= facts["retries"].keys() for facts in taken.values()
+        {"attempts", "firstDelaySeconds", "maxDelaySeconds"} <= facts["retries"].keys() for facts in taken.values()
     )
 
 
