@@ -15,8 +15,8 @@ from importlib import import_module
 from typing import Any
 
 from contract_gate.announcements import PATH as ANNOUNCED
-from kit.asyncapi import Document, document
 from kit.asyncapi.merging import merged
+from kit.asyncapi.specification import Document, document
 from mkstore import permissions
 from mkstore.services import ServiceSpec
 

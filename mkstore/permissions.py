@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from contracts.inboxes import inbox_prefix
 from kit.asyncapi.reader import DocumentReader, wildcard_subject
-from kit.messaging.broker import inbox_prefix
 from mkstore import generated
 
 FILE = "deploy/nats-permissions.conf"

@@ -37,7 +37,7 @@ from contracts.users import (
     ListUsers,
     UpdateUser,
 )
-from kit.asyncapi import VERSION, ServiceSpecification
+from kit.asyncapi.specification import VERSION, ServiceSpecification
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
 from kit.messaging.discovery import Discovery

@@ -14,7 +14,7 @@ from apps.payments.repository import Payments
 from apps.payments.settings import Settings
 from contracts.payments import CreatePayment, PaymentCreated, PaymentRejected
 from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
-from kit.asyncapi import ServiceSpecification
+from kit.asyncapi.specification import ServiceSpecification
 from kit.errors import COMMON_REFUSALS
 from kit.messaging import streams
 from kit.ops.service import DatabaseService

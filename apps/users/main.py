@@ -25,7 +25,7 @@ from apps.users.requests import router
 from apps.users.settings import Settings
 from contracts.streams import USER_EVENTS
 from contracts.users import UserCreated, UserDeleted, UserUpdated
-from kit.asyncapi import ServiceSpecification
+from kit.asyncapi.specification import ServiceSpecification
 from kit.errors import COMMON_REFUSALS
 from kit.ops.service import DatabaseService
 from kit.runtime.app import ServiceApp

@@ -1,5 +1,1 @@
-"""What a service says of its messages, as an AsyncAPI document that is generated from its code."""
-
-from kit.asyncapi.specification import VERSION, Document, ServiceSpecification, document
-
-__all__ = ["VERSION", "Document", "ServiceSpecification", "document"]
+"""AsyncAPI documents: generated from a service's code (`specification`), and read (`reader`)."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import signal
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,6 +17,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from structlog.stdlib import get_logger
 
+from contracts.inboxes import inbox_prefix
 from contracts.streams import Stream
 from kit.messaging import nats_compat
 from kit.messaging import streams as jetstreams
@@ -215,11 +215,6 @@ class Broker(NatsBroker):
         if not self._stopping:
             log.critical("connection closed for good")
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-def inbox_prefix(service: str) -> str:
-    """Return the prefix of the service's reply subjects, which only this service may subscribe to."""
-    return f"_INBOX.{re.sub(r'[^A-Za-z0-9_-]+', '-', service)}"
 
 
 def durables(subscribers: Iterable[Any]) -> list[tuple[Any, str]]:

@@ -25,10 +25,10 @@ from contracts.headers import (
     DEAD_STREAM,
     MESSAGE_ID,
 )
+from contracts.inboxes import inbox_prefix
 from contracts.streams import DEAD
 from kit.asyncapi.handlers import Handled
 from kit.messaging.batches import BatchHandler, Received
-from kit.messaging.broker import inbox_prefix
 from kit.messaging.faststream_compat import replace_pull_loop
 from kit.messaging.inbox_key import MessageInboxKey
 from kit.messaging.nats_compat import jetstream_of

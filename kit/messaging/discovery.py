@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from structlog.stdlib import get_logger
 
-from kit.asyncapi import VERSION, ServiceSpecification
+from kit.asyncapi.specification import VERSION, ServiceSpecification
 from kit.messaging.broker import Broker
 from kit.messaging.endpoints import endpoints_of, summary_of
 from kit.runtime.tasks import cancel_and_wait

@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from contracts.headers import source_of
 from contracts.streams import DEAD_LETTERS, Stream
 from kit import database
-from kit.asyncapi import ServiceSpecification
+from kit.asyncapi.specification import ServiceSpecification
 from kit.inbox import InboxCleaner
 from kit.messaging.broker import Broker
 from kit.messaging.consumers import RETRY_POLICY

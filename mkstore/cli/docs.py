@@ -7,11 +7,7 @@ from typing import Annotated
 
 import typer
 
-from contract_gate import gate, releases, sources
-from contract_gate.references import UnreadableError
-from kit.asyncapi import VERSION
 from mkstore import generated
-from mkstore.documents import PATTERNS, WHOLE, NotDocumented, documents
 from mkstore.services import SERVICES, ServiceSpec
 
 CheckOption = Annotated[
@@ -44,6 +40,9 @@ def command(services: Sequence[ServiceSpec] = SERVICES, root: Path | None = None
         """Write the AsyncAPI and OpenAPI documents of the services into asyncapi/ and openapi/, from the code."""
         if check + release + (against is not None) > 1 or (as_json and against is None):
             raise typer.BadParameter("Use only one of --check, --against and --release; --json needs --against.")
+        from contract_gate import releases  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+        from mkstore.documents import PATTERNS, NotDocumented, documents  # noqa: PLC0415
+
         folder = root or generated.ROOT
         try:
             files = documents(services)
@@ -65,6 +64,9 @@ def command(services: Sequence[ServiceSpec] = SERVICES, root: Path | None = None
 
 
 def _compare(root: Path, against: str, files: Mapping[str, str], *, as_json: bool) -> None:
+    from contract_gate import gate, sources  # noqa: PLC0415
+    from contract_gate.references import UnreadableError  # noqa: PLC0415
+
     try:
         report = gate.report(root, against, sources.from_texts(_json_only(files)))
     except UnreadableError as error:
@@ -77,6 +79,10 @@ def _compare(root: Path, against: str, files: Mapping[str, str], *, as_json: boo
 
 def _release(root: Path, files: Mapping[str, str]) -> None:
     """Record the documents of each service and of its HTTP API; the merged document contains nothing more."""
+    from contract_gate import releases  # noqa: PLC0415
+    from kit.asyncapi.specification import VERSION  # noqa: PLC0415
+    from mkstore.documents import WHOLE  # noqa: PLC0415
+
     texts = {path: text for path, text in _json_only(files).items() if path != f"asyncapi/{WHOLE}.json"}
     written = releases.record(
         root,

@@ -1,9 +1,10 @@
 """`mkstore doctor`: checks servers and databases, and prints a fix for each failure."""
 
 import asyncio
+import json
 import os
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,15 +35,15 @@ class Targets(NamedTuple):
     replicas: int
 
 
-def doctor(home: HomeOption = None, json: JsonOption = False) -> None:
+def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Check servers and databases; print a fix for each failure; exit 1 if any check failed."""
     from kit.runtime.logging import configure_logging  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
 
     configure_logging("CRITICAL", "console")  # the table has every error
     rows = asyncio.run(_report(_targets(home, os.environ)))
-    if not json:
+    if not as_json:
         rows = [{**row, "reason": row["reason"] or ""} for row in rows]
-    show("checks", ["check", "status", "reason"], rows, as_json=json)
+    show("checks", ["check", "status", "reason"], rows, as_json=as_json)
     if any(row["status"] == "failed" for row in rows):
         raise typer.Exit(1)
 
@@ -78,7 +79,7 @@ async def _report(targets: Targets) -> list[dict[str, Any]]:
 
     async with _checks(targets) as checks:
         report = await Health(checks).report()
-    return [{"check": name, **found} for name, found in report["checks"].items()]
+    return [{"check": name, **result} for name, result in report["checks"].items()]
 
 
 @asynccontextmanager
@@ -162,12 +163,18 @@ def _stream_checks(broker: "Broker", replicas: int) -> "dict[str, Check]":
 
 
 def consumers() -> list[tuple[str, str]]:
-    """Return the stream and the name of each durable consumer, from the routers of the services."""
-    from apps.payments import commands, events  # noqa: PLC0415 - same reason
-    from kit.messaging.broker import durables  # noqa: PLC0415
+    """Return the stream and the name of each durable consumer, from the committed documents of the services."""
+    from kit.asyncapi.reader import DocumentReader  # noqa: PLC0415 - same reason
+    from mkstore.generated import ROOT  # noqa: PLC0415
+    from mkstore.services import SERVICES  # noqa: PLC0415
 
-    pairs = durables([*commands.router.subscribers, *events.router.subscribers])
-    return [(subscriber.stream.name, durable) for subscriber, durable in pairs]
+    pairs: dict[tuple[str, str], None] = {}  # several operations may share a consumer
+    for spec in SERVICES:
+        with suppress(FileNotFoundError):  # the check of its contract fails then
+            reader = DocumentReader(json.loads((ROOT / f"asyncapi/{spec.name}.json").read_text("utf-8")))
+            consumed = (operation.x_nats for operation in reader.operations if operation.role == "consumes")
+            pairs |= dict.fromkeys((x_nats["stream"], x_nats["consumer"]["durable"]) for x_nats in consumed)
+    return list(pairs)
 
 
 @asynccontextmanager

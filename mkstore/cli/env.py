@@ -5,16 +5,17 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import typer
-from pydantic import SecretStr
-from pydantic.fields import FieldInfo
-from pydantic_core import to_jsonable_python
 
-from kit.runtime.settings import Settings
 from mkstore import generated
 from mkstore.services import SERVICES, ServiceSpec
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from kit.runtime.settings import Settings
 
 PATH = ".env.example"
 
@@ -55,14 +56,14 @@ def command(root: Path | None = None) -> Callable[..., None]:
     return env
 
 
-def settings_of(spec: ServiceSpec) -> type[Settings]:
+def settings_of(spec: ServiceSpec) -> "type[Settings]":
     """Return the settings class of a service: `Settings` in `settings.py`, beside the module of its app."""
     package = spec.app.rpartition(".")[0]
     settings: type[Settings] = import_module(f"{package}.settings").Settings
     return settings
 
 
-def example(services: Mapping[str, type[Settings]]) -> str:
+def example(services: "Mapping[str, type[Settings]]") -> str:
     """Return the text of the file: variables of every service, then of some services, then of one service."""
     readers: dict[Variable, list[str]] = {}
     for service, settings in services.items():
@@ -79,7 +80,9 @@ def example(services: Mapping[str, type[Settings]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _variable(name: str, field: FieldInfo) -> Variable:
+def _variable(name: str, field: "FieldInfo") -> Variable:
+    from pydantic import SecretStr  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+
     comment = [field.description or ""]
     if get_origin(field.annotation) is Literal:
         comment.append(f"One of: {', '.join(get_args(field.annotation))}.")
@@ -90,6 +93,8 @@ def _variable(name: str, field: FieldInfo) -> Variable:
 
 
 def _as_text(value: Any) -> str:
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - same reason
+
     plain = to_jsonable_python(value)
     return plain if isinstance(plain, str) else json.dumps(plain)
 

@@ -5,10 +5,6 @@ from typing import Annotated
 
 import typer
 
-from mkstore.services import SERVICES
-from mkstore.stack.console import run
-from mkstore.stack.plan import Options
-
 
 def up(
     port: Annotated[
@@ -27,4 +23,8 @@ def up(
 
     If NATS_URL or DB_HOST is set, that server is used instead of an embedded one.
     """
+    from mkstore.services import SERVICES  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+    from mkstore.stack.console import run  # noqa: PLC0415
+    from mkstore.stack.plan import Options  # noqa: PLC0415
+
     raise typer.Exit(run(Options(port, home, ephemeral, workers), SERVICES))

@@ -1,38 +1,39 @@
-"""Migrates the databases of the services in parallel; a cheap check skips those that are up to date."""
+"""Migrates the databases of the services; a cheap check skips those that are up to date."""
 
 import asyncio
-import subprocess
-import sys
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mkstore.services import ServiceSpec
-from mkstore.stack import processes
+from mkstore.stack import processes, upgrade
 from mkstore.stack.managed_process import ProcessFailed
 
 _POLL_INTERVAL = 0.02
 
 
 async def migrate(work: Sequence[tuple[ServiceSpec, Mapping[str, str], Path]], *, timeout: float) -> None:  # noqa: ASYNC109 - the error has the log
-    """Run `alembic upgrade head` in parallel for services with migrations, each with its environment and log.
+    """Run `alembic upgrade head` for services with migrations, each with its environment and log.
 
-    Raises `ProcessFailed` if one fails, or not all are done after `timeout` seconds; the others are then killed.
+    Raises `ProcessFailed` if one fails, or not all are done after `timeout` seconds.
     """
-    running = [(spec, log, _start(spec, env, log)) for spec, env, log in work]
+    first_log = work[0][2]
+    process = processes.spawn(upgrade.command(), env=upgrade.environment(work), log=first_log, cwd=work[0][0].root)
     try:
         async with asyncio.timeout(timeout):
-            for spec, log, process in running:
-                while process.poll() is None:  # noqa: ASYNC110 - a process sets no event
-                    await asyncio.sleep(_POLL_INTERVAL)
-                if process.returncode != 0:
-                    reason = f"could not be migrated: alembic ended with exit code {process.returncode}"
-                    raise ProcessFailed(spec.database or spec.name, reason, processes.tail(log))
+            while process.poll() is None:  # noqa: ASYNC110 - a process sets no event
+                await asyncio.sleep(_POLL_INTERVAL)
     except TimeoutError:
-        raise ProcessFailed("migrations", f"were not done after {timeout:g} s", processes.tail(running[0][1])) from None
+        raise ProcessFailed("migrations", f"were not done after {timeout:g} s", processes.tail(first_log)) from None
     finally:
-        for _, _, process in running:
-            process.kill()
-            process.wait()
+        process.kill()
+        process.wait()
+    if process.returncode < 0:
+        reason = f"were killed by {signal.Signals(-process.returncode).name}"
+        raise ProcessFailed("migrations", reason, processes.tail(first_log))
+    if process.returncode > 0:
+        spec, _, log = work[process.returncode - 1]
+        raise ProcessFailed(spec.database or spec.name, "could not be migrated", processes.tail(log))
 
 
 async def is_newest(url: str, spec: ServiceSpec) -> bool:
@@ -59,8 +60,3 @@ async def is_newest(url: str, spec: ServiceSpec) -> bool:
     finally:
         await pool.dispose()
     return True
-
-
-def _start(spec: ServiceSpec, env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "alembic", "--config", str(spec.migrations), "upgrade", "head"]
-    return processes.spawn(command, env=env, log=log, cwd=spec.root)

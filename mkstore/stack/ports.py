@@ -2,6 +2,7 @@
 
 import random
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -24,8 +25,8 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
         return True
 
 
-def free_port() -> int:
-    """Return a free port on the loopback that this process has not returned before.
+def free_port(draw: Callable[[int, int], int] = random.randrange) -> int:
+    """Return a free port on the loopback that this process has not returned before, among those that `draw` returns.
 
     It is below the ephemeral range. While a server restarts, any outgoing connection of this machine can take a port
     in that range: even the client that tries to reach the server, which then is connected to itself.
@@ -34,7 +35,7 @@ def free_port() -> int:
     """
     first_ephemeral = _first_ephemeral()
     for _ in range(_TRIES):
-        port = random.randrange(_LOWEST, first_ephemeral)  # noqa: S311 - spreads the choice, keeps no secret
+        port = draw(_LOWEST, first_ephemeral)
         if port not in _given and is_free(port):
             _given.add(port)
             return port

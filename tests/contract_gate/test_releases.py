@@ -6,7 +6,7 @@ import pytest
 
 from contract_gate import releases
 from contract_gate.references import UnreadableError
-from kit.asyncapi import VERSION
+from kit.asyncapi.specification import VERSION
 from tests.contract_gate.projects import BREAK, LOOSER, Say, announce, keep, mkstore, texts
 
 

@@ -17,7 +17,7 @@ from contracts.headers import (
     ReplyHeaders,
     RequestHeaders,
 )
-from kit.asyncapi import VERSION
+from kit.asyncapi.specification import VERSION
 from tests.architecture.messages import COMMANDS, EVENTS, REQUESTS
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -10,9 +10,9 @@ import asyncpg
 import nats as nats_client
 import pytest
 
+from contracts.inboxes import inbox_prefix
 from contracts.streams import USER_EVENTS
 from kit.messaging import streams
-from kit.messaging.broker import inbox_prefix
 from mkstore.services import SERVICES
 from mkstore.stack.servers import PostgresServer
 from mkstore.stack.servers.nats import MAX_PAYLOAD, nats_server_program

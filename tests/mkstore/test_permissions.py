@@ -8,9 +8,9 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from contracts.inboxes import inbox_prefix
 from contracts.streams import STREAMS
 from kit.messaging import streams
-from kit.messaging.broker import inbox_prefix
 from mkstore import permissions
 from mkstore.services import SERVICES
 from mkstore.stack.servers import Login, NatsServer

@@ -145,18 +145,21 @@ class PostgresServer(ManagedProcess):
             (self.data / "postmaster.pid").unlink()
 
 
-async def create_databases(url: str, names: Iterable[str]) -> None:
-    """Create the databases that do not exist, on the server and with the login of `url`.
+async def create_databases(url: str, names: Iterable[str]) -> list[str]:
+    """Create the databases that do not exist, on the server and with the login of `url`; return their names.
 
     Raises `asyncpg.PostgresError` if the server refuses (the right to create databases is needed only if one is
     missing), `OSError` if it cannot be reached.
     """
     connection = await asyncpg.connect(url)
+    created = []
     try:
         for name in names:
             if await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
                 continue
             with contextlib.suppress(asyncpg.DuplicateDatabaseError):
                 await connection.execute(f'CREATE DATABASE "{name.replace(chr(34), chr(34) * 2)}"')
+                created.append(name)
     finally:
         await connection.close()
+    return created

@@ -10,7 +10,7 @@ import httpx
 import nats
 
 from contracts.streams import STREAMS
-from kit.asyncapi import VERSION
+from kit.asyncapi.specification import VERSION
 from kit.messaging.broker import Broker
 from mkstore.contract_check import running
 from tests.conftest import ROOT

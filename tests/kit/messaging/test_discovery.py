@@ -16,7 +16,7 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.micro.service import ServiceInfo, ServicePing
 
 from contracts.base import Message, Request
-from kit.asyncapi import VERSION, Document, ServiceSpecification
+from kit.asyncapi.specification import VERSION, Document, ServiceSpecification
 from kit.errors import InvalidField
 from kit.messaging.broker import Broker
 from kit.messaging.discovery import PREPARE_DELAY, Discovery

@@ -12,7 +12,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from kit.asyncapi import VERSION
+from kit.asyncapi.specification import VERSION
 from mkstore import generated
 from mkstore.cli import docs
 from mkstore.documents import PATTERNS, WHOLE, NotDocumented, documents

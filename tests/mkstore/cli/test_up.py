@@ -224,7 +224,7 @@ def test_failed_migration_fails_with_its_log(tmp_path: Path, capsys: pytest.Capt
     spec = ServiceSpec("gateway", "standin:app", "users_db", migrations=tmp_path / "alembic.ini", root=HERE)
     assert run(Options(0, tmp_path, ephemeral=False, workers=1), [spec]) == 1
     said = capsys.readouterr().out
-    assert "could not start: users_db could not be migrated: alembic ended with exit code" in said
+    assert "could not start: users_db could not be migrated. The end of its log:" in said
     assert "No 'script_location' key" in said.partition("The end of its log:")[2]
 
 

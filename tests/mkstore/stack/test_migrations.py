@@ -63,7 +63,9 @@ async def test_migrations_that_do_not_exist_are_left_to_alembic(postgres: Postgr
     assert not await is_newest(await at(postgres, "0002"), missing)
 
 
-async def test_migrations_of_the_services_bring_the_newest_revision(postgres: PostgresServer, tmp_path: Path) -> None:
+async def test_services_are_migrated_and_one_that_fails_is_named(
+    postgres: PostgresServer, spec: ServiceSpec, tmp_path: Path
+) -> None:
     owners = [spec for spec in SERVICES if spec.database is not None]
     await create_databases(postgres.url, [str(spec.database) for spec in owners])
     login = DatabaseLogin("127.0.0.1", str(postgres.port), postgres.user, postgres.password)
@@ -77,7 +79,10 @@ async def test_migrations_of_the_services_bring_the_newest_revision(postgres: Po
         )
         for spec in owners
     ]
-    await migrate(work, timeout=90)
+    broken = dataclasses.replace(spec, name="shop", database="shop_db")  # there is no alembic.ini
+    with pytest.raises(ProcessFailed, match="shop_db could not be migrated") as failure:
+        await migrate([*work, (broken, work[0][1], tmp_path / "shop.log")], timeout=90)
+    assert "No 'script_location' key" in failure.value.log
     assert [await is_newest(login.url_of(str(spec.database)), spec) for spec in owners] == [True, True]
 
 

@@ -7,7 +7,7 @@ from faststream.asgi import AsgiFastStream
 from faststream.nats import NatsBroker
 
 from contracts.base import Done, Request, example
-from kit.asyncapi import ServiceSpecification
+from kit.asyncapi.specification import ServiceSpecification
 from kit.messaging.server import ReplyRouter
 
 

@@ -1,0 +1,8 @@
+"""The subjects of replies."""
+
+import re
+
+
+def inbox_prefix(service: str) -> str:
+    """Return the prefix of the service's reply subjects, which only this service may subscribe to."""
+    return f"_INBOX.{re.sub(r'[^A-Za-z0-9_-]+', '-', service)}"
