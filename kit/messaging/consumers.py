@@ -132,11 +132,15 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
 
 
 class DurableRouter(NatsRouter):
-    """A router for the messages that one service must not miss: commands, and other services' events."""
+    """A router for the messages that one service must not miss: commands, and other services' events.
 
-    def __init__(self) -> None:
+    A message that is not acknowledged within `ack_wait` seconds is redelivered.
+    """
+
+    def __init__(self, *, ack_wait: float = ACK_WAIT) -> None:
         super().__init__(middlewares=[partial(AckMiddleware, retry_policy=RetryPolicy())])
         self.handled: list[Handled] = []
+        self._ack_wait = ack_wait
         self._batches: dict[Handler, BatchHandler] = {}
 
     def consume(self, durable: Durable) -> Callable[[Handler], Handler]:
@@ -183,7 +187,7 @@ class DurableRouter(NatsRouter):
             # One message per call, not a list: one invalid message would fail its whole list.
             pull_sub=PullSub(batch_size=BATCH),
             inbox_prefix=f"{inbox_prefix(durable.service)}.".encode(),
-            config=ConsumerConfig(ack_wait=ACK_WAIT, max_ack_pending=1000, max_deliver=-1),
+            config=ConsumerConfig(ack_wait=self._ack_wait, max_ack_pending=1000, max_deliver=-1),
             ack_policy=AckPolicy.MANUAL,
         )
         replace_pull_loop(subscriber, pull)

@@ -2,7 +2,7 @@
 
 The process that holds the lock leads. PostgreSQL gives the lock to the next process when the leader's session ends, and
 the server ends it: a process that dies closes its connection, one that hangs stops querying, and a session that is idle
-for `LEASE` seconds is terminated. So leadership depends on the server's clock only. A process that hung and resumes
+for the lease is terminated. So leadership depends on the server's clock only. A process that hung and resumes
 finds its session gone; the writes that it had begun elsewhere need fencing there.
 """
 
@@ -15,14 +15,12 @@ import asyncpg
 
 LEASE = 1.2
 """Seconds after which a leader that hangs loses the lead."""
-_KEEP_ALIVE_INTERVAL = LEASE / 4
 _CONNECT_TIMEOUT = 2.0
 _COMMAND_TIMEOUT = 5.0
+_KEEP_ALIVES_PER_LEASE = 4
 
 _SERVER_SETTINGS = {
     "application_name": "mkstore leader",
-    "idle_session_timeout": f"{LEASE * 1000:.0f}",
-    "idle_in_transaction_session_timeout": f"{LEASE * 1000:.0f}",
     # A leader that hangs while it receives a result is not idle: its session waits for the client to read on.
     "tcp_user_timeout": "1000",
     # A process that dies while it waits for the lock would keep its connection, and its place, until its turn.
@@ -36,8 +34,9 @@ _SERVER_SETTINGS = {
 class LeaderSession:
     """The leader's session with the database: its holder leads until the session ends."""
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: asyncpg.Connection, lease: float) -> None:
         self._connection = connection
+        self._keep_alive_interval = lease / _KEEP_ALIVES_PER_LEASE
         self._turn = asyncio.Lock()  # a connection runs one statement at a time
         self._wake = asyncio.Event()
 
@@ -68,20 +67,24 @@ class LeaderSession:
         """Query regularly, so that the session is not idle while the leader works. Raises if the session has ended."""
         while True:
             await self.execute("SELECT 1")
-            await asyncio.sleep(_KEEP_ALIVE_INTERVAL)
+            await asyncio.sleep(self._keep_alive_interval)
 
 
 @asynccontextmanager
-async def lead(dsn: str, lock: int) -> AsyncIterator[LeaderSession]:
+async def lead(dsn: str, lock: int, *, lease: float = LEASE) -> AsyncIterator[LeaderSession]:
     """Wait for the lock and lead until the end of the block, which runs `LeaderSession.keep_alive` beside its work.
+
+    The server ends a session that is idle for `lease` seconds.
 
     Raises asyncpg's errors if the server is unavailable or rejects a statement.
     """
+    milliseconds = f"{lease * 1000:.0f}"
+    limits = {"idle_session_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
     connection = await asyncpg.connect(
-        dsn, timeout=_CONNECT_TIMEOUT, command_timeout=_COMMAND_TIMEOUT, server_settings=_SERVER_SETTINGS
+        dsn, timeout=_CONNECT_TIMEOUT, command_timeout=_COMMAND_TIMEOUT, server_settings=_SERVER_SETTINGS | limits
     )
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", lock, timeout=float("inf"))
-        yield LeaderSession(connection)
+        yield LeaderSession(connection, lease)
     finally:
         connection.terminate()  # a graceful close could wait for a server that is gone

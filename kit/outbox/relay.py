@@ -16,7 +16,7 @@ from contracts import nats_errors
 from contracts.headers import EXPECTED_LAST_SEQUENCE, MESSAGE_ID
 from contracts.streams import Stream
 from kit.messaging.broker import Broker
-from kit.outbox.leader import LeaderSession, lead
+from kit.outbox.leader import LEASE, LeaderSession, lead
 from kit.outbox.table import CHANNEL
 from kit.runtime.failpoints import AFTER_PUBLISH, AFTER_REMOVAL, BEFORE_PUBLISH, HALF_A_BATCH, failpoint
 from kit.runtime.tasks import cancel_and_wait, run_until_first_done
@@ -27,8 +27,10 @@ log = get_logger(__name__)
 BATCH_SIZE = 200
 LOCK = 4_217_000_002
 """Advisory lock of the leading relay, in each service's own database."""
-_PUBLISH_TIMEOUT = 5.0
-_NOTIFICATION_TIMEOUT = 5.0
+PUBLISH_TIMEOUT = 5.0
+"""Seconds to wait for the acknowledgement of the stream."""
+POLL_INTERVAL = 5.0
+"""Seconds between reads of the outbox without a notification."""
 _RESTART_DELAY = 0.5
 
 
@@ -43,14 +45,28 @@ class Relay:
     carries the same `Nats-Msg-Id`. Rows that are read together are published as one atomic batch, because single
     publishes could overtake each other across a reconnect. Every publish names the sequence that it must follow, which
     fences former leaders: whatever one had in flight, or its client had buffered, is rejected once another leader has
-    published. Headers carry CloudEvents 1.0 attributes (NATS protocol binding, binary mode).
+    published. Headers carry CloudEvents 1.0 attributes (NATS protocol binding, binary mode). `lease`,
+    `publish_timeout` and `poll_interval` are in seconds.
     """
 
-    def __init__(self, url: URL, broker: Broker, source: str, stream: Stream) -> None:
+    def __init__(
+        self,
+        url: URL,
+        broker: Broker,
+        source: str,
+        stream: Stream,
+        *,
+        lease: float = LEASE,
+        publish_timeout: float = PUBLISH_TIMEOUT,
+        poll_interval: float = POLL_INTERVAL,
+    ) -> None:
         self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._broker = broker
         self._source = source
         self._stream = stream.name
+        self._lease = lease
+        self._publish_timeout = publish_timeout
+        self._poll_interval = poll_interval
         self._last_sequence = 0
         self._task: asyncio.Task[None] | None = None
         self.leads = False
@@ -85,7 +101,7 @@ class Relay:
     async def _lead(self) -> None:
         if not self._broker.is_connected():
             raise PublishRejected("NATS is disconnected")  # another replica, which is connected, may lead
-        async with lead(self._dsn, LOCK) as session:
+        async with lead(self._dsn, LOCK, lease=self._lease) as session:
             self.leads = True
             try:
                 await run_until_first_done(self._publish_all(session), session.keep_alive(), self._disconnected())
@@ -103,7 +119,7 @@ class Relay:
         while True:
             while await self._publish_batch(session):
                 pass
-            await session.wait_notified(_NOTIFICATION_TIMEOUT)  # a lost notification delays events but loses none
+            await session.wait_notified(self._poll_interval)  # a lost notification delays events but loses none
 
     async def _publish_batch(self, session: LeaderSession) -> int:
         rows = await session.fetch("SELECT * FROM outbox ORDER BY seq LIMIT $1", BATCH_SIZE)
@@ -125,7 +141,7 @@ class Relay:
 
     async def _publish_one(self, row: asyncpg.Record) -> None:
         ack = await self._broker.jetstream.publish(
-            row["subject"], row["body"], timeout=_PUBLISH_TIMEOUT, headers=self._headers(row) | self._fence()
+            row["subject"], row["body"], timeout=self._publish_timeout, headers=self._headers(row) | self._fence()
         )
         self._last_sequence = max(self._last_sequence, ack.seq)  # a duplicate is acknowledged with the first sequence
 
@@ -142,7 +158,7 @@ class Relay:
                 failpoint(HALF_A_BATCH)
                 headers["Nats-Batch-Commit"] = "1"
                 reply = await self._broker.client.request(
-                    row["subject"], row["body"], _PUBLISH_TIMEOUT, headers=headers
+                    row["subject"], row["body"], self._publish_timeout, headers=headers
                 )
         ack = json.loads(reply.data)
         error = ack.get("error")

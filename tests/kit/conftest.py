@@ -1,9 +1,7 @@
-"""A command and a stream for each test, and brokers that are stopped at its end."""
+"""Fixtures of the kit's tests: a command with its stream, brokers, an outbox, and a separate nats-server."""
 
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -16,19 +14,20 @@ from kit.messaging.broker import REPAIR_INTERVAL, Broker
 from kit.runtime.logging import configure_logging
 from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.support.outbox_events import OutboxSource, outbox_source
+from tests.support.streams import new_stream, subject_in
 
 configure_logging("INFO", "console")  # structlog's default takes seconds to render a traceback
 
 
 class Greet(Command):
-    """The command that the tests send."""
+    """A command of the tests."""
 
     subject: ClassVar[str]
     name: str = "Ada"
 
 
 class Greetings(NamedTuple):
-    """A command type and its work queue, both for one test."""
+    """A command type and its work queue, both used by one test only."""
 
     command: type[Greet]
     stream: Stream
@@ -37,31 +36,24 @@ class Greetings(NamedTuple):
         """Publish a command to the work queue."""
         await jetstream.publish(command.address, command.model_dump_json().encode(), headers=headers or None)
 
-    async def waiting(self, jetstream: JetStreamContext) -> int:
+    async def pending(self, jetstream: JetStreamContext) -> int:
         """Count the commands that are not acknowledged."""
         return (await jetstream.stream_info(self.stream.name)).state.messages
 
 
 @pytest.fixture
 async def source(postgres_server: PostgresServer) -> AsyncIterator[OutboxSource]:
-    async with outbox_source(postgres_server) as made:
-        yield made
+    async with outbox_source(postgres_server) as source:
+        yield source
 
 
 @pytest.fixture
 def greetings() -> Greetings:
-    word = f"t{secrets.token_hex(4)}"
+    stream = new_stream(work_queue=True)
 
     class OwnGreet(Greet):
-        subject: ClassVar[str] = f"{word}.greet.{{id}}"
+        subject: ClassVar[str] = subject_in(stream, "greet.{id}")
 
-    stream = Stream(
-        name=word.upper(),
-        subjects=(f"{word}.greet.*",),
-        retention="workqueue",
-        discard="new",
-        duplicate_window=timedelta(minutes=2),
-    )
     return Greetings(OwnGreet, stream)
 
 
@@ -70,7 +62,7 @@ NewBroker = Callable[..., Broker]
 
 @pytest.fixture
 async def new_broker(nats_server: NatsServer, greetings: Greetings) -> AsyncIterator[NewBroker]:
-    """Create brokers with the test's stream; the test starts them, the fixture stops them."""
+    """Return a function that creates brokers with the test's stream; the fixture stops them."""
     async with AsyncExitStack() as stack:
 
         def make(url: str = nats_server.url, *, repair_interval: float = REPAIR_INTERVAL) -> Broker:
@@ -92,7 +84,7 @@ async def broker(new_broker: NewBroker) -> Broker:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[NatsServer]:
-    """A NATS server that only this test uses, and may kill; the test starts it."""
+    """Return a nats-server that the test starts and may kill."""
     server = NatsServer(tmp_path)
     yield server
     server.kill()

@@ -1,6 +1,5 @@
 """An event, a database with an outbox and a stream, all for one test."""
 
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -19,6 +18,7 @@ from kit.messaging.broker import Broker
 from kit.outbox.table import emit, outbox_table
 from kit.runtime.tracing import Trace
 from mkstore.stack.servers import PostgresServer, create_databases
+from tests.support.streams import new_stream, subject_in
 
 METADATA = MetaData()
 TABLE = outbox_table(METADATA)
@@ -84,23 +84,17 @@ async def outbox_source(
     server: PostgresServer, duplicate_window: timedelta = timedelta(minutes=10)
 ) -> AsyncIterator[OutboxSource]:
     """Create the database; the broker that connects to NATS creates the stream."""
-    word = f"o{secrets.token_hex(4)}"
-    await create_databases(server.url, [word])
-    address = make_url(server.url_of(word)).set(drivername="postgresql+asyncpg")
+    stream = new_stream(duplicate_window=duplicate_window)
+    database = stream.name.lower()
+    await create_databases(server.url, [database])
+    address = make_url(server.url_of(database)).set(drivername="postgresql+asyncpg")
     pool = create_async_engine(address)
     async with pool.begin() as connection:
         await connection.run_sync(METADATA.create_all)
 
     class OwnCounted(Counted):
-        subject: ClassVar[str] = f"{word}.counted"
+        subject: ClassVar[str] = subject_in(stream, "counted")
 
-    stream = Stream(
-        name=word.upper(),
-        subjects=(f"{word}.*",),
-        retention="limits",
-        discard="old",
-        duplicate_window=duplicate_window,
-    )
     try:
         yield OutboxSource(OwnCounted, stream, address, pool)
     finally:
@@ -141,6 +135,11 @@ class LeaderLocks(NamedTuple):
         """
         query = f"SELECT l.pid {_LOCKS} AND granted = $1 AND l.pid <> ALL($2)"
         return int(await self.connection.fetchval(query, granted, before) or 0)
+
+    async def connected_for(self, session: int, seconds: float) -> bool:
+        """Return whether the session has existed for at least `seconds`, by the server's clock."""
+        age = "SELECT clock_timestamp() - backend_start FROM pg_stat_activity WHERE pid = $1"
+        return bool(await self.connection.fetchval(age, session) >= timedelta(seconds=seconds))
 
     async def port(self) -> int:
         """Return the client port of the leader's connection."""

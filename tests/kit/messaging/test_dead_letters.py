@@ -48,7 +48,7 @@ class Morgue:
         await self.broker.jetstream.purge_stream(self.greetings.stream.name)
 
     async def waiting(self) -> int:
-        return await self.greetings.waiting(self.broker.jetstream)
+        return await self.greetings.pending(self.broker.jetstream)
 
 
 @pytest.fixture

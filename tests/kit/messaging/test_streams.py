@@ -23,7 +23,7 @@ async def test_a_stream_that_differs_is_mended_and_keeps_what_is_in_it(broker: B
         await streams.check(broker.jetstream, [smaller])
     await streams.provision(broker.jetstream, [smaller])
     await streams.check(broker.jetstream, [smaller])
-    assert await greetings.waiting(broker.jetstream) == 1
+    assert await greetings.pending(broker.jetstream) == 1
 
 
 async def test_a_missing_stream_is_named(broker: Broker, greetings: Greetings) -> None:

@@ -14,7 +14,6 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import BadRequestError
 
 from kit.messaging.broker import Broker
-from kit.outbox.leader import LEASE
 from kit.outbox.relay import Relay
 from kit.outbox.table import emit
 from kit.runtime.tracing import Trace
@@ -22,15 +21,19 @@ from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.support.outbox_events import TABLE, InterceptedBroker, LeaderLocks, OutboxSource, outbox_source
 from tests.support.polling import eventually
 
-StartRelay = Callable[[Broker], Awaitable[Relay]]
+StartRelay = Callable[..., Awaitable[Relay]]
+"""Takes a broker and optional arguments of `Relay`."""
+
+NEVER = 3600.0
+"""Seconds, longer than any test."""
 
 
 @pytest.fixture
 async def start_relay(source: OutboxSource) -> AsyncIterator[StartRelay]:
     async with AsyncExitStack() as stack:
 
-        async def start(broker: Broker) -> Relay:
-            relay = Relay(source.address, broker, "tests", source.stream)
+        async def start(broker: Broker, **options: float) -> Relay:
+            relay = Relay(source.address, broker, "tests", source.stream, **options)
             await relay.start()
             stack.push_async_callback(relay.stop)
             return relay
@@ -73,10 +76,10 @@ async def test_events_are_published_in_order_with_cloudevents_headers(
 async def test_single_event_is_published_on_notification(
     source: OutboxSource, broker: Broker, start_relay: StartRelay
 ) -> None:
-    await start_relay(broker)
+    await start_relay(broker, poll_interval=NEVER)
     for number in range(1, 11):
         await source.emit(number)
-        await eventually(source.all_sent, timeout=2)  # without a notification, the relay polls every five seconds
+        await eventually(source.all_sent)
     assert await source.numbers(broker) == list(range(1, 11))
 
 
@@ -118,7 +121,7 @@ async def test_killing_nats_loses_duplicates_and_reorders_nothing(
         await start_relay(broker)
 
         async def emit_all() -> None:
-            for start in range(1, 3001, 20):
+            for start in range(1, 2001, 20):
                 await source.emit(*range(start, start + 20))
 
         emitting = asyncio.create_task(emit_all())
@@ -130,9 +133,9 @@ async def test_killing_nats_loses_duplicates_and_reorders_nothing(
             await eventually(broker.is_connected)
         await emitting
         await eventually(source.all_sent)
-        assert await source.numbers(broker) == list(range(1, 3001))
+        assert await source.numbers(broker) == list(range(1, 2001))
         ids = {(message.headers or {})["Nats-Msg-Id"] for message in await source.events(broker)}
-        assert len(ids) == 3000
+        assert len(ids) == 2000
     finally:
         await broker.stop()
 
@@ -147,7 +150,7 @@ async def test_second_relay_takes_over_when_the_leaders_session_ends(
         for number in range(1, 4):
             leader = await eventually(lambda: leaders.session(*before))
             await eventually(lambda: leaders.locks(granted=False))
-            assert sorted(relay.leads for relay in relays) == [False, True]
+            await eventually(lambda: sorted(relay.leads for relay in relays) == [False, True])
             before.append(leader)
             await source.emit(number)
             await eventually(source.all_sent)
@@ -170,11 +173,13 @@ async def test_database_timeouts_do_not_end_the_wait_for_the_lock(
     try:
         for limit in ("statement_timeout", "lock_timeout"):
             await leaders.connection.execute(f"ALTER DATABASE {source.address.database} SET {limit} = '200ms'")
-        first = await start_relay(broker)
+        first = await start_relay(broker, lease=0.3)
         await eventually(lambda: first.leads)
-        second = await start_relay(broker)
+        second = await start_relay(broker, lease=0.3)
         waiting = await eventually(lambda: leaders.session(granted=False))
-        await asyncio.sleep(LEASE + 0.4)  # longer than the limits, and than a leader may be idle
+        leading = await leaders.session()
+        await eventually(lambda: leaders.connected_for(waiting, 0.6))  # longer than the limits and the lease
+        assert await leaders.session() == leading
         assert await leaders.session(granted=False) == waiting
         await first.stop()
         await eventually(lambda: second.leads)
@@ -215,7 +220,7 @@ async def test_relay_stops_although_a_cancellation_is_lost(
         relay = await start_relay(broker)
         await source.emit(1)
         await sending.wait()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await relay.stop()
         assert await source.left() == 1
     finally:
@@ -229,17 +234,20 @@ async def test_batch_is_republished_as_soon_as_nats_is_back(
     broker = Broker(own_server.url, name="tests", streams=[source.stream])
     try:
         await broker.start()
-        relay = await start_relay(broker)
+        relay = await start_relay(broker, publish_timeout=NEVER)
         await eventually(lambda: relay.leads)
+        await source.emit(0)
+        await eventually(source.all_sent)
         assert own_server.pid is not None
         os.kill(own_server.pid, signal.SIGSTOP)  # it receives the batch and does not reply
+        published = broker.client.stats["out_msgs"]
         await source.emit(1, 2, 3)
-        await asyncio.sleep(0.3)
+        await eventually(lambda: broker.client.stats["out_msgs"] >= published + 3)
         await asyncio.to_thread(own_server.kill)
         await asyncio.to_thread(own_server.start)
         await eventually(broker.is_connected)
-        await eventually(source.all_sent, timeout=1.5)  # less than the five seconds of a publish timeout
-        assert await source.numbers(broker) == [1, 2, 3]
+        await eventually(source.all_sent)
+        assert await source.numbers(broker) == [0, 1, 2, 3]
     finally:
         await broker.stop()
 
@@ -275,10 +283,16 @@ async def test_late_publish_of_a_former_leader_is_rejected(
         await eventually(source.all_sent)
         await source.emit(2)
         await eventually(source.all_sent)
-        await asyncio.sleep(0.5)  # the duplicate window
         ((arguments, options),) = late
-        with pytest.raises(BadRequestError, match="wrong last sequence"):
-            await brokers[1].jetstream.publish(*arguments, **options)
+
+        async def rejected() -> str:
+            try:
+                await brokers[1].jetstream.publish(*arguments, **options)
+            except BadRequestError as error:
+                return error.description or ""
+            return ""  # a duplicate, until the duplicate window has ended
+
+        assert "wrong last sequence" in await eventually(rejected)
         assert await source.numbers(brokers[1]) == [1, 2]
 
 
