@@ -27,8 +27,15 @@ ReleaseOption = Annotated[
 ]
 
 
-def command(services: Sequence[ServiceSpec] = SERVICES, root: Path | None = None) -> Callable[..., None]:
-    """Return the command for `services`, whose files are below `root` (the project's root by default)."""
+def command(
+    services: Sequence[ServiceSpec] = SERVICES,
+    root: Path | None = None,
+    build: Callable[[Sequence[ServiceSpec]], Mapping[str, str]] | None = None,
+) -> Callable[..., None]:
+    """Return the command for `services`, whose files are below `root` (the project's root by default).
+
+    `build` returns the text of each generated file by its path; by default `mkstore.documents.documents`.
+    """
 
     def docs(
         *,
@@ -45,7 +52,7 @@ def command(services: Sequence[ServiceSpec] = SERVICES, root: Path | None = None
 
         folder = root or generated.ROOT
         try:
-            files = documents(services)
+            files = (build or documents)(services)
             if against is not None:
                 _compare(folder, against, files, as_json=as_json)
             elif release:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from mkstore.stack.servers import is_reachable
 from mkstore.stack.state_dir import DEFAULT_STATE_DIR, RUN_FILE
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def on_nats(home: Path | None, work: Callable[["Broker"], Awaitable[Result]]) ->
     configure_logging("CRITICAL", "console")  # errors are printed below
 
     async def run() -> Result:
+        if not await is_reachable(url):  # the broker would retry
+            raise ConnectionRefusedError
         broker = Broker(url, name="mkstore")
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):

@@ -30,13 +30,19 @@ def schema() -> Any:
     return json.loads(gzip.decompress((HERE / "asyncapi_schema/3.0.0.json.gz").read_bytes()))
 
 
-class Project:
-    """A project with one small service, without documents yet."""
+@pytest.fixture(scope="module")
+def answers() -> dict[str, str]:
+    """The files of the small service."""
+    return documents([ANSWERS])
 
-    def __init__(self, root: Path, *services: ServiceSpec) -> None:
+
+class Project:
+    """A project without documents yet; those of its services are `files`, or built from their code."""
+
+    def __init__(self, root: Path, *services: ServiceSpec, files: dict[str, str] | None = None) -> None:
         self.root = root
         self._app = typer.Typer()
-        self._app.command()(docs.command(services, root))
+        self._app.command()(docs.command(services, root, None if files is None else lambda _: files))
 
     def docs(self, *options: str) -> tuple[int, str]:
         """Run `mkstore docs`; return its exit code and output."""
@@ -58,30 +64,32 @@ def test_committed_document_is_valid_and_equal_in_json_and_yaml(service: str, sc
     document = json.loads(text)
     jsonschema.Draft7Validator(schema).validate(document)
     assert document["operations"]
-    assert yaml.safe_load((generated.ROOT / f"asyncapi/{service}.yaml").read_text("utf-8")) == document
+    text = (generated.ROOT / f"asyncapi/{service}.yaml").read_text("utf-8")
+    assert yaml.load(text, Loader=yaml.CSafeLoader) == document  # ten times as fast as the loader in Python
 
 
-def test_schema_rejects_an_invalid_action(schema: Any) -> None:
-    document = json.loads(documents([ANSWERS])[FILES[0]])
+def test_schema_rejects_an_invalid_action(schema: Any, answers: dict[str, str]) -> None:
+    document = json.loads(answers[FILES[0]])
     next(iter(document["operations"].values()))["action"] = "shout"
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft7Validator(schema).validate(document)
 
 
-def test_documents_ignore_the_environment_and_keep_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = documents([ANSWERS])
+def test_documents_ignore_the_environment_and_keep_one_order(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, str]
+) -> None:
     monkeypatch.setenv("NATS_URL", "nats://ada:secret@nats.example:4222")
     monkeypatch.setenv("APP_ENV", "production")
-    assert documents([ANSWERS]) == first
-    assert list(first) == FILES
-    assert "°" in first[FILES[0]]
-    channels = list(json.loads(first[FILES[0]])["channels"])
+    assert documents([ANSWERS]) == answers
+    assert list(answers) == FILES
+    assert "°" in answers[FILES[0]]
+    channels = list(json.loads(answers[FILES[0]])["channels"])
     assert channels == sorted(channels)
     assert len(channels) == 60  # one per request, and one for its replies
 
 
-def test_check_lists_changed_files_and_writes_nothing(tmp_path: Path) -> None:
-    project = Project(tmp_path, ANSWERS)
+def test_check_lists_changed_files_and_writes_nothing(tmp_path: Path, answers: dict[str, str]) -> None:
+    project = Project(tmp_path, ANSWERS, files=answers)
     code, output = project.docs("--check")
     assert (code, project.files()) == (1, {})
     assert all(f"{file} is missing" in output for file in FILES)

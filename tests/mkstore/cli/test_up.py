@@ -51,6 +51,21 @@ def mkstore(home: Path) -> Iterator[Running]:
         yield started
 
 
+@pytest.fixture
+def external(nats: NatsServer, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Set the environment variables of servers that already run."""
+    env = {
+        "NATS_URL": nats.url,
+        "DB_HOST": ports.LOOPBACK,
+        "DB_PORT": str(postgres.port),
+        "DB_USER": postgres.user,
+        "DB_PASSWORD": postgres.password,
+    }
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    return env
+
+
 def test_run_file_has_every_address_and_is_private(mkstore: Running) -> None:
     record = mkstore.record
     assert tuple(record) == PARTS
@@ -124,6 +139,26 @@ def test_killed_reaper_is_restarted(mkstore: Running) -> None:
     eventually(lambda: any("mkstore.stack.reaper" in p.cmdline() for p in mkstore.look_around()))
 
 
+def test_ctrl_c_stops_processes_in_order(mkstore: Running) -> None:
+    """The last test of the shared store."""
+    record = mkstore.record
+    alive = {name: psutil.Process(record[name]["pid"]) for name in PARTS}
+    mkstore.look_around()
+    mkstore.process.send_signal(signal.SIGINT)
+    ended: list[str] = []
+
+    def all_ended() -> bool:
+        ended.extend(n for n, p in alive.items() if n not in ended and not processes.is_alive(p))
+        return len(ended) == len(alive)
+
+    eventually(all_ended)
+    assert mkstore.process.wait(20) == 0
+    assert (ended[0], set(ended[1:3]), ended[3:]) == ("gateway", {"users", "payments"}, ["nats", "postgres"])
+    assert "did not stop" not in mkstore.text
+    mkstore.wait_until_nothing_is_left()
+    assert not (mkstore.home / "run.json").exists()
+
+
 def test_used_port_fails_with_one_line(tmp_path: Path) -> None:
     with socket.create_server((ports.LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
@@ -142,43 +177,19 @@ def test_unusable_state_folder_fails_with_one_line(tmp_path: Path) -> None:
     assert done.stdout.count("\n") == 1
 
 
-def test_ctrl_c_stops_processes_in_order(
-    tmp_path: Path,
-) -> None:
-    with running("0", str(tmp_path), "1", command=LAUNCH) as mkstore:
-        record = mkstore.record
-        alive = {name: psutil.Process(record[name]["pid"]) for name in PARTS}
-        mkstore.look_around()
-        mkstore.process.send_signal(signal.SIGINT)
-        ended: list[str] = []
-
-        def all_ended() -> bool:
-            ended.extend(n for n, p in alive.items() if n not in ended and not processes.is_alive(p))
-            return len(ended) == len(alive)
-
-        eventually(all_ended)
-        assert mkstore.process.wait(20) == 0
-        assert (ended[0], set(ended[1:3]), ended[3:]) == ("gateway", {"users", "payments"}, ["nats", "postgres"])
-        assert "did not stop" not in mkstore.text
-        mkstore.wait_until_nothing_is_left(timeout=1)
-        assert not (tmp_path / "run.json").exists()
-
-
 def test_interrupted_start_leaves_no_process(tmp_path: Path) -> None:
-    with running("0", str(tmp_path), "1", command=LAUNCH, wait=False) as mkstore:
+    with running("0", str(tmp_path), "1", "users", "gateway", command=LAUNCH, wait=False) as mkstore:
         mkstore.home = tmp_path.resolve()
         mkstore.wait_for("starting users")
         eventually(lambda: sum(mark.startswith("users@") for _, mark in processes.with_variable(MARK)))
         mkstore.look_around()
         mkstore.process.send_signal(signal.SIGTERM)
         assert mkstore.process.wait(20) == 0
-        mkstore.wait_until_nothing_is_left(timeout=1)
+        mkstore.wait_until_nothing_is_left()
 
 
-def test_workers_end_with_their_service_or_launcher(
-    tmp_path: Path,
-) -> None:
-    with running("0", str(tmp_path), "2", command=LAUNCH) as mkstore:
+def test_workers_end_with_their_service_or_launcher(tmp_path: Path) -> None:
+    with running("0", str(tmp_path), "2", "users", "gateway", command=LAUNCH) as mkstore:
         before = mkstore.record["users"]
         assert len(before["pids"]) == 2
         workers = [psutil.Process(pid) for pid in before["pids"]]
@@ -203,7 +214,7 @@ def test_workers_end_with_their_service_or_launcher(
 
 
 def test_killed_ephemeral_launcher_leaves_no_process_and_no_folder() -> None:
-    with running("0", "", "2", "ephemeral", command=LAUNCH) as mkstore:
+    with running("0", "", "2", "ephemeral", "gateway", command=LAUNCH) as mkstore:
         assert (mkstore.home / "postgres" / "data").is_dir()
         mkstore.process.kill()
         mkstore.process.wait()
@@ -211,50 +222,47 @@ def test_killed_ephemeral_launcher_leaves_no_process_and_no_folder() -> None:
         eventually(lambda: not mkstore.home.exists())
 
 
+@pytest.mark.usefixtures("external")
 def test_service_that_cannot_start_fails_with_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ServiceSpec("gateway", "not_there:app", root=HERE)
     assert run(Options(0, tmp_path, ephemeral=False, workers=1), [spec]) == 1
-    said = capsys.readouterr().out
-    assert "mkstore could not start: gateway ended with exit code 2. The end of its log:" in said
-    assert "not_there" in said.partition("The end of its log:")[2]
+    output = capsys.readouterr().out
+    assert "mkstore could not start: gateway ended with exit code 2. The end of its log:" in output
+    assert "not_there" in output.partition("The end of its log:")[2]
     assert not [mark for _, mark in processes.with_variable(MARK) if mark.endswith(str(tmp_path))]
 
 
+@pytest.mark.usefixtures("external")
 def test_failed_migration_fails_with_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ServiceSpec("gateway", "standin:app", "users_db", migrations=tmp_path / "alembic.ini", root=HERE)
     assert run(Options(0, tmp_path, ephemeral=False, workers=1), [spec]) == 1
-    said = capsys.readouterr().out
-    assert "could not start: users_db could not be migrated. The end of its log:" in said
-    assert "No 'script_location' key" in said.partition("The end of its log:")[2]
+    output = capsys.readouterr().out
+    assert "could not start: users_db could not be migrated. The end of its log:" in output
+    assert "No 'script_location' key" in output.partition("The end of its log:")[2]
 
 
-def test_external_servers_are_used_and_not_stopped(tmp_path: Path) -> None:
-    with NatsServer(tmp_path / "nats") as nats, PostgresServer(tmp_path / "postgres") as postgres:
-        env = {
-            "NATS_URL": nats.url,
-            "DB_HOST": ports.LOOPBACK,
-            "DB_PORT": str(postgres.port),
-            "DB_USER": postgres.user,
-            "DB_PASSWORD": postgres.password,
-        }
-        with running("0", str(tmp_path / "home"), "1", command=LAUNCH, env=env) as mkstore:
-            record = mkstore.record
-            assert record["nats"] == {"pid": None, "url": nats.url, "admin_url": nats.url, "monitor_url": None}
-            assert record["postgres"] == {"pid": None, "url": postgres.url}
-            assert answer(record["payments"]["url"])["NATS_URL"] == nats.url
-        assert (nats.is_ready(), postgres.is_ready()) == (True, True)
+def test_external_servers_are_used_and_not_stopped(
+    tmp_path: Path, nats: NatsServer, postgres: PostgresServer, external: dict[str, str]
+) -> None:
+    with running("0", str(tmp_path), "1", "payments", "gateway", command=LAUNCH, env=external) as mkstore:
+        record = mkstore.record
+        assert record["nats"] == {"pid": None, "url": nats.url, "admin_url": nats.url, "monitor_url": None}
+        assert record["postgres"] == {"pid": None, "url": postgres.url}
+        assert answer(record["payments"]["url"])["NATS_URL"] == nats.url
+    assert (nats.is_ready(), postgres.is_ready()) == (True, True)
 
 
-@pytest.mark.parametrize("variable", ["NATS_URL", "DB_HOST"])
+@pytest.mark.usefixtures("external")
+@pytest.mark.parametrize("variable", ["NATS_URL", "DB_PORT"])
 def test_unreachable_external_server_fails_with_a_message(
     tmp_path: Path, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = ports.free_port()
-    monkeypatch.setenv("DB_PORT", str(port))
-    monkeypatch.setenv(variable, f"nats://127.0.0.1:{port}" if variable == "NATS_URL" else ports.LOOPBACK)
+    monkeypatch.setenv(variable, f"nats://127.0.0.1:{port}" if variable == "NATS_URL" else str(port))
     done = starts(tmp_path / "home")
     assert (done.returncode, done.stderr) == (1, "")
     assert "mkstore could not start: " in done.stdout
+    assert ("NATS_URL" if variable == "NATS_URL" else "DB_*") in done.stdout
 
 
 def test_normal_user_can_run_it(tmp_path: Path) -> None:
@@ -264,6 +272,6 @@ def test_normal_user_can_run_it(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         # In a user namespace, root appears as `nobody` to every program, and can still read this environment.
         command = ("unshare", "--user", "--map-user=65534", "--map-group=65534", *LAUNCH)
-    with running("0", str(home), "1", command=command) as mkstore:
+    with running("0", str(home), "1", "gateway", command=command) as mkstore:
         assert psutil.Process(mkstore.record["postgres"]["pid"]).cmdline()[0].endswith("postgres")
         assert answer(mkstore.url)["pid"] == mkstore.record["gateway"]["pid"]

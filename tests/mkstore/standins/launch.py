@@ -1,4 +1,4 @@
-"""`mkstore up` with fake services: `launch.py PORT HOME WORKERS [ephemeral]`."""
+"""`mkstore up` with fake services: `launch.py PORT HOME WORKERS [ephemeral] [SERVICE ...]`; all three by default."""
 
 import sys
 from pathlib import Path
@@ -15,6 +15,6 @@ SPECS = [
 ]
 
 if __name__ == "__main__":
-    port, home, workers, *ephemeral = sys.argv[1:]
-    options = Options(int(port), Path(home) if home else None, bool(ephemeral), int(workers))
-    sys.exit(run(options, SPECS))
+    port, home, workers, *names = sys.argv[1:]
+    options = Options(int(port), Path(home) if home else None, "ephemeral" in names, int(workers))
+    sys.exit(run(options, [spec for spec in SPECS if spec.name in names] or SPECS))
