@@ -19,11 +19,11 @@ class BatchLoader(Generic[Item, Result]):
     """
 
     def __init__(
-        self, work: Callable[[list[Item]], Awaitable[Sequence[Result]]], *, in_flight: int = 2, most: int = 500
+        self, work: Callable[[list[Item]], Awaitable[Sequence[Result]]], *, in_flight: int = 2, max_batch: int = 500
     ) -> None:
         self._work = work
         self._free = in_flight
-        self._most = most
+        self._max_batch = max_batch
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -31,7 +31,7 @@ class BatchLoader(Generic[Item, Result]):
         """Process `item` in the next batch and return its result; a cancelled caller does not cancel the batch."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._free and (len(self._waiting) - 1) % self._most == 0:  # the first item of a batch
+        if self._free and (len(self._waiting) - 1) % self._max_batch == 0:  # the first item of a batch
             self._start()
         return await future
 
@@ -46,7 +46,7 @@ class BatchLoader(Generic[Item, Result]):
     async def _run(self) -> None:
         # Without the items of cancelled callers: while `work` hangs they would fill every batch.
         waiting = [each for each in self._waiting if not each[1].done()]
-        taken, self._waiting = waiting[: self._most], waiting[self._most :]
+        taken, self._waiting = waiting[: self._max_batch], waiting[self._max_batch :]
         try:
             # Two calls that end in one turn both start a next one, and one of those finds no item left.
             results = await self._work([item for item, _ in taken]) if taken else ()

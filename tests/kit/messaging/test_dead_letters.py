@@ -1,4 +1,4 @@
-"""Dead letters: looked through in pages, sent again once, and kept where they cannot go."""
+"""The dead-letter queue: pages, replay and refused replays."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -18,165 +18,162 @@ from kit.messaging.streams import stream_config
 from mkstore.stack.servers import NatsServer
 from tests.kit.conftest import Greetings
 from tests.support.polling import eventually
+from tests.support.streams import subject_in
 
-STORY = {"Dead-Reason": "LookupError", "Dead-Attempts": "3", "X-Request-Id": "r1", "traceparent": "00-a-b-01"}
+FAILURE = {"Dead-Reason": "LookupError", "Dead-Attempts": "3", "X-Request-Id": "r1", "traceparent": "00-a-b-01"}
 
 
-class Morgue:
-    """This test's stream and its dead letters."""
+class Queue:
+    """The dead letters of the test's stream."""
 
     def __init__(self, broker: Broker, greetings: Greetings) -> None:
         self.broker, self.greetings, self.letters = broker, greetings, DeadLetterQueue(broker)
-        self.mine = greetings.stream.subjects[0]
+        self.subjects = greetings.stream.subjects[0]
 
-    async def bury(self, command: Command | None = None, body: bytes | None = None, **headers: str) -> DeadLetterRecord:
+    async def add(self, command: Command | None = None, body: bytes | None = None, **headers: str) -> DeadLetterRecord:
         command = command or self.greetings.command(id=uuid4())
         body = command.model_dump_json().encode() if body is None else body
-        told = STORY | {"Dead-Stream": self.greetings.stream.name, "Nats-Msg-Id": uuid4().hex}
-        told |= {name.replace("_", "-"): value for name, value in headers.items()}
-        ack = await self.broker.jetstream.publish(f"dead.{command.address}", body, headers=told)
+        own = FAILURE | {"Dead-Stream": self.greetings.stream.name, "Nats-Msg-Id": uuid4().hex}
+        own |= {name.replace("_", "-"): value for name, value in headers.items()}
+        ack = await self.broker.jetstream.publish(f"dead.{command.address}", body, headers=own)
         letter = await self.letters.get(ack.seq)
         assert letter
         return letter
 
-    async def all(self, **chosen: str) -> list[DeadLetterRecord]:
-        chosen.setdefault("subject", self.mine)
-        return [letter async for page in self.letters.pages(**chosen) for letter in page]  # type: ignore[arg-type]
+    async def all(self, **filters: str) -> list[DeadLetterRecord]:
+        filters.setdefault("subject", self.subjects)
+        return [letter async for page in self.letters.pages(**filters) for letter in page]  # type: ignore[arg-type]
 
-    async def take(self) -> None:
-        """Handle what waits in the stream: it is gone, and its message id is known for two minutes more."""
+    async def handle_pending(self) -> None:
+        """Remove the pending messages, as their handling does; the stream still deduplicates their ids."""
         await self.broker.jetstream.purge_stream(self.greetings.stream.name)
 
-    async def waiting(self) -> int:
+    async def pending(self) -> int:
         return await self.greetings.pending(self.broker.jetstream)
 
 
 @pytest.fixture
-def morgue(broker: Broker, greetings: Greetings) -> Morgue:
-    return Morgue(broker, greetings)
+def queue(broker: Broker, greetings: Greetings) -> Queue:
+    return Queue(broker, greetings)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"\x00\xff" * 50])
-async def test_a_letter_is_the_same_by_its_id_and_in_a_page(morgue: Morgue, body: bytes) -> None:
-    letter = await morgue.bury(body=body)
-    assert await morgue.all() == [letter]
+async def test_dead_letter_is_equal_by_id_and_in_a_page(queue: Queue, body: bytes) -> None:
+    letter = await queue.add(body=body)
+    assert await queue.all() == [letter]
     assert letter.body == body
     assert letter.own_headers == {"X-Request-Id": "r1", "traceparent": "00-a-b-01"}
-    assert (letter.reason, letter.stream) == ("LookupError", morgue.greetings.stream.name)
+    assert (letter.reason, letter.stream) == ("LookupError", queue.greetings.stream.name)
 
 
-async def test_an_id_that_no_letter_has_finds_nothing(morgue: Morgue) -> None:
-    letter = await morgue.bury()
-    assert await morgue.letters.get(letter.id + 1000) is None
-    assert await morgue.letters.remove(letter)
-    assert await morgue.letters.get(letter.id) is None
-    assert not await morgue.letters.remove(letter)
+async def test_unknown_or_removed_id_has_no_dead_letter(queue: Queue) -> None:
+    letter = await queue.add()
+    assert await queue.letters.get(letter.id + 1000) is None
+    assert await queue.letters.remove(letter)
+    assert await queue.letters.get(letter.id) is None
+    assert not await queue.letters.remove(letter)
 
 
-async def test_letters_are_chosen_by_subject_and_reason(morgue: Morgue) -> None:
-    one, other = await morgue.bury(), await morgue.bury(Dead_Reason="ValidationError")
-    assert await morgue.all() == [one, other]
-    assert await morgue.all(reason="validationerror") == [other]
-    assert await morgue.all(subject=one.subject) == [one]
-    assert await morgue.all(subject=one.subject, reason="ValidationError") == []
-    assert await morgue.all(subject=f"{morgue.mine}.more") == []
+async def test_dead_letters_are_filtered_by_subject_and_reason(queue: Queue) -> None:
+    one, other = await queue.add(), await queue.add(Dead_Reason="ValidationError")
+    assert await queue.all() == [one, other]
+    assert await queue.all(reason="validationerror") == [other]
+    assert await queue.all(subject=one.subject) == [one]
+    assert await queue.all(subject=one.subject, reason="ValidationError") == []
+    assert await queue.all(subject=subject_in(queue.greetings.stream, "none.>")) == []
 
 
-async def test_pages_end_at_the_letter_that_was_the_newest_when_they_began(morgue: Morgue) -> None:
-    letters = [await morgue.bury(body=b"x" * 500_000) for _ in range(12)]
+async def test_pages_end_at_the_newest_dead_letter_of_their_start(queue: Queue) -> None:
+    letters = [await queue.add(body=b"x" * 500_000) for _ in range(12)]
     seen: list[int] = []
-    async for page in morgue.letters.pages(subject=morgue.mine):
+    async for page in queue.letters.pages(subject=queue.subjects):
         assert sum(len(letter.body) for letter in page) < 5_000_000
         seen += [letter.id for letter in page]
-        await morgue.bury()  # what is sent again and fails again comes back at the end
+        await queue.add()  # such as a replayed message that failed again
     assert seen == [letter.id for letter in letters]
-    assert len(await morgue.all()) > len(letters)
+    assert len(await queue.all()) > len(letters)
 
 
-async def test_a_replayed_letter_is_the_message_that_it_was(morgue: Morgue) -> None:
-    letter = await morgue.bury(ce_id="e1", content_type="application/json")
-    await morgue.letters.replay(letter)
-    sent = await morgue.broker.jetstream.get_last_msg(morgue.greetings.stream.name, letter.subject)
+async def test_replayed_message_equals_the_original(queue: Queue) -> None:
+    letter = await queue.add(ce_id="e1", content_type="application/json")
+    await queue.letters.replay(letter)
+    sent = await queue.broker.jetstream.get_last_msg(queue.greetings.stream.name, letter.subject)
     assert sent.data == letter.body
     own = {name: value for name, value in (sent.headers or {}).items() if not name.startswith("Nats-")}
     assert own == letter.own_headers
     assert own["ce-id"] == "e1"
 
 
-async def test_a_replay_is_not_taken_for_the_message_that_died_a_moment_ago(morgue: Morgue) -> None:
-    command = morgue.greetings.command(id=uuid4())
-    await morgue.greetings.send(morgue.broker.jetstream, command, **{"Nats-Msg-Id": str(command.id)})
-    await morgue.take()
-    await morgue.letters.replay(await morgue.bury(command))
-    assert await morgue.waiting() == 1
+async def test_replay_is_not_deduplicated_against_the_original(queue: Queue) -> None:
+    command = queue.greetings.command(id=uuid4())
+    await queue.greetings.send(queue.broker.jetstream, command, **{"Nats-Msg-Id": str(command.id)})
+    await queue.handle_pending()
+    await queue.letters.replay(await queue.add(command))
+    assert await queue.pending() == 1
 
 
-async def test_a_letter_that_is_replayed_twice_makes_one_message(morgue: Morgue) -> None:
-    letter = await morgue.bury()
-    await asyncio.gather(*(morgue.letters.replay(letter) for _ in range(20)))
-    assert await morgue.waiting() == 1
-    await morgue.take()
-    await morgue.letters.replay(letter)
-    assert await morgue.waiting() == 0
+async def test_repeated_replays_publish_one_message(queue: Queue) -> None:
+    letter = await queue.add()
+    await asyncio.gather(*(queue.letters.replay(letter) for _ in range(20)))
+    assert await queue.pending() == 1
+    await queue.handle_pending()
+    await queue.letters.replay(letter)
+    assert await queue.pending() == 0
 
 
-async def test_a_letter_stays_while_another_message_waits_under_its_subject(morgue: Morgue) -> None:
-    command = morgue.greetings.command(id=uuid4())
-    letter = await morgue.bury(command, body=b"another")
-    await morgue.greetings.send(morgue.broker.jetstream, command)
+async def test_replay_is_refused_while_another_message_is_pending(queue: Queue) -> None:
+    command = queue.greetings.command(id=uuid4())
+    letter = await queue.add(command, body=b"another")
+    await queue.greetings.send(queue.broker.jetstream, command)
     with pytest.raises(ReplayRefused, match="another message is pending on its subject"):
-        await morgue.letters.replay(letter)
-    assert await morgue.waiting() == 1
+        await queue.letters.replay(letter)
+    assert await queue.pending() == 1
 
 
-async def test_events_of_one_subject_are_replayed_one_after_the_other(broker: Broker, greetings: Greetings) -> None:
+async def test_events_of_one_subject_are_all_replayed(broker: Broker, greetings: Greetings) -> None:
     events = greetings.stream.model_copy(update={"name": f"{greetings.stream.name}E", "retention": "limits"})
     await broker.jetstream.delete_stream(greetings.stream.name)
     await broker.jetstream.add_stream(stream_config(events))
-    morgue = Morgue(broker, Greetings(greetings.command, events))
+    queue = Queue(broker, Greetings(greetings.command, events))
     command = greetings.command(id=uuid4())
     for number in range(3):
-        await morgue.letters.replay(await morgue.bury(command, body=b"%d" % number))
-    assert await morgue.waiting() == 3
+        await queue.letters.replay(await queue.add(command, body=b"%d" % number))
+    assert await queue.pending() == 3
 
 
 @pytest.mark.parametrize(
-    ("stream", "why"),
+    ("stream", "reason"),
     [
         ("", "does not name its stream"),
         ("NOWHERE", "stream NOWHERE is missing"),
         (DEAD_LETTERS.name, "does not include its subject"),
     ],
 )
-async def test_a_letter_that_no_stream_takes_back_stays_and_goes_to_nobody_else(
-    morgue: Morgue, stream: str, why: str
-) -> None:
-    heard: list[object] = []
-    letter = await morgue.bury(Dead_Stream=stream)
-    await morgue.broker.jetstream.delete_stream(morgue.greetings.stream.name)
+async def test_replay_without_a_fitting_stream_publishes_nothing(queue: Queue, stream: str, reason: str) -> None:
+    received: list[object] = []
+    letter = await queue.add(Dead_Stream=stream)
+    await queue.broker.jetstream.delete_stream(queue.greetings.stream.name)
 
-    async def hear(message: object) -> None:
-        heard.append(message)
+    async def receive(message: object) -> None:
+        received.append(message)
 
-    await morgue.broker.client.subscribe(letter.subject, cb=hear)
-    with pytest.raises(ReplayRefused, match=why):
-        await morgue.letters.replay(letter)
-    await morgue.broker.client.flush()
-    assert not heard
+    await queue.broker.client.subscribe(letter.subject, cb=receive)
+    with pytest.raises(ReplayRefused, match=reason):
+        await queue.letters.replay(letter)
+    await queue.broker.client.flush()
+    assert not received
 
 
-async def test_a_full_stream_takes_no_letter(morgue: Morgue) -> None:
-    config = stream_config(morgue.greetings.stream)
+async def test_replay_into_a_full_stream_is_refused(queue: Queue) -> None:
+    config = stream_config(queue.greetings.stream)
     config.max_bytes = 100
-    await morgue.broker.jetstream.update_stream(config)
-    with pytest.raises(StreamFull, match=morgue.greetings.stream.name):
-        await morgue.letters.replay(await morgue.bury())
+    await queue.broker.jetstream.update_stream(config)
+    with pytest.raises(StreamFull, match=queue.greetings.stream.name):
+        await queue.letters.replay(await queue.add())
 
 
-async def test_each_consumer_that_cannot_handle_a_message_leaves_a_letter_of_its_own(
-    nats_server: NatsServer, greetings: Greetings
-) -> None:
-    both = greetings.stream.model_copy(update={"retention": "limits"})  # a work queue has one consumer alone
+async def test_each_failing_consumer_adds_a_dead_letter(nats_server: NatsServer, greetings: Greetings) -> None:
+    both = greetings.stream.model_copy(update={"retention": "limits"})  # a work queue has only one consumer
     async with AsyncExitStack() as stack:
         for service in ("one", "other"):
             router = DurableRouter()

@@ -1,4 +1,4 @@
-"""Every request is answered: with a reply, or with a problem that says why there is none."""
+"""Every request gets a reply: a result, or a problem with the reason."""
 
 import asyncio
 from typing import ClassVar
@@ -27,9 +27,17 @@ class Halve(Request[Half]):
     number: int
 
 
+_TIMEOUT = 30
+"""Seconds to wait for a reply that arrives."""
+
+
+def _client(broker: Broker) -> RequestClient:
+    return RequestClient(broker, timeout=_TIMEOUT)
+
+
 @pytest.fixture
 async def halve(new_broker: NewBroker) -> type[Halve]:
-    """Answer requests of this test alone."""
+    """Start a service that replies to a request of this test; return the request."""
 
     class OwnHalve(Halve):
         subject: ClassVar[str] = f"{uuid4().hex}.halve"
@@ -37,7 +45,7 @@ async def halve(new_broker: NewBroker) -> type[Halve]:
     router = ReplyRouter()
 
     @router.reply(OwnHalve, workers=4)
-    async def answer(request: OwnHalve) -> Half:
+    async def halve(request: OwnHalve) -> Half:
         if request.number == 13:
             raise InvalidField("number", "unlucky", "Input should be another number")
         if request.number == 14:
@@ -53,46 +61,44 @@ async def halve(new_broker: NewBroker) -> type[Halve]:
     return OwnHalve
 
 
-async def test_a_request_is_answered_and_carries_its_id(broker: Broker, halve: type[Halve]) -> None:
+async def test_reply_carries_the_request_id(broker: Broker, halve: type[Halve]) -> None:
     tracing.set_trace({REQUEST_ID: "r1"})
-    assert await RequestClient(broker).request(halve(number=3)) == Half(half=1.5, request_id="r1")
+    assert await _client(broker).request(halve(number=3)) == Half(half=1.5, request_id="r1")
 
 
-@pytest.mark.parametrize("body", [b"", b"no json", b"{", b"\xff\xfe", b"null", b"[]", b'"text"', b"{}"])
-@pytest.mark.parametrize("content_type", [None, "application/json", "text/plain"])
-async def test_what_cannot_be_read_is_answered_with_a_problem(
-    broker: Broker, halve: type[Halve], body: bytes, content_type: str | None
-) -> None:
-    headers = {"content-type": content_type} if content_type else None
-    reply = await broker.client.request(halve.subject, body, timeout=2, headers=headers)
-    assert (reply.headers or {})[SERVICE_ERROR] == "invalid-request"
-    assert (reply.headers or {})[SERVICE_ERROR_CODE] == "invalid"
-    problem = Problem.model_validate_json(reply.data)
-    assert (problem.kind, problem.slug) == (ErrorKind.INVALID, "invalid-request")
-    assert (await RequestClient(broker).request(halve(number=2))).half == 1
+async def test_unreadable_request_gets_a_problem_as_reply(broker: Broker, halve: type[Halve]) -> None:
+    for body in (b"", b"no json", b"{", b"\xff\xfe", b"null", b"[]", b'"text"', b"{}"):
+        for content_type in (None, "application/json", "text/plain"):
+            headers = {"content-type": content_type} if content_type else None
+            reply = await broker.client.request(halve.subject, body, timeout=_TIMEOUT, headers=headers)
+            assert (reply.headers or {})[SERVICE_ERROR] == "invalid-request", (body, content_type)
+            assert (reply.headers or {})[SERVICE_ERROR_CODE] == "invalid"
+            problem = Problem.model_validate_json(reply.data)
+            assert (problem.kind, problem.slug) == (ErrorKind.INVALID, "invalid-request")
+    assert (await _client(broker).request(halve(number=2))).half == 1
 
 
-async def test_a_refusal_arrives_as_it_was_meant(broker: Broker, halve: type[Halve]) -> None:
+async def test_refusal_keeps_its_kind_and_errors(broker: Broker, halve: type[Halve]) -> None:
     with pytest.raises(RemoteProblem) as refused:
-        await RequestClient(broker).request(halve(number=13))
+        await _client(broker).request(halve(number=13))
     problem = refused.value.problem()
     assert (problem.kind, problem.slug) == (ErrorKind.INVALID, "invalid-request")
     assert [(error.pointer, error.code) for error in problem.errors] == [("/number", "unlucky")]
 
 
-async def test_a_failure_tells_nothing_of_what_is_inside(broker: Broker, halve: type[Halve]) -> None:
+async def test_failure_reveals_no_internals(broker: Broker, halve: type[Halve]) -> None:
     with pytest.raises(RemoteProblem) as refused:
-        await RequestClient(broker).request(halve(number=14))
+        await _client(broker).request(halve(number=14))
     assert (refused.value.problem().kind, refused.value.problem().slug) == (ErrorKind.INTERNAL, "internal-error")
     assert "hunter2" not in refused.value.problem().model_dump_json()
 
 
-async def test_nobody_there_and_no_answer_in_time_are_told_apart(broker: Broker, halve: type[Halve]) -> None:
+async def test_missing_service_and_late_reply_raise_different_errors(broker: Broker, halve: type[Halve]) -> None:
     with pytest.raises(OutcomeUnknown):
-        await RequestClient(broker).request(halve(number=15), timeout=0.2)
+        await _client(broker).request(halve(number=15), timeout=0.2)
 
     class Elsewhere(Halve):
         subject: ClassVar[str] = f"{uuid4().hex}.halve"
 
     with pytest.raises(Unavailable):
-        await RequestClient(broker).request(Elsewhere(number=1))
+        await _client(broker).request(Elsewhere(number=1))

@@ -1,52 +1,48 @@
-"""Following a stream from within one process: without a gap, also when NATS was away."""
+"""Subscriptions of one process to a stream."""
 
 import asyncio
-import secrets
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import ClassVar
 
-import pytest
 from nats.errors import Error as NatsError
 
 from contracts.base import Event
-from contracts.streams import Stream
 from kit.messaging.broker import Broker
 from kit.messaging.subscriptions import EventRouter
 from mkstore.stack.servers import NatsServer
 from tests.support.polling import eventually
+from tests.support.streams import new_stream, subject_in
 
 
 class Greeted(Event):
-    """The event of these tests."""
+    """An event of these tests."""
 
     subject: ClassVar[str]
     name: str
 
 
-@pytest.mark.parametrize("since", [None, timedelta(hours=1)])
-async def test_subscription_has_no_gap_after_nats_was_down(own_server: NatsServer, since: timedelta | None) -> None:
-    word = f"t{secrets.token_hex(4)}"
-    stream = Stream(
-        name=word.upper(),
-        subjects=(f"{word}.*",),
-        retention="limits",
-        discard="old",
-        duplicate_window=timedelta(minutes=2),
-    )
-    router, received = EventRouter(), list[str]()
+async def test_subscriptions_have_no_gap_after_nats_was_down(own_server: NatsServer) -> None:
+    """One subscribes from now on, the other since an hour ago."""
+    stream, router = new_stream(), EventRouter()
+    received: dict[str, list[str]] = {"now": [], "hour ago": []}
 
-    @router.subscribe(stream, since=datetime.now(UTC) - since if since else None)
-    async def record(greeted: Greeted) -> None:
-        received.append(greeted.name)
+    @router.subscribe(stream)
+    async def record_new(greeted: Greeted) -> None:
+        received["now"].append(greeted.name)
+
+    @router.subscribe(stream, since=datetime.now(UTC) - timedelta(hours=1))
+    async def record_all(greeted: Greeted) -> None:
+        received["hour ago"].append(greeted.name)
 
     async def published_and_received(name: str) -> bool:
         """Return whether an event was stored in the stream; wait until it is received."""
+        event = Greeted(name=name).model_dump_json().encode()
         try:
-            await broker.jetstream.publish(f"{word}.greeted", Greeted(name=name).model_dump_json().encode(), timeout=1)
+            await broker.jetstream.publish(subject_in(stream, "greeted"), event, timeout=1)
         except NatsError:
             return False
-        await eventually(lambda: name in received, describe=lambda: str(received))
+        await eventually(lambda: all(name in names for names in received.values()), describe=lambda: str(received))
         return True
 
     await asyncio.to_thread(own_server.start)
@@ -64,5 +60,5 @@ async def test_subscription_has_no_gap_after_nats_was_down(own_server: NatsServe
         await broker.stop()
 
 
-async def test_a_broker_that_never_connected_is_not_connected() -> None:
+def test_broker_without_a_connection_is_not_connected() -> None:
     assert not Broker("nats://127.0.0.1:1", name="test").is_connected()
