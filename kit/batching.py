@@ -37,9 +37,8 @@ class BatchLoader(Generic[Item, Result]):
 
     def _start(self) -> None:
         self._free -= 1
-        task = asyncio.create_task(
-            self._run()
-        )  # runs in the next turn of the event loop, after all items of this turn are added
+        # It runs in the next turn of the event loop, after all items of this turn are added.
+        task = asyncio.create_task(self._run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -52,9 +52,8 @@ async def pull(subscriber: Any, cb: Callable[[Msg], Awaitable[Any]]) -> None:
     try:
         while True:
             try:
-                if (
-                    client.is_connected
-                ):  # otherwise nats-py buffers the requests and sends all of them after the reconnect
+                # Without a connection nats-py would buffer the requests and send all of them after the reconnect.
+                if client.is_connected:
                     next_messages = next_message_subject(subscriber.subscription)
                     await client.publish(next_messages, _REQUEST, inbox)
                     await _dispatch(arrived, cb, in_progress)

@@ -71,9 +71,8 @@ class ReplyMiddleware(BaseMiddleware[Any, Any]):
         started = time.perf_counter_ns()
         problem: Problem | None = None
         try:
-            await (
-                msg.decode()
-            )  # decoded once, here, so that a ValueError of the handler is not mistaken for an invalid body
+            # Decoded once, here, so that a ValueError of the handler is not mistaken for an invalid body.
+            await msg.decode()
         except ValueError:  # not JSON, or not text
             problem = _UNREADABLE
         else:

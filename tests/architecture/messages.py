@@ -1,4 +1,4 @@
-"""All message classes of contracts/, found by inspection."""
+"""All message classes of contracts/."""
 
 import importlib
 import inspect
@@ -14,13 +14,13 @@ def defined() -> Iterator[type]:
     for path in modules("contracts"):
         name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
         for _, value in inspect.getmembers(importlib.import_module(name), inspect.isclass):
-            # pydantic leaves each `Request[...]` there under that name.
+            # pydantic adds each `Request[...]` to the module under that name.
             if value.__module__ == name and value.__name__.isidentifier() and not value.__name__.startswith("_"):
                 yield value
 
 
 BASES = frozenset({Message, Request, Command, Event})
-MESSAGES: list[type[Message]] = [found for found in defined() if issubclass(found, Message) and found not in BASES]
-REQUESTS: list[type[Request[Any]]] = [found for found in MESSAGES if issubclass(found, Request)]
-COMMANDS: list[type[Command]] = [found for found in MESSAGES if issubclass(found, Command)]
-EVENTS: list[type[Event]] = [found for found in MESSAGES if issubclass(found, Event)]
+MESSAGES: list[type[Message]] = [each for each in defined() if issubclass(each, Message) and each not in BASES]
+REQUESTS: list[type[Request[Any]]] = [each for each in MESSAGES if issubclass(each, Request)]
+COMMANDS: list[type[Command]] = [each for each in MESSAGES if issubclass(each, Command)]
+EVENTS: list[type[Event]] = [each for each in MESSAGES if issubclass(each, Event)]

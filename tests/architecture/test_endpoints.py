@@ -1,4 +1,4 @@
-"""What a service says of its requests on NATS is what its document says."""
+"""The endpoints that services report on NATS agree with their AsyncAPI documents."""
 
 import json
 import re
@@ -17,13 +17,13 @@ ROUTERS = {"users": users.router, "payments": payments.router}
 
 
 def test_every_request_is_an_endpoint_of_one_service() -> None:
-    found = [endpoint for router in ROUTERS.values() for endpoint in endpoints_of(router)]
-    assert sorted(endpoint.subject for endpoint in found) == sorted(request.subject for request in REQUESTS)
-    assert all(endpoint.request.subject == endpoint.subject for endpoint in found)
+    endpoints = [endpoint for router in ROUTERS.values() for endpoint in endpoints_of(router)]
+    assert sorted(endpoint.subject for endpoint in endpoints) == sorted(request.subject for request in REQUESTS)
+    assert all(endpoint.request.subject == endpoint.subject for endpoint in endpoints)
 
 
 @pytest.mark.parametrize(("service", "router"), ROUTERS.items())
-def test_an_endpoint_names_its_operation_in_the_document(service: str, router: NatsRouter) -> None:
+def test_endpoint_names_its_operation_in_the_document(service: str, router: NatsRouter) -> None:
     document: dict[str, Any] = json.loads((ROOT / f"asyncapi/{service}.json").read_text(encoding="utf-8"))
     for endpoint in endpoints_of(router):
         info = endpoint.info(service)

@@ -1,4 +1,4 @@
-"""What is true of every message, so of the next one too."""
+"""Rules that every message follows."""
 
 import json
 import re
@@ -15,20 +15,20 @@ from tests.architecture.messages import BASES, COMMANDS, EVENTS, MESSAGES, REQUE
 from tests.architecture.sources import imported, modules
 
 OWNERS = {"users": "user", "payments": "payment"}
-"""The plural of a request's subject, the singular of an event's."""
+"""First part of the subject of requests: that of events."""
 NOUNS = {"users.jwks", "users.sessions"}
-"""Requests whose subject is what is asked for, and no verb."""
+"""Subjects of requests without a verb."""
 VERSION = r"(\.v[2-9][0-9]*)?"
 
 
 def covers(pattern: str, subject: str) -> bool:
-    """Tell whether a subject with NATS' wildcards covers another one."""
+    """Return whether a subject with NATS wildcards covers another one."""
     parts = (r"[^.]+" if part == "*" else ".+" if part == ">" else re.escape(part) for part in pattern.split("."))
     return re.fullmatch(r"\.".join(parts), subject) is not None
 
 
 def example(message: type[Message]) -> dict[str, Any]:
-    """Return the example that the message's documentation shows."""
+    """Return the documented example of a message."""
     extra = message.model_config.get("json_schema_extra")
     assert isinstance(extra, dict)
     examples = extra["examples"]
@@ -39,21 +39,21 @@ def example(message: type[Message]) -> dict[str, Any]:
 
 
 def owner(message: type[Message]) -> str:
-    """Return the service to whose contract the message belongs."""
+    """Return the service that owns the message."""
     return message.__module__.removeprefix("contracts.")
 
 
 def words(message: type[Message]) -> list[str]:
-    """Return the words of a message's name, in small letters."""
+    """Return the words of a message's name, in lower case."""
     return [word.lower() for word in re.findall(r"[A-Z][a-z]*", message.__name__)]
 
 
-def test_there_are_messages_of_every_kind() -> None:
+def test_contracts_have_messages_of_each_type() -> None:
     assert all([REQUESTS, COMMANDS, EVENTS])
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_a_request_is_an_imperative_under_its_plural_owner(request_: type[Request[Any]]) -> None:
+def test_request_subject_is_plural_owner_and_verb(request_: type[Request[Any]]) -> None:
     assert re.fullmatch(rf"{owner(request_)}\.[a-z]+(_[a-z]+)*{VERSION}", request_.subject)
     assert owner(request_) in OWNERS
     verb = request_.subject.split(".")[1].split("_")[0]
@@ -61,48 +61,48 @@ def test_a_request_is_an_imperative_under_its_plural_owner(request_: type[Reques
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_is_an_imperative_under_its_plural_owner_with_an_id(command: type[Any]) -> None:
+def test_command_subject_is_plural_owner_verb_and_id(command: type[Any]) -> None:
     verb, what = words(command)
     assert re.fullmatch(rf"{owner(command)}\.{verb}\.\{{{what}Id\}}{VERSION}", command.subject)
     assert what == OWNERS[owner(command)]
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_an_event_is_a_participle_under_its_singular_owner(event: type[Any]) -> None:
+def test_event_subject_is_singular_owner_and_participle(event: type[Any]) -> None:
     what, happened = words(event)
     assert re.fullmatch(rf"{OWNERS[owner(event)]}\.{happened}{VERSION}", event.subject)
     assert what == OWNERS[owner(event)]
     assert happened.endswith("ed")
 
 
-def test_no_two_messages_share_a_subject() -> None:
+def test_subjects_are_unique() -> None:
     messages: list[Any] = [*REQUESTS, *COMMANDS, *EVENTS]
     subjects = Counter(message.subject for message in messages)
     assert not [subject for subject, times in subjects.items() if times > 1]
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_no_stream_covers_a_request(request_: type[Request[Any]]) -> None:
-    # It would answer the caller with its own acknowledgement.
+def test_no_stream_covers_a_request_subject(request_: type[Request[Any]]) -> None:
+    # Its acknowledgement would reach the caller as the reply.
     assert not [stream.name for stream in STREAMS for pattern in stream.subjects if covers(pattern, request_.subject)]
 
 
 @pytest.mark.parametrize("message", [*COMMANDS, *EVENTS])
-def test_one_stream_keeps_each_command_and_event(message: type[Any]) -> None:
-    keepers = [stream.name for stream in STREAMS for pattern in stream.subjects if covers(pattern, message.subject)]
+def test_exactly_one_stream_stores_each_command_and_event(message: type[Any]) -> None:
+    stored_in = [stream.name for stream in STREAMS for pattern in stream.subjects if covers(pattern, message.subject)]
     singular = OWNERS[owner(message)].upper()
-    assert keepers == [f"{singular}_{'COMMANDS' if message in COMMANDS else 'EVENTS'}"]
+    assert stored_in == [f"{singular}_{'COMMANDS' if message in COMMANDS else 'EVENTS'}"]
 
 
 @pytest.mark.parametrize("message", [*COMMANDS, *EVENTS])
-def test_a_dead_one_is_kept_among_the_dead(message: type[Any]) -> None:
+def test_dead_letters_store_each_command_and_event(message: type[Any]) -> None:
     assert any(covers(pattern, f"dead.{message.subject}") for pattern in DEAD_LETTERS.subjects)
 
 
-def test_every_class_of_the_contracts_is_used_outside_of_them() -> None:
+def test_every_class_of_the_contracts_is_used_elsewhere() -> None:
     used = {name for path in modules("apps", "kit", "mkstore") for name in imported(path)}
-    unused = {f"{found.__module__}.{found.__name__}" for found in defined()} - used
-    # What is only ever a part of a message is used with it.
+    unused = {f"{each.__module__}.{each.__name__}" for each in defined()} - used
+    # A class that is only used as a part of a message counts as used.
     parts = {part for message in MESSAGES for part in _parts(message)} | {"contracts.base.Request"}
     assert not unused - parts
 
@@ -112,13 +112,13 @@ def _parts(message: type[Message]) -> set[str]:
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_a_message_says_what_it_means(message: type[Message]) -> None:
+def test_message_has_its_own_docstring(message: type[Message]) -> None:
     assert message.__doc__
     assert message.__doc__ not in {base.__doc__ for base in BASES}
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_an_example_is_valid_and_comes_back_as_it_was(message: type[Message]) -> None:
+def test_example_is_valid_and_round_trips(message: type[Message]) -> None:
     shown = example(message)
     schema = message.model_json_schema()
     Draft202012Validator.check_schema(schema)
@@ -129,13 +129,13 @@ def test_an_example_is_valid_and_comes_back_as_it_was(message: type[Message]) ->
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_the_example_is_the_messages_own(message: type[Message]) -> None:
-    # One that is inherited would show what the message is not.
+def test_example_is_not_inherited(message: type[Message]) -> None:
+    # An inherited example would show another message.
     assert all(example(message) != example(other) for other in message.__mro__[1:] if other in MESSAGES)
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_what_it_answers_with_is_valid_by_its_documented_schema(message: type[Message]) -> None:
+def test_serialized_example_fits_the_documented_schema(message: type[Message]) -> None:
     read = message.model_validate_json(json.dumps(example(message)))
     schema = message.model_json_schema(mode="serialization")
     Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(
@@ -144,13 +144,13 @@ def test_what_it_answers_with_is_valid_by_its_documented_schema(message: type[Me
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_a_field_is_in_camel_case_on_the_wire(message: type[Message]) -> None:
+def test_field_is_in_camel_case_on_the_wire(message: type[Message]) -> None:
     names = message.model_json_schema().get("properties", {})
     assert all(re.fullmatch(r"[a-z][a-zA-Z0-9]*", name) for name in names)
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_a_message_is_frozen_and_ignores_what_it_does_not_know(message: type[Message]) -> None:
+def test_message_is_frozen_and_ignores_unknown_fields(message: type[Message]) -> None:
     read = message.model_validate_json(json.dumps(example(message) | {"aFieldOfTomorrow": [1]}))
     assert read == message.model_validate_json(json.dumps(example(message)))
     for name in message.model_fields:

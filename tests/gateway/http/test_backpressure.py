@@ -100,7 +100,7 @@ async def test_waiters_behind_hanging_work_time_out_and_leave_nothing() -> None:
         await hanging.wait()
         return items
 
-    loader: BatchLoader[int, int] = BatchLoader(work, in_flight=1, most=10)
+    loader: BatchLoader[int, int] = BatchLoader(work, in_flight=1, max_batch=10)
 
     async def one(item: int) -> None:
         with pytest.raises(OutcomeUnknown):

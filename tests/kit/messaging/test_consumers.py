@@ -1,14 +1,11 @@
 """Durable consumption of commands: acknowledgement, retries, dead letters and replicas."""
 
 import asyncio
-import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 from sqlalchemy.exc import IntegrityError
@@ -26,6 +23,7 @@ from kit.runtime import tracing
 from mkstore.stack.servers import NatsServer
 from tests.kit.conftest import Greet, Greetings, NewBroker
 from tests.support.polling import eventually
+from tests.support.subject_tap import SubjectTap
 
 DURABLE = "tests-greet"
 
@@ -61,35 +59,10 @@ class Greeter:
         await broker.start()
 
 
-class WireTap:
-    """The messages that all clients publish on a subject; it works until it is read."""
-
-    def __init__(self) -> None:
-        self._bodies: list[bytes] = []
-        self._subscription: Subscription
-
-    async def start(self, broker: Broker, subject: str) -> "WireTap":
-        async def append(message: Msg) -> None:
-            self._bodies.append(message.data)
-
-        self._subscription = await broker.client.subscribe(subject, cb=append)
-        await broker.client.flush()
-        return self
-
-    async def read(self) -> list[bytes]:
-        await self._subscription.drain()  # type: ignore[no-untyped-call]
-        return self._bodies
-
-    async def delays(self) -> list[float]:
-        """Return the seconds in the negative acknowledgements, in order."""
-        naks = [body.removeprefix(b"-NAK") for body in await self.read() if body.startswith(b"-NAK")]
-        return [json.loads(nak or b'{"delay": 0}')["delay"] / 1e9 for nak in naks]
-
-
 @pytest.fixture
-async def acks(broker: Broker, greetings: Greetings) -> WireTap:
+async def acks(broker: Broker, greetings: Greetings) -> SubjectTap:
     """Return a tap on the acknowledgements of the test's consumer."""
-    return await WireTap().start(broker, f"$JS.ACK.{greetings.stream.name}.{DURABLE}.>")
+    return await SubjectTap().start(broker.client, f"$JS.ACK.{greetings.stream.name}.{DURABLE}.>")
 
 
 async def _dead_letter(broker: Broker, command: Command) -> RawStreamMsg | None:
@@ -121,7 +94,7 @@ async def test_one_pull_request_delivers_single_commands(
     new_broker: NewBroker, broker: Broker, greetings: Greetings
 ) -> None:
     """A command that waited for a next request would wait until the current one expires."""
-    pulls = await WireTap().start(broker, f"$JS.API.CONSUMER.MSG.NEXT.{greetings.stream.name}.{DURABLE}")
+    pulls = await SubjectTap().start(broker.client, f"$JS.API.CONSUMER.MSG.NEXT.{greetings.stream.name}.{DURABLE}")
     greeter = Greeter(greetings)
     await greeter.start(new_broker())
     for number in range(1, 21):
@@ -132,7 +105,7 @@ async def test_one_pull_request_delivers_single_commands(
 
 @pytest.mark.parametrize("error", [LookupError("not yet"), ValueError("a bug that is gone later")])
 async def test_failed_command_is_retried_after_growing_delays(
-    new_broker: NewBroker, greetings: Greetings, error: Exception, acks: WireTap
+    new_broker: NewBroker, greetings: Greetings, error: Exception, acks: SubjectTap
 ) -> None:
     broker, greeter = new_broker(), Greeter(greetings)
     greeter.next_errors = [error] * 2
@@ -142,7 +115,7 @@ async def test_failed_command_is_retried_after_growing_delays(
     await eventually(lambda: _is_empty(broker, greetings))
     assert greeter.greeted == [command.id]
     assert greeter.attempts[command.id] == 3
-    first, second = await acks.delays()
+    first, second = await acks.nak_delays()
     assert 0.01 <= first <= second <= 0.04
     assert await _dead_letter(broker, command) is None
 
@@ -228,7 +201,9 @@ class Unpayable(Refusal):
     slug = "unpayable"
 
 
-async def test_permanent_failures_are_not_retried(new_broker: NewBroker, greetings: Greetings, acks: WireTap) -> None:
+async def test_permanent_failures_are_not_retried(
+    new_broker: NewBroker, greetings: Greetings, acks: SubjectTap
+) -> None:
     failures = {
         greetings.command(id=uuid4()): error
         for error in (
@@ -250,10 +225,12 @@ async def test_permanent_failures_are_not_retried(new_broker: NewBroker, greetin
         headers = letter.headers or {}
         assert (headers["Dead-Reason"], headers["Dead-Attempts"]) == (type(error).__name__, "1")
         assert greeter.attempts[command.id] == 1
-    assert not await acks.delays()
+    assert not await acks.nak_delays()
 
 
-async def test_one_failing_command_delays_no_other(new_broker: NewBroker, greetings: Greetings, acks: WireTap) -> None:
+async def test_one_failing_command_delays_no_other(
+    new_broker: NewBroker, greetings: Greetings, acks: SubjectTap
+) -> None:
     broker, greeter = new_broker(), Greeter(greetings)
     failing, *good = (greetings.command(id=uuid4()) for _ in range(501))
     greeter.errors[failing.id] = LookupError("always")
@@ -264,7 +241,7 @@ async def test_one_failing_command_delays_no_other(new_broker: NewBroker, greeti
     await eventually(lambda: _is_empty(broker, greetings))
     assert Counter(greeter.greeted) == Counter(command.id for command in good)
     assert {count for command_id, count in greeter.attempts.items() if command_id != failing.id} == {1}
-    assert len(await acks.delays()) == 2  # those of the failing command
+    assert len(await acks.nak_delays()) == 2  # those of the failing command
     letter = await _dead_letter(broker, failing)
     assert letter is not None
     assert (letter.headers or {})["Dead-Attempts"] == "3"
@@ -279,11 +256,11 @@ async def test_stopped_replica_returns_the_commands_that_it_has_not_handled(
     for greeter, broker in zip(greeters, brokers, strict=True):
         greeter.duration = 0.005
         await greeter.start(broker)
-    commands = [greetings.command(id=uuid4()) for _ in range(900)]
+    commands = [greetings.command(id=uuid4()) for _ in range(600)]
     stopping: asyncio.Task[None] | None = None
     for start in range(0, len(commands), 100):
         await asyncio.gather(*(greetings.send(brokers[1].jetstream, each) for each in commands[start : start + 100]))
-        if start == 400:
+        if start == 200:
             await eventually(lambda: all(greeter.greeted for greeter in greeters))
             stopping = asyncio.create_task(brokers[0].stop())
     assert stopping is not None
