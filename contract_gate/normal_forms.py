@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Any
 
-from contract_gate.keywords import check_keywords
-from contract_gate.merging import merged
+from contract_gate.keywords import check_keywords, merged
 from contract_gate.references import canonical, resolve
 
 TYPES = ("null", "boolean", "number", "string", "array", "object")

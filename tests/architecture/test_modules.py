@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,11 @@ def test_modules_have_a_docstring() -> None:
     """An empty package file needs none."""
     without = [str(module) for module in modules(*PACKAGES, "tests") if text(module) and not has_docstring(module)]
     assert not without
+
+
+def test_a_folder_has_at_most_20_modules() -> None:
+    sizes = Counter(path.parent for path in modules(*PACKAGES) if path.name != "__init__.py")
+    assert {str(folder): size for folder, size in sizes.items() if size > 20} == {}
 
 
 def test_no_module_has_a_catch_all_name() -> None:
