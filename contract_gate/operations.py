@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from contract_gate.changes import Direction
@@ -41,12 +42,12 @@ class Operation:
     channel: Document
     root: Document
 
-    @property
+    @cached_property
     def facts(self) -> Document:
         """Its `x-nats` extension."""
         return dict(self.body.get("x-nats", {}))
 
-    @property
+    @cached_property
     def role(self) -> str:
         """Role of the service: replies, requests, consumes, publishes, subscribes or dead-letters."""
         if role := self.facts.get("role"):
@@ -56,12 +57,12 @@ class Operation:
             return "replies" if has_reply else "consumes"
         return "requests" if has_reply else "publishes"
 
-    @property
+    @cached_property
     def direction(self) -> Direction:
         """Direction of its messages, as seen by the service."""
         return Direction.INPUT if self.body.get("action") == "receive" else Direction.OUTPUT
 
-    @property
+    @cached_property
     def owned(self) -> bool:
         """Whether the service owns the contract: requests it replies to, commands it consumes, events it publishes."""
         command = "command" in {message.kind for message in self.messages}
@@ -71,31 +72,31 @@ class Operation:
             return command or not self.facts
         return self.role in {"replies", "dead-letters"} or (self.role == "publishes" and not command)
 
-    @property
+    @cached_property
     def address(self) -> str | None:
         """The channel's address without parameter names; None for an inbox."""
         address = self.channel.get("address")
         return None if address is None else without_parameter_names(address)
 
-    @property
+    @cached_property
     def queue(self) -> str | None:
         """The queue group of its subscribers."""
         bound = followed(self.root, self.channel.get("bindings", {})).get("nats", {}).get("queue")
         found: str | None = self.facts.get("queueGroup", bound)
         return found
 
-    @property
+    @cached_property
     def messages(self) -> list[Message]:
         """Its messages."""
         return self._messages(self.body, self.channel)
 
-    @property
+    @cached_property
     def reply(self) -> Document | None:
         """Its reply object, resolved; None without one."""
         reply = followed(self.root, self.body.get("reply"))
         return reply if isinstance(reply, dict) else None
 
-    @property
+    @cached_property
     def replies(self) -> list[Message]:
         """The messages that may be returned."""
         reply = self.reply or {}

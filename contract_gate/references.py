@@ -29,7 +29,7 @@ def malformed(place: str) -> Iterator[None]:
 
 def resolve(root: Any, reference: str) -> Any:
     """Return the target of a local reference. Raises `UnreadableError` if there is none."""
-    tokens(reference)
+    _check_local(reference)
     try:
         return Resource.opaque(root).pointer(reference[1:], _RESOLVER).contents
     except (Unresolvable, TypeError, ValueError):
@@ -38,8 +38,7 @@ def resolve(root: Any, reference: str) -> Any:
 
 def tokens(reference: Any) -> list[str]:
     """Return the tokens of a local reference, at least one. Raises `UnreadableError` if it leaves its document."""
-    if not isinstance(reference, str) or not reference.startswith("#/"):
-        raise UnreadableError(f"The reference {reference} is not to a place in its own document.")
+    _check_local(reference)
     return [unquote(token).replace("~1", "/").replace("~0", "~") for token in reference.split("/")[1:]]
 
 
@@ -50,6 +49,11 @@ def followed(root: Any, value: Any) -> Any:
         seen.add(value["$ref"])
         value = resolve(root, value["$ref"])
     return value
+
+
+def _check_local(reference: Any) -> None:
+    if not isinstance(reference, str) or not reference.startswith("#/"):
+        raise UnreadableError(f"The reference {reference} is not to a place in its own document.")
 
 
 def last_token(value: Any) -> str:
@@ -69,24 +73,35 @@ def references(value: Any) -> Iterator[str]:
             yield from references(inner)
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
+
+
 def canonical(value: Any) -> str:
     """Return a text that is the same for values that are equal in JSON: 1 equals 1.0 but not true."""
-    return json.dumps(_normalized(value), sort_keys=True, ensure_ascii=False)
+    text = _ENCODER.encode(value)
+    if ".0" in text or "e+" in text:  # it may contain a float that is an integer
+        return _ENCODER.encode(_with_integers(value))
+    return text
 
 
 def differ(one: Any, other: Any) -> bool:
     """Return whether two values differ in JSON."""
-    if one is None or other is None or isinstance(one, str) or isinstance(other, str):
-        return bool(one != other)
-    return canonical(one) != canonical(other)
+    if one is other:
+        return False
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() != other.keys() or any(differ(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) != len(other) or any(map(differ, one, other))
+    return isinstance(one, bool) != isinstance(other, bool) or bool(one != other)
 
 
-def _normalized(value: Any) -> Any:
+def _with_integers(value: Any) -> Any:
+    """Return the value with integers in place of floats that are integers."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):
-        return {key: _normalized(inner) for key, inner in value.items()}
-    return [_normalized(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: _with_integers(inner) for key, inner in value.items()}
+    return [_with_integers(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def shown(value: Any) -> str:

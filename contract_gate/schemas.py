@@ -32,22 +32,21 @@ class _Comparison:
 
     def compare(self, place: str, old: Any, new: Any) -> list[Change]:
         old, new = _without_definitions(old), _without_definitions(new)
+        if self._alike(old, new):
+            return []
         key = canonical(old), canonical(new)
         if key not in self._known:
-            if self._alike(old, new):
-                self._known[key] = []
-            elif self._depth > _MAX_DEPTH:
+            if self._depth > _MAX_DEPTH:
                 return [Change(place, "too-deep", Severity.RISKY, "is nested too deeply to be compared")]
-            else:
-                self._known[key] = []  # a recursive reference adds nothing
-                self._depth += 1
-                self._known[key] = self._all(shapes(old, self._old_root), shapes(new, self._new_root))
-                self._depth -= 1
+            self._known[key] = []  # a recursive reference adds nothing
+            self._depth += 1
+            self._known[key] = self._all(shapes(old, self._old_root), shapes(new, self._new_root))
+            self._depth -= 1
         return [change.below(place) for change in self._known[key]]
 
     def _alike(self, old: Any, new: Any) -> bool:
         """Return whether both are literally the same, including all that they refer to."""
-        return canonical(old) == canonical(new) and all(map(self._alike_behind, references(old)))
+        return not differ(old, new) and all(map(self._alike_behind, references(old)))
 
     def _alike_behind(self, reference: str) -> bool:
         if reference not in self._same:

@@ -7,20 +7,20 @@ import pytest
 from mkstore import generated
 from mkstore.cli import docs
 from tests.contract_gate.mutating import Mutation
-from tests.contract_gate.projects import Say, texts
+from tests.contract_gate.projects import Generate, texts
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project; `says` sets the documents that its code generates."""
+    """An empty project; `generates` sets the documents that its code generates."""
     monkeypatch.setattr(generated, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def says(root: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
-    def say(*mutations: Mutation) -> None:
+def generates(root: Path, monkeypatch: pytest.MonkeyPatch) -> Generate:
+    def generate(*mutations: Mutation) -> None:
         monkeypatch.setattr(docs, "documents", lambda _: texts(*mutations))
 
-    return say
+    return generate

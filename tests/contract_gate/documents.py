@@ -1,5 +1,7 @@
 """A small system of three services and an HTTP API, documented like ours, for the mutations."""
 
+import json
+from functools import cache
 from typing import Any
 
 from contract_gate.sources import Documents
@@ -9,7 +11,18 @@ from tests.contract_gate.writing import NULL, TEXT, TIME, UUID, Json, an_object,
 
 def system() -> Documents:
     """Return a fresh copy of the documents, which a test may change."""
-    return Documents([_users(), _payments(), _gateway()], [http_api()])
+    return Documents(*json.loads(_text()))
+
+
+@cache
+def unchanged() -> Documents:
+    """Return the documents, the same object each time, which a test must not change."""
+    return system()
+
+
+@cache
+def _text() -> str:
+    return json.dumps([[_users(), _payments(), _gateway()], [http_api()]])
 
 
 _SCHEMAS: Json = {

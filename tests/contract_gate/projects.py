@@ -19,9 +19,9 @@ BREAK = next(one for one in BREAKS if one.name == "a new required field in a req
 OTHER = next(one for one in BREAKS if one.name == "a field of an event is removed")
 LOOSER = next(one for one in SAFE if one.name == "a longer text in a request")
 RISK = next(one for one in RISKY if one.name == "another default")
-HIT = "gateway.requests.CreateUser"
+AFFECTED = "gateway.requests.CreateUser"
 
-Say = Callable[..., None]
+Generate = Callable[..., None]
 
 
 def texts(*mutations: Mutation) -> dict[str, str]:
@@ -33,7 +33,7 @@ def texts(*mutations: Mutation) -> dict[str, str]:
     return found | {"openapi/gateway.json": json.dumps(documents.http[0])}
 
 
-def keep(folder: Path, *mutations: Mutation) -> None:
+def write(folder: Path, *mutations: Mutation) -> None:
     generated.write(folder, texts(*mutations))
 
 

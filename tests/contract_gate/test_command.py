@@ -9,15 +9,15 @@ import pytest
 
 from contract_gate.__main__ import main
 from tests.conftest import ROOT
-from tests.contract_gate.projects import BREAK, HIT, LOOSER, announce, keep
+from tests.contract_gate.projects import AFFECTED, BREAK, LOOSER, announce, write
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with two versions in `old` and `broken`, and a compatible one in `looser`."""
-    keep(tmp_path / "old")
-    keep(tmp_path / "broken", BREAK)
-    keep(tmp_path / "looser", LOOSER)
+    write(tmp_path / "old")
+    write(tmp_path / "broken", BREAK)
+    write(tmp_path / "looser", LOOSER)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("folder")
 def test_unannounced_break_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["old", "broken"]) == 1
-    assert f"affects: {HIT}" in capsys.readouterr().out
+    assert f"affects: {AFFECTED}" in capsys.readouterr().out
     assert main(["old/asyncapi/users.json", "broken", "--json"]) == 1
     assert [change["id"] for change in json.loads(capsys.readouterr().out)["changes"]] == [BREAK.id]
 

@@ -1,13 +1,11 @@
 """Every messaging rule that is not a schema rule, in both directions, and contract ownership."""
 
-from typing import Any
-
 import pytest
 
 from contract_gate.changes import Severity
 from contract_gate.events import compare_events
 from contract_gate.sources import Documents
-from tests.contract_gate.documents import system
+from tests.contract_gate.documents import system, unchanged
 from tests.contract_gate.mutating import (
     NULL,
     TEXT,
@@ -45,15 +43,15 @@ LISTED = put("channels", "payments.create", "parameters", "paymentId", enum=["a"
 
 
 def only_problem(system: Documents) -> None:
-    for found in system.events:
-        if CREATE in found["operations"]:
-            found["operations"][CREATE]["reply"]["messages"] = [{"$ref": f"#/channels/{REPLY}/messages/Problem"}]
+    for document in system.events:
+        if CREATE in document["operations"]:
+            document["operations"][CREATE]["reply"]["messages"] = [{"$ref": f"#/channels/{REPLY}/messages/Problem"}]
 
 
 def only_view(system: Documents) -> None:
-    for found in system.events:
-        if CREATE in found["operations"]:
-            found["operations"][CREATE]["reply"]["messages"] = [{"$ref": f"#/channels/{REPLY}/messages/UserView"}]
+    for document in system.events:
+        if CREATE in document["operations"]:
+            document["operations"][CREATE]["reply"]["messages"] = [{"$ref": f"#/channels/{REPLY}/messages/UserView"}]
 
 
 # a mutation, id and severity of the change, id and severity of the change back
@@ -83,14 +81,16 @@ RULES: list[tuple[Mutate, str, Severity, str, Severity]] = [
 
 
 @pytest.mark.parametrize(
-    ("mutate", "there", "level", "back", "level_back"), RULES, ids=[f"{n} {row[1]}" for n, row in enumerate(RULES)]
+    ("mutate", "forward", "level", "backward", "level_back"),
+    RULES,
+    ids=[f"{n} {row[1]}" for n, row in enumerate(RULES)],
 )
 def test_messaging_rule_in_both_directions(
-    mutate: Mutate, there: str, level: Severity, back: str, level_back: Severity
+    mutate: Mutate, forward: str, level: Severity, backward: str, level_back: Severity
 ) -> None:
     other = changed(mutate)
-    assert levels(system(), other)[there] is level
-    assert levels(other, system())[back] is level_back
+    assert levels(unchanged(), other)[forward] is level
+    assert levels(other, unchanged())[backward] is level_back
 
 
 @pytest.mark.parametrize("name", ["gateway", "payments"])
@@ -98,25 +98,25 @@ def test_copies_in_other_documents_are_not_compared(name: str) -> None:
     documents = system()
     for schema in ("UserCreated", "UserView", "CreateUser"):
         service(documents, name)["components"]["schemas"][schema] = {"type": "null"}
-    assert levels(system(), documents) == {}
+    assert levels(unchanged(), documents) == {}
 
 
 def test_only_the_other_end_is_affected() -> None:
     documents = system()
-    documents.events.append(service(system(), "users") | {"id": "urn:mkstore:copy"})
+    documents.events.append(service(unchanged(), "users") | {"id": "urn:mkstore:copy"})
     copy = documents.events[-1]
     copy["operations"] = {"copy.dead-letters.DeadLetter": copy["operations"]["users.dead-letters.DeadLetter"]}
     broken = changed(put("channels", "dead", address="parked.{subject}"))
-    found = {change.id: change.affects for change in compare_events(documents.events, broken.events)}
-    assert found["dead: address-changed"] == ()
+    affected = {change.id: change.affects for change in compare_events(documents.events, broken.events)}
+    assert affected["dead: address-changed"] == ()
 
 
 def test_removed_service_breaks_its_clients() -> None:
     documents = system()
     documents.events[:] = [one for one in documents.events if one["id"] != "urn:mkstore:users"]
-    found = {change.id: change for change in compare_events(system().events, documents.events)}
-    assert found[f"users.create: operation-removed {CREATE}"].affects == ("gateway.requests.CreateUser",)
-    assert found["user.created: operation-removed users.publishes.UserCreated"].affects == (
+    changes = {change.id: change for change in compare_events(unchanged().events, documents.events)}
+    assert changes[f"users.create: operation-removed {CREATE}"].affects == ("gateway.requests.CreateUser",)
+    assert changes["user.created: operation-removed users.publishes.UserCreated"].affects == (
         "payments.consumes.UserCreated",
     )
 
@@ -127,7 +127,7 @@ def test_break_is_found_beside_safe_changes_of_a_message() -> None:
         become("CreateUser", "referrer", NULL),
         field("CreateUser", "email", maxLength=999),
     )
-    found: dict[str, Any] = levels(system(), changed(mutate))
-    assert found["users.create/payload/referrer: type-removed string"] is BREAKING
-    assert found["users.create/payload/nick: field-added"] is SAFE
-    assert found["users.create/payload/email: maxLength-raised"] is SAFE
+    severities = levels(unchanged(), changed(mutate))
+    assert severities["users.create/payload/referrer: type-removed string"] is BREAKING
+    assert severities["users.create/payload/nick: field-added"] is SAFE
+    assert severities["users.create/payload/email: maxLength-raised"] is SAFE

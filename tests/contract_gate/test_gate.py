@@ -13,9 +13,9 @@ from contract_gate.sources import Documents, load
 from mkstore import generated
 from mkstore.cli import docs
 from tests.contract_gate.breaks import BREAKS
-from tests.contract_gate.documents import system
+from tests.contract_gate.documents import unchanged
 from tests.contract_gate.mutating import Mutation
-from tests.contract_gate.projects import BREAK, HIT, LOOSER, OTHER, RISK, Say, announce, keep, mkstore, texts
+from tests.contract_gate.projects import AFFECTED, BREAK, LOOSER, OTHER, RISK, Generate, announce, mkstore, texts, write
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -23,13 +23,13 @@ def git(root: Path, *arguments: str) -> None:
     subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True)
 
 
-def test_report_lists_changes_by_severity_with_affected_operations(root: Path, says: Say) -> None:
-    keep(root / "before")
-    says(BREAK, RISK, LOOSER)
+def test_report_lists_changes_by_severity_with_affected_operations(root: Path, generates: Generate) -> None:
+    write(root / "before")
+    generates(BREAK, RISK, LOOSER)
     code, output = mkstore("--against", "before")
     assert code == 1
     assert output.startswith("Since before: 1 breaking, 1 risky, 1 safe.\n\nBREAKING\n")
-    assert f"  {BREAK.id}\n      is new and required\n      affects: {HIT}\n" in output
+    assert f"  {BREAK.id}\n      is new and required\n      affects: {AFFECTED}\n" in output
     assert f"RISKY\n  {RISK.id}\n" in output
     assert f"SAFE\n  {LOOSER.id}\n" in output
     assert f"- id: '{BREAK.id}'" in output  # ready to copy into announced.yaml
@@ -41,36 +41,36 @@ def test_report_lists_changes_by_severity_with_affected_operations(root: Path, s
         "id": BREAK.id,
         "severity": "breaking",
         "message": "is new and required",
-        "affects": [HIT],
+        "affects": [AFFECTED],
         "announced": None,
     }
 
 
-def test_risky_and_safe_changes_pass(root: Path, says: Say) -> None:
-    keep(root / "before")
-    says(RISK, LOOSER)
+def test_risky_and_safe_changes_pass(root: Path, generates: Generate) -> None:
+    write(root / "before")
+    generates(RISK, LOOSER)
     assert mkstore("--against", "before")[0] == 0
-    says()
+    generates()
     assert mkstore("--against", "before") == (0, "Since before: no changes.\n")
 
 
-def test_announced_break_passes_and_shows_its_reason(root: Path, says: Say) -> None:
-    keep(root / "before")
-    says(BREAK, OTHER)
+def test_announced_break_passes_and_shows_its_reason(root: Path, generates: Generate) -> None:
+    write(root / "before")
+    generates(BREAK, OTHER)
     announce(root, {"id": BREAK.id, "reason": "Names were ambiguous."})
     code, output = mkstore("--against", "before")
     assert code == 1
     assert "1 breaking, 1 breaking, announced" in output
-    assert f"{BREAK.id}\n      is new and required\n      affects: {HIT}\n      announced: Names" in output
+    assert f"{BREAK.id}\n      is new and required\n      affects: {AFFECTED}\n      announced: Names" in output
 
     announce(root, *({"id": one.id, "reason": "On purpose."} for one in (BREAK, OTHER)))
     assert mkstore("--against", "before")[0] == 0
 
 
-def test_printed_announcement_can_be_used_with_a_reason(root: Path, says: Say) -> None:
-    keep(root / "before")
+def test_printed_announcement_can_be_used_with_a_reason(root: Path, generates: Generate) -> None:
+    write(root / "before")
     quoted = next(one for one in BREAKS if "'" not in one.id and '"' in one.id)
-    says(BREAK, quoted)
+    generates(BREAK, quoted)
     _, output = mkstore("--against", "before")
     printed = output[output.index("- id: ") :]
     (root / "asyncapi").mkdir()
@@ -91,25 +91,25 @@ def test_printed_announcement_can_be_used_with_a_reason(root: Path, says: Say) -
         ("- {id: a, reason: b}\n- {id: a, reason: c}", "announces 'a' twice"),
     ],
 )
-def test_malformed_announcements_are_refused(root: Path, says: Say, text: str, message: str) -> None:
-    keep(root)
+def test_malformed_announcements_are_refused(root: Path, generates: Generate, text: str, message: str) -> None:
+    write(root)
     (root / "asyncapi/announced.yaml").write_text(text, "utf-8")
-    says()
+    generates()
     code, output = mkstore("--against", str(root))
     assert (code, message in output) == (2, True)
 
 
-def test_git_revision_can_be_compared(root: Path, says: Say) -> None:
+def test_git_revision_can_be_compared(root: Path, generates: Generate) -> None:
     git(root, "init", "-q", "-b", "main")
-    keep(root, LOOSER)
+    write(root, LOOSER)
     (root / "asyncapi/announced.yaml").write_text("[]\n", "utf-8")
     generated.write(root, {f"asyncapi/released/0.0.1/{Path(path).name}": text for path, text in texts(OTHER).items()})
     git(root, "add", ".")
     git(root, "commit", "-q", "-m", "First")
     git(root, "tag", "v1")
-    keep(root, BREAK)
+    write(root, BREAK)
     git(root, "commit", "-q", "-a", "-m", "Second")
-    says(BREAK)
+    generates(BREAK)
     assert mkstore("--against", "HEAD") == (0, "Since HEAD: no changes.\n")
     for revision in ("v1", "HEAD~1", "main~1"):
         code, output = mkstore("--against", revision)
@@ -121,13 +121,13 @@ def test_git_revision_can_be_compared(root: Path, says: Say) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "yaml"])
-def test_file_is_compared_with_the_document_of_the_same_id(root: Path, says: Say, form: str) -> None:
+def test_file_is_compared_with_the_document_of_the_same_id(root: Path, generates: Generate, form: str) -> None:
     document = json.loads(texts()["asyncapi/users.json"])
     (root / f"old.{form}").write_text(json.dumps(document) if form == "json" else yaml.safe_dump(document), "utf-8")
-    says(BREAK)
+    generates(BREAK)
     code, output = mkstore("--against", f"old.{form}", "--json")
     found = json.loads(output)
-    assert (code, [(change["id"], change["affects"]) for change in found["changes"]]) == (1, [(BREAK.id, [HIT])])
+    assert (code, [(change["id"], change["affects"]) for change in found["changes"]]) == (1, [(BREAK.id, [AFFECTED])])
 
     (root / "old.json").write_text(json.dumps(document | {"id": "urn:mkstore:stock"}), "utf-8")
     code, output = mkstore("--against", "old.json")
@@ -135,9 +135,9 @@ def test_file_is_compared_with_the_document_of_the_same_id(root: Path, says: Say
     assert "There is no document urn:mkstore:stock here; the documents are mkstore, urn:mkstore:gateway" in output
 
 
-def test_openapi_file_can_be_compared(root: Path, says: Say) -> None:
+def test_openapi_file_can_be_compared(root: Path, generates: Generate) -> None:
     (root / "http.json").write_text(texts()["openapi/gateway.json"], "utf-8")
-    says(BREAK, next(one for one in BREAKS if one.name == "a status is removed"))
+    generates(BREAK, next(one for one in BREAKS if one.name == "a status is removed"))
     code, output = mkstore("--against", "http.json")
     assert code == 1
     assert "Since http.json: 1 breaking." in output
@@ -162,9 +162,9 @@ def test_openapi_file_can_be_compared(root: Path, says: Say) -> None:
     ],
 )
 def test_unreadable_source_ends_with_a_clear_error(
-    root: Path, says: Say, name: str, text: str | bytes | None, message: str
+    root: Path, generates: Generate, name: str, text: str | bytes | None, message: str
 ) -> None:
-    says()
+    generates()
     if name == "folder":
         (root / name).mkdir()
     elif text is not None:
@@ -173,11 +173,11 @@ def test_unreadable_source_ends_with_a_clear_error(
     assert (code, message in output.replace("\n", " ")) == (2, True)
 
 
-def test_broken_reference_ends_with_a_clear_error(root: Path, says: Say) -> None:
+def test_broken_reference_ends_with_a_clear_error(root: Path, generates: Generate) -> None:
     document = json.loads(texts()["asyncapi/users.json"])
     del document["components"]["schemas"]["UserView"]
     (root / "old.json").write_text(json.dumps(document), "utf-8")
-    says()
+    generates()
     assert mkstore("--against", "old.json") == (2, "The reference #/components/schemas/UserView cannot be resolved.\n")
 
 
@@ -195,15 +195,15 @@ def test_merged_document_is_compared_only_on_request(root: Path, monkeypatch: py
         return files | {"asyncapi/mkstore.json": json.dumps(merged | {"id": "urn:mkstore"})}
 
     generated.write(root, whole())
-    assert len(load(root, str(root)).events) == len(system().events)
+    assert len(load(root, str(root)).events) == len(unchanged().events)
     monkeypatch.setattr(docs, "documents", lambda _: whole(BREAK))
     for against in (".", "asyncapi/mkstore.json"):
         code, output = mkstore("--against", against)
         assert (code, output.count(f"  {BREAK.id}\n")) == (1, 1)
-        assert f"affects: {HIT}\n" in output
+        assert f"affects: {AFFECTED}\n" in output
 
 
 def test_removed_http_api_breaks_its_clients() -> None:
-    found = gate.compare(system(), Documents(system().events, []))
+    found = gate.compare(unchanged(), Documents(unchanged().events, []))
     removed = {change.id for change in found if change.code == "operation-removed"}
     assert removed >= {"POST /users: operation-removed", "GET /users/{user_id}: operation-removed"}

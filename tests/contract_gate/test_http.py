@@ -139,20 +139,20 @@ RULES: list[tuple[Json, Json, str, Severity, str, Severity]] = [
 
 
 def levels(old: Json, new: Json) -> dict[str, Severity]:
-    found = compare_http(old, new)
-    return {change.id.removeprefix("POST /a").removeprefix("/"): change.severity for change in found}
+    changes = compare_http(old, new)
+    return {change.id.removeprefix("POST /a").removeprefix("/"): change.severity for change in changes}
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "there", "level", "back", "level_back"),
+    ("one", "other", "forward", "level", "backward", "level_back"),
     RULES,
     ids=[f"{n} {row[2]}" for n, row in enumerate(RULES)],
 )
 def test_http_rule_in_both_directions(
-    one: Json, other: Json, there: str, level: Severity, back: str, level_back: Severity
+    one: Json, other: Json, forward: str, level: Severity, backward: str, level_back: Severity
 ) -> None:
-    assert levels(one, other)[there] is level
-    assert levels(other, one)[back] is level_back
+    assert levels(one, other)[forward] is level
+    assert levels(other, one)[backward] is level_back
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_equivalent_documents_have_no_changes(one: Json, other: Json) -> None:
 
 
 def test_removed_server_breaks_and_new_server_is_safe() -> None:
-    here, there = (api({"servers": [{"url": url}]}) for url in ("https://a.example", "https://b.example"))
-    assert levels(here, there) == {
+    old, new = (api({"servers": [{"url": url}]}) for url in ("https://a.example", "https://b.example"))
+    assert levels(old, new) == {
         "servers: server-removed https://a.example": BREAKING,
         "servers: server-added https://b.example": SAFE,
     }

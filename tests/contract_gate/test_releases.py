@@ -7,18 +7,18 @@ import pytest
 from contract_gate import releases
 from contract_gate.references import UnreadableError
 from kit.asyncapi.specification import VERSION
-from tests.contract_gate.projects import BREAK, LOOSER, Say, announce, keep, mkstore, texts
+from tests.contract_gate.projects import BREAK, LOOSER, Generate, announce, mkstore, texts, write
 
 
-def test_release_is_recorded_once_and_immutable(root: Path, says: Say) -> None:
-    says()
+def test_release_is_recorded_once_and_immutable(root: Path, generates: Generate) -> None:
+    generates()
     code, output = mkstore("--release")
     kept = [f"asyncapi/released/{VERSION}/{name}.json" for name in ("users", "payments", "gateway", "openapi-gateway")]
     assert (code, sorted(output.split())) == (0, sorted(kept))
     assert all((root / path).read_bytes() for path in kept)
     assert mkstore("--release") == (0, f"{VERSION} is already released with the same documents.\n")
 
-    says(LOOSER)
+    generates(LOOSER)
     before = {path: (root / path).read_bytes() for path in kept}
     code, output = mkstore("--release")
     assert (code, {path: (root / path).read_bytes() for path in kept}) == (1, before)
@@ -37,8 +37,8 @@ def test_newest_release_has_the_highest_version(root: Path) -> None:
         releases.newest(root)
 
 
-def test_generator_keeps_announcements_and_releases(root: Path, says: Say) -> None:
-    says()
+def test_generator_keeps_announcements_and_releases(root: Path, generates: Generate) -> None:
+    generates()
     announce(root)
     mkstore("--release")
     (root / "openapi").mkdir()
@@ -50,12 +50,12 @@ def test_generator_keeps_announcements_and_releases(root: Path, says: Say) -> No
     assert not (root / "openapi/old.json").exists()
 
 
-def test_stale_announcement_fails_only_against_the_release(root: Path, says: Say) -> None:
-    says()
+def test_stale_announcement_fails_only_against_the_release(root: Path, generates: Generate) -> None:
+    generates()
     assert mkstore("--release")[0] == 0
     announce(root, {"id": BREAK.id, "reason": "On purpose."})
     code, output = mkstore("--against", "release")
     assert code == 1
     assert f"asyncapi/announced.yaml announces '{BREAK.id}', which is not a breaking change since release" in output
-    keep(root / "before")
+    write(root / "before")
     assert mkstore("--against", "before")[0] == 0

@@ -150,13 +150,15 @@ RULES = [
 
 
 @pytest.mark.parametrize(
-    ("wide", "narrow", "there", "back"), RULES, ids=[f"{n} {row[2]}" for n, row in enumerate(RULES)]
+    ("wide", "narrow", "narrower", "wider"), RULES, ids=[f"{n} {row[2]}" for n, row in enumerate(RULES)]
 )
-def test_narrowing_breaks_senders_and_widening_breaks_readers(wide: Any, narrow: Any, there: str, back: str) -> None:
-    assert levels(wide, narrow, INPUT) == {there: BREAKING}
-    assert levels(wide, narrow, OUTPUT) == {there: SAFE}
-    assert levels(narrow, wide, INPUT) == {back: SAFE}
-    assert levels(narrow, wide, OUTPUT) == {back: BREAKING}
+def test_narrowing_breaks_senders_and_widening_breaks_readers(
+    wide: Any, narrow: Any, narrower: str, wider: str
+) -> None:
+    assert levels(wide, narrow, INPUT) == {narrower: BREAKING}
+    assert levels(wide, narrow, OUTPUT) == {narrower: SAFE}
+    assert levels(narrow, wide, INPUT) == {wider: SAFE}
+    assert levels(narrow, wide, OUTPUT) == {wider: BREAKING}
 
 
 CLOSED = {"type": "object", "properties": {}, "additionalProperties": False}
