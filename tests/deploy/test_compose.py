@@ -8,20 +8,18 @@ import pytest
 from mkstore.services import SERVICES
 from tests.support.compose import DEVELOPMENT, PRODUCTION, compose, config, environment_of
 
+NAMES = [spec.name for spec in SERVICES]
+WITH_DATABASE = [spec.name for spec in SERVICES if spec.database]
 SECRETS = {
     name: f"a-{name.lower()}-of-our-own"
     for name in (
         "JWT_SECRET",
         "NATS_OPERATOR_PASSWORD",
-        "NATS_GATEWAY_PASSWORD",
-        "NATS_PAYMENTS_PASSWORD",
-        "NATS_USERS_PASSWORD",
-        "PAYMENTS_DB_PASSWORD",
         "POSTGRES_PASSWORD",
-        "USERS_DB_PASSWORD",
+        *(f"NATS_{name.upper()}_PASSWORD" for name in NAMES),
+        *(f"{name.upper()}_DB_PASSWORD" for name in WITH_DATABASE),
     )
 }
-NAMES = [spec.name for spec in SERVICES]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +30,7 @@ def model() -> dict[str, Any]:
 @pytest.mark.parametrize(("files", "env"), [(DEVELOPMENT, {}), (PRODUCTION, SECRETS)])
 def test_compose_accepts_the_files(files: tuple[str, ...], env: dict[str, str]) -> None:
     parts = config(files, env)["services"]
-    assert set(parts) == {"nats", "postgres", *NAMES, "users-migrations", "payments-migrations"}
+    assert set(parts) == {"nats", "postgres", *NAMES, *(f"{name}-migrations" for name in WITH_DATABASE)}
 
 
 @pytest.mark.parametrize("missing", sorted(SECRETS))
@@ -66,15 +64,14 @@ def test_service_waits_for_servers_and_migrations(model: dict[str, Any]) -> None
         name: {other: how["condition"] for other, how in part.get("depends_on", {}).items()}
         for name, part in model["services"].items()
     }
-    assert waits == {
-        "nats": {},
-        "postgres": {},
-        "users-migrations": {"postgres": "service_healthy"},
-        "payments-migrations": {"postgres": "service_healthy"},
-        "users": {"nats": "service_healthy", "users-migrations": "service_completed_successfully"},
-        "payments": {"nats": "service_healthy", "payments-migrations": "service_completed_successfully"},
-        "gateway": {"nats": "service_healthy", "users": "service_healthy", "payments": "service_healthy"},
+    servers: dict[str, dict[str, str]] = {"nats": {}, "postgres": {}}
+    migrations = {f"{name}-migrations": {"postgres": "service_healthy"} for name in WITH_DATABASE}
+    services = {
+        name: {"nats": "service_healthy", f"{name}-migrations": "service_completed_successfully"}
+        for name in WITH_DATABASE
     }
+    gateway = {"nats": "service_healthy"} | dict.fromkeys(WITH_DATABASE, "service_healthy")
+    assert waits == servers | migrations | services | {"gateway": gateway}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,8 +82,8 @@ def test_every_setting_is_configurable(model: dict[str, Any], name: str) -> None
 
 
 def test_each_secret_reaches_only_its_services(model: dict[str, Any]) -> None:
-    told = {name for name, part in model["services"].items() if "JWT_SECRET" in part.get("environment", {})}
-    assert told == {"users", "users-migrations"}  # a migration reads the service's settings
+    holders = {name for name, part in model["services"].items() if "JWT_SECRET" in part.get("environment", {})}
+    assert holders == {"users", "users-migrations"}  # a migration reads the service's settings
     assert not any("DB_" in variable for variable in model["services"]["gateway"]["environment"])
     passwords = {name: f"password-of-{name}" for name in SECRETS}
     mine = environment_of(config(env=passwords), "payments")

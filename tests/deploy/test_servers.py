@@ -11,7 +11,7 @@ import nats as nats_client
 import pytest
 
 from contracts.inboxes import inbox_prefix
-from contracts.streams import USER_EVENTS
+from contracts.streams import STREAMS, Stream
 from kit.messaging import streams
 from mkstore.services import SERVICES
 from mkstore.stack.servers import PostgresServer
@@ -24,8 +24,7 @@ NAMES = [spec.name for spec in SERVICES]
 
 
 def test_nats_accepts_its_configuration() -> None:
-    logins = ("GATEWAY", "PAYMENTS", "USERS", "OPERATOR")
-    env = {"PATH": os.defpath} | {f"NATS_{login}_PASSWORD": '"12e4"' for login in logins}
+    env = {"PATH": os.defpath} | {f"NATS_{login.upper()}_PASSWORD": '"12e4"' for login in (*NAMES, "operator")}
     command = [nats_server_program(), "-t", "-c", str(ROOT / "deploy/nats.conf")]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -52,11 +51,18 @@ async def test_service_creates_its_own_streams_and_no_others(configured_nats: Co
         error_cb=ignore,
     )
     try:
-        await streams.provision(client.jetstream(), [USER_EVENTS])  # every service consumes or publishes these
+        await streams.provision(client.jetstream(), streams_of(service))
         with pytest.raises(TimeoutError):
             await client.jetstream(timeout=0.3).add_stream(name="STRANGE", subjects=["strange"])
     finally:
         await client.close()
+
+
+def streams_of(service: str) -> list[Stream]:
+    """Return the streams in the AsyncAPI document of a service."""
+    operations = json.loads((ROOT / f"asyncapi/{service}.json").read_text())["operations"].values()
+    names = {operation["x-nats"].get("stream") for operation in operations}
+    return [stream for stream in STREAMS if stream.name in names]
 
 
 async def test_operator_may_create_any_stream(configured_nats: ConfiguredNats) -> None:
@@ -85,7 +91,7 @@ async def test_nats_refuses_unknown_logins(configured_nats: ConfiguredNats, logi
     await writer.wait_closed()
 
 
-@pytest.mark.parametrize("name", ["users", "payments"])
+@pytest.mark.parametrize("name", [spec.name for spec in SERVICES if spec.database])
 async def test_service_connects_to_its_own_database_only(prepared_postgres: PostgresServer, name: str) -> None:
     server = f"postgresql://{name}:{PASSWORD}@127.0.0.1:{prepared_postgres.port}"
     own = await asyncpg.connect(f"{server}/{name}_db")

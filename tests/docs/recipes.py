@@ -19,12 +19,16 @@ from tests.conftest import ROOT
 
 _BLOCK = re.compile(
     r"<!-- (?P<mode>create|append|insert|replace) (?P<path>\S+)(?: (?P<rest>[^\n]+?))? -->\n+"
-    r"```\w*\n(?P<code>.*?)^```$",
+    r"(?P<fence>`{3,})\w*\n(?P<code>.*?)^(?P=fence)$",
     re.DOTALL | re.MULTILINE,
 )
+_CODE = re.compile(r"^(?P<fence>`{3,}).*?^(?P=fence)$", re.DOTALL | re.MULTILINE)
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
-_COPIED = ("apps", "asyncapi", "contract_gate", "contracts", "deploy", "kit", "mkstore", "openapi", "portal", "tests")
-_TIMEOUT = 120.0
+_FOLDERS = ("apps", "asyncapi", "contract_gate", "contracts", "deploy", "kit", "mkstore", "openapi", "portal", "tests")
+_FILES = ("pyproject.toml", "uv.lock", ".env.example", "Dockerfile", ".dockerignore", "docker-compose.yml")
+_TIMEOUT = 300.0
+_INHERITED = re.compile(r"PATH|HOME|LANG|TMPDIR|UV_\w+|SSL_CERT_\w+|\w+_(?:proxy|PROXY)")
+"""Names of environment variables for processes in the copy; the services' own variables are not among them."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,9 @@ class Block:
 def blocks(page: str, heading: str) -> list[Block]:
     """Return the blocks below one heading of second level of a page in docs/."""
     text = (ROOT / "docs" / page).read_text("utf-8")
-    (section,) = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    without_code = _CODE.sub(lambda code: re.sub(r"[^\n]", " ", code[0]), text)  # of the same length
+    pattern = re.compile(rf"^## {re.escape(heading)}\n(?:.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+    (section,) = [text[slice(*match.span())] for match in pattern.finditer(without_code)]
     return [
         Block(match["mode"], match["path"], match["rest"] or "", match["code"]) for match in _BLOCK.finditer(section)
     ]
@@ -80,9 +86,9 @@ class Project:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for folder in _COPIED:
+        for folder in _FOLDERS:
             shutil.copytree(ROOT / folder, root / folder, ignore=_NOT_COPIED)
-        for file in ("pyproject.toml", ".env.example"):
+        for file in _FILES:
             shutil.copy(ROOT / file, root / file)
 
     def follow(self, recipe: Sequence[Block]) -> None:
@@ -92,9 +98,13 @@ class Project:
             block.apply(self.root)
 
     def run(self, *arguments: str) -> str:
-        """Run a Python module or script with the copy's packages and return its output. Fails the test if it fails."""
+        """Run Python with the copy's packages and return its output. Fails the test if it fails."""
+        return self.execute(sys.executable, *arguments)
+
+    def execute(self, program: str | Path, *arguments: str) -> str:
+        """Run a program in the copy and return its output. Fails the test if it fails."""
         done = subprocess.run(
-            [sys.executable, *arguments],
+            [program, *arguments],
             cwd=self.root,
             env=dict(self.environment()),
             capture_output=True,
@@ -102,10 +112,10 @@ class Project:
             timeout=_TIMEOUT,
             check=False,
         )
-        assert done.returncode == 0, f"{' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{program} {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def environment(self) -> Iterator[tuple[str, str]]:
         """Return the environment of a process in the copy: its folders come before the installed ones."""
-        yield from ((name, os.environ[name]) for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ)
+        yield from ((name, value) for name, value in os.environ.items() if _INHERITED.fullmatch(name))
         yield "PYTHONPATH", str(self.root)

@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("apps/*/README.md")])
+_CODE = re.compile(r"^(`{3,}).*?^\1$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
@@ -19,7 +20,7 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_lead_somewhere(page: Path) -> None:
-    for path, anchor in _LINK.findall(page.read_text("utf-8")):
+    for path, anchor in _LINK.findall(_CODE.sub("", page.read_text("utf-8"))):
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{path} does not exist"
         assert not anchor or target.suffix != ".md" or anchor in anchors(target), f"{path}#{anchor} does not exist"

@@ -10,11 +10,32 @@ import nats
 import pytest
 
 from tests.docs.recipes import Project, blocks
+from tests.support.dockerfile import UV
 from tests.support.polling import eventually
 from tests.support.running_store import Running, running
 
 _COMMAND = ("-c", "import sys; from mkstore.cli.main import app; app(sys.argv[1:])")
+_BIN = Path(sys.executable).parent
 _EMAIL = "ada@example.com"
+
+CHECKS = (
+    "users/test_promotion.py",
+    "users/test_count.py",
+    "users/test_my_handler.py",
+    "receipts/test_receipts.py",
+    "architecture/test_messages.py",
+    "docs/test_links.py::test_relative_links_lead_somewhere[apps/receipts/README.md]",
+    "docs/test_service_readmes.py::test_subjects_match_the_asyncapi_document[receipts]",
+    "docs/test_service_readmes.py::test_environment_lists_the_variables_of_this_service[receipts]",
+    "docs/test_service_readmes.py::test_readme_has_a_diagram[receipts]",
+    "deploy/test_compose.py",
+    "deploy/test_servers.py::test_nats_accepts_its_configuration",
+    "deploy/test_servers.py::test_service_creates_its_own_streams_and_no_others[receipts]",
+    "deploy/test_servers.py::test_service_connects_to_its_own_database_only[receipts]",
+    "deploy/test_images.py::test_image_contains_only_dependencies_of_its_service[receipts]",
+    "deploy/test_images.py::test_service_becomes_ready_alone[receipts]",
+)
+"""The tests that the recipes print, and those of every service's naming, README, containers and servers."""
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +46,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         copy.follow(blocks("adding.md", recipe))
     copy.follow(blocks("testing.md", "A complete test"))
     copy.run(*_COMMAND, "docs")
+    copy.execute(UV, "lock", "--quiet")
     return copy
 
 
@@ -47,15 +69,14 @@ def test_recipes_are_documented(project: Project, operation: str) -> None:
     assert operation in document["operations"]
 
 
-def test_printed_tests_and_the_naming_rules_pass(project: Project) -> None:
-    users = ("test_promotion.py", "test_count.py", "test_my_handler.py")
-    written = [*(f"users/{name}" for name in users), "receipts/test_receipts.py"]
-    paths = [f"tests/{path}" for path in (*written, "architecture/test_messages.py")]
-    project.run("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *paths)
+def test_printed_tests_and_checks_of_the_new_service_pass(project: Project) -> None:
+    project.run("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *(f"tests/{path}" for path in CHECKS))
 
 
-def test_import_layers_hold_after_the_recipes(project: Project) -> None:
-    project.run(str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache")
+def test_new_service_passes_the_linters(project: Project) -> None:
+    project.execute(_BIN / "lint-imports", "--no-logo", "--no-cache")
+    project.execute(_BIN / "hadolint", "Dockerfile")
+    project.execute(_BIN / "shellcheck", "deploy/postgres/databases.sh")
 
 
 async def test_recipes_run_under_mkstore_up(project: Project) -> None:

@@ -24,13 +24,15 @@ def section(service: str, heading: str) -> list[str]:
 @pytest.mark.parametrize("service", SERVICES)
 def test_subjects_match_the_asyncapi_document(service: str) -> None:
     table = [line for line in section(service, "Subjects") if line.startswith("|")]
-    assert table == service_tables.subjects(service)
+    expected = service_tables.subjects(service)
+    assert table == expected, "\n".join(["The table in the README should be:", *expected])
 
 
 @pytest.mark.parametrize("service", sorted(path.stem for path in (ROOT / "openapi").glob("*.json")))
 def test_endpoints_match_the_openapi_document(service: str) -> None:
     items = [line for line in section(service, "Endpoints") if line.startswith("- ")]
-    assert items == service_tables.endpoints(service)
+    expected = service_tables.endpoints(service)
+    assert items == expected, "\n".join(["The list in the README should be:", *expected])
 
 
 @pytest.mark.parametrize("service", SERVICES)
