@@ -1,9 +1,10 @@
 """Fixtures of the whole suite: the two backends, and a real nats-server and PostgreSQL once per worker process."""
 
 import asyncio
+import gc
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -11,8 +12,6 @@ from typing import Literal
 
 import asyncpg
 import pytest
-from alembic import command
-from alembic.config import Config
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -65,6 +64,20 @@ def pytest_configure() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect the tests without garbage collection, and keep what imports made out of all later collections.
+
+    Each worker imports everything: it saves a quarter of that time.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest groups first."""
     order = {group: position for position, group in enumerate(_RUN_FIRST)}
@@ -113,6 +126,9 @@ def new_database(postgres_server: PostgresServer) -> Iterator[NewDatabase]:
 
     @cache
     def template(service: str) -> str:
+        from alembic import command  # noqa: PLC0415 - every worker would import it, and few need it
+        from alembic.config import Config  # noqa: PLC0415 - same reason
+
         name = f"{service}_template"
         postgres_server.create_databases(name)
         with pytest.MonkeyPatch.context() as patch:

@@ -12,7 +12,7 @@ from kit.batching import BatchLoader
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.tokens import MAX_LIFETIME, Claims, InvalidToken, UnknownKey, Verifier
 
-_CLEANUP_INTERVAL = 1000
+_REVOCATIONS_PER_CLEANUP = 1000
 """Number of revocations after which the expired ones are removed."""
 
 
@@ -84,7 +84,7 @@ class JwksVerifier:
     def revoke(self, user: UUID, until: datetime) -> None:
         """Refuse all tokens of `user` that were issued up to `until`."""
         self._revoked[user] = max(until.timestamp(), self._revoked.get(user, 0))
-        if len(self._revoked) % _CLEANUP_INTERVAL == 0:
+        if len(self._revoked) % _REVOCATIONS_PER_CLEANUP == 0:
             oldest = time.time() - MAX_LIFETIME.total_seconds()  # every older token has expired
             self._revoked = {user: at for user, at in self._revoked.items() if at > oldest}
 

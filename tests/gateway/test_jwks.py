@@ -13,6 +13,7 @@ from apps.users.keys import load_signer
 from contracts.users import GetKeys, JsonWebKeySet
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.tokens import MAX_LIFETIME, Signer
+from tests.support.clock import Clock
 from tests.support.polling import eventually
 from tests.support.store import SECRET
 from tests.support.users_fakes import FakeSigningKeys, Store
@@ -39,16 +40,6 @@ class Users:
         if self.failure:
             raise self.failure
         return JsonWebKeySet(keys=tuple(key.view() for key in self.keys.keys.values()))
-
-
-class Clock:
-    """A monotonic clock that only a test moves, in seconds."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def kinds(verifier: JwksVerifier, tokens: Iterable[str]) -> list[type[BaseException] | None]:

@@ -88,7 +88,7 @@ class AcceptanceHarness:
             broker=self.broker,
             queue=self.queue,
             waiters=Waiters(),
-            timeout=2.0,
+            timeout=60.0,
         )
 
     async def _refuse_to_consume(self, command: CreatePayment, origin: Trace) -> None:

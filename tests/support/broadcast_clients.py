@@ -62,7 +62,7 @@ class Client:
         assert self.numbers == list(numbers)
 
     async def end(self) -> None:
-        await asyncio.wait_for(self.reading, 10)
+        await asyncio.wait_for(self.reading, 60)
 
     async def leave(self) -> None:
         self.reading.cancel()

@@ -4,7 +4,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,8 +17,6 @@ from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.messaging.broker import Broker
 from kit.runtime.tracing import Trace, trace
-from tests.support.payments_fakes import FakePayments, Table
-from tests.support.users_fakes import FakeUsers, Store
 
 
 class MemoryBroker(Broker):
@@ -69,12 +66,16 @@ class FakeHistory:
 
 @dataclass
 class Outbox:
-    """Publishes emitted events in order, once their transaction has committed."""
+    """Publishes the events of committed transactions in order."""
 
     broker: Broker
     history: FakeHistory
     rows: asyncio.Queue[tuple[Event, Trace]] = field(default_factory=asyncio.Queue)
     sent: list[tuple[Event, Trace]] = field(default_factory=list)
+
+    def add(self, event: Event, origin: Trace) -> None:
+        """Store an event for `relay`."""
+        self.rows.put_nowait((event, origin))
 
     async def relay(self) -> None:
         while True:
@@ -85,38 +86,6 @@ class Outbox:
             self.sent.append((event, origin))
             headers = {"content-type": "application/json", "ce-id": str(uuid4())} | origin.headers()
             await self.broker.publish(body, event.subject, headers=headers, stream=stream.name)
-
-
-class RelayedUsers(FakeUsers):
-    """The users' fake repository, with an outbox."""
-
-    def __init__(self, store: Store, outbox: Outbox) -> None:
-        super().__init__(store)
-        self._outbox = outbox
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        await super().__aexit__(kind, error, at)
-        if error is None:
-            for event in self._emitted:
-                self._outbox.rows.put_nowait((event, trace.get()))
-
-
-class RelayedPayments(FakePayments):
-    """The payments' fake repository, with an outbox."""
-
-    def __init__(self, table: Table, outbox: Outbox) -> None:
-        super().__init__(table)
-        self._outbox = outbox
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        await super().__aexit__(kind, error, at)
-        if error is None:
-            for row in self._emitted:
-                self._outbox.rows.put_nowait(row)
 
 
 class FakePaymentQueue:

@@ -20,17 +20,11 @@ from contracts.payments import CreatePayment
 from contracts.streams import PAYMENT_COMMANDS
 from kit.runtime.tracing import Trace
 from tests.support import payments_harness, users_harness
-from tests.support.gateway_fakes import (
-    FakeHistory,
-    FakePaymentQueue,
-    MemoryBroker,
-    Outbox,
-    RelayedPayments,
-    RelayedUsers,
-)
-from tests.support.payments_fakes import Table
+from tests.support.gateway_fakes import FakeHistory, FakePaymentQueue, MemoryBroker, Outbox
+from tests.support.payments_fakes import FakePayments, Table
 from tests.support.service_processes import broker_of
 from tests.support.store import SECRET, Store, client_of, running, settings
+from tests.support.users_fakes import FakeUsers
 from tests.support.users_fakes import Store as UsersStore
 
 
@@ -96,9 +90,9 @@ async def in_memory(**options: Any) -> AsyncIterator[MemoryStore]:
     queue = FakePaymentQueue(consume)
     chosen = settings(**options)
     app = create_app(chosen, create_dependencies(chosen, broker, queue, history))
-    users_deps = await users_harness.fake_dependencies(users, partial(RelayedUsers, users, outbox))
+    users_deps = await users_harness.fake_dependencies(users, partial(FakeUsers, users, outbox.add))
     users_app = users_main.create_app(users_harness.cheap(UsersSettings(jwt_secret=SECRET)), users_deps)
-    open_payments = partial(RelayedPayments, Table(), outbox)
+    open_payments = partial(FakePayments, Table(), outbox.add)
     payments_deps = payments_harness.fake_dependencies(open_payments, queue.find_pending)
     payments_app = payments_main.create_app(PaymentsSettings(), payments_deps)
     brokers = (broker, broker_of(users_app), broker_of(payments_app))

@@ -1,7 +1,7 @@
 """The payments service's repository in memory: the same interface, the same rules, one dictionary."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -36,10 +36,11 @@ class Table:
 
 
 class FakePayments:
-    """Stands in for `repository.Payments`."""
+    """Stands in for `repository.Payments`; `on_commit` gets each event of a committed transaction."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, on_commit: Callable[[Event, Trace], None] | None = None) -> None:
         self._table = table
+        self._on_commit = on_commit
 
     async def __aenter__(self) -> Self:
         self._added: dict[UUID, PaymentView] = {}
@@ -58,6 +59,9 @@ class FakePayments:
             self._table.events += self._emitted
             self._table.marks |= self._marked
             self._table.payers |= self._learned
+            if self._on_commit:
+                for event, origin in self._emitted:
+                    self._on_commit(event, origin)
 
     async def add(self, payments: Collection[Payment]) -> set[UUID]:
         await self._table.unlocked.wait()

@@ -1,7 +1,7 @@
 """The users service's repository in memory: the same interface, the same rules, one dictionary."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -13,6 +13,7 @@ from apps.users.models import SigningKey, User
 from contracts.base import Event
 from contracts.users import JsonWebKey, UserView
 from kit.paging import Position
+from kit.runtime.tracing import Trace, trace
 
 
 @dataclass
@@ -30,14 +31,15 @@ def _copy(user: User) -> User:
 
 
 class FakeUsers:
-    """Stands in for `repository.Users`."""
+    """Stands in for `repository.Users`; `on_commit` gets each event of a committed transaction."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, on_commit: Callable[[Event, Trace], None] | None = None) -> None:
         self._store = store
+        self._on_commit = on_commit
 
     async def __aenter__(self) -> Self:
         self._saved: dict[UUID, User] = {}
-        self._emitted: list[Event] = []
+        self._emitted: list[tuple[Event, Trace]] = []
         self._locked = False
         return self
 
@@ -46,7 +48,10 @@ class FakeUsers:
     ) -> None:
         if error is None:
             self._store.users |= self._saved
-            self._store.events += self._emitted
+            self._store.events += [event for event, _ in self._emitted]
+            if self._on_commit:
+                for event, origin in self._emitted:
+                    self._on_commit(event, origin)
         if self._locked:
             self._store.lock.release()
 
@@ -94,7 +99,7 @@ class FakeUsers:
             self._saved[user_id] = user
 
     async def emit(self, event: Event) -> None:
-        self._emitted.append(event)
+        self._emitted.append((event, trace.get()))
 
     def _there(self) -> list[User]:
         return [user for user in self._store.users.values() if user.deleted_at is None]

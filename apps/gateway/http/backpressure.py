@@ -1,7 +1,8 @@
 """Backpressure: a limit of concurrent requests, and a deadline for each."""
 
 import asyncio
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -21,14 +22,15 @@ _MIN_TIMEOUT = 0.05
 class _Deadline:
     """The deadline of one request; it begins with the first call to a service, not with a slow upload."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, timeout: float, clock: Callable[[], float]) -> None:
+        self._timeout = timeout
+        self._clock = clock
         self._ends: float | None = None
 
     def remaining(self) -> float:
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         if self._ends is None:
-            self._ends = now + self._seconds
+            self._ends = now + self._timeout
         return max(_MIN_TIMEOUT, self._ends - now)
 
 
@@ -63,14 +65,23 @@ class ConcurrencyLimit:
 
     A queue would take memory, and its clients would be gone before their turn. Requests with a password have a separate
     limit: each costs a password hash, and of a thousand hashes at once none would be in time. Health probes are not
-    limited: the prober would restart the process. `timeout` is the time of one request for the services, in seconds.
+    limited: the prober would restart the process. `timeout` is the time of one request for the services, in seconds;
+    `clock` is monotonic.
     """
 
     def __init__(
-        self, app: ASGIApp, *, requests: int, streams: int, timeout: float, passwords: int | None = None
+        self,
+        app: ASGIApp,
+        *,
+        requests: int,
+        streams: int,
+        timeout: float,
+        passwords: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._timeout = timeout
+        self._clock = clock
         self._free = {_REQUESTS: requests, _STREAMS: streams, _PASSWORDS: requests if passwords is None else passwords}
         self._limits = dict(self._free)
 
@@ -84,7 +95,7 @@ class ConcurrencyLimit:
             await problem_response(AtCapacity(kind, self._limits[kind]))(scope, receive, send)
             return
         self._free[kind] -= 1
-        token = _deadline.set(_Deadline(self._timeout))
+        token = _deadline.set(_Deadline(self._timeout, self._clock))
         try:
             await self._app(scope, receive, send)
         finally:

@@ -5,7 +5,6 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from schemathesis.specs.openapi import definitions
 
 from apps.gateway.http.openapi import HEADERS
 from apps.gateway.http.problems import PHRASES
@@ -46,6 +45,8 @@ def references(part: Any) -> set[str]:
 
 
 def test_document_is_valid_openapi_3_1() -> None:
+    from schemathesis.specs.openapi import definitions  # noqa: PLC0415 - slow, and every worker imports this module
+
     assert DOCUMENT["openapi"].startswith("3.1.")
     validator = jsonschema_rs.Draft202012Validator(definitions.OPENAPI_31)
     assert [f"{error.instance_path}: {error.message}" for error in validator.iter_errors(DOCUMENT)] == []

@@ -245,7 +245,7 @@ async def test_waiting_request_returns_when_the_payment_is_recorded(store: Store
         first = await ada.pay(key)
         waiting = [asyncio.create_task(ada.pay(key, "wait=30")) for _ in range(3)]
         await asyncio.sleep(0)
-    responses = await asyncio.wait_for(asyncio.gather(*waiting), 15)
+    responses = await asyncio.wait_for(asyncio.gather(*waiting), 60)
     assert {response.status_code for response in responses} == {201}
     assert {response.content for response in responses} == {responses[0].content}
     assert responses[0].json() == first.json() | {"status": "created"}

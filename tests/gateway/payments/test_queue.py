@@ -21,10 +21,11 @@ from kit.runtime.tracing import Trace, trace
 from tests.support.acceptance_harness import ScriptedBroker, command
 
 CONCURRENT = 200
+TIMEOUT = 60.0
 
 
 def queue_of(broker: ScriptedBroker) -> JetStreamPaymentQueue:
-    return JetStreamPaymentQueue(broker, 2.0)
+    return JetStreamPaymentQueue(broker, TIMEOUT)
 
 
 @contextmanager
@@ -43,7 +44,7 @@ async def test_command_is_published_with_message_id_and_trace(*, if_new: bool) -
     [(body, subject, options)] = broker.published
     assert CreatePayment.model_validate_json(body) == published
     assert subject == f"payments.create.{published.id}"
-    assert (options["stream"], options["timeout"]) == ("PAYMENT_COMMANDS", 2.0)
+    assert (options["stream"], options["timeout"]) == ("PAYMENT_COMMANDS", TIMEOUT)
     expected = {"Nats-Expected-Last-Subject-Sequence": "0"} if if_new else {}
     assert options["headers"] == expected | {
         "content-type": "application/json",
@@ -104,6 +105,10 @@ class SlowStream:
         return SimpleNamespace(data=stored.model_dump_json().encode() if stored else b"")
 
 
+def queue_on(stream: SlowStream, timeout: float = TIMEOUT) -> JetStreamPaymentQueue:
+    return JetStreamPaymentQueue(cast(Broker, SimpleNamespace(jetstream=stream)), timeout)
+
+
 @pytest.fixture
 def stream() -> SlowStream:
     return SlowStream()
@@ -111,7 +116,7 @@ def stream() -> SlowStream:
 
 @pytest.fixture
 def queue(stream: SlowStream) -> JetStreamPaymentQueue:
-    return JetStreamPaymentQueue(cast(Broker, SimpleNamespace(jetstream=stream)), timeout=1)
+    return queue_on(stream)
 
 
 async def test_concurrent_lookups_of_one_command_are_one_request(
@@ -141,7 +146,8 @@ async def test_lookup_does_not_join_one_that_has_begun(queue: JetStreamPaymentQu
     assert await before is None
 
 
-async def test_silent_stream_is_unavailable(queue: JetStreamPaymentQueue, stream: SlowStream) -> None:
+async def test_silent_stream_is_unavailable(stream: SlowStream) -> None:
     stream.go.clear()
+    queue = queue_on(stream, timeout=0.35)
     results = await asyncio.gather(*(queue.find_pending(UUID(int=1)) for _ in range(5)), return_exceptions=True)
     assert [type(result) for result in results] == [Unavailable] * 5
