@@ -11,7 +11,8 @@ from mkstore.chaos.faults import Fault, Load
 from mkstore.chaos.http_client import Api
 from mkstore.chaos.ledger import Ledger, User
 from mkstore.chaos.load import LoadGenerator, register_payers
-from mkstore.chaos.store import Kind, Store, running
+from mkstore.chaos.store import Store
+from mkstore.chaos.temporary_store import Kind, running
 from mkstore.chaos.verdict import Verdict
 
 CALM_DURATION = 1.5
@@ -76,6 +77,7 @@ class Proof:
                 async with running(kind) as store, Api(store.url) as api:
                     payers = await register_payers(api, max((fault.load or self.load).payers for fault in selected))
                     auditor = Auditor(store)
+                    await auditor.skip_history()
                     for fault in selected:
                         done = await self._round(store, api, payers, auditor, fault)
                         self.rounds.append(done)
@@ -104,7 +106,7 @@ class Proof:
             sampling.cancel()
         await auditor.wait_until_drained(fault.dead_letters)
         drained = time.monotonic() - began
-        verdict = await auditor.audit(ledger, payers)
+        verdict = await auditor.audit(ledger)
         return Round(
             fault=fault.name,
             injected=injected,

@@ -4,17 +4,13 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
-
-import asyncpg
-import nats
-from nats.js import JetStreamContext
 
 from contracts.streams import PAYMENT_COMMANDS
 from mkstore.chaos.network import Mode
 from mkstore.chaos.proxied import START, STOP
-from mkstore.chaos.store import PROCESSES, SERVICE_NAMES, Kind, NotRecovered, Store, eventually
+from mkstore.chaos.store import PROCESSES, SERVICE_NAMES, NotRecovered, Store, eventually
+from mkstore.chaos.temporary_store import Kind
 from mkstore.services import SERVICES
 
 Inject = Callable[[Store], Awaitable[None]]
@@ -100,7 +96,7 @@ def _signals(number: signal.Signals, *names: str, load: Load | None = None) -> F
 
 def _kills_one_worker(service: str) -> Inject:
     async def inject(store: Store) -> None:
-        store.kill_worker(service)
+        store.send_to_worker(service, signal.SIGKILL)
 
     return inject
 
@@ -154,7 +150,7 @@ def _stops(service: str) -> Inject:
 
 
 async def _fills_the_stream(store: Store) -> None:
-    async def limit(jetstream: JetStreamContext) -> None:
+    async with store.jetstream() as jetstream:
         config = (await jetstream.stream_info(PAYMENT_COMMANDS.name)).config
         original = config.max_bytes
         config.max_bytes = 1
@@ -166,34 +162,22 @@ async def _fills_the_stream(store: Store) -> None:
             config.max_bytes = original
             await jetstream.update_stream(config)
 
-    await _as_operator(store, limit)
-
 
 async def _publish_invalid_command(store: Store) -> None:
-    async def send(jetstream: JetStreamContext) -> None:
+    async with store.jetstream() as jetstream:
         await jetstream.publish(PAYMENT_COMMANDS.subjects[0].replace("*", str(uuid4())), b'{"amount": "poison"}')
-
-    await _as_operator(store, send)
-
-
-async def _as_operator(store: Store, work: Callable[[JetStreamContext], Awaitable[None]]) -> None:
-    client = await nats.connect(store.record["nats"]["admin_url"])
-    try:
-        await work(client.jetstream())
-    finally:
-        await client.close()
 
 
 async def _locks_the_database(store: Store) -> None:
-    url = urlsplit(store.record["postgres"]["url"])
-    connection = await asyncpg.connect(urlunsplit(url._replace(path="/postgres")))
-    try:
-        await connection.execute("ALTER DATABASE payments_db ALLOW_CONNECTIONS false")
-        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'payments_db'")
-        await asyncio.sleep(BROKEN_DURATION)
-    finally:
-        await connection.execute("ALTER DATABASE payments_db ALLOW_CONNECTIONS true")
-        await connection.close()
+    async with store.database("postgres") as connection:
+        try:
+            await connection.execute("ALTER DATABASE payments_db ALLOW_CONNECTIONS false")
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'payments_db'"
+            )
+            await asyncio.sleep(BROKEN_DURATION)
+        finally:
+            await connection.execute("ALTER DATABASE payments_db ALLOW_CONNECTIONS true")
 
 
 def every_fault() -> list[Fault]:

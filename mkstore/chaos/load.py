@@ -1,8 +1,9 @@
-"""Generates load: simulated users who pay, sign up, change their names and delete their accounts during faults."""
+"""Generates load: simulated users who pay, sign up, change their names and delete their accounts."""
 
 import asyncio
 import random
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -17,62 +18,135 @@ _PROBE_INTERVAL = 0.1
 _KEYED, _REPEATED, _READ_BACK = 0.5, 0.1, 0.1
 """Share of payments with an idempotency key; of accepted ones, share repeated and share read back."""
 _SIGN_UPS_AT_ONCE = 4
+_USER_INTERVAL = 0.5
+"""Seconds between two sign-ups of a load with a rate."""
+_REPLAYED = "idempotent-replayed"
+PROBES = {"list payments": "/payments?limit=1", "get user": "/users/me"}
+"""Reads that are tried all the time, by the name of the operation in the ledger."""
 
 
-async def register_payers(api: Api, number: int) -> list[User]:
-    """Create and sign in `number` users; needs a healthy store."""
+class RegistrationFailed(Exception):
+    """A payer could not be registered."""
+
+
+async def register_payers(api: Api, number: int, *, timeout: float = 60.0) -> list[User]:  # noqa: ASYNC109 - the error says what failed
+    """Create and sign in `number` users; retry while something is unavailable or a rate limit applies.
+
+    Raises `RegistrationFailed` with status and problem code for any other refusal, or after `timeout` seconds.
+    """
     limit = asyncio.Semaphore(_SIGN_UPS_AT_ONCE)
+    deadline = time.monotonic() + timeout
 
     async def one() -> User:
-        user = User(f"{uuid4()}@example.com")
         async with limit:
-            answer = await api("POST", "/users", json={"email": user.email, "password": PASSWORD})
-            user.id = answer.json["id"]
-            form = {"grant_type": "password", "username": user.email, "password": PASSWORD}
-            user.token = (await api("POST", "/auth/token", form=form)).json["access_token"]
-        return user
+            return await _register(api, deadline)
 
     return list(await asyncio.gather(*(one() for _ in range(number))))
 
 
-class LoadGenerator:
-    """The load on a store during one round; each payer pays in a loop, at most `rate` payments per second in all.
+async def _register(api: Api, deadline: float) -> User:
+    user = User(f"{uuid4()}@example.com")
+    body = {"email": user.email, "password": PASSWORD}
+    created = await _retried(lambda: api("POST", "/users", json=body), deadline, after_loss="email-taken")
+    form = {"grant_type": "password", "username": user.email, "password": PASSWORD}
+    signed_in = await _retried(lambda: api("POST", "/auth/token", form=form), deadline)
+    user.token = signed_in.json["access_token"]
+    if created.outcome is not Outcome.DONE:  # the response to the sign-up was lost
+        created = await _retried(lambda: api("GET", "/users/me", token=user.token), deadline)
+    user.id = created.json["id"]
+    user.changes.append(Change("created", version=1))
+    return user
 
-    A rate of 0 has no limit. Every request and its response is recorded in `ledger`.
+
+async def _retried(request: Callable[[], Awaitable[Answer]], deadline: float, *, after_loss: str = "") -> Answer:
+    """Repeat a request until it succeeds, or is refused with `after_loss` after a response that was lost.
+
+    Raises `RegistrationFailed` for a refusal that a retry cannot change, or after the deadline.
+    """
+    is_lost = False
+    while True:
+        answer = await request()
+        if answer.outcome is Outcome.DONE or (is_lost and answer.code == after_loss):
+            return answer
+        may_retry = answer.is_unavailable or answer.status == HTTPStatus.TOO_MANY_REQUESTS
+        if not may_retry or time.monotonic() > deadline:
+            raise RegistrationFailed(f"a payer could not be registered: {answer}")
+        is_lost = is_lost or answer.outcome is Outcome.UNKNOWN
+        await asyncio.sleep(float(answer.headers.get("retry-after", _RETRY_DELAY)))
+
+
+class LoadGenerator:
+    """The load on a store during one round; each payer pays in a loop.
+
+    With `payments`, that number of them is made and no more; `rate` limits the payments per second of all payers
+    together, and the changes of users with them (0: no limit). `read_back` is the share of accepted payments that
+    are read. `changes_users` and `probes` say whether others sign up, and whether reads are tried all the time.
+    Every request and its response is recorded in `ledger`.
     """
 
-    def __init__(self, api: Api, payers: list[User], ledger: Ledger, *, seed: int, rate: float = 0.0) -> None:
+    def __init__(
+        self,
+        api: Api,
+        payers: Sequence[User],
+        ledger: Ledger,
+        *,
+        seed: int = 1,
+        payments: int | None = None,
+        rate: float = 0.0,
+        read_back: float = _READ_BACK,
+        changes_users: bool = True,
+        probes: bool = True,
+    ) -> None:
         self._api = api
         self._payers = payers
         self.ledger = ledger
         self._random = random.Random(seed)  # noqa: S311 - a load, no secret
-        self._stopped = asyncio.Event()
+        self._payments = payments
         self._rate = rate
+        self._read_back_share = read_back
+        self._changes_users = changes_users
+        self._probes = PROBES if probes else {}
+        self._stopped = asyncio.Event()
         self._next = 0.0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._paying: list[asyncio.Task[None]] = []
+        self._others: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Start the load."""
-        loops = [self._pay_forever(payer) for payer in self._payers]
-        loops += [self._change_users()]
-        loops += [self._probe("list payments", "/payments?limit=1"), self._probe("get user", "/users/me")]
         self._next = time.monotonic()
-        self._tasks = [asyncio.create_task(work) for work in loops]
+        self._paying = [asyncio.create_task(self._pay_repeatedly(payer)) for payer in self._payers]
+        others = [self._probe(operation, path) for operation, path in self._probes.items()]
+        others += [self._change_users()] if self._changes_users else []
+        self._others = [asyncio.create_task(work) for work in others]
+
+    async def finish(self) -> None:
+        """Return when all `payments` are made."""
+        await asyncio.gather(*self._paying)
+        await self.stop()
 
     async def stop(self) -> None:
         """Finish the current operations; a payment with a key is retried until there is a response."""
         self._stopped.set()
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._paying, *self._others)
 
-    async def _pay_forever(self, payer: User) -> None:
-        while not self._stopped.is_set():
+    async def cancel(self) -> None:
+        """End the load at once; requests in progress are abandoned."""
+        tasks = [*self._paying, *self._others]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _pay_repeatedly(self, payer: User) -> None:
+        while True:
             await self._pace()
+            if self._stopped.is_set() or (self._payments is not None and len(self.ledger.attempts) >= self._payments):
+                return
             attempt = Attempt(payer.id or "", uuid4().hex if self._random.random() < _KEYED else None)
             self.ledger.attempts.append(attempt)
             first = await self._until_accepted(payer, attempt)
             if first is not None and attempt.key and self._random.random() < _REPEATED:
                 await self._repeat(payer, attempt, first)
-            if first is not None and self._random.random() < _READ_BACK:
+            if first is not None and self._random.random() < self._read_back_share:
                 await self._read_back(payer, attempt)
 
     async def _pace(self) -> None:
@@ -89,12 +163,15 @@ class LoadGenerator:
     async def _until_accepted(self, payer: User, attempt: Attempt) -> Answer | None:
         """Pay and retry while that is safe: always with a key; without one, only if nothing can have been done."""
         deadline = time.monotonic() + _ACCEPT_TIMEOUT
+        is_retry = False
         while True:
             answer = await self._pay(payer, attempt)
             self.ledger.record("pay", answer)
             if answer.outcome is Outcome.DONE:
                 attempt.id = answer.json["id"]
                 self.ledger.accepted += 1
+                if not is_retry and _REPLAYED in answer.headers:
+                    self.ledger.unexpected.append(f"the first response to a key was a repetition: {answer}")
                 return answer
             attempt.uncertain = attempt.uncertain or answer.outcome is Outcome.UNKNOWN
             if not answer.is_unavailable or (attempt.uncertain and not attempt.key):
@@ -104,6 +181,7 @@ class LoadGenerator:
             if time.monotonic() > deadline:
                 self.ledger.unexpected.append(f"not accepted within {_ACCEPT_TIMEOUT:g} s: {answer}")
                 return None
+            is_retry = True
             await asyncio.sleep(_RETRY_DELAY)
 
     async def _repeat(self, payer: User, attempt: Attempt, first: Answer) -> None:
@@ -111,7 +189,7 @@ class LoadGenerator:
         self.ledger.record("repeat", repetition)
         if repetition.outcome is not Outcome.DONE:
             return
-        if "idempotent-replayed" in repetition.headers:
+        if _REPLAYED in repetition.headers:
             same = (repetition.status, repetition.body) == (first.status, first.body)
         else:  # the payments service was down, so the gateway could not recognize a repetition (ADR 3)
             self.ledger.refusals["202 not recognized as a repetition"] += 1
@@ -153,6 +231,8 @@ class LoadGenerator:
                 await self._change(user, Change("updated", name), "PATCH", f"/users/{user.id}", {"name": name})
             if number % 2:
                 await self._change(user, Change("deleted"), "DELETE", f"/users/{user.id}", None)
+            if self._rate:
+                await asyncio.sleep(_USER_INTERVAL)
 
     async def _change(
         self, user: User, change: Change, method: str, path: str, body: dict[str, str] | None

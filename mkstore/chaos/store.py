@@ -1,24 +1,21 @@
-"""A running store for fault injection: its processes, links and failpoints, and its recovery."""
+"""A running store for fault injection: its processes, servers, links and failpoints, and its recovery."""
 
 import asyncio
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
-import sysconfig
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import httpx
+import nats
 import psutil
+from nats.js import JetStreamContext
 
 from mkstore.chaos.proxied import SOCKET
 from mkstore.services import SERVICES
@@ -27,20 +24,9 @@ from mkstore.stack.supervisor import STABLE_TIME
 
 SERVICE_NAMES = tuple(spec.name for spec in SERVICES)
 PROCESSES = (*SERVICE_NAMES, "nats", "postgres")
-_START_TIMEOUT, _STOP_TIMEOUT = 90.0, 60.0
 _POLL_INTERVAL = 0.05
 _STABLE_MARGIN = 0.5
 """Seconds by which the supervisor may have noticed that a process is ready later than this module."""
-
-
-class Kind(Enum):
-    """How a store is started."""
-
-    PLAIN = auto()
-    TWO_WORKERS = auto()
-    """With two worker processes per service."""
-    PROXIED = auto()
-    """With links between services and servers."""
 
 
 class NotRecovered(Exception):
@@ -49,9 +35,11 @@ class NotRecovered(Exception):
 
 @dataclass
 class Store:
-    """A store that runs as in operation, with a folder of failpoints and, if it is proxied, links."""
+    """A running store and its state folder; `output` is the file with what `mkstore up` prints.
 
-    process: subprocess.Popen[bytes]
+    Some stores also have failpoints and links: see `mkstore.chaos.temporary_store`.
+    """
+
     home: Path
     output: Path
     killed: dict[str, int] = field(default_factory=dict)
@@ -81,11 +69,11 @@ class Store:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
-    def kill_worker(self, service: str) -> None:
-        """Kill the first worker of a service with SIGKILL."""
+    def send_to_worker(self, service: str, number: signal.Signals) -> None:
+        """Send a signal to the first worker of a service, which is expected to end."""
         pid = int(self.record[service]["pids"][0])
         self.killed[service] = pid
-        psutil.Process(pid).kill()
+        psutil.Process(pid).send_signal(number)
 
     def failpoint(self, name: str) -> Path:
         """Arm a failpoint such as `payments.after-commit`; return the file that disappears when it is reached."""
@@ -140,18 +128,30 @@ class Store:
         at = max((since + STABLE_TIME + _STABLE_MARGIN for since in recovered), default=0.0)
         await asyncio.sleep(max(0.0, at - time.monotonic()))
 
+    @asynccontextmanager
+    async def database(self, name: str) -> AsyncIterator[asyncpg.Connection]:
+        """Connect to a database with the services' login."""
+        url = urlsplit(self.record["postgres"]["url"])
+        connection = await asyncpg.connect(urlunsplit(url._replace(path=f"/{name}")))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def jetstream(self) -> AsyncIterator[JetStreamContext]:
+        """Connect to JetStream with the operator's login."""
+        client = await nats.connect(self.record["nats"]["admin_url"], connect_timeout=5)
+        try:
+            yield client.jetstream()
+        finally:
+            await client.close()
+
     def memory(self, name: str) -> int:
         """Return the resident memory of a process in bytes; 0 if it does not run."""
         with suppress(psutil.Error):
             return int(psutil.Process(self.record[name]["pid"]).memory_info().rss)
         return 0
-
-
-def _new_home() -> Path:
-    home = Path(tempfile.mkdtemp(prefix="mkstore-prove-"))
-    home.chmod(0o711)  # PostgreSQL may run as another user, which must be able to traverse it
-    (home / "failpoints").mkdir()
-    return home
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], *, timeout: float) -> bool:  # noqa: ASYNC109 - it returns False
@@ -162,47 +162,3 @@ async def eventually(condition: Callable[[], Awaitable[bool]], *, timeout: float
             return False
         await asyncio.sleep(_POLL_INTERVAL)
     return True
-
-
-@asynccontextmanager
-async def running(kind: Kind) -> AsyncIterator[Store]:
-    """Start a store in a temporary state folder; stop it and remove the folder at the end.
-
-    Raises `NotRecovered` if it does not start.
-    """
-    home = _new_home()
-    output = home / "output"
-    if kind is Kind.PROXIED:
-        command = [sys.executable, "-m", "mkstore.chaos.proxied", str(home)]
-    else:
-        program = str(Path(sysconfig.get_path("scripts"), "mkstore"))
-        command = [program, "up", "--home", str(home), "--ephemeral", "--port", "0"]
-        command += ["--workers", "2"] if kind is Kind.TWO_WORKERS else []
-    settings = {"RATE_LIMIT_ENABLED": "false", "FAILPOINTS": str(home / "failpoints"), "LOG_LEVEL": "WARNING"}
-    inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
-    with output.open("wb") as file:
-        process = subprocess.Popen(  # noqa: ASYNC220, S603 - it returns at once; a fixed command
-            command,
-            env=inherited | settings,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-
-        async def started() -> bool:
-            if process.poll() is not None:
-                raise NotRecovered(f"the store did not start:\n{output.read_text()}")
-            return (home / RUN_FILE).exists()
-
-        if not await eventually(started, timeout=_START_TIMEOUT):
-            raise NotRecovered(f"the store did not start:\n{output.read_text()}")
-        yield Store(process, home, output)
-    finally:
-        process.terminate()
-        try:
-            await asyncio.to_thread(process.wait, _STOP_TIMEOUT)
-        finally:
-            process.kill()
-            shutil.rmtree(home, ignore_errors=True)

@@ -38,18 +38,23 @@ def prove(
     from mkstore.chaos import report as reports  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
     from mkstore.chaos.experiment import Proof  # noqa: PLC0415
     from mkstore.chaos.faults import Load, every_fault  # noqa: PLC0415
+    from mkstore.chaos.load import RegistrationFailed  # noqa: PLC0415
     from mkstore.chaos.store import NotRecovered  # noqa: PLC0415
 
     faults = [fault for fault in every_fault() if only in fault.name and (not short or fault.name in _SHORT)]
     if not faults:
         fail(f"No fault name contains {only!r}. Faults: " + "; ".join(fault.name for fault in every_fault()))
     random.Random(seed).shuffle(faults)  # noqa: S311 - not a secret
-    fixed = sum(fault.load.payments for fault in faults if fault.load)
-    each = 200 if short else -(-(payments - fixed) // max(1, sum(not fault.load for fault in faults)))
-    proof = Proof(Load(payers or (8 if short else 32), max(each, 1)), seed, lambda text: typer.echo(text, err=json))
+    if short:
+        load = Load(payers or 8, payments=200, rate=50.0)
+    else:
+        fixed = sum(fault.load.payments for fault in faults if fault.load)
+        each = -(-(payments - fixed) // max(1, sum(not fault.load for fault in faults)))
+        load = Load(payers or 32, max(each, 1))
+    proof = Proof(load, seed, lambda text: typer.echo(text, err=json))
     try:
         asyncio.run(proof.run(faults))
-    except (NotRecovered, TimeoutError) as error:
+    except (NotRecovered, RegistrationFailed, TimeoutError) as error:
         fail(f"The run failed: {error}")
     finally:
         if report is not None and proof.rounds:

@@ -1,6 +1,5 @@
 """Run `mkstore up` as a process, with its output and run file, and check that it leaves no process behind."""
 
-import json
 import os
 import re
 import signal
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 import psutil
 
+from mkstore.chaos.store import Store
 from mkstore.stack import processes
 from mkstore.stack.managed_process import MARK
 from tests.support.equal_priority_store import PROGRAM
@@ -33,13 +33,15 @@ def eventually(condition: Callable[[], Result], *, timeout: float = 60.0, descri
     return result
 
 
-@dataclass
-class Running:
-    """A started `mkstore up`."""
+@dataclass(kw_only=True)
+class Running(Store):
+    """A started `mkstore up`; it can be stopped and started again."""
 
-    process: subprocess.Popen[bytes]
-    output: Path
-    home: Path = field(default_factory=Path)
+    command: Sequence[str]
+    env: Mapping[str, str]
+    popen: Mapping[str, Any]
+    process: subprocess.Popen[bytes] = field(init=False)
+    starts: int = 0
     seen: set[psutil.Process] = field(default_factory=set)
 
     @property
@@ -47,15 +49,19 @@ class Running:
         """Output so far."""
         return self.output.read_text()
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """Content of the run file."""
-        return dict(json.loads((self.home / "run.json").read_text()))
-
-    @property
-    def url(self) -> str:
-        """Address of the gateway."""
-        return str(self.record["gateway"]["url"])
+    def start(self) -> None:
+        """Start it and return at once."""
+        self.starts += 1
+        with self.output.open("ab") as file:
+            self.process = subprocess.Popen(
+                self.command,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **self.popen,
+            )
 
     def wait_for(self, text: str, *, times: int = 1, timeout: float = 60.0) -> None:
         """Return once it has printed `text` this number of times; fail if it ends before that."""
@@ -70,7 +76,7 @@ class Running:
 
     def wait_until_ready(self, *, timeout: float = 90.0) -> None:
         """Return once it has printed that it is ready and where its run file is."""
-        self.wait_for("run.json", timeout=timeout)
+        self.wait_for("run.json", times=self.starts, timeout=timeout)
         address = re.search(r"(/\S+)/run\.json", self.text)
         assert address
         self.home = Path(address[1])
@@ -91,19 +97,29 @@ class Running:
         lines = log.read_text().splitlines() if log.exists() else []
         return [line for line in lines if "Violation" in line and 'Subject "_INBOX.' not in line]
 
-    def kill_part(self, name: str) -> None:
+    def kill(self, name: str) -> None:
         """Kill one process with SIGKILL."""
-        os.kill(self.record[name]["pid"], signal.SIGKILL)
+        self.send(name, signal.SIGKILL)
 
     @contextmanager
     def hung(self, name: str) -> Iterator[None]:
-        """Stop a process with SIGSTOP until the end of the block, like a hanging disk."""
-        pid = self.record[name]["pid"]
-        os.kill(pid, signal.SIGSTOP)
+        """Pause a process with SIGSTOP until the end of the block, like a hanging disk."""
+        self.send(name, signal.SIGSTOP)
         try:
             yield
         finally:
-            os.kill(pid, signal.SIGCONT)
+            self.send(name, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Stop it with SIGTERM; fail unless it ends with exit code 0 and leaves no process.
+
+        NATS must have logged no permission violation.
+        """
+        assert not self.refused(), "\n".join(self.refused())
+        self.look_around()
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(60) == 0, self.text
+        self.wait_until_nothing_is_left()
 
     def wait_until_nothing_is_left(self, *, timeout: float = 60.0) -> None:
         """Return once none of its processes lives."""
@@ -126,35 +142,26 @@ def running(
 ) -> Iterator[Running]:
     """Run `mkstore up` with `options`, wait until it is ready, and stop it at the end.
 
-    Asserts that it stops with exit code 0, that no process is left, and that NATS logged no permission violation,
-    unless the test ended it by other means.
+    Asserts what `Running.stop` does, unless the test ended it by other means.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "output"
-        with output.open("wb") as file:
-            process = subprocess.Popen(
-                [*command, *options],
-                env={**inherited, **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                **popen,
-            )
-        mkstore = Running(process, output)
+        mkstore = Running(
+            home=Path(),
+            output=Path(folder) / "output",
+            command=[*command, *options],
+            env={**inherited, **(env or {})},
+            popen=popen,
+        )
+        mkstore.start()
         try:
             if wait:
                 mkstore.wait_until_ready()
             yield mkstore
-            if process.poll() is None:
-                assert not mkstore.refused(), "\n".join(mkstore.refused())
-                mkstore.look_around()
-                process.send_signal(signal.SIGTERM)
-                assert process.wait(60) == 0, mkstore.text
-                mkstore.wait_until_nothing_is_left()
+            if mkstore.process.poll() is None:
+                mkstore.stop()
         finally:
-            if process.poll() is None:
+            if mkstore.process.poll() is None:
                 # A test failed: end it at once. Its reaper ends the rest.
-                process.kill()
-                process.wait()
+                mkstore.process.kill()
+                mkstore.process.wait()

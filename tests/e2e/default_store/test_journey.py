@@ -18,7 +18,7 @@ from tests.support.http_client import (
 )
 from tests.support.polling import eventually
 from tests.support.running_store import Running
-from tests.support.store_audit import messages
+from tests.support.stored_data import messages
 
 pytestmark = pytest.mark.usefixtures("documented")
 

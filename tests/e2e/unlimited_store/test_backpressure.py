@@ -7,29 +7,27 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import httpx
-import psutil
 import pytest
 from nats.js.api import StreamConfig
 
+from tests.support.audited_load import audited_load
 from tests.support.http_client import PASSWORD, PROBLEM, calling, say, sign_up
-from tests.support.payment_load import PaymentLoad
 from tests.support.polling import eventually
 from tests.support.running_store import Running
-from tests.support.store_audit import audit_payments, depth, jetstream
+from tests.support.stored_data import depth
 
 MEMORY_LIMIT = 60 << 20
 CALLERS = 60
+SIGN_INS = 200
 
 Request = Callable[[], Awaitable[httpx.Response]]
 
 
 class Callers:
-    """Callers that repeat requests; an answer that does not come within the client's timeout fails the test."""
+    """Callers that send requests; an answer that does not come within the client's timeout fails the test."""
 
     def __init__(self) -> None:
         self.statuses: Counter[int] = Counter()
-        self.answered: Counter[int] = Counter()
-        """Answers by caller."""
         self.unexpected: list[str] = []
 
     async def send(self, request: Request) -> None:
@@ -40,38 +38,35 @@ class Callers:
         ):
             self.unexpected.append(f"{answer.status_code} {answer.text[:200]}")
 
-    @asynccontextmanager
-    async def sending(self, callers: int, *requests: Request) -> AsyncIterator[None]:
-        """Send from this number of callers until the end of the block."""
-        is_over = False
+    async def send_each(self, callers: int, *requests: Request, times: int) -> None:
+        """Let this number of callers send their requests one after the other; return when all are answered."""
 
         async def repeat(caller: int) -> None:
-            while not is_over:
-                await self.send(requests[caller % len(requests)])
-                self.answered[caller] += 1
-                await asyncio.sleep(0.01)
+            for number in range(times):
+                await self.send(requests[(caller + number) % len(requests)])
 
-        tasks = [asyncio.create_task(repeat(caller)) for caller in range(callers)]
+        await asyncio.gather(*(repeat(caller) for caller in range(callers)))
+
+    @asynccontextmanager
+    async def sending(self, request: Request) -> AsyncIterator[None]:
+        """Send a request again and again until the end of the block."""
+        is_over = False
+
+        async def repeat() -> None:
+            while not is_over:
+                await self.send(request)
+                await asyncio.sleep(0.05)
+
+        task = asyncio.create_task(repeat())
         try:
             yield
         finally:
             is_over = True
-        await asyncio.gather(*tasks)
-
-    async def wait_until_all_answered(self, callers: int, *, times: int) -> None:
-        """Return once each caller has this number of answers."""
-        await eventually(
-            lambda: all(self.answered[caller] >= times for caller in range(callers)),
-            describe=lambda: str(self.answered),
-        )
+        await task
 
 
-def memory(mkstore: Running) -> int:
-    return int(psutil.Process(mkstore.record["gateway"]["pid"]).memory_info().rss)
-
-
-@pytest.mark.parametrize("part", ["nats", "users", "payments"])
-async def test_every_caller_is_answered_while_a_process_hangs(unlimited_store: Running, part: str) -> None:
+@pytest.mark.parametrize("name", ["nats", "users", "payments"])
+async def test_every_caller_is_answered_while_a_process_hangs(unlimited_store: Running, name: str) -> None:
     """The process stays stopped until every caller has its answers, so none of them can have waited for it."""
     async with calling(unlimited_store) as http:
         ada, warm_up, callers = await sign_up(http), Callers(), Callers()
@@ -83,21 +78,18 @@ async def test_every_caller_is_answered_while_a_process_hangs(unlimited_store: R
             lambda: ada.pay(2, key=os.urandom(8).hex()),
             lambda: ada("GET", "/payments"),
         ]
-        async with warm_up.sending(CALLERS, *requests):  # caches and pools have their final size after that
-            await warm_up.wait_until_all_answered(CALLERS, times=5)
-        before = memory(unlimited_store)
-        async with callers.sending(CALLERS, *requests):
-            with unlimited_store.hung(part):
-                callers.answered.clear()
-                await callers.wait_until_all_answered(CALLERS, times=2)
-                assert memory(unlimited_store) - before < MEMORY_LIMIT
+        await warm_up.send_each(CALLERS, *requests, times=3)  # caches and pools have their final size after that
+        before = unlimited_store.memory("gateway")
+        with unlimited_store.hung(name):
+            await callers.send_each(CALLERS, *requests, times=3)
+            assert unlimited_store.memory("gateway") - before < MEMORY_LIMIT
 
-            async def is_recovered() -> bool:
-                answers = await asyncio.gather(*(request() for request in requests))
-                return all(answer.status_code < 300 for answer in answers)
+        async def is_recovered() -> bool:
+            answers = await asyncio.gather(*(request() for request in requests))
+            return all(answer.status_code < 300 for answer in answers)
 
-            await eventually(is_recovered)
-        say(f"{part} hung: {dict(callers.statuses)}")
+        await eventually(is_recovered)
+        say(f"{name} hung: {dict(callers.statuses)}")
         assert not callers.unexpected, callers.unexpected[:5]
         assert callers.statuses[503] + callers.statuses[504]
 
@@ -113,8 +105,8 @@ async def test_storm_of_sign_ins_is_refused_early(unlimited_store: Running) -> N
             assert answer.status_code != 503 or answer.headers["Retry-After"]
             return answer
 
-        signing_in = asyncio.gather(*(storm.send(sign_in) for _ in range(600)))
-        async with others.sending(1, lambda: ada("GET", "/users/me")):
+        signing_in = asyncio.gather(*(storm.send(sign_in) for _ in range(SIGN_INS)))
+        async with others.sending(lambda: ada("GET", "/users/me")):
             await signing_in
         say(f"sign-ins: {dict(storm.statuses)}; other requests meanwhile: {dict(others.statuses)}")
         assert storm.statuses[200]
@@ -129,27 +121,25 @@ async def test_storm_of_sign_ins_is_refused_early(unlimited_store: Running) -> N
 
 
 async def test_full_queue_refuses_payments_and_loses_none(unlimited_store: Running) -> None:
-    async with calling(unlimited_store) as http:
-        load = await PaymentLoad.create(http, 10, 400)
-        async with jetstream(unlimited_store) as context:
-            config: StreamConfig = (await context.stream_info("PAYMENT_COMMANDS")).config
-            limit = config.max_bytes
-            try:
-                with unlimited_store.hung("payments"):
-                    config.max_bytes = 10_000
-                    paying = asyncio.create_task(load.run())
+    store = unlimited_store
+    async with audited_load(store, payments=100, start=False) as load, store.jetstream() as jetstream:
+        config: StreamConfig = (await jetstream.stream_info("PAYMENT_COMMANDS")).config
+        limit = config.max_bytes
+        try:
+            with store.hung("payments"):
+                config.max_bytes = 10_000
+                load.generator.start()
 
-                    async def are_refused() -> bool:
-                        await context.update_stream(config)  # the gateway restores the limit every few seconds
-                        await asyncio.sleep(0.1)
-                        return load.refusals["503 service-unavailable"] > 20
+                async def are_refused() -> bool:
+                    await jetstream.update_stream(config)  # the gateway restores the limit every few seconds
+                    await asyncio.sleep(0.1)
+                    return load.ledger.refusals["503 service-unavailable"] > 20
 
-                    await eventually(are_refused)
-                    assert 0 < load.accepted < len(load.attempts)
-                    assert load.accepted <= await depth(unlimited_store, "PAYMENT_COMMANDS")
-            finally:
-                config.max_bytes = limit
-                await context.update_stream(config)
-        await paying
-        say(await audit_payments(unlimited_store, load))
-        assert len(load.answered) == len(load.attempts)
+                await eventually(are_refused)
+                assert 0 < load.ledger.accepted < 100
+                assert load.ledger.accepted <= await depth(store, "PAYMENT_COMMANDS")
+        finally:
+            config.max_bytes = limit
+            await jetstream.update_stream(config)
+    assert load.ledger.accepted == 100
+    say(str(load))

@@ -1,28 +1,25 @@
 """A user is deleted or disabled while payments of that user wait."""
 
-import os
 import signal
 
 from tests.support.http_client import assert_problem, calling, sign_up, sign_up_admin
 from tests.support.polling import eventually
-from tests.support.recovery import wait_until_replaced
 from tests.support.running_store import Running
-from tests.support.store_audit import event_ids, rows, wait_until_settled
+from tests.support.stored_data import event_ids, rows, wait_until_idle
 
-COUNT = 30
+COUNT = 10
 
 
 async def test_waiting_payments_of_a_deleted_payer_are_recorded_once(unlimited_store: Running) -> None:
     async with calling(unlimited_store) as http:
         ada, eve = await sign_up(http), await sign_up(http)
         paid = await ada.paid()
-        pid = unlimited_store.record["payments"]["pid"]
-        os.kill(pid, signal.SIGSTOP)  # commands that are sent from now on wait
+        unlimited_store.send("payments", signal.SIGSTOP)  # commands that are sent from now on wait
         waiting = [(await person.pay()).json()["id"] for _ in range(COUNT) for person in (ada, eve)]
         assert (await ada("DELETE", f"/users/{ada.id}")).status_code == 204
-        os.kill(pid, signal.SIGKILL)
-        await wait_until_replaced(unlimited_store, "payments", pid)
-        await wait_until_settled(unlimited_store)
+        unlimited_store.kill("payments")
+        await unlimited_store.wait_until_recovered()
+        await wait_until_idle(unlimited_store)
         query = "SELECT id::text, user_id::text, status, reason FROM payments WHERE user_id = ANY($1::uuid[])"
         stored = await rows(unlimited_store, "payments_db", query, [ada.id, eve.id])
         assert sorted(row["id"] for row in stored) == sorted([paid["id"], *waiting])

@@ -1,7 +1,6 @@
 """A client of the event stream receives every event, although NATS and the gateway are killed."""
 
 import asyncio
-import os
 import signal
 
 import httpx
@@ -9,7 +8,6 @@ import httpx
 from tests.support.event_source import listening
 from tests.support.http_client import Caller, calling, say, sign_up
 from tests.support.polling import eventually
-from tests.support.recovery import wait_until_replaced
 from tests.support.running_store import Running
 
 
@@ -39,9 +37,8 @@ async def test_no_event_is_missed_while_nats_and_gateway_are_killed(unlimited_st
             for name in ("nats", "gateway"):
                 count = len(source.events)
                 await eventually(lambda c=count: len(source.events) > c + 20)  # type: ignore[misc]
-                pid = unlimited_store.record[name]["pid"]
-                unlimited_store.kill_part(name)
-                await wait_until_replaced(unlimited_store, name, pid)
+                unlimited_store.kill(name)
+                await unlimited_store.wait_until_recovered()
                 count = len(source.events)
                 await eventually(lambda c=count: len(source.events) > c)  # type: ignore[misc]
             done.set()
@@ -60,8 +57,7 @@ async def test_open_stream_does_not_keep_the_gateway_from_stopping(unlimited_sto
     async with calling(unlimited_store) as http:
         ada = await sign_up(http)
         async with listening(ada) as source:
-            pid = unlimited_store.record["gateway"]["pid"]
-            os.kill(pid, signal.SIGTERM)
+            unlimited_store.send("gateway", signal.SIGTERM)
             await eventually(lambda: source.endings)
-            await wait_until_replaced(unlimited_store, "gateway", pid)
+            await unlimited_store.wait_until_recovered()
         assert source.endings == ["ended"]

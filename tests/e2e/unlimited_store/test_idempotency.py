@@ -8,9 +8,8 @@ import pytest
 
 from tests.support.http_client import assert_problem, calling, say, sign_up
 from tests.support.polling import eventually
-from tests.support.recovery import wait_until_replaced
 from tests.support.running_store import Running
-from tests.support.store_audit import only_payment, recorded, wait_until_settled
+from tests.support.stored_data import only_payment, recorded_ids, wait_until_idle
 
 
 async def test_key_makes_one_payment_while_payments_service_hangs(unlimited_store: Running) -> None:
@@ -32,9 +31,9 @@ async def test_key_makes_one_payment_while_payments_service_hangs(unlimited_stor
         assert (waited.status_code, waited.json()["status"]) == (201, "created")
         after = await ada.pay(key=key)
         assert (after.status_code, after.content) == (202, answers[0].content)
-        await wait_until_settled(unlimited_store)
-        ids = {row["id"] for row in await recorded(unlimited_store, [ada.id])}
-        assert ids == {answers[0].json()["id"], without_key.json()["id"]}
+        await wait_until_idle(unlimited_store)
+        ids = await recorded_ids(unlimited_store, ada.id)
+        assert sorted(ids) == sorted([answers[0].json()["id"], without_key.json()["id"]])
 
 
 @pytest.mark.parametrize("name", ["payments", "gateway"])
@@ -44,7 +43,7 @@ async def test_key_repeated_around_a_crash_makes_one_payment(unlimited_store: Ru
         first = await ada.pay(key=key)
         assert first.status_code == 202, first.text
         pid = unlimited_store.record[name]["pid"]
-        unlimited_store.kill_part(name)
+        unlimited_store.kill(name)
         refusals: set[str] = set()
 
         async def is_replayed_by_successor() -> bool:
@@ -63,7 +62,7 @@ async def test_key_repeated_around_a_crash_makes_one_payment(unlimited_store: Ru
             return False
 
         await eventually(is_replayed_by_successor)
-        await wait_until_replaced(unlimited_store, name, pid)
+        await unlimited_store.wait_until_recovered()
         waited = await ada.pay(key=key, wait=20)
         assert (waited.status_code, waited.json()["id"]) == (201, first.json()["id"]), waited.text
         assert await only_payment(unlimited_store, ada) == first.json()["id"]

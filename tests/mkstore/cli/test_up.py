@@ -124,7 +124,7 @@ def test_second_launcher_in_the_same_folder_exits_1(mkstore: Running) -> None:
 @pytest.mark.parametrize("name", PARTS)
 def test_killed_process_is_restarted_at_the_same_address(mkstore: Running, name: str) -> None:
     before = mkstore.record[name]
-    mkstore.kill_part(name)
+    mkstore.kill(name)
     mkstore.wait_for(f"{name} was killed by SIGKILL; it is restarted")
     mkstore.wait_for(f"{name} is ready again")
     after = mkstore.record[name]
@@ -193,7 +193,7 @@ def test_workers_end_with_their_service_or_launcher(tmp_path: Path) -> None:
         before = mkstore.record["users"]
         assert len(before["pids"]) == 2
         workers = [psutil.Process(pid) for pid in before["pids"]]
-        mkstore.kill_part("users")
+        mkstore.kill("users")
         mkstore.wait_for("users is ready again")
         after = mkstore.record["users"]
         assert after["url"] == before["url"]
@@ -206,7 +206,7 @@ def test_workers_end_with_their_service_or_launcher(tmp_path: Path) -> None:
         assert len(mkstore.look_around()) >= 15
         mkstore.process.kill()
         for name in ("users", "gateway"):
-            mkstore.kill_part(name)
+            mkstore.kill(name)
         mkstore.process.wait()
         mkstore.wait_until_nothing_is_left()
         eventually(lambda: not (tmp_path / "run.json").exists())

@@ -1,0 +1,79 @@
+"""Starts a store for fault injection in a temporary state folder."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import Enum, auto
+from pathlib import Path
+
+from mkstore.chaos.store import NotRecovered, Store, eventually
+from mkstore.stack.state_dir import RUN_FILE
+
+_START_TIMEOUT, _STOP_TIMEOUT = 90.0, 60.0
+
+
+class Kind(Enum):
+    """How a store is started."""
+
+    PLAIN = auto()
+    TWO_WORKERS = auto()
+    """With two worker processes per service."""
+    PROXIED = auto()
+    """With links between services and servers."""
+
+
+@asynccontextmanager
+async def running(kind: Kind) -> AsyncIterator[Store]:
+    """Start a store in a temporary state folder; stop it and remove the folder at the end.
+
+    Raises `NotRecovered` if it does not start.
+    """
+    home = _new_home()
+    output = home / "output"
+    if kind is Kind.PROXIED:
+        command = [sys.executable, "-m", "mkstore.chaos.proxied", str(home)]
+    else:
+        program = str(Path(sysconfig.get_path("scripts"), "mkstore"))
+        command = [program, "up", "--home", str(home), "--ephemeral", "--port", "0"]
+        command += ["--workers", "2"] if kind is Kind.TWO_WORKERS else []
+    settings = {"RATE_LIMIT_ENABLED": "false", "FAILPOINTS": str(home / "failpoints"), "LOG_LEVEL": "WARNING"}
+    inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
+    with output.open("wb") as file:
+        process = subprocess.Popen(  # noqa: ASYNC220, S603 - it returns at once; a fixed command
+            command,
+            env=inherited | settings,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+
+        async def started() -> bool:
+            if process.poll() is not None:
+                raise NotRecovered(f"the store did not start:\n{output.read_text()}")
+            return (home / RUN_FILE).exists()
+
+        if not await eventually(started, timeout=_START_TIMEOUT):
+            raise NotRecovered(f"the store did not start:\n{output.read_text()}")
+        yield Store(home, output)
+    finally:
+        process.terminate()
+        try:
+            await asyncio.to_thread(process.wait, _STOP_TIMEOUT)
+        finally:
+            process.kill()
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def _new_home() -> Path:
+    home = Path(tempfile.mkdtemp(prefix="mkstore-prove-"))
+    home.chmod(0o711)  # PostgreSQL may run as another user, which must be able to traverse it
+    (home / "failpoints").mkdir()
+    return home
