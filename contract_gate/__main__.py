@@ -25,12 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     try:
-        found = _report(Path.cwd(), options.old, options.new, options.announced)
+        report = _report(Path.cwd(), options.old, options.new, options.announced)
     except UnreadableError as error:
         print(error, file=sys.stderr)  # noqa: T201 - this is a command
         return 2
-    print(json.dumps(found.data(), indent=2, ensure_ascii=False) if options.json else found.text())  # noqa: T201 - as above
-    return 0 if found.passes else 1
+    print(json.dumps(report.data(), indent=2, ensure_ascii=False) if options.json else report.text())  # noqa: T201 - as above
+    return 0 if report.passes else 1
 
 
 def _report(root: Path, old: str, new: str, announced_in: str) -> Report:

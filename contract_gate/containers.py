@@ -109,8 +109,8 @@ class Objects:
             if pattern in old and pattern in new:
                 yield from self._compare(place, old[pattern], new[pattern])
                 continue
-            there = self._new if pattern in old else self._old
-            closed = _openness(there.get("additionalProperties", True)) == "closed"
+            other_side = self._new if pattern in old else self._old
+            closed = _openness(other_side.get("additionalProperties", True)) == "closed"
             added = pattern in new
             effect = Effect.WIDER if added == closed else Effect.NARROWER
             code = "pattern-field-added" if added else "pattern-field-removed"

@@ -50,14 +50,14 @@ def compare_events(
 
 def _matches(old: dict[str, Operation], new: dict[str, Operation]) -> dict[str, Operation]:
     """Return the new operation for each old id: that of the same id, or else one with the same action and address."""
-    found = {name: new[name] for name in old if name in new}
-    free = {(one.body.get("action"), one.role, one.address): one for one in new.values() if one.id not in found}
+    matches = {name: new[name] for name in old if name in new}
+    free = {(one.body.get("action"), one.role, one.address): one for one in new.values() if one.id not in matches}
     for name, operation in old.items():
-        if name not in found:
+        if name not in matches:
             match = free.pop((operation.body.get("action"), operation.role, operation.address), None)
             if match is not None:
-                found[name] = match
-    return found
+                matches[name] = match
+    return matches
 
 
 def _operation(old: Operation, new: Operation | None) -> Iterator[Change]:

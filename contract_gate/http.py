@@ -49,7 +49,7 @@ def _changes(old: Document, new: Document) -> Iterator[Change]:
 
 def _operations(document: Document) -> dict[tuple[str, str], tuple[str, Document]]:
     """Return every operation by method and path without parameter names, merged with what its path item shares."""
-    found = {}
+    routes = {}
     for path, reference in document.get("paths", {}).items():
         item = followed(document, reference)
         names = re.findall(r"\{([^}]*)\}", path)
@@ -60,8 +60,8 @@ def _operations(document: Document) -> dict[tuple[str, str], tuple[str, Document
                 parameters = [*shared.get("parameters", []), *own.get("parameters", [])]
                 whole = {"security": document.get("security", []), **shared, **own, "parameters": parameters}
                 whole["path"] = names
-                found[method, without_parameter_names(path)] = (f"{method.upper()} {path}", whole)
-    return found
+                routes[method, without_parameter_names(path)] = (f"{method.upper()} {path}", whole)
+    return routes
 
 
 class _Route:
@@ -88,14 +88,14 @@ class _Route:
 
     def _by_place(self, operation: Document, side: int) -> dict[tuple[str, str], Document]:
         """Return parameters by location and name; path parameters by position: their names are not on the wire."""
-        found: dict[tuple[str, str], Document] = {}
+        parameters: dict[tuple[str, str], Document] = {}
         for reference in operation["parameters"]:
             parameter = followed(self._roots[side], reference)
             name = parameter["name"]
             if parameter["in"] == "path" and name in operation["path"]:
                 name = str(operation["path"].index(name))
-            found[parameter["in"], name.lower() if parameter["in"] == "header" else name] = parameter
-        return found
+            parameters[parameter["in"], name.lower() if parameter["in"] == "header" else name] = parameter
+        return parameters
 
     def _parameters(
         self, old: dict[tuple[str, str], Document], new: dict[tuple[str, str], Document]
@@ -172,7 +172,7 @@ class _Route:
 def _security(document: Document, operation: Document) -> list[Any]:
     """Return the alternative security requirements, resolved; empty if anonymous access is allowed."""
     schemes = document.get("components", {}).get("securitySchemes", {})
-    found = []
+    alternatives = []
     for requirement in operation["security"]:
         if not requirement:
             return []  # an empty requirement allows anonymous access
@@ -180,10 +180,10 @@ def _security(document: Document, operation: Document) -> list[Any]:
             name: [followed(document, schemes.get(name, {})), sorted(scopes)] for name, scopes in requirement.items()
         }
         # The scheme's name exists only in the document: compare its definition, without the wording.
-        found.append(sorted((canonical(_plain(scheme)), scopes) for scheme, scopes in needed.values()))
-    return found
+        alternatives.append(sorted((canonical(_plain(scheme)), scopes) for scheme, scopes in needed.values()))
+    return alternatives
 
 
 def _plain(scheme: Document) -> Document:
-    kept = {key: value for key, value in scheme.items() if key not in x_nats.WORDS}
-    return kept | ({"name": scheme["name"]} if scheme.get("type") == "apiKey" else {})
+    definition = {key: value for key, value in scheme.items() if key not in x_nats.WORDS}
+    return definition | ({"name": scheme["name"]} if scheme.get("type") == "apiKey" else {})

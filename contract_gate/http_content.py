@@ -50,5 +50,5 @@ def headers(place: str, old: Object, new: Object, roots: Roots) -> Iterator[Chan
 
 
 def _schema(place: str, old: Any, new: Any, direction: Direction, roots: Roots) -> Iterator[Change]:
-    found = compare_schemas(old, new, direction, old_root=roots[0], new_root=roots[1])
-    yield from (change.below(place) for change in found)
+    changes = compare_schemas(old, new, direction, old_root=roots[0], new_root=roots[1])
+    yield from (change.below(place) for change in changes)

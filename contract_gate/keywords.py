@@ -68,13 +68,13 @@ _FORMS: dict[str, _Form] = {
 
 def merged(first: Keywords, second: Keywords) -> Keywords:
     """Return keywords that allow exactly the values that both allow; wording and default are those of the first."""
-    found = dict(first)
+    both = dict(first)
     for key, value in second.items():
         if key not in first:
-            found[key] = value
+            both[key] = value
         elif key not in _FIRST and differ(first[key], value):
-            found[key] = _BOTH.get(key, _all)(first[key], value)
-    return found
+            both[key] = _BOTH.get(key, _all)(first[key], value)
+    return both
 
 
 def flat(*parts: Any) -> list[Any]:
@@ -82,11 +82,11 @@ def flat(*parts: Any) -> list[Any]:
 
     Without that, merging a recursive schema would not end.
     """
-    found: dict[str, Any] = {}
+    unique: dict[str, Any] = {}
     for part in parts:
         inner = flat(*part["allOf"]) if isinstance(part, dict) and set(part) == {"allOf"} else [part]
-        found |= {canonical(one): one for one in inner}
-    return list(found.values())
+        unique |= {canonical(one): one for one in inner}
+    return list(unique.values())
 
 
 def _all(first: Any, second: Any) -> Any:

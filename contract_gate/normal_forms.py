@@ -68,11 +68,11 @@ def shapes(schema: Any, root: Any) -> list[Shape]:
 
     Raises `UnreadableError` if a reference cannot be resolved or a keyword has a value of the wrong type.
     """
-    found: list[Shape] = []
+    distinct: list[Shape] = []
     for keywords in _alternatives(schema, root, frozenset()):
         for shape in _typed(keywords):
-            _add(found, shape)
-    return found
+            _add(distinct, shape)
+    return distinct
 
 
 def _alternatives(schema: Any, root: Any, seen: frozenset[str]) -> list[dict[str, Any]]:
@@ -100,10 +100,10 @@ def _alternatives(schema: Any, root: Any, seen: frozenset[str]) -> list[dict[str
             groups.append([{**one, "oneOf": True} for one in members] if alike else members)
     if math.prod(map(len, groups)) > _MAX_ALTERNATIVES:
         return [own | {key: schema[key] for key in ("allOf", "anyOf", "oneOf") if key in schema}]
-    found: list[dict[str, Any]] = [{}]
+    combined: list[dict[str, Any]] = [{}]
     for group in groups:
-        found = [merged(one, other) for one in found for other in group]
-    return [*found, {"type": "null"}] if schema.get("nullable") is True else found
+        combined = [merged(one, other) for one in combined for other in group]
+    return [*combined, {"type": "null"}] if schema.get("nullable") is True else combined
 
 
 def _overlap(one: dict[str, Any], other: dict[str, Any], root: Any) -> bool:
@@ -130,7 +130,7 @@ def _typed(keywords: dict[str, Any]) -> list[Shape]:
     types = keywords.get("type", list(TYPES))
     names = [types] if isinstance(types, str) else list(types)
     whole = "integer" in names and "number" not in names
-    found = []
+    typed = []
     for kind in TYPES:
         if kind in names or (kind == "number" and whole):
             others = frozenset().union(*RELEVANT.values()) - RELEVANT[kind]
@@ -140,20 +140,20 @@ def _typed(keywords: dict[str, Any]) -> list[Shape]:
             elif kind in {"null", "boolean"}:
                 own["enum"] = [None] if kind == "null" else [False, True]
             if own.get("enum") != []:
-                found.append(Shape(kind, own, whole=whole and kind == "number"))
-    return found
+                typed.append(Shape(kind, own, whole=whole and kind == "number"))
+    return typed
 
 
-def _add(found: list[Shape], shape: Shape) -> None:
+def _add(distinct: list[Shape], shape: Shape) -> None:
     """Add a shape; join enumerations: [a] or [b] is [a, b]."""
-    for index, known in enumerate(found):
+    for index, known in enumerate(distinct):
         if known.type == shape.type and known.values is not None and shape.values is not None:
             joined = list((known.values | shape.values).values())
-            found[index] = Shape(known.type, {**known.keywords, "enum": joined}, known.whole and shape.whole)
+            distinct[index] = Shape(known.type, {**known.keywords, "enum": joined}, known.whole and shape.whole)
             return
         if canonical([known.type, known.whole, known.keywords]) == canonical([shape.type, shape.whole, shape.keywords]):
             return
-    found.append(shape)
+    distinct.append(shape)
 
 
 def _type_of(value: Any) -> str:

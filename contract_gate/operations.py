@@ -82,8 +82,8 @@ class Operation:
     def queue(self) -> str | None:
         """The queue group of its subscribers."""
         bound = followed(self.root, self.channel.get("bindings", {})).get("nats", {}).get("queue")
-        found: str | None = self.facts.get("queueGroup", bound)
-        return found
+        group: str | None = self.facts.get("queueGroup", bound)
+        return group
 
     @cached_property
     def messages(self) -> list[Message]:
@@ -106,11 +106,11 @@ class Operation:
         named = channel.get("messages", {})
         chosen = [(last_token(one), one) for one in body["messages"]] if "messages" in body else list(named.items())
         default = self.root.get("defaultContentType", "application/json")
-        found = []
+        messages = []
         for name, reference in chosen:
             message = followed(self.root, reference)
-            found.append(Message(name, message, message.get("contentType", default), self.root))
-        return found
+            messages.append(Message(name, message, message.get("contentType", default), self.root))
+        return messages
 
 
 def without_parameter_names(address: str) -> str:
@@ -120,7 +120,7 @@ def without_parameter_names(address: str) -> str:
 
 def operations(documents: Iterable[Document]) -> dict[str, Operation]:
     """Return all operations by id. Raises `UnreadableError` if one is malformed or a reference cannot be resolved."""
-    found = {}
+    by_id = {}
     for document in documents:
         service = str(document.get("id") or document.get("info", {}).get("title", "")).rpartition(":")[2]
         for name, operation in document.get("operations", {}).items():
@@ -130,8 +130,8 @@ def operations(documents: Iterable[Document]) -> dict[str, Operation]:
                 prefix, dot, _ = name.partition(".")
                 owner = prefix if dot and body.get("x-nats") else service
                 channel = followed(document, resolve(document, reference))
-                found[name] = Operation(name, owner, body, tokens(reference)[-1], channel, document)
-    return found
+                by_id[name] = Operation(name, owner, body, tokens(reference)[-1], channel, document)
+    return by_id
 
 
 def counterparts(operation: Operation, addresses: set[str | None], operations: Iterable[Operation]) -> tuple[str, ...]:

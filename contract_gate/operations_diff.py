@@ -49,8 +49,8 @@ def _parameters(old: Operation, new: Operation) -> Iterator[Change]:
         values, new_values = (
             {"type": "string", **({"enum": side["enum"]} if "enum" in side else {})} for side in (one, other)
         )
-        found = compare_schemas(values, new_values, old.direction, old_root=old.root, new_root=new.root)
-        yield from (change.below(place) for change in found)
+        changes = compare_schemas(values, new_values, old.direction, old_root=old.root, new_root=new.root)
+        yield from (change.below(place) for change in changes)
         yield from x_nats.compare_rest(place, one, other, {"location", "enum"})
 
 
@@ -64,9 +64,9 @@ def _channel(old: Operation, new: Operation) -> Iterator[Change]:
 
 def _unbound(operation: Operation) -> dict[str, Any]:
     """Return its channel without the subject and queue group of the bindings, which repeat address and `x-nats`."""
-    found = followed(operation.root, operation.channel.get("bindings", {}))
+    resolved = followed(operation.root, operation.channel.get("bindings", {}))
     bindings = {
-        name: {k: v for k, v in binding.items() if k not in {"queue", "subject"}} for name, binding in found.items()
+        name: {k: v for k, v in binding.items() if k not in {"queue", "subject"}} for name, binding in resolved.items()
     }
     return {**operation.channel, "bindings": bindings}
 
@@ -112,7 +112,7 @@ class _Messages:
                 yield Change(self._place, f"message-added {message.name}", level, f"{message.name} is now possible")
 
     def _removed(self, message: Message, left: list[Message]) -> Change:
-        """Report a removed message: harmless for one of several replies, but a consumer of events waits in vain."""
+        """Report a removed message: harmless if it is one of several replies, but an event no longer arrives."""
         harmless = self._replies and (
             message.kind == "problem" or any(other.kind in {message.kind, "reply"} for other in left)
         )
@@ -142,8 +142,8 @@ class _Messages:
             text = x_nats.changed("the schema's format", old_format, new_format)
             yield Change(f"/{part}", "schema-format-changed", BREAKING, text)
             return
-        found = compare_schemas(before, after, self._direction, old_root=old.root, new_root=new.root)
-        yield from (replace(change, place=f"/{part}{change.place}") for change in found)
+        changes = compare_schemas(before, after, self._direction, old_root=old.root, new_root=new.root)
+        yield from (replace(change, place=f"/{part}{change.place}") for change in changes)
 
 
 def _schema_of(value: Any) -> tuple[Any, Any]:

@@ -34,8 +34,8 @@ def record(root: Path, version: str, texts: Mapping[str, str]) -> list[str]:
     """
     folder = root / FOLDER / version
     if folder.is_dir():
-        kept = {path.name: path.read_text("utf-8") for path in folder.iterdir()}
-        changed = sorted(name for name in kept.keys() | texts.keys() if kept.get(name) != texts.get(name))
+        recorded = {path.name: path.read_text("utf-8") for path in folder.iterdir()}
+        changed = sorted(name for name in recorded.keys() | texts.keys() if recorded.get(name) != texts.get(name))
         if changed:
             raise ReleasedError(
                 f"{FOLDER}/{version} is released and immutable, but {', '.join(changed)} would change; "

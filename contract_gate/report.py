@@ -48,11 +48,11 @@ class Report:
             "risky": self._of(Severity.RISKY),
             "safe": self._of(Severity.SAFE),
         }
-        counts = ", ".join(f"{len(found)} {name}" for name, found in groups.items() if found) or "no changes"
+        counts = ", ".join(f"{len(members)} {name}" for name, members in groups.items() if members) or "no changes"
         parts = [f"Since {self.against}: {counts}."]
-        for name, found in groups.items():
-            if found:
-                parts.append("\n".join([name.upper(), *(self._entry(change) for change in found)]))
+        for name, members in groups.items():
+            if members:
+                parts.append("\n".join([name.upper(), *(self._entry(change) for change in members)]))
         parts += [
             f"{PATH} announces {change!r}, which is not a breaking change since {self.against}: remove it."
             for change in self.stale

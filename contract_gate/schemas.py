@@ -56,24 +56,24 @@ class _Comparison:
         return self._same[reference]
 
     def _all(self, olds: list[Shape], news: list[Shape]) -> list[Change]:
-        found: dict[str, Change] = {}
+        changes: dict[str, Change] = {}
         lost, gained = [], []
         for kind in TYPES:
             before, after = [s for s in olds if s.type == kind], [s for s in news if s.type == kind]
             if before and after:
                 for change in self._of_one_type(before, after):
-                    found.setdefault(change.id, change)
+                    changes.setdefault(change.id, change)
             elif before:
                 lost.append("integer" if before[0].whole else kind)
             elif after:
                 gained.append("integer" if after[0].whole else kind)
         if lost:
             code = f"type-removed {', '.join(lost)}"
-            found[code] = self._by(Effect.NARROWER, code, f"is no longer {' or '.join(lost)}")
+            changes[code] = self._by(Effect.NARROWER, code, f"is no longer {' or '.join(lost)}")
         if gained:
             code = f"type-added {', '.join(gained)}"
-            found[code] = self._by(Effect.WIDER, code, f"may now also be {' or '.join(gained)}")
-        return list(found.values())
+            changes[code] = self._by(Effect.WIDER, code, f"may now also be {' or '.join(gained)}")
+        return list(changes.values())
 
     def _by(self, effect: Effect, code: str, text: str) -> Change:
         return Change("", code, severity(effect, self._direction), text)
@@ -87,9 +87,9 @@ class _Comparison:
         guarded, candidates = (olds, news) if received else (news, olds)
         matched = set()
         for number, variant in enumerate(guarded):
-            found = [self._pair(variant, one) if received else self._pair(one, variant) for one in candidates]
-            best = min(range(len(candidates)), key=lambda index: _weight(found[index]))
-            if _weight(found[best])[0] and variant.name != candidates[best].name:
+            compared = [self._pair(variant, one) if received else self._pair(one, variant) for one in candidates]
+            best = min(range(len(candidates)), key=lambda index: _weight(compared[index]))
+            if _weight(compared[best])[0] and variant.name != candidates[best].name:
                 name = variant.name or f"{variant.type} {number + 1}"
                 effect, code = (Effect.NARROWER, "removed") if received else (Effect.WIDER, "added")
                 yield self._by(
@@ -97,7 +97,7 @@ class _Comparison:
                 )
                 continue
             matched.add(best)
-            yield from (change.below(f"({variant.name or number + 1})") for change in found[best])
+            yield from (change.below(f"({variant.name or number + 1})") for change in compared[best])
         for index, variant in enumerate(candidates):
             if index not in matched:
                 name = variant.name or f"{variant.type} {index + 1}"
@@ -107,15 +107,15 @@ class _Comparison:
                 )
 
     def _pair(self, old: Shape, new: Shape) -> list[Change]:
-        found = list(self._wording(old, new))
+        changes = list(self._wording(old, new))
         if old.type in {"array", "object"} and old.values is None and new.values is None:
             if old.type == "array":
-                found += arrays(old.keywords, new.keywords, self._direction, self.compare)
+                changes += arrays(old.keywords, new.keywords, self._direction, self.compare)
             else:
-                found += Objects(old.keywords, new.keywords, self._direction, self.compare).changes()
+                changes += Objects(old.keywords, new.keywords, self._direction, self.compare).changes()
         else:
-            found += [self._by(effect, code, text) for code, effect, text in scalars(old, new)]
-        return found
+            changes += [self._by(effect, code, text) for code, effect, text in scalars(old, new)]
+        return changes
 
     def _wording(self, old: Shape, new: Shape) -> Iterator[Change]:
         """Compare annotations and unknown keywords; an unknown keyword is never safe."""

@@ -32,15 +32,15 @@ def from_texts(texts: Mapping[str, str]) -> Documents:
     A document is a merged one if other documents contain all of its operations. Raises `UnreadableError` if a file is
     malformed.
     """
-    found = Documents()
+    documents = Documents()
     for path, text in sorted(texts.items()):
         document = _parsed(path, text)
         if "asyncapi" in document:
-            found.events.append(_checked(path, document, "asyncapi", "operations", "channels"))
+            documents.events.append(_checked(path, document, "asyncapi", "operations", "channels"))
         elif "openapi" in document:
-            found.http.append(_checked(path, document, "openapi", "paths"))
-    merged = [one for one in found.events if _merged(one, found.events)]
-    return Documents([one for one in found.events if one not in merged], found.http, merged)
+            documents.http.append(_checked(path, document, "openapi", "paths"))
+    merged = [one for one in documents.events if _merged(one, documents.events)]
+    return Documents([one for one in documents.events if one not in merged], documents.http, merged)
 
 
 def load(root: Path, name: str) -> Documents:

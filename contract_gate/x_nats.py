@@ -83,15 +83,15 @@ def _server(place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Ch
 
 def _whole(root: dict[str, Any], server: dict[str, Any]) -> dict[str, Any]:
     """Return a server with its references resolved."""
-    found = followed(root, server)
-    security = security_schemes(root, found.get("security"))
-    return {**found, "bindings": followed(root, found.get("bindings")), "security": security}
+    resolved = followed(root, server)
+    security = security_schemes(root, resolved.get("security"))
+    return {**resolved, "bindings": followed(root, resolved.get("bindings")), "security": security}
 
 
 def security_schemes(root: dict[str, Any], schemes: list[Any] | None) -> list[Any]:
     """Return the alternative security schemes, resolved and without wording."""
-    found = [followed(root, scheme) for scheme in schemes or []]
-    return [{key: value for key, value in scheme.items() if key not in WORDS or key == "name"} for scheme in found]
+    resolved = [followed(root, scheme) for scheme in schemes or []]
+    return [{key: value for key, value in scheme.items() if key not in WORDS or key == "name"} for scheme in resolved]
 
 
 def compare_logins(place: str, old: list[Any], new: list[Any]) -> Iterator[Change]:

@@ -158,14 +158,14 @@ _STREAMS = {
 
 
 def _channel(name: str, address: str | None, *messages: str, **parameters: Json) -> Json:
-    found: Json = {
+    channel: Json = {
         "address": address,
         "title": name,
         "messages": {message: reference("components", "messages", message) for message in messages},
     }
     if parameters:
-        found["parameters"] = parameters
-    return found | ({"x-nats": own(_STREAMS[name])} if name in _STREAMS else {})
+        channel["parameters"] = parameters
+    return channel | ({"x-nats": own(_STREAMS[name])} if name in _STREAMS else {})
 
 
 _CHANNELS = {
@@ -186,7 +186,7 @@ _CHANNELS = {
 
 
 def _operation(role: str, channel: str, message: str, reply: str = "", **facts: Any) -> Json:
-    found: Json = {
+    operation: Json = {
         "action": "receive" if role in {"replies", "consumes", "subscribes"} else "send",
         "channel": reference("channels", channel),
         "title": f"{role} {message}",
@@ -195,12 +195,12 @@ def _operation(role: str, channel: str, message: str, reply: str = "", **facts: 
     }
     if reply:
         back = f"{channel}.reply"
-        found["reply"] = {
+        operation["reply"] = {
             "address": {"location": "$message.header#/reply_to"},
             "channel": reference("channels", back),
             "messages": [reference("channels", back, "messages", name) for name in (reply, "Problem")],
         }
-    return found
+    return operation
 
 
 def _consumer(durable: str, subject: str) -> Json:

@@ -33,11 +33,11 @@ class Mutation:
 def every(system: Documents, *path: str) -> Iterator[Any]:
     """Yield the value at a path in every AsyncAPI document that has it."""
     for document in system.events:
-        found: Any = document
+        value: Any = document
         for name in path:
-            found = found.get(name) if isinstance(found, dict) else None
-        if found is not None:
-            yield found
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is not None:
+            yield value
 
 
 def service(system: Documents, name: str) -> Json:
@@ -48,8 +48,8 @@ def put(*path: str, **values: Any) -> Mutate:
     """Set keys at a path of every document."""
 
     def mutate(system: Documents) -> None:
-        for found in every(system, *path):
-            found.update(deepcopy(values))
+        for target in every(system, *path):
+            target.update(deepcopy(values))
 
     return mutate
 
@@ -58,8 +58,8 @@ def drop(*path: str) -> Mutate:
     """Remove the value at a path of every document."""
 
     def mutate(system: Documents) -> None:
-        for found in every(system, *path[:-1]):
-            found.pop(path[-1], None)
+        for target in every(system, *path[:-1]):
+            target.pop(path[-1], None)
 
     return mutate
 
@@ -88,9 +88,9 @@ def removed(schema: str, name: str) -> Mutate:
     """Remove a field, also from the required ones."""
 
     def mutate(system: Documents) -> None:
-        for found in every(system, "components", "schemas", schema):
-            found["properties"].pop(name)
-            found["required"] = [one for one in found["required"] if one != name]
+        for target in every(system, "components", "schemas", schema):
+            target["properties"].pop(name)
+            target["required"] = [one for one in target["required"] if one != name]
 
     return mutate
 
@@ -119,11 +119,11 @@ def http(*path: str, **values: Any) -> Mutate:
     """Set keys at a path of the OpenAPI document, or extend the list there."""
 
     def mutate(system: Documents) -> None:
-        found = _at(system.http[0], path)
-        if isinstance(found, list):
-            found.extend(values.values())
+        target = _at(system.http[0], path)
+        if isinstance(target, list):
+            target.extend(values.values())
         else:
-            found.update(deepcopy(values))
+            target.update(deepcopy(values))
 
     return mutate
 
@@ -132,16 +132,16 @@ def cut(*path: str) -> Mutate:
     """Remove the value at a path of the OpenAPI document."""
 
     def mutate(system: Documents) -> None:
-        found = _at(system.http[0], path[:-1])
-        del found[int(path[-1]) if isinstance(found, list) else path[-1]]
+        target = _at(system.http[0], path[:-1])
+        del target[int(path[-1]) if isinstance(target, list) else path[-1]]
 
     return mutate
 
 
-def _at(found: Any, path: tuple[str, ...]) -> Any:
+def _at(target: Any, path: tuple[str, ...]) -> Any:
     for name in path:
-        found = found[int(name)] if isinstance(found, list) else found[name]
-    return found
+        target = target[int(name)] if isinstance(target, list) else target[name]
+    return target
 
 
 TEXT, NULL = {"type": "string"}, {"type": "null"}

@@ -1,15 +1,16 @@
-"""A project with generated documents of the test's choice, and the command run on it."""
+"""A project with generated documents of the test's choice, and `mkstore docs` run on it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import typer
 import yaml
 from typer.testing import CliRunner
 
 from mkstore import generated
-from mkstore.cli.main import app
+from mkstore.cli.docs import command
 from tests.contract_gate.breaks import BREAKS
 from tests.contract_gate.documents import system
 from tests.contract_gate.harmless import RISKY, SAFE
@@ -21,25 +22,41 @@ LOOSER = next(one for one in SAFE if one.name == "a longer text in a request")
 RISK = next(one for one in RISKY if one.name == "another default")
 AFFECTED = "gateway.requests.CreateUser"
 
-Generate = Callable[..., None]
-
 
 def texts(*mutations: Mutation) -> dict[str, str]:
     """Return the files of the system under the generator's names."""
     documents = system()
     for mutation in mutations:
         mutation.mutate(documents)
-    found = {f"asyncapi/{one['id'].rpartition(':')[2]}.json": json.dumps(one) for one in documents.events}
-    return found | {"openapi/gateway.json": json.dumps(documents.http[0])}
+    files = {f"asyncapi/{one['id'].rpartition(':')[2]}.json": json.dumps(one) for one in documents.events}
+    return files | {"openapi/gateway.json": json.dumps(documents.http[0])}
 
 
 def write(folder: Path, *mutations: Mutation) -> None:
     generated.write(folder, texts(*mutations))
 
 
-def mkstore(*arguments: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, ("docs", *arguments))
-    return done.exit_code, done.output
+class Project:
+    """A folder with documents, and the texts that its code generates."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._files: Mapping[str, str] = texts()
+
+    def generates(self, *mutations: Mutation) -> None:
+        """Let the code generate the documents of the mutated system."""
+        self.generates_files(texts(*mutations))
+
+    def generates_files(self, files: Mapping[str, str]) -> None:
+        """Let the code generate these texts by path."""
+        self._files = files
+
+    def docs(self, *arguments: str) -> tuple[int, str]:
+        """Run `mkstore docs`; return its exit code and its output."""
+        app = typer.Typer()
+        app.command()(command(root=self._root, build=lambda _: self._files))
+        done = CliRunner().invoke(app, arguments)
+        return done.exit_code, done.output
 
 
 def announce(root: Path, *entries: Any) -> None:

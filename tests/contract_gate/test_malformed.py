@@ -81,8 +81,8 @@ def test_schema_nested_too_deeply_is_risky() -> None:
     def nested(depth: int, leaf: Any) -> Any:
         return leaf if depth == 0 else {"type": "object", "properties": {"a": nested(depth - 1, leaf)}}
 
-    found = compare_schemas(nested(80, TEXT), nested(80, {"type": "null"}), Direction.INPUT, old_root={}, new_root={})
-    assert [change.code for change in found] == ["too-deep"]
+    changes = compare_schemas(nested(80, TEXT), nested(80, {"type": "null"}), Direction.INPUT, old_root={}, new_root={})
+    assert [change.code for change in changes] == ["too-deep"]
 
 
 def test_schema_nested_without_end_is_unreadable() -> None:

@@ -82,8 +82,8 @@ CHANGES: list[tuple[Callable[[Json], str], Severity, Severity]] = [
 
 
 def worst(changes: list[Change], place: str) -> Severity | None:
-    found = [one.severity for one in changes if one.place == place or one.place.startswith(f"{place}/")]
-    return min(found, key=lambda level: level.rank, default=None)
+    severities = [one.severity for one in changes if one.place == place or one.place.startswith(f"{place}/")]
+    return min(severities, key=lambda level: level.rank, default=None)
 
 
 @pytest.mark.parametrize("part", ["payload", "headers"])
@@ -158,9 +158,9 @@ def test_every_route_is_guarded(code: str, mutate: Callable[[Any, str], None]) -
     routes = [(path, method) for path, item in documents.http[0]["paths"].items() for method in list(item)]
     for path, method in routes:
         mutate(documents.http[0]["paths"][path], method)
-    found = [one for one in gate.compare(OURS, documents) if one.code == code and one.severity is BREAKING]
-    assert len(found) == len(routes)
-    assert {one.affects for one in found} == {("HTTP clients",)}
+    breaks = [one for one in gate.compare(OURS, documents) if one.code == code and one.severity is BREAKING]
+    assert len(breaks) == len(routes)
+    assert {one.affects for one in breaks} == {("HTTP clients",)}
 
 
 def _parameter(**keywords: Any) -> Json:
@@ -177,5 +177,5 @@ def test_optional_parameter_on_every_route_is_safe() -> None:
 
 def test_current_documents_break_nothing_since_the_last_release() -> None:
     assert releases.newest(generated.ROOT) is not None
-    found = gate.report(generated.ROOT, releases.NEWEST, OURS)
-    assert found.passes, found.text()
+    report = gate.report(generated.ROOT, releases.NEWEST, OURS)
+    assert report.passes, report.text()

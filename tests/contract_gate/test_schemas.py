@@ -14,8 +14,8 @@ INPUT, OUTPUT = Direction.INPUT, Direction.OUTPUT
 
 
 def compared(old: Any, new: Any, direction: Direction) -> dict[str, Change]:
-    found = compare_schemas(old, new, direction, old_root=old, new_root=new)
-    return {change.id: change for change in found if change.code != "wording-changed"}
+    changes = compare_schemas(old, new, direction, old_root=old, new_root=new)
+    return {change.id: change for change in changes if change.code != "wording-changed"}
 
 
 def tree(*required: str) -> Any:
@@ -254,9 +254,9 @@ def test_comparison_of_recursive_schemas_terminates() -> None:
         node = {"allOf": [{"$ref": "#/$defs/Base"}, thing(next={"$ref": "#/$defs/Node"})]}
         return {"$ref": "#/$defs/Node", "$defs": {"Node": node, "Base": thing(next={"$ref": "#/$defs/Base"}, **more)}}
 
-    found = levels(list_of(), list_of(name=text()), INPUT)
-    assert "/name: field-added" in found
-    assert set(found.values()) == {SAFE}
+    severities = levels(list_of(), list_of(name=text()), INPUT)
+    assert "/name: field-added" in severities
+    assert set(severities.values()) == {SAFE}
     endless = {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}
     assert compared(endless, True, INPUT) == {}
 

@@ -77,9 +77,9 @@ def test_no_observable_difference_is_called_safe() -> None:
     pairs = list(product(zip(unique, allowed, strict=True), repeat=2))
     for (old, before), (new, after) in pairs[::_STRIDE]:
         for direction, gone in ((Direction.INPUT, before - after), (Direction.OUTPUT, after - before)):
-            found = compared(old, new, direction).values()
-            reported = any(c.severity is not Severity.SAFE or c.code in _CONVENTION for c in found)
-            assert reported or not gone, f"{old} -> {new} ({direction}): {[VALUES[i] for i in gone]} {list(found)}"
+            changes = compared(old, new, direction).values()
+            reported = any(c.severity is not Severity.SAFE or c.code in _CONVENTION for c in changes)
+            assert reported or not gone, f"{old} -> {new} ({direction}): {[VALUES[i] for i in gone]} {list(changes)}"
 
 
 def _allowed(validator: Any) -> set[int]:

@@ -60,14 +60,14 @@ class Block:
 
     def _find(self, lines: Sequence[str], wanted: str) -> int:
         start = wanted.removesuffix("...")
-        found = [
+        matches = [
             number
             for number, line in enumerate(lines)
             if (line.strip().startswith(start) if wanted.endswith("...") else line.strip() == wanted)
         ]
-        if len(found) != 1:
-            raise ValueError(f"{self.path} has {len(found)} lines {wanted!r}, not one")
-        return found[0]
+        if len(matches) != 1:
+            raise ValueError(f"{self.path} has {len(matches)} lines {wanted!r}, not one")
+        return matches[0]
 
 
 def blocks(page: str, heading: str) -> list[Block]:

@@ -13,11 +13,11 @@ ROWS = ("Replies to", "Consumes", "Subscribes to", "Publishes", "Requests", "Dea
 def subjects(service: str) -> list[str]:
     """Return a Markdown table of the subjects in the service's AsyncAPI document, one row per role."""
     document = json.loads((ROOT / f"asyncapi/{service}.json").read_text("utf-8"))
-    found: dict[str, list[str]] = {row: [] for row in ROWS}
+    by_role: dict[str, list[str]] = {row: [] for row in ROWS}
     for operation in document["operations"].values():
         channel = document["channels"][operation["channel"]["$ref"].rpartition("/")[2]]
-        found[_row(operation)].append(f"`{channel['address']}`{_place(operation)}")
-    rows = [f"| {row} | {', '.join(sorted(cells))} |" for row, cells in found.items() if cells]
+        by_role[_row(operation)].append(f"`{channel['address']}`{_place(operation)}")
+    rows = [f"| {row} | {', '.join(sorted(cells))} |" for row, cells in by_role.items() if cells]
     return ["| role | subjects |", "|---|---|", *rows]
 
 

@@ -16,9 +16,9 @@ def readme(service: str) -> str:
 
 def section(service: str, heading: str) -> list[str]:
     """Return the lines of one section without blank lines."""
-    found = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", readme(service), re.DOTALL | re.MULTILINE)
-    assert found, f"apps/{service}/README.md has no section {heading!r}"
-    return [line for line in found[1].splitlines() if line]
+    match = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", readme(service), re.DOTALL | re.MULTILINE)
+    assert match, f"apps/{service}/README.md has no section {heading!r}"
+    return [line for line in match[1].splitlines() if line]
 
 
 @pytest.mark.parametrize("service", SERVICES)
