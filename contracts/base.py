@@ -55,7 +55,7 @@ class Request(Message, Generic[Reply]):
         for base in cls.__mro__:
             if args := getattr(base, "__pydantic_generic_metadata__", {}).get("args", ()):
                 return cast("type[Reply]", args[0])
-        raise TypeError(f"{cls.__name__} does not say what it is answered with")
+        raise TypeError(f"{cls.__name__} has no reply type")
 
 
 class Command(Message):

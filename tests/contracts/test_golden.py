@@ -1,4 +1,4 @@
-"""Golden messages: what services of every version said, which today's code must still read."""
+"""Golden messages: one recorded message of each kind per release, which today's code must read."""
 
 import json
 from pathlib import Path
@@ -31,11 +31,11 @@ READERS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     **{command.subject.partition(".{")[0]: (CommandHeaders, command) for command in COMMANDS},
     **{event.subject: (EventHeaders, event) for event in EVENTS},
 }
-"""Who reads a message's headers and body, by the name of its file."""
+"""Models of headers and body, by the name of the file."""
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
-def test_todays_code_reads_what_was_said_by_every_version(file: Path) -> None:
+def test_messages_of_every_version_can_be_read(file: Path) -> None:
     golden: dict[str, Any] = json.loads(file.read_text("utf-8"))
     headers, body = READERS[file.stem]
     headers.model_validate(golden["headers"])

@@ -1,4 +1,4 @@
-"""What a payment may be."""
+"""Validation and serialization of payments."""
 
 import json
 from typing import Any
@@ -36,7 +36,7 @@ def charge(**fields: Any) -> Charge:
 
 
 def code(**fields: Any) -> str:
-    """Return the code of the one thing that is wrong."""
+    """Return the code of the only error."""
     with pytest.raises(ValidationError) as refused:
         charge(**fields)
     (error,) = refused.value.errors()
@@ -44,12 +44,12 @@ def code(**fields: Any) -> str:
 
 
 @pytest.mark.parametrize("amount", [1, 1999, 2**53 - 1])
-def test_an_amount_is_a_positive_whole_number_that_every_reader_of_json_can_tell(amount: int) -> None:
+def test_amount_is_a_positive_integer_up_to_2_53(amount: int) -> None:
     assert charge(amount=amount).amount == amount
 
 
 @pytest.mark.parametrize(
-    ("amount", "why"),
+    ("amount", "error"),
     [
         (0, "greater_than_equal"),
         (-1, "greater_than_equal"),
@@ -63,11 +63,11 @@ def test_an_amount_is_a_positive_whole_number_that_every_reader_of_json_can_tell
         ([1], "int_type"),
     ],
 )
-def test_no_other_amount_is_taken(amount: object, why: str) -> None:
-    assert code(amount=amount) == why
+def test_other_amount_is_refused(amount: object, error: str) -> None:
+    assert code(amount=amount) == error
 
 
-def test_an_amount_must_be_said_and_a_currency_need_not_be() -> None:
+def test_amount_is_required_and_currency_has_a_default() -> None:
     with pytest.raises(ValidationError, match="amount"):
         Charge.model_validate_json("{}")
     assert (charge().currency, charge().metadata) == ("USD", {})
@@ -80,7 +80,7 @@ def test_metadata_has_at_most_50_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "why"),
+    ("metadata", "error"),
     [
         ({"": "x"}, "string_too_short"),
         ({"k" * 41: "x"}, "string_too_long"),
@@ -95,11 +95,11 @@ def test_metadata_has_at_most_50_keys() -> None:
         (None, "dict_type"),
     ],
 )
-def test_no_other_metadata_are_taken(metadata: object, why: str) -> None:
-    assert code(metadata=metadata) == why
+def test_other_metadata_is_refused(metadata: object, error: str) -> None:
+    assert code(metadata=metadata) == error
 
 
-def test_the_longest_metadata_are_taken() -> None:
+def test_longest_metadata_is_accepted() -> None:
     longest = {"\N{GRINNING FACE}" * 40: "\N{GRINNING FACE}" * 500}
     assert charge(metadata=longest).metadata == longest
 
@@ -107,45 +107,44 @@ def test_the_longest_metadata_are_taken() -> None:
 @pytest.mark.parametrize(
     "body", [r'{"amount": 1, "metadata": {"k": "\ud800"}}', r'{"amount": 1, "metadata": {"\udfff": ""}}']
 )
-def test_a_lone_surrogate_is_refused(body: str) -> None:
+def test_lone_surrogate_is_refused(body: str) -> None:
     with pytest.raises(ValidationError):
         Charge.model_validate_json(body)
 
 
 @given(st.dictionaries(words.filter(lambda key: 0 < len(key) <= 40), words.map(lambda value: value[:500]), max_size=50))
-def test_equal_metadata_are_equal_byte_for_byte(metadata: dict[str, str]) -> None:
-    there, back = charge(metadata=metadata), charge(metadata=dict(reversed(metadata.items())))
-    assert there.model_dump_json() == back.model_dump_json()
-    assert list(there.metadata) == sorted(metadata)
-    assert there.metadata == metadata
+def test_metadata_is_sorted_so_equal_payments_have_equal_bytes(metadata: dict[str, str]) -> None:
+    forward, backward = charge(metadata=metadata), charge(metadata=dict(reversed(metadata.items())))
+    assert forward.model_dump_json() == backward.model_dump_json()
+    assert list(forward.metadata) == sorted(metadata)
+    assert forward.metadata == metadata
 
 
-def test_a_payment_is_shown_as_it_will_be_until_it_is() -> None:
+def test_pending_payment_has_the_fields_of_its_command() -> None:
     pending = CreatePayment.model_validate(COMMAND).pending()
     assert json.loads(pending.model_dump_json()) == COMMAND | {"status": "pending"}
     assert list(pending.metadata) == ["a", "b"]
 
 
-def test_a_reason_is_said_only_where_there_is_one() -> None:
+def test_reason_is_left_out_if_there_is_none() -> None:
     rejected = PaymentView.model_validate(COMMAND | {"status": "rejected", "reason": "amount-over-limit"})
     assert json.loads(rejected.model_dump_json())["reason"] == "amount-over-limit"
     assert "reason" not in json.loads(rejected.model_copy(update={"reason": None}).model_dump_json())
 
 
 @pytest.mark.parametrize("event", [PaymentCreated, PaymentRejected])
-def test_an_event_is_the_payments_first_and_last(event: type[PaymentCreated | PaymentRejected]) -> None:
-    said = event(payment=CreatePayment.model_validate(COMMAND).pending())
-    assert (said.aggregate_id, said.aggregate_version) == (ID, 1)
+def test_event_has_version_1(event: type[PaymentCreated | PaymentRejected]) -> None:
+    created = event(payment=CreatePayment.model_validate(COMMAND).pending())
+    assert (created.aggregate_id, created.aggregate_version) == (ID, 1)
 
 
-def test_a_payment_of_before_can_be_read_though_its_currency_is_no_longer_one() -> None:
-    # What was once recorded is shown, whatever the list says today.
+def test_recorded_payment_in_a_withdrawn_currency_can_be_read() -> None:
     shown = COMMAND | {"currency": "DEM", "status": "created", "reason": None}
     assert PaymentView.model_validate(shown).currency == "DEM"
     assert PaymentView.model_validate(shown).status is PaymentStatus.CREATED
 
 
-def test_many_payments_are_at_most_a_thousand() -> None:
+def test_request_has_at_most_1000_ids() -> None:
     assert len(GetPayments(ids=(ID,) * 1000).ids) == 1000
     with pytest.raises(ValidationError, match="too_long"):
         GetPayments(ids=(ID,) * 1001)

@@ -1,4 +1,4 @@
-"""What a user may be."""
+"""Validation of users."""
 
 import json
 from typing import Any
@@ -38,14 +38,14 @@ def create(**fields: Any) -> CreateUser:
 
 
 def refused(**fields: Any) -> set[str]:
-    """Return the fields that are refused."""
+    """Return the invalid fields."""
     with pytest.raises(ValidationError) as error:
         create(**fields)
     return {str(e["loc"][0]) for e in error.value.errors()}
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("email", "canonical"),
     [
         ("Ada@Example.COM", "ada@example.com"),
         ("ADA+store@example.com", "ada+store@example.com"),
@@ -53,9 +53,9 @@ def refused(**fields: Any) -> set[str]:
         ("\u00c9mile@b\u00fccher.example", "\u00e9mile@b\u00fccher.example"),
     ],
 )
-def test_an_email_is_kept_in_one_form(given: str, kept: str) -> None:
-    assert create(email=given).email == kept
-    assert create(email=kept).email == kept
+def test_email_is_normalised(email: str, canonical: str) -> None:
+    assert create(email=email).email == canonical
+    assert create(email=canonical).email == canonical
 
 
 @pytest.mark.parametrize(
@@ -76,34 +76,34 @@ def test_an_email_is_kept_in_one_form(given: str, kept: str) -> None:
         ["ada@example.com"],
     ],
 )
-def test_what_is_no_email_is_refused(email: object) -> None:
+def test_invalid_email_is_refused(email: object) -> None:
     assert refused(email=email) == {"email"}
 
 
 @pytest.mark.parametrize("length", [8, 128])
-def test_a_password_has_8_to_128_characters_of_any_kind(length: int) -> None:
+def test_password_has_8_to_128_characters_of_any_kind(length: int) -> None:
     assert create(password="\N{GRINNING FACE}" * length).password == "\N{GRINNING FACE}" * length
 
 
 @pytest.mark.parametrize("password", ["1234567", "x" * 129, "", None, 12345678])
-def test_no_other_password_is_taken(password: object) -> None:
+def test_other_password_is_refused(password: object) -> None:
     assert refused(password=password) == {"password"}
 
 
 @pytest.mark.parametrize("name", ["", "x" * 201, "a\x00b", 1])
-def test_a_name_has_1_to_200_characters_that_can_be_kept(name: object) -> None:
+def test_name_has_1_to_200_characters_without_nul(name: object) -> None:
     assert refused(name=name) == {"name"}
     assert create(name="x" * 200).name == "x" * 200
     assert create(name=None).name is None
 
 
 @pytest.mark.parametrize("body", [r'{"email": "a@example.com", "password": "12345678", "name": "\ud800"}'])
-def test_a_lone_surrogate_is_refused(body: str) -> None:
+def test_lone_surrogate_is_refused(body: str) -> None:
     with pytest.raises(ValidationError, match=r"name|JSON"):
         CreateUser.model_validate_json(body)
 
 
-def test_a_secret_is_not_shown_where_a_message_is() -> None:
+def test_secret_is_not_in_the_text_of_a_message() -> None:
     secret = "the secret itself"
     shown = [
         create(password=secret),
@@ -114,7 +114,7 @@ def test_a_secret_is_not_shown_where_a_message_is() -> None:
     assert not [message for message in shown if secret in repr(message) or secret in str(message)]
 
 
-def test_whatever_somebody_typed_can_be_checked() -> None:
+def test_credentials_of_any_form_up_to_1024_characters_are_accepted() -> None:
     assert Authenticate(email="no email", password="").password == ""
     with pytest.raises(ValidationError):
         Authenticate(email="x" * 1025, password="")
@@ -122,19 +122,19 @@ def test_whatever_somebody_typed_can_be_checked() -> None:
         Authenticate(email="x", password="x" * 1025)
 
 
-def test_a_role_is_one_of_two() -> None:
+def test_unknown_role_is_refused() -> None:
     with pytest.raises(ValidationError, match="role"):
         UpdateUser.model_validate({"id": ID, "role": "owner"})
 
 
 @pytest.mark.parametrize("event", [UserCreated, UserUpdated])
-def test_an_event_has_the_users_version(event: type[UserCreated | UserUpdated]) -> None:
-    said = event(user=UserView.model_validate(USER))
-    assert (said.aggregate_id, said.aggregate_version) == (ID, 7)
-    assert json.loads(said.model_dump_json()) == {"user": USER}
+def test_event_has_the_version_of_the_user(event: type[UserCreated | UserUpdated]) -> None:
+    message = event(user=UserView.model_validate(USER))
+    assert (message.aggregate_id, message.aggregate_version) == (ID, 7)
+    assert json.loads(message.model_dump_json()) == {"user": USER}
 
 
-def test_many_users_are_at_most_a_thousand() -> None:
+def test_request_has_at_most_1000_ids() -> None:
     assert len(GetUsers(ids=(ID,) * 1000).ids) == 1000
     with pytest.raises(ValidationError, match="too_long"):
         GetUsers(ids=(ID,) * 1001)
