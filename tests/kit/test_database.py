@@ -1,6 +1,5 @@
 """Database errors as the callers of a transaction see them."""
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
@@ -32,18 +31,24 @@ class Things(Transaction):
         await self._connection.execute(text(sql))
 
 
-@pytest.fixture
-async def pool(postgres_server: PostgresServer) -> AsyncIterator[AsyncEngine]:
+@pytest.fixture(scope="module")
+def address(postgres_server: PostgresServer) -> URL:
+    """Create a database; return its URL."""
     name = f"kit_{secrets.token_hex(4)}"
-    await asyncio.to_thread(postgres_server.create_databases, name)
-    address = URL.create(
+    postgres_server.create_databases(name)
+    return URL.create(
         "postgresql+asyncpg", postgres_server.user, postgres_server.password, "127.0.0.1", postgres_server.port, name
     )
-    made = create_async_engine(address, hide_parameters=True)
-    async with made.begin() as connection:
+
+
+@pytest.fixture
+async def pool(address: URL) -> AsyncIterator[AsyncEngine]:
+    pool = create_async_engine(address, hide_parameters=True)
+    async with pool.begin() as connection:
+        await connection.run_sync(things.metadata.drop_all)
         await connection.run_sync(things.metadata.create_all)
-    yield made
-    await made.dispose()
+    yield pool
+    await pool.dispose()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nats.aio.msg import Msg
-from sqlalchemy import URL, BigInteger, Column, MetaData, Table, func, insert, select, text, update
+from sqlalchemy import URL, BigInteger, Column, MetaData, Table, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from kit.database import Transaction
@@ -45,29 +45,40 @@ class Till(Transaction):
         return int((await self._connection.execute(select(func.count()).select_from(inbox))).scalar_one())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def inbox_address(postgres_server: PostgresServer) -> URL:
+    """Create a database with the tables; return its URL."""
     name = f"kit_{secrets.token_hex(4)}"
     postgres_server.create_databases(name)
-    return URL.create(
+    address = URL.create(
         "postgresql+asyncpg", postgres_server.user, postgres_server.password, "127.0.0.1", postgres_server.port, name
     )
+    asyncio.run(_create_tables(address))
+    return address
 
 
-async def recreated(address: URL) -> AsyncEngine:
+async def _create_tables(address: URL) -> None:
     pool = create_async_engine(address)
     async with pool.begin() as connection:
-        await connection.run_sync(_metadata.drop_all)
         await connection.run_sync(_metadata.create_all)
+    await pool.dispose()
+
+
+async def emptied(address: URL) -> AsyncEngine:
+    """Delete all keys, and leave one till without coins."""
+    pool = create_async_engine(address)
+    async with pool.begin() as connection:
+        await connection.execute(delete(inbox))
+        await connection.execute(delete(tills))
         await connection.execute(insert(tills).values(coins=0))
     return pool
 
 
 @pytest.fixture
 async def pool(inbox_address: URL) -> AsyncIterator[AsyncEngine]:
-    made = await recreated(inbox_address)
-    yield made
-    await made.dispose()
+    pool = await emptied(inbox_address)
+    yield pool
+    await pool.dispose()
 
 
 def numbered(*numbers: int) -> list[InboxKey]:
@@ -142,7 +153,7 @@ def test_each_message_has_one_effect_despite_failures(
     inbox_address: URL, sequence: list[tuple[list[int], Outcome]]
 ) -> None:
     async def deliver() -> None:
-        pool = await recreated(inbox_address)
+        pool = await emptied(inbox_address)
         handled: set[int] = set()
         for numbers, outcome in sequence:
             with suppress(Unavailable):
