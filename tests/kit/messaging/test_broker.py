@@ -119,7 +119,7 @@ async def test_broker_stops_without_a_drain_while_nats_is_down(
     await eventually(lambda: not broker.is_connected())
     with capture_logs() as logs:
         await asyncio.wait_for(broker.stop(), _DEADLINE)
-    assert logs == []  # a drain without a server would end with a warning, after ten seconds
+    assert "requests left without a reply" not in {entry["event"] for entry in logs}  # the end of a drain's timeout
 
 
 async def test_process_is_terminated_when_its_connection_is_closed_for_good(new_broker: NewBroker) -> None:
