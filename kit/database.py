@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from sqlalchemy import URL, text
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -63,9 +63,11 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
 def is_unavailable(error: BaseException) -> bool:
     """Return whether `error` means that the server is unavailable, rather than that it rejects the statement."""
     if isinstance(error, DBAPIError):
-        return (
-            error.connection_invalidated or isinstance(error, InterfaceError) or _state(error).startswith(_UNAVAILABLE)
-        )
+        state = _state(error)
+        # Without a state an internal error is asyncpg's own: the server has ended the session, and the end of the
+        # connection has not arrived yet.
+        ended = isinstance(error, InterfaceError) or (isinstance(error, InternalError) and not state)
+        return ended or error.connection_invalidated or state.startswith(_UNAVAILABLE)
     return isinstance(error, OSError | PoolTimeout)  # refused, reset, unreachable; TimeoutError is an OSError
 
 
@@ -111,9 +113,17 @@ class Transaction:
             if error is None:
                 await self._commit()
         finally:
-            await self._connection.close()  # rolls back what is not committed
+            await self._close()
         if error is not None and (translated := _translate(error)) is not None:
             raise translated from error
+
+    async def _close(self) -> None:
+        """Return the connection to the pool; what is not committed is rolled back."""
+        try:
+            await self._connection.close()
+        except DBAPIError as error:
+            if not is_unavailable(error):
+                raise  # otherwise the server has rolled back, and the pool drops the connection
 
     async def _commit(self) -> None:
         failpoint(BEFORE_COMMIT)

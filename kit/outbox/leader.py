@@ -43,7 +43,7 @@ class LeaderSession:
     async def listen(self, channel: str) -> None:
         """Wake the leader on each notification on `channel`, and when the session ends."""
         self._connection.add_termination_listener(lambda *_: self._wake.set())
-        async with self._turn:
+        async with self._statement():
             await self._connection.add_listener(channel, lambda *_: self._wake.set())
 
     async def wait_notified(self, timeout: float) -> None:  # noqa: ASYNC109 - the end of the wait, not a failure
@@ -55,12 +55,12 @@ class LeaderSession:
 
     async def fetch(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
         """Run a query and return its rows."""
-        async with self._turn:
+        async with self._statement():
             return await self._connection.fetch(query, *arguments)
 
     async def execute(self, query: str, *arguments: Any) -> None:
         """Run a statement."""
-        async with self._turn:
+        async with self._statement():
             await self._connection.execute(query, *arguments)
 
     async def keep_alive(self) -> NoReturn:
@@ -68,6 +68,18 @@ class LeaderSession:
         while True:
             await self.execute("SELECT 1")
             await asyncio.sleep(self._keep_alive_interval)
+
+    @asynccontextmanager
+    async def _statement(self) -> AsyncIterator[None]:
+        """Wait until the connection is free for a statement. Raises `asyncpg.InterfaceError` if the session has ended.
+
+        Between the server's last message and the end of the connection asyncpg 0.32 raises `InternalClientError`.
+        """
+        async with self._turn:
+            try:
+                yield
+            except asyncpg.InternalClientError as error:
+                raise asyncpg.InterfaceError("the server has ended the session") from error
 
 
 @asynccontextmanager

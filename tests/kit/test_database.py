@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from kit.database import RefusedByDatabase, Transaction
 from kit.errors import Unavailable
 from mkstore.stack.servers import PostgresServer
+from tests.support.held_connections import held_connections
+from tests.support.polling import eventually
 
 things = Table(
     "things",
@@ -102,3 +104,32 @@ async def test_database_that_rejects_connections_is_unavailable(pool: AsyncEngin
     async with Things(pool) as transaction:
         await transaction.run("SELECT 1")
     await outside.dispose()
+
+
+async def _end_other_sessions(pool: AsyncEngine) -> None:
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    async with pool.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        await connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
+
+        async def have_ended() -> bool:
+            return not (await connection.execute(text(f"SELECT count(*) {others}"))).scalar()
+
+        await eventually(have_ended)
+
+
+async def test_connection_ended_by_the_server_between_statements_is_unavailable(pool: AsyncEngine) -> None:
+    """The error message of the server has arrived, the end of its connection has not."""
+
+    async def interrupted(things: Things) -> None:
+        async with things:
+            await things.run("SELECT 1")
+            await _end_other_sessions(pool)
+            await things.run("SELECT 1")
+
+    async with held_connections(pool.url) as address:
+        held = create_async_engine(address, pool_size=1, max_overflow=0)
+        with pytest.raises(Unavailable):
+            await interrupted(Things(held))
+        async with Things(held) as things:  # on a new connection
+            await things.run("SELECT 1")
+    await held.dispose()
