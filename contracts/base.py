@@ -4,10 +4,11 @@ import re
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
 from pydantic.alias_generators import to_camel
 
 Reply = TypeVar("Reply", bound="Message")
+Item = TypeVar("Item", bound="Message")
 AnyCommand = TypeVar("AnyCommand", bound="Command")
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
@@ -42,6 +43,22 @@ class Message(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
     )
+
+
+class Page(Message, Generic[Item]):
+    """A page of a list, the same on NATS and over HTTP.
+
+    Each list has a subclass, whose name is that of the schema in the documents.
+    """
+
+    data: tuple[Item, ...]
+    next_cursor: Cursor | None = Field(description="The cursor of the next page; null on the last page.")
+
+    @computed_field(description="Whether there is a next page.")  # type: ignore[prop-decorator]  # python/mypy#1362
+    @property
+    def has_more(self) -> bool:
+        """Whether there is a next page."""
+        return self.next_cursor is not None
 
 
 class Request(Message, Generic[Reply]):

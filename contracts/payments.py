@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
-from contracts.base import Command, Cursor, Event, Instant, Message, PageSize, Request, Text, example
+from contracts.base import Command, Cursor, Event, Instant, Message, Page, PageSize, Request, Text, example
 from contracts.currencies import Currency
 
 _PAYMENT = {
@@ -104,13 +104,12 @@ class PaymentList(Message):
     payments: tuple[PaymentView, ...]
 
 
-class PaymentPage(Message):
-    """A page of payments, newest first; `nextCursor` is null on the last page."""
+class PaymentPage(Page[PaymentView]):
+    """A page of payments, newest first."""
 
-    model_config = example(payments=[_PAYMENT | {"status": "created"}], nextCursor=None)
-
-    payments: tuple[PaymentView, ...]
-    next_cursor: Cursor | None
+    model_config = example(
+        data=[_PAYMENT | {"status": "created"}], hasMore=True, nextCursor="AAZJrdRJMABvHtACq1mPEpo01aP5scfi"
+    )
 
 
 class RejectPayment(Request[PaymentView]):

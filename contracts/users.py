@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, EmailStr, Field
 
-from contracts.base import Cursor, Done, Event, Instant, Message, PageSize, Request, Text, example
+from contracts.base import Cursor, Done, Event, Instant, Message, Page, PageSize, Request, Text, example
 
 _ADA = {
     "id": "0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01",
@@ -71,13 +71,10 @@ class UserList(Message):
     users: tuple[UserView, ...]
 
 
-class UserPage(Message):
-    """A page of users, newest first; `nextCursor` is null on the last page."""
+class UserPage(Page[UserView]):
+    """A page of users, newest first."""
 
-    model_config = example(users=[_ADA], nextCursor=None)
-
-    users: tuple[UserView, ...]
-    next_cursor: Cursor | None
+    model_config = example(data=[_ADA], hasMore=True, nextCursor="AAZJrdRJMAABmMXIfB56Up07Tx6KaywB")
 
 
 class Tokens(Message):

@@ -40,8 +40,8 @@ async def list_payments(request: ListPayments, payments: Payments) -> PaymentPag
         rows = await payments.list_newest(
             request.limit + 1, before=before, user_id=request.user_id, status=request.status
         )
-    shown, cursor = paging.page(rows, request.limit, lambda view: (view.created_at, view.id))
-    return PaymentPage(payments=shown, next_cursor=cursor)
+    shown, next_cursor = paging.page(rows, request.limit, lambda view: (view.created_at, view.id))
+    return PaymentPage(data=shown, next_cursor=next_cursor)
 
 
 async def _get_many(payments: Payments, find_pending: FindPending, ids: Collection[UUID]) -> list[PaymentView]:

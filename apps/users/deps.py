@@ -19,18 +19,18 @@ class Dependencies:
     read_users: Callable[[], repository.Users]
     """Opens a connection that commits each statement: reads save the two round trips of a transaction."""
     read_signing_keys: Callable[[], repository.SigningKeys]
-    """The same, for signing keys."""
+    """Opens the same kind of connection for signing keys."""
     passwords: password_hashes.Passwords
     signer: tokens.Signer
 
-    def free_passwords(self) -> password_hashes.Passwords:
+    def available_passwords(self) -> password_hashes.Passwords:
         """Return `passwords`. Raises `TooManyPasswords` if too many requests wait for a hash already."""
-        return self.passwords.free()
+        return self.passwords.available()
 
 
 Users = Annotated[repository.Users, Factory("open_users")]
 UsersToRead = Annotated[repository.Users, Factory("read_users")]
 SigningKeysToRead = Annotated[repository.SigningKeys, Factory("read_signing_keys")]
-Passwords = Annotated[password_hashes.Passwords, Factory("free_passwords")]
+Passwords = Annotated[password_hashes.Passwords, Factory("available_passwords")]
 """Refuses the request before any work is done when too many wait for a hash already."""
 Signer = Annotated[tokens.Signer, Provided("signer")]

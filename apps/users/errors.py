@@ -1,4 +1,4 @@
-"""The ways in which the users service says no."""
+"""The refusals of the users service, and the reasons for which it does not start."""
 
 from uuid import UUID
 
@@ -7,7 +7,7 @@ from kit.errors import CannotStart, Refusal, Unavailable
 
 
 class UserNotFound(Refusal):
-    """There is no such user, or no longer."""
+    """There is no user with this id, or it was deleted."""
 
     kind = ErrorKind.NOT_FOUND
     slug = "user-not-found"
@@ -18,7 +18,7 @@ class UserNotFound(Refusal):
 
 
 class EmailTaken(Refusal):
-    """Somebody else has this email."""
+    """Another user has this email."""
 
     kind = ErrorKind.CONFLICT
     slug = "email-taken"
@@ -29,19 +29,19 @@ class EmailTaken(Refusal):
 
 
 class VersionMismatch(Refusal):
-    """The user was changed since the caller last looked."""
+    """The user was changed since the caller read it."""
 
     kind = ErrorKind.STALE
     slug = "version-mismatch"
 
-    def __init__(self, expected: int, found: int) -> None:
-        super().__init__(f"The user has version {found}, not {expected}.")
+    def __init__(self, expected: int, actual: int) -> None:
+        super().__init__(f"The user has version {actual}, not {expected}.")
         self.expected = expected
-        self.found = found
+        self.actual = actual
 
 
 class InvalidCredentials(Refusal):
-    """No such user, another password, a disabled user: which of them is nobody's business."""
+    """The user is unknown or disabled, or the password is wrong; the refusal does not tell which."""
 
     kind = ErrorKind.UNAUTHENTICATED
     slug = "invalid-credentials"
@@ -51,7 +51,7 @@ class InvalidCredentials(Refusal):
 
 
 class PasswordTooCommon(Refusal):
-    """The password is among the first that anybody would try; `field` is the request's field that holds it."""
+    """The new password is a common one or the user's email; `errors` names its field."""
 
     kind = ErrorKind.INVALID
     slug = "password-too-common"
@@ -62,7 +62,7 @@ class PasswordTooCommon(Refusal):
 
 
 class WrongPassword(Refusal):
-    """The password that should prove who asks is not the user's."""
+    """The current password in the request is not the user's."""
 
     kind = ErrorKind.INVALID
     slug = "wrong-password"
@@ -73,25 +73,25 @@ class WrongPassword(Refusal):
 
 
 class PasswordChanged(Refusal):
-    """The password became another one while it was checked."""
+    """Another request changed the password at the same time."""
 
     kind = ErrorKind.CONFLICT
     slug = "password-changed"
 
     def __init__(self) -> None:
-        super().__init__("The password was changed at the same time by somebody else.")
+        super().__init__("Another request changed the password at the same time.")
 
 
 class TooManyPasswords(Unavailable):
-    """More passwords wait to be hashed than can be in good time."""
+    """Too many passwords wait to be hashed."""
 
-    def __init__(self, waiting: int) -> None:
+    def __init__(self, pending: int) -> None:
         super().__init__("password check")
-        self.waiting = waiting
+        self.pending = pending
 
 
 class WrongSecret(CannotStart):
-    """The secret is not the one with which the signing key was sealed."""
+    """The secret is not the one that the signing key was sealed with."""
 
     def __init__(self, kid: str) -> None:
         super().__init__(
@@ -101,8 +101,8 @@ class WrongSecret(CannotStart):
 
 
 class UnknownSeal(CannotStart):
-    """The signing key was sealed in a way that this code does not know."""
+    """The signing key was sealed in a format that this version does not know."""
 
     def __init__(self, kid: str) -> None:
-        super().__init__(f"The signing key {kid} in the database was sealed by a later version: start that one.")
+        super().__init__(f"The signing key {kid} in the database was sealed by a later version: start that version.")
         self.kid = kid

@@ -1,4 +1,4 @@
-"""Signing keys: made once, kept in the database under a seal that JWT_SECRET opens, and turned into a signer."""
+"""Signing keys: created once, stored in the database encrypted with JWT_SECRET, and loaded as a signer."""
 
 import asyncio
 import os
@@ -26,11 +26,11 @@ from contracts.users import JsonWebKey
 from kit.tokens import ALGORITHM, Signer
 
 _FORMAT = b"\x01"
-"""The first byte of what is sealed: scrypt with the parameters below, then AES-256-GCM. Another way needs another."""
+"""First byte of a sealed key. It stands for scrypt with the parameters below and AES-256-GCM."""
 
 
 def _cipher(secret: SecretStr, salt: bytes) -> AESGCM:
-    # scrypt, because the secret may be one that a person thought of; 16 MiB and 50 ms, once per start.
+    # scrypt, because a person may have chosen the secret; 16 MiB and 50 ms, once per start.
     key = Scrypt(salt=salt, length=32, n=2**14, r=8, p=1).derive(secret.get_secret_value().encode())
     return AESGCM(key)
 
@@ -41,8 +41,8 @@ def _seal(plain: bytes, secret: SecretStr, kid: str) -> bytes:
 
 
 def _unseal(sealed: bytes, secret: SecretStr, kid: str) -> bytes:
-    form, salt, nonce, rest = sealed[:1], sealed[1:17], sealed[17:29], sealed[29:]
-    if form != _FORMAT:
+    version, salt, nonce, rest = sealed[:1], sealed[1:17], sealed[17:29], sealed[29:]
+    if version != _FORMAT:
         raise UnknownSeal(kid)
     try:
         return _cipher(secret, salt).decrypt(nonce, rest, kid.encode())
@@ -55,7 +55,7 @@ def _coordinate(number: int) -> str:
 
 
 def new_key(secret: SecretStr) -> SigningKey:
-    """Make a key of curve P-256, its private half sealed with `secret` and bound to its `kid`."""
+    """Create a key on the curve P-256; its private key is sealed with `secret` and bound to its `kid`."""
     kid = uuid7().hex
     private = ec.generate_private_key(ec.SECP256R1())
     plain = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
@@ -67,17 +67,17 @@ def new_key(secret: SecretStr) -> SigningKey:
 
 
 def open_key(key: SigningKey, secret: SecretStr) -> ec.EllipticCurvePrivateKey:
-    """Open the private half of `key`; raises `WrongSecret` when it was sealed with another one, or `UnknownSeal`."""
+    """Return the private key. Raises `WrongSecret` if another secret sealed it, `UnknownSeal` for another format."""
     private = load_der_private_key(_unseal(key.sealed, secret, key.kid), password=None)
     if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise TypeError(f"signing key {key.kid} is of another kind")
+        raise TypeError(f"signing key {key.kid} is not an elliptic-curve key")
     return private
 
 
 async def load_signer(open_keys: Callable[[], SigningKeys], secret: SecretStr, lifetime: timedelta) -> Signer:
-    """Return what signs tokens: with the active key of the database, or with a new one where there is none.
+    """Return a signer with the active key of the database; create the key if there is none.
 
-    Several processes that find none agree on one. Raises `WrongSecret` and `UnknownSeal`.
+    Processes that start at the same time agree on one key. Raises `WrongSecret` and `UnknownSeal` as `open_key` does.
     """
     async with open_keys() as keys:
         key = await keys.active()
@@ -88,6 +88,6 @@ async def load_signer(open_keys: Callable[[], SigningKeys], secret: SecretStr, l
         async with open_keys() as keys:
             key = await keys.active()
     if key is None:
-        raise RuntimeError("the signing key was retired the moment it was made")
+        raise RuntimeError("the new signing key was retired at once")
     private = await asyncio.to_thread(open_key, key, secret)
     return Signer(key.kid, private, lifetime)

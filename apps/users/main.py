@@ -7,6 +7,8 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from argon2 import PasswordHasher
+
 import apps.users
 from apps.users.deps import Dependencies
 from apps.users.errors import (
@@ -49,12 +51,12 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
         await asyncio.to_thread(common_passwords)
         reading = service.pool.execution_options(isolation_level="AUTOCOMMIT")  # the same connections
         lifetime = timedelta(seconds=settings.access_token_seconds)
-        passwords = Passwords(
-            memory_kib=settings.argon2_memory_kib,
-            iterations=settings.argon2_iterations,
+        hasher = PasswordHasher(
+            time_cost=settings.argon2_iterations,
+            memory_cost=settings.argon2_memory_kib,
             parallelism=settings.argon2_parallelism,
-            threads=settings.password_threads,
         )
+        passwords = Passwords(hasher, threads=settings.password_threads)
         try:
             yield Dependencies(
                 open_users=partial(Users, service.pool),

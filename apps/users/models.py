@@ -1,4 +1,4 @@
-"""Users and signing keys: the tables, and the rules on them."""
+"""Users and signing keys: the tables and the rules on them."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from kit.outbox.table import outbox_table
 
 
 class Table(SQLModel, registry=registry()):
-    """The base of this service's tables: two services' tables must not meet on one metadata in one test process."""
+    """Base of this service's tables, with a registry that no other service shares in a test process."""
 
 
 def _now() -> datetime:
@@ -31,11 +31,11 @@ _ROLE = Enum(Role, values_callable=list, native_enum=False, length=20)
 
 
 class User(Table, table=True):
-    """A user; one that was deleted keeps its row, and nothing in it that tells who it was."""
+    """A user; a deleted one keeps its row without personal data."""
 
     __tablename__ = "users"
     __table_args__ = (
-        # The newest first, from where a page ended.
+        # For pages of users, newest first.
         Index("users_newest", "created_at", "id", postgresql_where=text("deleted_at IS NULL")),
     )
 
@@ -54,35 +54,35 @@ class User(Table, table=True):
 
     @classmethod
     def register(cls, *, email: str, name: str | None, password_hash: str) -> "User":
-        """Make a user, who is nothing special at first."""
+        """Create a user with the default role."""
         now = _now()
         return cls(email=email, name=name, password_hash=password_hash, created_at=now, updated_at=now)
 
     def view(self) -> UserView:
-        """Show this user as others may see one."""
+        """Return the user as it is shown to others."""
         return UserView(**{name: getattr(self, name) for name in UserView.model_fields})
 
     def expect(self, version: int | None) -> None:
-        """Raise `VersionMismatch` unless this is the version that the caller knows; None knows none."""
+        """Check the version that the caller expects, if any. Raises `VersionMismatch` if the user has another one."""
         if version is not None and version != self.version:
             raise VersionMismatch(version, self.version)
 
     def change(self, request: UpdateUser) -> bool:
-        """Take over what `request` says, and tell whether that changes anything; null takes only a name away."""
-        said = {field: getattr(request, field) for field in self.CHANGEABLE & request.model_fields_set}
-        news = {
+        """Apply the fields that `request` sets; return whether any changed. Null removes a name and nothing else."""
+        requested = {field: getattr(request, field) for field in self.CHANGEABLE & request.model_fields_set}
+        changes = {
             field: value
-            for field, value in said.items()
+            for field, value in requested.items()
             if value != getattr(self, field) and (value is not None or field == "name")
         }
-        for field, value in news.items():
+        for field, value in changes.items():
             setattr(self, field, value)
-        if news:
+        if changes:
             self._changed()
-        return bool(news)
+        return bool(changes)
 
     def change_password(self, password_hash: str) -> None:
-        """Take a new password; that is a change like any other, though nobody else can see what changed."""
+        """Replace the password hash; this counts as a new version, although no view shows it."""
         self.password_hash = password_hash
         self._changed()
 
@@ -101,11 +101,11 @@ class User(Table, table=True):
 
 
 class SigningKey(Table, table=True):
-    """A key that signs tokens, its private half sealed; one that is retired signs no more."""
+    """A key that signs tokens, with its private key encrypted; a retired one does not sign any more."""
 
     __tablename__ = "signing_keys"
     __table_args__ = (
-        # One key signs: of several replicas that start at once on an empty table, one makes it.
+        # At most one active key: of several replicas that start on an empty table, one creates it.
         Index("signing_keys_one_active", "retired_at", unique=True, postgresql_nulls_not_distinct=True),
     )
 
@@ -116,7 +116,7 @@ class SigningKey(Table, table=True):
     retired_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
 
     def view(self) -> JsonWebKey:
-        """Show the public half."""
+        """Return the public key."""
         return JsonWebKey.model_validate(self.public)
 
 

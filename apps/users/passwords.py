@@ -1,4 +1,4 @@
-"""Passwords: which are refused, and their argon2id hashes, made on threads of their own and never on the event loop."""
+"""Password rules, and argon2id hashing on a bounded number of threads."""
 
 import asyncio
 import os
@@ -11,99 +11,119 @@ from functools import cache
 from typing import Self, TypeVar
 from unicodedata import normalize
 
-from argon2 import PasswordHasher, Type
+from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from apps.users.errors import PasswordTooCommon, TooManyPasswords
 
 Result = TypeVar("Result")
 
-_SHORTEST = 8
-_SALT, _DIGEST = 16, 32
-"""Bytes of each in argon2-cffi's own hashes."""
-_LONGEST_WAIT = 1.5
-"""Seconds after which a password that still waits for others is refused: on a busy machine a hash takes longer than it
-should. One that found a thread free waits for nobody, however late the machine lets it begin."""
-_WAITING = 32
-"""Passwords that may wait per thread: about one second of work, which is as long as clients wait."""
+_MIN_LENGTH = 8
+_PENDING_PER_THREAD = 33
+"""One that is hashed and 32 that wait: about one second of work, which is as long as clients wait."""
+_WAIT_TIMEOUT = 1.5
+"""Seconds. On a busy machine a hash takes longer, and a password that has waited this long has no caller any more."""
 
 
 @cache
 def common_passwords() -> frozenset[str]:
-    """Return the common passwords that are long enough to be tried at all, in lower case: zxcvbn's list."""
-    # Imported when it is first needed: it brings five more lists, and takes 0.1 s.
+    """Return zxcvbn's list of common passwords in lower case, without those that are too short to be accepted."""
+    # Imported on first use: the module has five more lists and takes 0.1 s.
     from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415
 
-    return frozenset(password.lower() for password in FREQUENCY_LISTS["passwords"] if len(password) >= _SHORTEST)
+    return frozenset(password.lower() for password in FREQUENCY_LISTS["passwords"] if len(password) >= _MIN_LENGTH)
 
 
-def refuse_easy(password: str, email: str, field: str) -> None:
-    """Raise `PasswordTooCommon`, naming the request's `field`, for a common password and for one that is the email."""
+def reject_common(password: str, email: str, field: str) -> None:
+    """Check a new password against the common ones and the user's email (NIST SP 800-63B).
+
+    Raises `PasswordTooCommon`, which names the request's `field`, if the password is one of them.
+    """
     guess = normalize("NFKC", password).lower()
     if guess in {email, email.partition("@")[0]} or guess in common_passwords():
         raise PasswordTooCommon(field)
 
 
 class Passwords:
-    """Hashes and checks passwords (argon2id, RFC 9106), Unicode NFKC, a bounded number of them at once.
+    """Hashes and verifies passwords (argon2id, RFC 9106; Unicode NFKC) on separate threads.
 
-    Raises `TooManyPasswords` at once when more wait than `threads` can do in about a second. `close` ends the threads.
+    `threads` is 0 for one per processor. At most `max_pending` passwords are hashed or wait for a thread, by default
+    33 per thread; one that has waited `wait_timeout` seconds of `clock` is not hashed any more. Both are refused with
+    `TooManyPasswords`. `close` ends the threads.
     """
 
-    def __init__(self, *, memory_kib: int, iterations: int, parallelism: int, threads: int = 0) -> None:
-        threads = threads or os.cpu_count() or 1
-        self._hasher = PasswordHasher(
-            time_cost=iterations, memory_cost=memory_kib, parallelism=parallelism, type=Type.ID
-        )
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
-        self._most_at_once = threads
-        self._most = threads * (1 + _WAITING)
-        self._at_work = 0
-        # What is checked when there is no user to check: it costs the same, and it is the hash of no known password.
-        salt, digest = (b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (_SALT, _DIGEST))
-        self._nobody = f"$argon2id$v=19$m={memory_kib},t={iterations},p={parallelism}${salt}${digest}"
+    def __init__(
+        self,
+        hasher: PasswordHasher,
+        *,
+        threads: int = 0,
+        max_pending: int | None = None,
+        wait_timeout: float = _WAIT_TIMEOUT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hasher = hasher
+        self._threads = threads or os.cpu_count() or 1
+        self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="passwords")
+        self._max_pending = self._threads * _PENDING_PER_THREAD if max_pending is None else max_pending
+        self._pending = 0
+        self._wait_timeout = wait_timeout
+        self._clock = clock
+        self._decoy = _decoy(hasher)
 
-    def free(self) -> Self:
-        """Return itself if there is room for one more."""
-        if self._at_work >= self._most:
-            raise TooManyPasswords(self._at_work)
+    def available(self) -> Self:
+        """Return this object. Raises `TooManyPasswords` if no more passwords may wait."""
+        if self._pending >= self._max_pending:
+            raise TooManyPasswords(self._pending)
         return self
 
     async def hash(self, password: str) -> str:
-        """Return the hash of a password, in the PHC string format."""
-        return await self._on_a_thread(lambda: self._hasher.hash(normalize("NFKC", password)))
+        """Return the hash of a password, in the PHC string format. Raises `TooManyPasswords`."""
+        return await self._run(lambda: self._hasher.hash(normalize("NFKC", password)))
 
     async def verify(self, stored: str | None, password: str) -> bool:
-        """Tell whether `password` is the one that `stored` is the hash of; for None no, after the same time."""
-        return await self._on_a_thread(lambda: self._verify(stored, password))
+        """Return whether `stored` is the hash of `password`. Raises `TooManyPasswords`.
+
+        For None it returns False after the same work, so that an unknown user is not recognised by the duration.
+        """
+        return await self._run(lambda: self._verify(stored, password))
 
     def is_outdated(self, stored: str) -> bool:
-        """Tell whether `stored` was made with other parameters than today's."""
+        """Return whether `stored` was made with other parameters than the present ones."""
         return self._hasher.check_needs_rehash(stored)
 
     def close(self) -> None:
-        """Begin no more work, and let the threads end."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Cancel what waits, and let the threads end."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _verify(self, stored: str | None, password: str) -> bool:
         try:
-            self._hasher.verify(stored or self._nobody, normalize("NFKC", password))
+            self._hasher.verify(stored or self._decoy, normalize("NFKC", password))
         except (VerificationError, InvalidHashError):
             return False
         return stored is not None
 
-    async def _on_a_thread(self, work: Callable[[], Result]) -> Result:
-        self.free()
-        asked = time.monotonic()
-        waits = self._at_work >= self._most_at_once
-        self._at_work += 1
+    async def _run(self, work: Callable[[], Result]) -> Result:
+        self.available()
+        submitted = self._clock()
+        has_to_wait = self._pending >= self._threads
+        self._pending += 1
 
-        def in_time() -> Result:
-            if waits and time.monotonic() - asked > _LONGEST_WAIT:  # its caller is about to go; the next one's is not
-                raise TooManyPasswords(self._at_work)
+        def run_in_time() -> Result:
+            # With a free thread it waits for no other password, however late the machine starts the thread.
+            if has_to_wait and self._clock() - submitted > self._wait_timeout:
+                raise TooManyPasswords(self._pending)
             return work()
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, in_time)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, run_in_time)
         finally:
-            self._at_work -= 1
+            self._pending -= 1
+
+
+def _decoy(hasher: PasswordHasher) -> str:
+    """Return the hash of no known password, which takes `hasher` as long to verify as one of its own."""
+    salt, digest = (
+        b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (hasher.salt_len, hasher.hash_len)
+    )
+    parameters = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v=19${parameters}${salt}${digest}"

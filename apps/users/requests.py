@@ -1,4 +1,4 @@
-"""Answers to the requests of contracts.users, one function each."""
+"""The request handlers of the users service."""
 
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from apps.users.deps import Passwords, Signer, SigningKeysToRead, Users, UsersToRead
 from apps.users.errors import InvalidCredentials, PasswordChanged, WrongPassword
 from apps.users.models import User
-from apps.users.passwords import refuse_easy
+from apps.users.passwords import reject_common
 from contracts.base import Done
 from contracts.users import (
     Authenticate,
@@ -35,15 +35,15 @@ from kit.messaging.server import ReplyRouter
 router = ReplyRouter()
 # About as many as there are database connections: more would only wait for one, and all miss their deadline.
 _READS = 32
-# More than may wait for a hashing thread: a burst is refused at once and does not queue up before the workers.
+# More than may wait for a hashing thread: a burst is refused at once and does not wait for a worker.
 _PASSWORDS = 256
 _email: TypeAdapter[str] = TypeAdapter(Email)
 
 
 @router.reply(CreateUser, workers=_PASSWORDS)
 async def create_user(request: CreateUser, users: Users, passwords: Passwords) -> UserView:
-    """Register a user; the email must be free and the password not a common one."""
-    refuse_easy(request.password, request.email, "password")
+    """Create a user with the default role; the email must be unused and the password not a common one."""
+    reject_common(request.password, request.email, "password")
     password_hash = await passwords.hash(request.password)
     user = User.register(email=request.email, name=request.name, password_hash=password_hash)
     async with users:
@@ -54,24 +54,24 @@ async def create_user(request: CreateUser, users: Users, passwords: Passwords) -
 
 @router.reply(GetUsers, workers=_READS)
 async def get_users(request: GetUsers, users: UsersToRead) -> UserList:
-    """Look up many users by id; an unknown id is left out of the answer."""
+    """Return the users with these ids, in any order; unknown ids are left out."""
     async with users:
         return UserList(users=await users.get_many(request.ids))
 
 
 @router.reply(ListUsers, workers=_READS)
 async def list_users(request: ListUsers, users: UsersToRead) -> UserPage:
-    """Look through all users, newest first, or for the one with an email."""
+    """Return a page of users, newest first, or only the user with an email."""
     before = paging.decode(request.cursor)
     async with users:
-        found = await users.list_newest(request.limit + 1, before=before, email=request.email)
-    shown, next_cursor = paging.page(found, request.limit, lambda user: (user.created_at, user.id))
-    return UserPage(users=shown, next_cursor=next_cursor)
+        rows = await users.list_newest(request.limit + 1, before=before, email=request.email)
+    shown, next_cursor = paging.page(rows, request.limit, lambda user: (user.created_at, user.id))
+    return UserPage(data=shown, next_cursor=next_cursor)
 
 
 @router.reply(UpdateUser, workers=_READS)
 async def update_user(request: UpdateUser, users: Users) -> UserView:
-    """Change what is said and leave what is not; what changes nothing makes no version and no event."""
+    """Change the given fields of a user; a request that changes nothing makes no new version and no event."""
     async with users:
         user = await users.get_locked(request.id)
         user.expect(request.expected_version)
@@ -83,16 +83,16 @@ async def update_user(request: UpdateUser, users: Users) -> UserView:
 
 @router.reply(ChangePassword, workers=_PASSWORDS)
 async def change_password(request: ChangePassword, users: Users, passwords: Passwords) -> Done:
-    """Give a user, who knows the old one, a new password; a change of the user like any other, with its event."""
+    """Change the password of a user that gives the current one; the user gets a new version, and an event."""
     async with users:
-        known = await users.get(request.id)
-    if not await passwords.verify(known.password_hash, request.current_password):
+        before = await users.get(request.id)
+    if not await passwords.verify(before.password_hash, request.current_password):
         raise WrongPassword
-    refuse_easy(request.new_password, known.email, "newPassword")
+    reject_common(request.new_password, before.email, "newPassword")
     password_hash = await passwords.hash(request.new_password)
     async with users:
         user = await users.get_locked(request.id)
-        if user.password_hash != known.password_hash:
+        if user.password_hash != before.password_hash:
             raise PasswordChanged
         user.change_password(password_hash)
         await users.save(user)
@@ -102,7 +102,7 @@ async def change_password(request: ChangePassword, users: Users, passwords: Pass
 
 @router.reply(DeleteUser, workers=_READS)
 async def delete_user(request: DeleteUser, users: Users) -> Done:
-    """Forget a user: the row stays without a name, an email or a password, and the email is free again."""
+    """Delete a user: the row stays without name, email and password, and the email can be used again."""
     async with users:
         user = await users.get_locked(request.id)
         deleted = user.delete()
@@ -113,15 +113,15 @@ async def delete_user(request: DeleteUser, users: Users) -> Done:
 
 @router.reply(Authenticate, workers=_PASSWORDS)
 async def authenticate(request: Authenticate, users: Users, passwords: Passwords, signer: Signer) -> Tokens:
-    """Exchange an email and a password for tokens; every refusal is the same and takes one password check."""
+    """Exchange email and password for an access token; every refusal is the same and takes one password check."""
     async with users:
-        user = await users.with_email(_normalised(request.email))
+        user = await users.with_email(_normalized(request.email))
     password_hash = user.password_hash if user else None
-    right = await passwords.verify(password_hash, request.password)
-    if user is None or password_hash is None or not right or user.disabled:
+    is_right = await passwords.verify(password_hash, request.password)
+    if user is None or password_hash is None or not is_right or user.disabled:
         raise InvalidCredentials
     if passwords.is_outdated(password_hash):
-        with suppress(Unavailable):  # the next time will do
+        with suppress(Unavailable):  # it is hashed again at the next login
             new_hash = await passwords.hash(request.password)
             async with users:
                 await users.replace_hash(user.id, password_hash, new_hash)
@@ -131,13 +131,13 @@ async def authenticate(request: Authenticate, users: Users, passwords: Passwords
 
 @router.reply(GetKeys, workers=_READS)
 async def get_keys(_: GetKeys, keys: SigningKeysToRead, signer: Signer) -> JsonWebKeySet:
-    """Show the public keys with which a token that is still good may have been signed."""
+    """Return the public keys that verify every valid token."""
     async with keys:
         return JsonWebKeySet(keys=await keys.public(retired_since=datetime.now(UTC) - signer.lifetime))
 
 
-def _normalised(email: str) -> str:
-    """Write what somebody typed as an email is written here; what is none belongs to nobody as it is."""
+def _normalized(email: str) -> str:
+    """Return an email in its stored form; text that is not an email is returned as it is and matches no user."""
     try:
         return _email.validate_python(email)
     except ValidationError:

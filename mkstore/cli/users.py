@@ -29,7 +29,7 @@ def promote(
 
     async def work(broker: Broker) -> UserView:
         client = RequestClient(broker)
-        found = (await client.request(ListUsers(email=email))).users
+        found = (await client.request(ListUsers(email=email))).data
         if not found:
             fail(f"There is no user with the email {email}.")
         user = found[0]

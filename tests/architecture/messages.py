@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from contracts.base import Command, Event, Message, Request
+from contracts.base import Command, Event, Message, Page, Request
 from tests.architecture.sources import modules
 
 
@@ -19,7 +19,7 @@ def defined() -> Iterator[type]:
                 yield value
 
 
-BASES = frozenset({Message, Request, Command, Event})
+BASES = frozenset({Message, Page, Request, Command, Event})
 MESSAGES: list[type[Message]] = [each for each in defined() if issubclass(each, Message) and each not in BASES]
 REQUESTS: list[type[Request[Any]]] = [each for each in MESSAGES if issubclass(each, Request)]
 COMMANDS: list[type[Command]] = [each for each in MESSAGES if issubclass(each, Command)]

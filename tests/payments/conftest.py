@@ -1,42 +1,39 @@
-"""The payments service in memory and on real servers, with a separate database for each run."""
+"""The payments service in memory and on real servers."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from apps.payments.settings import Settings
 from kit import database
 from kit.messaging.broker import Broker
-from mkstore.stack.servers import NatsServer, PostgresServer
-from tests.conftest import ROOT, Gear, NewDatabase
+from mkstore.stack.servers import NatsServer
+from tests.conftest import Gear, NewDatabase
+from tests.support.killable_servers import KillableServers, killable_servers
 from tests.support.payments_fakes import REFUSED_AMOUNT
-from tests.support.payments_harness import LIMIT, ForReal, InMemory, for_real, in_memory
+from tests.support.payments_harness import LIMIT, OnServers, PaymentsService, in_memory, on_servers
 
 
 def settings_for(environment: dict[str, str], nats_url: str, **others: Any) -> Settings:
-    """Read settings as the service does, from an environment that is given."""
+    """Return the settings for an environment, with short retry delays, and with `others` replaced."""
     values = {name.lower(): value for name, value in environment.items()}
-    own = {"nats_url": nats_url, "db_pool_size": 5, "payment_limit": LIMIT}
-    impatient = {"delivery_attempts": 3, "delivery_first_delay": 0.02}
-    return Settings(**{**own, **impatient, **values, **others})
+    defaults = {"db_pool_size": 5, "payment_limit": LIMIT, "delivery_attempts": 3, "delivery_first_delay": 0.02}
+    return Settings(**{"nats_url": nats_url, **defaults, **values, **others})
 
 
 @pytest.fixture(scope="session")
 def payments_database(new_database: NewDatabase) -> dict[str, str]:
-    """Return the environment that names a database that the tests share; it refuses one amount."""
+    """Return the environment of a database that all tests share; it refuses `REFUSED_AMOUNT`."""
     environment = new_database("payments")
-    with ThreadPoolExecutor(1) as outside:  # where no event loop runs: this one may be inside one
-        outside.submit(asyncio.run, _refuse_one_amount(settings_for(environment, "nats://127.0.0.1:1"))).result()
+    with ThreadPoolExecutor(1) as thread:  # without an event loop; the caller may be inside one
+        thread.submit(asyncio.run, _refuse_amount(settings_for(environment, "nats://127.0.0.1:1"))).result()
     return environment
 
 
-async def _refuse_one_amount(settings: Settings) -> None:
+async def _refuse_amount(settings: Settings) -> None:
     pool = database.create_engine(settings)
     async with pool.begin() as connection:
         await connection.exec_driver_sql(f"ALTER TABLE payments ADD CHECK (amount <> {REFUSED_AMOUNT})")
@@ -45,72 +42,42 @@ async def _refuse_one_amount(settings: Settings) -> None:
 
 @pytest.fixture
 def settings(nats_server: NatsServer, payments_database: dict[str, str]) -> Settings:
-    """Return the settings of a service on the servers of this run."""
+    """Return settings for the shared servers."""
     return settings_for(payments_database, nats_server.url)
 
 
-AnyService = InMemory | ForReal
-
-
 @pytest.fixture
-async def service(gear: Gear, request: pytest.FixtureRequest) -> AsyncIterator[AnyService]:
-    """Serve, in memory or for real."""
+async def service(gear: Gear, request: pytest.FixtureRequest) -> AsyncIterator[PaymentsService]:
+    """Run the service, in memory or on real servers."""
     if gear == "memory":
         async with in_memory() as memory:
             yield memory
     else:
-        async with for_real(request.getfixturevalue("settings")) as real:
+        async with on_servers(request.getfixturevalue("settings")) as real:
             yield real
 
 
 @pytest.fixture
-async def real_service(settings: Settings) -> AsyncIterator[ForReal]:
-    """Serve for real: for what only the real thing can show."""
-    async with for_real(settings) as running:
+async def real_service(settings: Settings) -> AsyncIterator[OnServers]:
+    """Run the service on real servers only."""
+    async with on_servers(settings) as running:
         yield running
 
 
-class Own(NamedTuple):
-    """Servers that a test may kill.
-
-    They are started where the test runs and not in a thread: Linux ends a child when the thread that made it ends.
-    """
-
-    nats: NatsServer
-    postgres: PostgresServer
-    environment: dict[str, str]
-
-    def client(self, broker: Broker) -> ForReal:
-        return ForReal(settings_for(self.environment, self.nats.url), broker)
-
-
 @pytest.fixture(scope="module")
-def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
-    """Make servers of this a module's own, and a migrated database on them."""
-    folder = tmp_path_factory.mktemp("own")
-    with NatsServer(folder / "nats") as nats, PostgresServer(folder / "postgres") as postgres:
-        postgres.create_databases("payments_db")
-        environment = {
-            "NATS_URL": nats.url,
-            "DB_HOST": "127.0.0.1",
-            "DB_PORT": str(postgres.port),
-            "DB_USER": postgres.user,
-            "DB_PASSWORD": postgres.password,
-            "DB_DATABASE": "payments_db",
-        }
-        subprocess.run(
-            [sys.executable, "-m", "alembic", "-c", "apps/payments/alembic.ini", "upgrade", "head"],
-            env={**os.environ, **environment},
-            cwd=ROOT,
-            check=True,
-        )
-        yield Own(nats, postgres, environment)
+def module_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillableServers]:
+    """Run servers for the tests of one module."""
+    with killable_servers(tmp_path_factory.mktemp("servers"), "payments") as servers:
+        yield servers
 
 
 @pytest.fixture
-def own(own_servers: Own) -> Own:
-    """Return servers of this a module's own that run, whatever the test before did to them."""
-    for server in (own_servers.nats, own_servers.postgres):
-        if not server.is_running:
-            server.start()
-    return own_servers
+def servers(module_servers: KillableServers) -> KillableServers:
+    """Return the module's servers, running."""
+    module_servers.restart()
+    return module_servers
+
+
+def client_of(servers: KillableServers, broker: Broker) -> OnServers:
+    """Return a client of a service that runs on `servers`."""
+    return OnServers(settings_for(servers.environment, servers.nats.url), broker)

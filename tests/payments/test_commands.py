@@ -1,4 +1,4 @@
-"""Payments are recorded once, decided by the limit, told of once, and never spoil each other."""
+"""Commands: each payment is recorded and published once, and a failing one does not affect the others."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -6,38 +6,37 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.payments import GetPayments, PaymentCreated, PaymentRejected, PaymentStatus
+from contracts.payments import CreatePayment, GetPayments, PaymentCreated, PaymentRejected, PaymentStatus
 from contracts.streams import DEAD_LETTERS
-from tests.payments.conftest import AnyService
 from tests.support.payments_fakes import REFUSED_AMOUNT
-from tests.support.payments_harness import LIMIT, ForReal, order
+from tests.support.payments_harness import LIMIT, OnServers, PaymentsService, new_command
 from tests.support.polling import eventually
 
-NO_MOMENT = datetime.fromisoformat("0001-01-01T00:00:00+14:00")
-"""It fits the contract, and is before the first moment that can be told in UTC."""
+BEFORE_UTC = datetime.fromisoformat("0001-01-01T00:00:00+14:00")
+"""Valid in the contract, but before the first time that Python can express in UTC."""
 
 
-async def test_a_payment_is_recorded_as_it_was_ordered(service: AnyService) -> None:
-    command = order(currency="JPY", metadata={"b": "é\n\U0001f600", "a": ""})
+async def test_a_payment_is_recorded_as_requested(service: PaymentsService) -> None:
+    command = new_command(currency="JPY", metadata={"b": "é\n\U0001f600", "a": ""})
     await service.send(command)
     assert await service.recorded(command.id) == command.pending().model_copy(update={"status": PaymentStatus.CREATED})
 
 
-async def test_its_event_is_sent_once_with_the_request_that_it_came_with(service: AnyService) -> None:
-    one, other = order(), order()
+async def test_its_event_has_the_request_id_of_the_command(service: PaymentsService) -> None:
+    one, other = new_command(), new_command()
     await service.send(one, request_id="r1")
     await service.send(other, request_id="r2")
     for command, request_id in ((one, "r1"), (other, "r2")):
         view = await service.recorded(command.id)
-        [sent] = await eventually(lambda command=command: service.told(command.id))  # type: ignore[misc]
-        assert sent.event == PaymentCreated(payment=view)
-        assert sent.headers["X-Request-Id"] == request_id
+        [published] = await service.published_events(command.id, 1)
+        assert published.event == PaymentCreated(payment=view)
+        assert published.headers["X-Request-Id"] == request_id
 
 
-async def test_an_event_is_a_cloud_event(real_service: ForReal) -> None:
-    command = order()
+async def test_an_event_is_a_cloud_event(real_service: OnServers) -> None:
+    command = new_command()
     await real_service.send(command)
-    [sent] = await eventually(lambda: real_service.told(command.id))
+    [published] = await real_service.published_events(command.id, 1)
     assert {
         "ce-specversion": "1.0",
         "ce-type": "payment.created",
@@ -45,114 +44,108 @@ async def test_an_event_is_a_cloud_event(real_service: ForReal) -> None:
         "ce-subject": str(command.id),
         "ce-aggregateversion": "1",
         "content-type": "application/json",
-    }.items() <= sent.headers.items()
-    assert sent.headers["Nats-Msg-Id"] == sent.headers["ce-id"]
-    age = datetime.now(UTC) - datetime.fromisoformat(sent.headers["ce-time"])
+    }.items() <= published.headers.items()
+    assert published.headers["Nats-Msg-Id"] == published.headers["ce-id"]
+    age = datetime.now(UTC) - datetime.fromisoformat(published.headers["ce-time"])
     assert 0 <= age.total_seconds() < 60
 
 
 @pytest.mark.parametrize(("amount", "status"), [(LIMIT, "created"), (LIMIT + 1, "rejected"), (2**53 - 1, "rejected")])
-async def test_a_payment_over_the_limit_is_recorded_as_rejected(service: AnyService, amount: int, status: str) -> None:
-    command = order(amount=amount)
+async def test_a_payment_over_the_limit_is_rejected(service: PaymentsService, amount: int, status: str) -> None:
+    command = new_command(amount=amount)
     await service.send(command)
     view = await service.recorded(command.id)
     assert (view.status, view.reason) == (status, "amount-over-limit" if status == "rejected" else None)
-    [sent] = await eventually(lambda: service.told(command.id))
-    assert type(sent.event) is (PaymentRejected if status == "rejected" else PaymentCreated)
-    assert sent.event.payment == view
+    [published] = await service.published_events(command.id, 1)
+    event_type = PaymentRejected if status == "rejected" else PaymentCreated
+    assert published.event == event_type(payment=view)
 
 
-async def test_the_same_command_again_changes_nothing(service: AnyService) -> None:
-    command, last = order(), order()
+async def test_a_repeated_command_changes_nothing(service: PaymentsService) -> None:
+    command, last = new_command(), new_command()
     await service.send(command)
     view = await service.recorded(command.id)
     await service.send(*[command] * 5)
     await service.send(last)
     await service.recorded(last.id)
-    await eventually(lambda: service.told(last.id))
+    await service.published_events(last.id, 1)
     assert await service.recorded(command.id) == view
-    assert len(await service.told(command.id)) == 1
-    assert await service.dead(command.id) is None
+    assert len(await service.published_events(command.id)) == 1
+    assert await service.dead_letter_reason(command.id) is None
 
 
-async def test_another_command_under_the_same_id_changes_nothing_and_is_logged(
-    service: AnyService, caplog: pytest.LogCaptureFixture
+async def test_another_command_with_the_same_id_is_ignored_and_logged(
+    service: PaymentsService, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, other = order(amount=1), order(amount=2)
+    first, other = new_command(amount=1), new_command(amount=2)
     second = other.model_copy(update={"id": first.id})
     await service.send(first)
     view = await service.recorded(first.id)
     await service.send(second)
     await eventually(lambda: "its id is taken by another" in caplog.text)
     assert await service.recorded(first.id) == view
-    assert len(await service.told(first.id)) == 1
-    assert await service.dead(first.id) is None
+    assert len(await service.published_events(first.id)) == 1
+    assert await service.dead_letter_reason(first.id) is None
 
 
-async def test_of_two_under_one_id_in_one_group_the_first_stands(service: AnyService) -> None:
-    first = order(amount=1)
-    second = order(id=first.id, amount=2)
-    last = order()
-    async with service.held():
-        await service.send(order())  # the group that is held at the lock; the others gather behind it
-        await service.send(order())
+async def test_first_duplicate_in_a_batch_wins(service: PaymentsService) -> None:
+    first = new_command(amount=1)
+    second = new_command(id=first.id, amount=2)
+    last = new_command()
+    async with service.table_locked():
+        await service.send(new_command())  # the batch that waits for the lock; the next one gathers meanwhile
+        await service.send(new_command())
         await service.send(first)
         await service.send(second, first, last)
         await asyncio.sleep(0.05)
     assert (await service.recorded(first.id)).amount == 1
     await service.recorded(last.id)
-    await eventually(lambda: service.told(last.id))
-    assert len(await service.told(first.id)) == 1
+    await service.published_events(last.id, 1)
+    assert len(await service.published_events(first.id)) == 1
 
 
 @pytest.mark.parametrize(
     ("poison", "reason"),
-    [({"amount": REFUSED_AMOUNT}, "RefusedByDatabase"), ({"created_at": NO_MOMENT}, "OverflowError")],
-    ids=["the database refuses it", "no row can be made of it"],
+    [({"amount": REFUSED_AMOUNT}, "RefusedByDatabase"), ({"created_at": BEFORE_UTC}, "OverflowError")],
+    ids=["refused by the database", "not convertible to a row"],
 )
-async def test_a_poisonous_command_does_not_take_its_neighbours_along(
-    service: AnyService, poison: dict[str, object], reason: str
+async def test_a_failing_command_does_not_affect_the_others_in_its_batch(
+    service: PaymentsService, poison: dict[str, object], reason: str
 ) -> None:
-    good = [order(amount=n) for n in range(1, 61)]
-    bad = [order(**poison), order(**poison)]
-    async with service.held():
-        await service.send(*good[:30], bad[0], *good[30:], bad[1])
-    found = await eventually(lambda: _all_recorded(service, [command.id for command in good]))
-    assert found
+    good = [new_command(amount=n) for n in range(1, 31)]
+    bad = [new_command(**poison), new_command(**poison)]
+    async with service.table_locked():
+        await service.send(*good[:15], bad[0], *good[15:], bad[1])
+    await eventually(lambda: _all_recorded(service, good))
     for command in bad:
-        assert await eventually(lambda command=command: service.dead(command.id)) == reason  # type: ignore[misc]
+        assert await eventually(lambda command=command: service.dead_letter_reason(command.id)) == reason  # type: ignore[misc]
         # Dead-lettered, and still visible to the caller whose payment was accepted.
         assert await service.get(command.id) == command.pending()
+    await eventually(lambda: _all_published(service, good))
     for command in good:
-        await eventually(lambda command=command: service.told(command.id))  # type: ignore[misc]
-        assert len(await service.told(command.id)) == 1
-        assert await service.dead(command.id) is None
+        assert await service.dead_letter_reason(command.id) is None
 
 
-async def test_commands_that_arrive_together_are_recorded_together(
-    real_service: ForReal,
-) -> None:
-    orders = [order() for _ in range(300)]
-    async with real_service.held():
-        await real_service.send(*orders)
-    assert await eventually(lambda: _all_recorded(real_service, [command.id for command in orders]))
+async def test_commands_that_arrive_together_are_recorded_together(real_service: OnServers) -> None:
+    commands = [new_command() for _ in range(300)]
+    async with real_service.table_locked():
+        await real_service.send(*commands)
+    await eventually(lambda: _all_recorded(real_service, commands))
     async with real_service.sql() as connection:
         transactions = await connection.fetchval(
-            "SELECT count(DISTINCT xmin::text) FROM payments WHERE id = ANY($1)", [command.id for command in orders]
+            "SELECT count(DISTINCT xmin::text) FROM payments WHERE id = ANY($1)", [command.id for command in commands]
         )
     assert transactions <= 30
 
 
-async def test_what_does_not_fit_its_contract_is_a_dead_letter_and_its_neighbours_are_recorded(
-    real_service: ForReal,
-) -> None:
-    before, after, bad = order(), order(), uuid4()
+async def test_an_invalid_command_is_dead_lettered_alone(real_service: OnServers) -> None:
+    before, after, bad = new_command(), new_command(), uuid4()
     await real_service.send(before)
     await real_service.broker.jetstream.publish(f"payments.create.{bad}", b'{"amount": -1}')
     await real_service.send(after)
     await real_service.recorded(before.id)
     await real_service.recorded(after.id)
-    assert await eventually(lambda: real_service.dead(bad)) == "ValidationError"
+    assert await eventually(lambda: real_service.dead_letter_reason(bad)) == "ValidationError"
     letter = await real_service.broker.jetstream.get_last_msg(DEAD_LETTERS.name, f"dead.payments.create.{bad}")
     headers = letter.headers or {}
     assert headers["Dead-Attempts"] == "1"
@@ -163,6 +156,15 @@ async def test_what_does_not_fit_its_contract_is_a_dead_letter_and_its_neighbour
     assert letter.data == b'{"amount": -1}'
 
 
-async def _all_recorded(service: AnyService, ids: list[object]) -> bool:
-    views = (await service.ask(GetPayments(ids=tuple(ids)))).payments
-    return {view.id for view in views if view.status is not PaymentStatus.PENDING} == set(ids)
+async def _all_recorded(service: PaymentsService, commands: list[CreatePayment]) -> bool:
+    ids = {command.id for command in commands}
+    views = (await service.request(GetPayments(ids=tuple(ids)))).payments
+    return {view.id for view in views if view.status is not PaymentStatus.PENDING} == ids
+
+
+async def _all_published(service: PaymentsService, commands: list[CreatePayment]) -> bool:
+    """Return whether each payment has an event; fail if one has two."""
+    ids = {command.id for command in commands}
+    published = [each.event.aggregate_id for each in await service.all_events() if each.event.aggregate_id in ids]
+    assert len(published) == len(set(published))
+    return len(published) == len(ids)

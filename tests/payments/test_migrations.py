@@ -1,4 +1,4 @@
-"""The migrations and the models say the same, each migration can be taken back, and each page has its index."""
+"""The migrations give the schema of the models, each can be undone, and each kind of page has an index."""
 
 import asyncio
 import json
@@ -27,17 +27,17 @@ ALEMBIC = Config(MIGRATIONS.with_name("alembic.ini"))
 
 @pytest.fixture
 async def pool(new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncEngine]:
-    """Return connections to a migrated database that the environment names as well."""
+    """Return connections to a migrated database; the environment variables name it, too."""
     environment = new_database("payments")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    made = database.create_engine(settings_for(environment, "nats://127.0.0.1:1"))
-    yield made
-    await made.dispose()
+    engine = database.create_engine(settings_for(environment, "nats://127.0.0.1:1"))
+    yield engine
+    await engine.dispose()
 
 
 async def differences(pool: AsyncEngine) -> list[object]:
-    """Return how the database differs from the models."""
+    """Return the differences between the database and the models."""
 
     def compare(connection: Connection) -> list[object]:
         options = {"compare_type": True, "compare_server_default": True}
@@ -48,35 +48,35 @@ async def differences(pool: AsyncEngine) -> list[object]:
 
 
 async def checks(pool: AsyncEngine) -> set[str]:
-    """Return the conditions on payments; alembic does not compare those."""
+    """Return the names of the CHECK constraints of payments, which alembic does not compare."""
     async with pool.connect() as connection:
-        found = await connection.run_sync(lambda sync: inspect(sync).get_check_constraints("payments"))
-    return {str(check["name"]) for check in found}
+        constraints = await connection.run_sync(lambda sync: inspect(sync).get_check_constraints("payments"))
+    return {str(check["name"]) for check in constraints}
 
 
-async def test_models_and_migrations_do_not_differ(pool: AsyncEngine) -> None:
+async def test_models_and_migrations_are_equal(pool: AsyncEngine) -> None:
     assert await differences(pool) == []
     declared = {str(check.name) for check in Table.metadata.tables["payments"].constraints if check.name}
     assert await checks(pool) == declared
 
 
-async def test_every_migration_can_be_taken_back_and_made_again(pool: AsyncEngine) -> None:
+async def test_every_migration_can_be_undone_and_repeated(pool: AsyncEngine) -> None:
     revisions = list(ScriptDirectory.from_config(ALEMBIC).walk_revisions())
     for revision in revisions:
         await asyncio.to_thread(command.downgrade, ALEMBIC, str(revision.down_revision or "base"))
     async with pool.connect() as connection:
-        left = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
-    assert left == ["alembic_version"]
+        tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+    assert tables == ["alembic_version"]
     for revision in reversed(revisions):
         await asyncio.to_thread(command.upgrade, ALEMBIC, revision.revision)
     assert await differences(pool) == []
 
 
-def test_the_last_numbered_revision_is_the_one_that_alembic_calls_its_head() -> None:
+def test_the_newest_revision_is_the_head_of_alembic() -> None:
     assert newest_revision(MIGRATIONS) == ScriptDirectory.from_config(ALEMBIC).get_current_head()
 
 
-async def test_an_older_schema_is_told_from_the_newest(pool: AsyncEngine) -> None:
+async def test_an_older_schema_is_refused(pool: AsyncEngine) -> None:
     await check_schema(pool, MIGRATIONS)
     await asyncio.to_thread(command.downgrade, ALEMBIC, "-1")
     with pytest.raises(SchemaOutdated, match=r"apps/payments/alembic\.ini upgrade head"):
@@ -95,14 +95,14 @@ _ROW = {
 }
 
 
-async def insert(connection: AsyncConnection, **said: str) -> None:
-    row = _ROW | said
-    names, values = ", ".join(row), ", ".join(row.values())
-    await connection.exec_driver_sql(f"INSERT INTO payments ({names}) VALUES ({values})")  # noqa: S608 - the test's own
+async def insert(connection: AsyncConnection, **values: str) -> None:
+    row = _ROW | values
+    names, row_values = ", ".join(row), ", ".join(row.values())
+    await connection.exec_driver_sql(f"INSERT INTO payments ({names}) VALUES ({row_values})")  # noqa: S608 - the test's own
 
 
 @pytest.mark.parametrize(
-    "said",
+    "values",
     [
         {"amount": "0"},
         {"amount": "-1"},
@@ -117,19 +117,19 @@ async def insert(connection: AsyncConnection, **said: str) -> None:
     ],
     ids=str,
 )
-async def test_the_database_holds_to_the_rules_by_itself(pool: AsyncEngine, said: dict[str, str]) -> None:
+async def test_the_database_refuses_invalid_rows(pool: AsyncEngine, values: dict[str, str]) -> None:
     async with pool.begin() as connection:
         await insert(connection)
     with pytest.raises(IntegrityError):
         async with pool.begin() as connection:
-            await insert(connection, **said)
+            await insert(connection, **values)
 
 
 _USER = "'00000000-0000-4000-8000-000000000007'"
 _POSITION = "('2026-01-01T00:00:00Z', '00000000-0000-4000-8000-000000000000')"
 
 
-async def test_a_page_costs_the_same_wherever_it_is(pool: AsyncEngine) -> None:
+async def test_every_page_is_read_from_an_index(pool: AsyncEngine) -> None:
     async with pool.begin() as connection:
         await connection.exec_driver_sql(
             "INSERT INTO payments SELECT gen_random_uuid(),"

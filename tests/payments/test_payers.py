@@ -66,7 +66,7 @@ def in_order(happened: Sequence[UserEvent]) -> dict[UUID, tuple[int, str]]:
 
 @given(said=deliveries())
 @settings(max_examples=300, deadline=None)
-def test_the_rule_alone_comes_to_the_same_end_in_any_order(said: tuple[list[UserEvent], list[Group]]) -> None:
+def test_the_rule_gives_one_result_in_any_order(said: tuple[list[UserEvent], list[Group]]) -> None:
     happened, groups = said
     known: dict[UUID, Payer] = {}
     came: list[UserEvent] = []
@@ -133,7 +133,7 @@ class DyingFake(FakePayments):
 
 @given(said=deliveries())
 @settings(max_examples=100, deadline=None)
-def test_the_fake_comes_to_the_same_end_in_any_order(said: tuple[list[UserEvent], list[Group]]) -> None:
+def test_the_fake_gives_one_result_in_any_order(said: tuple[list[UserEvent], list[Group]]) -> None:
     happened, groups = said
     table = Table()
     ids = asyncio.run(deliver(groups, lambda fate: DyingFake(table, fate)))
@@ -143,7 +143,7 @@ def test_the_fake_comes_to_the_same_end_in_any_order(said: tuple[list[UserEvent]
 
 @given(said=deliveries())
 @settings(max_examples=25, deadline=None)
-def test_the_database_comes_to_the_same_end_in_any_order(
+def test_the_database_gives_one_result_in_any_order(
     payments_database: dict[str, str], said: tuple[list[UserEvent], list[Group]]
 ) -> None:
     happened, groups = said
@@ -173,7 +173,7 @@ async def _with_pool(settings: Settings, work: Callable[[AsyncEngine], Awaitable
     await pool.dispose()
 
 
-async def test_replicas_that_are_told_the_same_at_once_do_not_hold_each_other_up(
+async def test_replicas_with_the_same_events_do_not_deadlock(
     payments_database: dict[str, str],
 ) -> None:
     users = [uuid4() for _ in range(30)]
@@ -183,8 +183,8 @@ async def test_replicas_that_are_told_the_same_at_once_do_not_hold_each_other_up
     told = happened
 
     async def tell(pool: AsyncEngine) -> None:
-        orders = [told, told[::-1], told[::2] + told[1::2], told[30:] + told[:30]]
-        outcomes = await asyncio.gather(*(upsert_all(partial(Payments, pool), order) for order in orders * 3))
+        commands = [told, told[::-1], told[::2] + told[1::2], told[30:] + told[:30]]
+        outcomes = await asyncio.gather(*(upsert_all(partial(Payments, pool), order) for order in commands * 3))
         assert all(outcome == [None] * len(told) for outcome in outcomes)
         async with Payments(pool) as payments:
             assert await payments.closed_payers(users) == set(users)

@@ -91,7 +91,7 @@ async def in_memory(**options: Any) -> AsyncIterator[MemoryStore]:
     chosen = settings(**options)
     app = create_app(chosen, create_dependencies(chosen, broker, queue, history))
     users_deps = await users_harness.fake_dependencies(users, partial(FakeUsers, users, outbox.add))
-    users_app = users_main.create_app(users_harness.cheap(UsersSettings(jwt_secret=SECRET)), users_deps)
+    users_app = users_main.create_app(users_harness.low_cost(UsersSettings(jwt_secret=SECRET)), users_deps)
     open_payments = partial(FakePayments, Table(), outbox.add)
     payments_deps = payments_harness.fake_dependencies(open_payments, queue.find_pending)
     payments_app = payments_main.create_app(PaymentsSettings(), payments_deps)

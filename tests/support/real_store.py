@@ -18,7 +18,7 @@ from apps.users import main as users_main
 from apps.users.settings import Settings as UsersSettings
 from tests.support.payments_harness import LIMIT as PAYMENT_LIMIT
 from tests.support.store import SECRET, Store, client_of, running, settings
-from tests.support.users_harness import cheap
+from tests.support.users_harness import low_cost
 
 SHORT_TIMEOUT = 1.0
 """Seconds that a gateway waits for a service that a test keeps silent."""
@@ -39,7 +39,7 @@ class Servers:
     def app(self, service: str) -> AsgiFastStream:
         """Build a service's app."""
         if service == "users":
-            return users_main.create_app(cheap(UsersSettings(jwt_secret=SECRET, **self._settings(self.users))))
+            return users_main.create_app(low_cost(UsersSettings(jwt_secret=SECRET, **self._settings(self.users))))
         return payments_main.create_app(
             PaymentsSettings(payment_limit=PAYMENT_LIMIT, **self._settings(self.payments)),
         )

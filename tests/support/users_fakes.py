@@ -1,12 +1,16 @@
-"""The users service's repository in memory: the same interface, the same rules, one dictionary."""
+"""Fakes of the users service: its repository in memory, and password hashers that a test observes."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Literal, NamedTuple, Self
 from uuid import UUID
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error
 
 from apps.users.errors import EmailTaken, UserNotFound
 from apps.users.models import SigningKey, User
@@ -18,7 +22,7 @@ from kit.runtime.tracing import Trace, trace
 
 @dataclass
 class Store:
-    """What there is; `events` are those of transactions that committed."""
+    """The committed state: users, signing keys and published events."""
 
     users: dict[UUID, User] = field(default_factory=dict)
     keys: dict[str, SigningKey] = field(default_factory=dict)
@@ -31,7 +35,7 @@ def _copy(user: User) -> User:
 
 
 class FakeUsers:
-    """Stands in for `repository.Users`; `on_commit` gets each event of a committed transaction."""
+    """Fake of `repository.Users`: same rules; `on_commit` gets each event of a committed transaction."""
 
     def __init__(self, store: Store, on_commit: Callable[[Event, Trace], None] | None = None) -> None:
         self._store = store
@@ -56,25 +60,25 @@ class FakeUsers:
             self._store.lock.release()
 
     async def get_many(self, ids: Collection[UUID]) -> tuple[UserView, ...]:
-        return tuple(user.view() for user in self._there() if user.id in ids)
+        return tuple(user.view() for user in self._not_deleted() if user.id in ids)
 
     async def list_newest(self, limit: int, *, before: Position | None, email: str | None) -> tuple[UserView, ...]:
-        found = sorted(
+        users = sorted(
             (
                 user
-                for user in self._there()
+                for user in self._not_deleted()
                 if (before is None or (user.created_at, user.id) < before) and email in {None, user.email}
             ),
             key=lambda user: (user.created_at, user.id),
             reverse=True,
         )
-        return tuple(user.view() for user in found[:limit])
+        return tuple(user.view() for user in users[:limit])
 
     async def with_email(self, email: str) -> User | None:
-        return next((_copy(user) for user in self._there() if user.email == email), None)
+        return next((_copy(user) for user in self._not_deleted() if user.email == email), None)
 
     async def get(self, user_id: UUID) -> User:
-        for user in self._there():
+        for user in self._not_deleted():
             if user.id == user_id:
                 return _copy(user)
         raise UserNotFound(user_id)
@@ -101,12 +105,12 @@ class FakeUsers:
     async def emit(self, event: Event) -> None:
         self._emitted.append((event, trace.get()))
 
-    def _there(self) -> list[User]:
+    def _not_deleted(self) -> list[User]:
         return [user for user in self._store.users.values() if user.deleted_at is None]
 
 
 class FakeSigningKeys:
-    """Stands in for `repository.SigningKeys`."""
+    """Fake of `repository.SigningKeys`: same interface, same rules."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -129,3 +133,41 @@ class FakeSigningKeys:
     async def public(self, *, retired_since: datetime) -> tuple[JsonWebKey, ...]:
         recent = (k for k in self._store.keys.values() if k.retired_at is None or k.retired_at > retired_since)
         return tuple(key.view() for key in sorted(recent, key=lambda key: key.created_at, reverse=True))
+
+
+class Verification(NamedTuple):
+    """One call of `verify`."""
+
+    stored: str
+    error: Argon2Error | None
+
+
+class RecordingHasher(PasswordHasher):
+    """A hasher that records what it verified."""
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self.verified: list[Verification] = []
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002 - argon2-cffi's name
+        try:
+            verified = super().verify(hash, password)
+        except Argon2Error as error:
+            self.verified.append(Verification(str(hash), error))
+            raise
+        self.verified.append(Verification(str(hash), None))
+        return verified
+
+
+class BlockingHasher(PasswordHasher):
+    """A hasher that waits for `release`; `started` has the name of the thread of each hash."""
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self.started: list[str] = []
+        self.release = threading.Event()
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        self.started.append(threading.current_thread().name)
+        assert self.release.wait(60)
+        return super().hash(password, salt=salt)

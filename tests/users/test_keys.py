@@ -1,4 +1,4 @@
-"""Signing keys: sealed, opened by one secret alone, and one for all replicas."""
+"""Signing keys: sealed with one secret, and shared by all replicas."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -23,7 +23,7 @@ from tests.support.users_harness import LIFETIME, SECRET
 from tests.users.conftest import settings_for
 
 
-def test_a_key_is_opened_by_the_secret_that_sealed_it() -> None:
+def test_a_key_is_opened_with_the_secret_that_sealed_it() -> None:
     key = new_key(SECRET)
     signer = Signer(key.kid, open_key(key, SECRET), LIFETIME)
     _verify(signer, [key.view()])
@@ -35,14 +35,14 @@ def _verify(signer: Signer, keys: Iterable[JsonWebKey]) -> None:
     assert verifier.verify(signer.sign(user_id, "user")).sub == user_id
 
 
-def test_another_secret_does_not_open_it_and_the_sentence_names_the_variable() -> None:
+def test_a_wrong_secret_is_refused_and_the_error_names_jwt_secret() -> None:
     key = new_key(SECRET)
     with pytest.raises(WrongSecret, match="JWT_SECRET") as refused:
         open_key(key, SecretStr("another"))
     assert isinstance(refused.value, CannotStart)
 
 
-def test_a_sealed_key_is_bound_to_its_name() -> None:
+def test_a_sealed_key_is_bound_to_its_id() -> None:
     key, other = new_key(SECRET), new_key(SECRET)
     key.kid = other.kid
     with pytest.raises(WrongSecret):
@@ -50,23 +50,23 @@ def test_a_sealed_key_is_bound_to_its_name() -> None:
 
 
 @pytest.mark.parametrize("position", [1, 17, 29, -1])
-def test_a_sealed_key_that_was_touched_is_not_opened(position: int) -> None:
+def test_a_modified_sealed_key_is_not_opened(position: int) -> None:
     key = new_key(SECRET)
-    touched = bytearray(key.sealed)
-    touched[position] ^= 1
-    key.sealed = bytes(touched)
+    modified = bytearray(key.sealed)
+    modified[position] ^= 1
+    key.sealed = bytes(modified)
     with pytest.raises(WrongSecret):
         open_key(key, SECRET)
 
 
-def test_a_seal_of_another_format_is_told_from_another_secret() -> None:
+def test_an_unknown_seal_format_has_a_separate_error() -> None:
     key = new_key(SECRET)
     key.sealed = b"\x02" + key.sealed[1:]
     with pytest.raises(UnknownSeal, match="later version"):
         open_key(key, SECRET)
 
 
-def test_nothing_of_the_private_key_is_shown() -> None:
+def test_the_private_key_is_never_shown() -> None:
     key = new_key(SECRET)
     number = open_key(key, SECRET).private_numbers().private_value
     assert number.to_bytes(32, "big") not in key.sealed
@@ -76,12 +76,12 @@ def test_nothing_of_the_private_key_is_shown() -> None:
 
 @pytest.fixture
 async def open_keys(gear: Gear, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
-    """Return what opens a transaction on signing keys of which there are none yet."""
+    """Return a function that opens a transaction on an empty table of signing keys."""
     if gear == "memory":
         yield partial(FakeSigningKeys, Store())
         return
-    make: NewDatabase = request.getfixturevalue("new_database")
-    pool = database.create_engine(settings_for(make("users"), "nats://127.0.0.1:1"))
+    new_database: NewDatabase = request.getfixturevalue("new_database")
+    pool = database.create_engine(settings_for(new_database("users"), "nats://127.0.0.1:1"))
     yield partial(SigningKeys, pool)
     await pool.dispose()
 
@@ -110,7 +110,7 @@ async def test_another_secret_stops_the_start(open_keys: Any) -> None:
         await load_signer(open_keys, SecretStr("another"), LIFETIME)
 
 
-async def test_a_retired_key_is_shown_as_long_as_its_tokens_are_good(open_keys: Any) -> None:
+async def test_a_retired_key_is_published_while_its_tokens_are_valid(open_keys: Any) -> None:
     now = datetime.now(UTC)
     recent, old, active = (new_key(SECRET) for _ in range(3))
     recent.retired_at, old.retired_at = now - LIFETIME / 2, now - 2 * LIFETIME
@@ -118,5 +118,5 @@ async def test_a_retired_key_is_shown_as_long_as_its_tokens_are_good(open_keys: 
         async with open_keys() as keys:
             await keys.insert_if_none(key)
     async with open_keys() as keys:
-        shown = [key.kid for key in await keys.public(retired_since=now - LIFETIME)]
-    assert sorted(shown) == sorted([recent.kid, active.kid])
+        published = [key.kid for key in await keys.public(retired_since=now - LIFETIME)]
+    assert sorted(published) == sorted([recent.kid, active.kid])

@@ -1,4 +1,4 @@
-"""The migrations and the models say the same, and each migration can be taken back."""
+"""The migrations give the schema of the models, and each can be undone."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,17 +24,17 @@ ALEMBIC = Config(MIGRATIONS.with_name("alembic.ini"))
 
 @pytest.fixture
 async def pool(new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncEngine]:
-    """Return connections to a migrated database that the environment names as well."""
+    """Return connections to a migrated database; the environment variables name it, too."""
     environment = new_database("users")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    made = database.create_engine(settings_for(environment, "nats://127.0.0.1:1"))
-    yield made
-    await made.dispose()
+    engine = database.create_engine(settings_for(environment, "nats://127.0.0.1:1"))
+    yield engine
+    await engine.dispose()
 
 
 async def differences(pool: AsyncEngine) -> list[object]:
-    """Return how the database differs from the models."""
+    """Return the differences between the database and the models."""
 
     def compare(connection: Connection) -> list[object]:
         options = {"compare_type": True, "compare_server_default": True}
@@ -50,11 +50,11 @@ async def tables(pool: AsyncEngine) -> set[str]:
         return set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
 
 
-async def test_models_and_migrations_do_not_differ(pool: AsyncEngine) -> None:
+async def test_models_and_migrations_are_equal(pool: AsyncEngine) -> None:
     assert await differences(pool) == []
 
 
-async def test_every_migration_can_be_taken_back_and_made_again(pool: AsyncEngine) -> None:
+async def test_every_migration_can_be_undone_and_repeated(pool: AsyncEngine) -> None:
     revisions = list(ScriptDirectory.from_config(ALEMBIC).walk_revisions())
     for revision in revisions:
         await asyncio.to_thread(command.downgrade, ALEMBIC, str(revision.down_revision or "base"))
@@ -64,18 +64,18 @@ async def test_every_migration_can_be_taken_back_and_made_again(pool: AsyncEngin
     assert await differences(pool) == []
 
 
-def test_the_last_numbered_revision_is_the_one_that_alembic_calls_its_head() -> None:
+def test_the_newest_revision_is_the_head_of_alembic() -> None:
     assert newest_revision(MIGRATIONS) == ScriptDirectory.from_config(ALEMBIC).get_current_head()
 
 
-async def test_an_older_schema_is_told_from_the_newest(pool: AsyncEngine) -> None:
+async def test_an_older_schema_is_refused(pool: AsyncEngine) -> None:
     await check_schema(pool, MIGRATIONS)
     await asyncio.to_thread(command.downgrade, ALEMBIC, "-1")
     with pytest.raises(SchemaOutdated, match=r"apps/users/alembic\.ini upgrade head"):
         await check_schema(pool, MIGRATIONS)
 
 
-async def test_the_newest_users_are_found_by_an_index(pool: AsyncEngine) -> None:
+async def test_the_newest_users_are_found_with_an_index(pool: AsyncEngine) -> None:
     async with pool.connect() as connection:
         await connection.exec_driver_sql("SET enable_seqscan = off")
         rows = await connection.exec_driver_sql(

@@ -6,14 +6,14 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import MISSING, BaseModel, ConfigDict, Field
+from pydantic import MISSING
 
 from apps.gateway.deps import CurrentUser, Deps
 from apps.gateway.errors import Forbidden, NotFound
 from apps.gateway.http.openapi import responses, success
 from apps.gateway.http.strict_bodies import StrictRoute
 from contracts.base import Cursor, PageSize
-from contracts.payments import Charge, ListPayments, PaymentStatus, PaymentView
+from contracts.payments import Charge, ListPayments, PaymentPage, PaymentStatus, PaymentView
 
 router = APIRouter(prefix="/payments", tags=["payments"], route_class=StrictRoute)
 
@@ -27,16 +27,6 @@ class NewPayment(Charge, extra="forbid", validate_by_name=False):
     """A payment by `userId`, by default the caller."""
 
     user_id: UUID | MISSING = MISSING
-
-
-class Payments(BaseModel):
-    """A page of payments, newest first."""
-
-    model_config = ConfigDict(validate_by_name=True)
-
-    data: tuple[PaymentView, ...]
-    has_more: bool = Field(alias="hasMore")
-    next_cursor: str | None = Field(alias="nextCursor", description="The cursor of the next page.")
 
 
 @router.post(
@@ -99,14 +89,13 @@ async def list_payments(
     status: Annotated[PaymentStatus | None, Query(description="created or rejected")] = None,
     limit: Annotated[PageSize, Query()] = 20,
     cursor: Annotated[Cursor | None, Query()] = None,
-) -> Payments:
+) -> PaymentPage:
     """Return recorded payments, newest first: the caller's own; for an admin those of all users or of one."""
     if user_id is None and not caller.is_admin:
         user_id = caller.id
     if user_id is not None and not caller.may_see(user_id):
         raise Forbidden("These are another user's payments.")
-    page = await deps.request(ListPayments(user_id=user_id, status=status, limit=limit, cursor=cursor))
-    return Payments(data=page.payments, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
+    return await deps.request(ListPayments(user_id=user_id, status=status, limit=limit, cursor=cursor))
 
 
 def _wait(prefer: list[str]) -> int | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import MISSING, BaseModel, ConfigDict, Field
+from pydantic import MISSING
 
 from apps.gateway.deps import CurrentUser, Deps, address
 from apps.gateway.errors import NotFound
@@ -25,6 +25,7 @@ from contracts.users import (
     NewPassword,
     Role,
     UpdateUser,
+    UserPage,
     UserView,
 )
 
@@ -57,16 +58,6 @@ class PasswordChange(Message, extra="forbid", validate_by_name=False):
 
     current_password: GivenPassword
     new_password: NewPassword
-
-
-class Users(BaseModel):
-    """A page of users, newest first."""
-
-    model_config = ConfigDict(validate_by_name=True)
-
-    data: tuple[UserView, ...]
-    has_more: bool = Field(alias="hasMore")
-    next_cursor: str | None = Field(alias="nextCursor", description="The cursor of the next page.")
 
 
 @router.post(
@@ -111,11 +102,10 @@ async def list_users(
     deps: Deps,
     limit: Annotated[PageSize, Query()] = 20,
     cursor: Annotated[Cursor | None, Query()] = None,
-) -> Users:
+) -> UserPage:
     """Return all users, newest first; for admins."""
     caller.require_admin()
-    page = await deps.request(ListUsers(limit=limit, cursor=cursor))
-    return Users(data=page.users, has_more=page.next_cursor is not None, next_cursor=page.next_cursor)
+    return await deps.request(ListUsers(limit=limit, cursor=cursor))
 
 
 @router.patch(

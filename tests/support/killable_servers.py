@@ -1,0 +1,52 @@
+"""A nats-server and a PostgreSQL that a test may kill, with the migrated database of one service."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from alembic import command
+from alembic.config import Config
+
+from mkstore.stack.servers import NatsServer, PostgresServer
+from tests.conftest import ROOT
+
+
+class KillableServers(NamedTuple):
+    """The servers, and the environment of a service that uses them.
+
+    Start them in the main thread: Linux ends a child process when the thread that started it ends.
+    """
+
+    nats: NatsServer
+    postgres: PostgresServer
+    environment: dict[str, str]
+
+    def restart(self) -> None:
+        """Start the servers that a test has left stopped."""
+        for server in (self.nats, self.postgres):
+            if not server.is_running:
+                server.start()
+
+
+@contextmanager
+def killable_servers(folder: Path, service: str) -> Iterator[KillableServers]:
+    """Run the servers until the block ends."""
+    with NatsServer(folder / "nats") as nats, PostgresServer(folder / "postgres") as postgres:
+        name = f"{service}_db"
+        postgres.create_databases(name)
+        environment = {
+            "NATS_URL": nats.url,
+            "DB_HOST": "127.0.0.1",
+            "DB_PORT": str(postgres.port),
+            "DB_USER": postgres.user,
+            "DB_PASSWORD": postgres.password,
+            "DB_DATABASE": name,
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            for key, value in environment.items():
+                patch.setitem(os.environ, key, value)
+            command.upgrade(Config(ROOT / "apps" / service / "alembic.ini"), "head")
+        yield KillableServers(nats, postgres, environment)
