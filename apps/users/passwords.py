@@ -121,7 +121,7 @@ class Passwords:
 
 
 def _decoy(hasher: PasswordHasher) -> str:
-    """Return the hash of no known password, which takes `hasher` as long to verify as one of its own."""
+    """Return the hash of no known password, which `hasher` verifies in the same time as a real one."""
     salt, digest = (
         b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (hasher.salt_len, hasher.hash_len)
     )
