@@ -1,14 +1,13 @@
 """The portal in a small application: an HTTP client for it, and a reader with a browser."""
 
-import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from httpx import ASGITransport, AsyncClient
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from tests.support.browser import DESKTOP, Reader, serve
+from tests.support.browser import DESKTOP, Reader, Scheme, serve
 from tests.support.portal_host import host
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -22,7 +21,6 @@ _FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-_MISSING = "Chromium is not installed: `apt-get install chromium`."
 
 
 @pytest.fixture
@@ -35,13 +33,19 @@ async def client() -> AsyncIterator[AsyncClient]:
 def browser() -> Iterator[Browser]:
     executable = next(filter(None, map(shutil.which, _NAMES)), None)
     if executable is None:
-        if os.environ.get("CI"):
-            pytest.fail(_MISSING)
-        pytest.skip(_MISSING)
+        pytest.fail("Chromium is not installed: run `apt install chromium`, or leave out `tests/portal`.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One profile for all readers, so that assets are loaded and compiled once."""
+    context = browser.new_context()
+    yield context
+    context.close()
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +56,10 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture
-def reader(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Reader]:
+def reader(context: BrowserContext, address: str, request: pytest.FixtureRequest) -> Iterator[Reader]:
     """A reader whose browser must not report any error during the test."""
-    width, scheme = getattr(request, "param", (DESKTOP, "light"))
-    reader = Reader(browser, address, width=width, scheme=scheme)
+    window: tuple[int, Scheme] = getattr(request, "param", (DESKTOP, "light"))
+    reader = Reader(context, address, width=window[0], scheme=window[1])
     yield reader
-    reader.page.context.close()
+    reader.page.close()
     assert reader.errors == []

@@ -7,10 +7,11 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.conftest import ROOT
-from tests.support.browser import DESKTOP, PHONE, Reader
+from tests.support.browser import DESKTOP, PHONE, Reader, Scheme
 
 MESSAGE = "/asyncapi/messages/PaymentCreated"
 REFERENCE = "/asyncapi/users/reference"
+VARIANTS: list[tuple[int, Scheme]] = [(PHONE, "light"), (PHONE, "dark"), (DESKTOP, "dark")]
 PAGES = ["/asyncapi", "/asyncapi/users", REFERENCE, MESSAGE, "/asyncapi/search?q=amount", "/docs", "/docs/try"]
 
 
@@ -111,16 +112,21 @@ def test_pages_and_search_work_without_scripts(browser: Browser, address: str) -
     context.close()
 
 
-@pytest.mark.parametrize("reader", [(PHONE, "light"), (PHONE, "dark"), (DESKTOP, "dark")], indirect=True)
-def test_a_page_fits_the_window_and_follows_the_color_scheme(reader: Reader, request: pytest.FixtureRequest) -> None:
-    width, scheme = request.node.callspec.params["reader"]
-    for path in PAGES:
-        page = reader.open(path)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+@pytest.mark.parametrize("reader", [(PHONE, "light")], indirect=True)
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_fits_the_window_and_follows_the_color_scheme(reader: Reader, path: str) -> None:
+    page = reader.open(path)
+    for width, scheme in VARIANTS:
+        reader.show(width, scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
         background = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
-        assert all(part < 64 for part in background) if scheme == "dark" else all(part > 240 for part in background), (
-            path
-        )
+        assert all(part < 64 if scheme == "dark" else part > 240 for part in background)
+
+
+@pytest.mark.parametrize("reader", [(PHONE, "light")], indirect=True)
+def test_a_phone_shows_the_list_instead_of_the_map(reader: Reader) -> None:
     page = reader.open("/asyncapi")
-    expect(page.locator("svg.map")).to_be_visible(visible=width > PHONE)
-    expect(page.get_by_role("main").get_by_role("link", name="PaymentCreated", exact=True)).to_be_visible()
+    for width, scheme in VARIANTS:
+        reader.show(width, scheme)
+        expect(page.locator("svg.map")).to_be_visible(visible=width > PHONE)
+        expect(page.get_by_role("main").get_by_role("link", name="PaymentCreated", exact=True)).to_be_visible()

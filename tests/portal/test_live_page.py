@@ -4,7 +4,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import BrowserContext, expect
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -41,9 +41,9 @@ class SeriesMonitor:
         return snapshot_at(next(self._moments))
 
 
-def test_live_figures_are_on_the_map_and_in_tables(browser: Browser) -> None:
+def test_live_figures_are_on_the_map_and_in_tables(context: BrowserContext) -> None:
     with serve(host(monitor=SeriesMonitor())) as address:
-        reader = Reader(browser, address, width=DESKTOP, scheme="light")
+        reader = Reader(context, address, width=DESKTOP, scheme="light")
         page = reader.open("/asyncapi")
         section = page.get_by_role("region", name="Live figures")
         expect(section.get_by_role("row", name="PAYMENT_COMMANDS")).to_contain_text("7 pending, 3 unacknowledged")
@@ -53,11 +53,11 @@ def test_live_figures_are_on_the_map_and_in_tables(browser: Browser) -> None:
         expect(page.locator('.map .node[data-service="users"] .note').first).to_have_text("1 process · 2/s")
         expect(page.locator('.map .node[data-service="payments"].down')).to_have_count(2)
         page.goto("about:blank")  # stops the polling
-        page.context.close()
+        page.close()
         assert reader.errors == []
 
 
-def test_the_page_asks_for_an_admin_token_before_any_request(browser: Browser) -> None:
+def test_the_page_asks_for_an_admin_token_before_any_request(context: BrowserContext) -> None:
     tokens = []
 
     async def authorize(request: Request) -> dict[str, str]:
@@ -67,7 +67,7 @@ def test_the_page_asks_for_an_admin_token_before_any_request(browser: Browser) -
         return {}
 
     with serve(host(monitor=SeriesMonitor(), authorize=authorize)) as address:
-        reader = Reader(browser, address, width=DESKTOP, scheme="light")
+        reader = Reader(context, address, width=DESKTOP, scheme="light")
         page = reader.open("/asyncapi")
         section = page.get_by_role("region", name="Live figures")
         field = section.get_by_label("Access token of an admin")
@@ -81,5 +81,5 @@ def test_the_page_asks_for_an_admin_token_before_any_request(browser: Browser) -
         expect(section.get_by_role("row", name="PAYMENT_COMMANDS")).to_contain_text("7 pending, 3 unacknowledged")
         expect(field).to_have_count(0)
         page.goto("about:blank")
-        page.context.close()
+        page.close()
         assert tokens[:2] == ["Bearer user", "Bearer admin"]
