@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from kit.database import RefusedByDatabase, Transaction
-from kit.errors import Unavailable
+from kit.errors import OutcomeUnknown, Unavailable
 from mkstore.stack.servers import PostgresServer
 from tests.support.held_connections import held_connections
 from tests.support.polling import eventually
@@ -117,18 +117,26 @@ async def _end_other_sessions(pool: AsyncEngine) -> None:
         await eventually(have_ended)
 
 
-async def test_connection_ended_by_the_server_between_statements_is_unavailable(pool: AsyncEngine) -> None:
+class Refused(Exception):
+    """What a use case raises inside its transaction."""
+
+
+@pytest.mark.parametrize(("ending", "error"), [("query", Unavailable), ("commit", OutcomeUnknown), ("raise", Refused)])
+async def test_session_may_end_between_statements(pool: AsyncEngine, ending: str, error: type[Exception]) -> None:
     """The error message of the server has arrived, the end of its connection has not."""
 
     async def interrupted(things: Things) -> None:
         async with things:
             await things.run("SELECT 1")
             await _end_other_sessions(pool)
-            await things.run("SELECT 1")
+            if ending == "query":
+                await things.run("SELECT 1")
+            if ending == "raise":
+                raise Refused
 
     async with held_connections(pool.url) as address:
         held = create_async_engine(address, pool_size=1, max_overflow=0)
-        with pytest.raises(Unavailable):
+        with pytest.raises(error):
             await interrupted(Things(held))
         async with Things(held) as things:  # on a new connection
             await things.run("SELECT 1")
