@@ -15,6 +15,8 @@ class Stream(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
+    owner: str | None = None
+    """The service that publishes its events, or consumes its commands; None for a stream that all services share."""
     subjects: tuple[str, ...]
     retention: Literal["limits", "workqueue"]
     discard: Literal["old", "new"]
@@ -27,6 +29,7 @@ class Stream(BaseModel):
 
 PAYMENT_COMMANDS = Stream(
     name="PAYMENT_COMMANDS",
+    owner="payments",
     subjects=("payments.create.*",),
     retention="workqueue",
     discard="new",  # never drop an old command: its payment was accepted with 202
@@ -36,6 +39,7 @@ PAYMENT_COMMANDS = Stream(
 
 USER_EVENTS = Stream(
     name="USER_EVENTS",
+    owner="users",
     subjects=("user.*",),
     retention="limits",
     discard="old",
@@ -45,6 +49,7 @@ USER_EVENTS = Stream(
 
 PAYMENT_EVENTS = Stream(
     name="PAYMENT_EVENTS",
+    owner="payments",
     subjects=("payment.*",),
     retention="limits",
     discard="old",
@@ -63,6 +68,11 @@ DEAD_LETTERS = Stream(
 )
 
 STREAMS = (PAYMENT_COMMANDS, USER_EVENTS, PAYMENT_EVENTS, DEAD_LETTERS)
+
+
+def owned_by(service: str) -> tuple[Stream, ...]:
+    """Return the streams that belong to a service."""
+    return tuple(stream for stream in STREAMS if stream.owner == service)
 
 
 def stream_of(subject: str) -> Stream:

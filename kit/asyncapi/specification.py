@@ -8,6 +8,7 @@ from faststream.asgi import AsgiFastStream
 from faststream.specification import AsyncAPI, License
 
 from contracts.base import Command, Event, Request
+from contracts.streams import owned_by
 from kit.asyncapi.channels import channels_of
 from kit.asyncapi.handlers import handled_by
 from kit.asyncapi.messages import components_of
@@ -104,6 +105,8 @@ class ServiceSpecification(AsyncAPI):
             license=_LICENSE,
         )
         self._service = service
+        self.database = ""
+        """Default name of the database that the service owns."""
         self._publishes = publishes
         self._requests = requests
         self._refusals = refusals
@@ -126,7 +129,7 @@ class ServiceSpecification(AsyncAPI):
                 "info": {
                     "title": self.title,
                     "version": self.version,
-                    "description": f"{prose(self.description)}\n\n{_subjects(operations)}".strip(),
+                    "description": f"{prose(self.description)}\n\n{self._owned()}{_subjects(operations)}".strip(),
                     "license": {"name": _LICENSE.name, "url": str(_LICENSE.url)},
                 },
                 "defaultContentType": "application/json",
@@ -136,6 +139,12 @@ class ServiceSpecification(AsyncAPI):
                 "components": components_of(operations, self._refusals) | {"securitySchemes": _SECURITY},
             }
         )
+
+    def _owned(self) -> str:
+        """Return a sentence with the database and the streams that belong to the service, or nothing."""
+        database = [f"database `{self.database}`"] if self.database else []
+        owned = [*database, *(f"stream `{stream.name}`" for stream in owned_by(self._service))]
+        return f"Owns: {', '.join(owned)}. " if owned else ""
 
 
 def _subjects(operations: Iterable[Operation]) -> str:

@@ -90,6 +90,7 @@ class DatabaseService:
             finally:
                 await self.pool.dispose()
 
+        specification.database = type(self._settings).model_fields["db_database"].default
         discovery = Discovery(self.broker, self._name, specification, self._settings.asyncapi_url)
         cleaner = [self._cleaner] if self._cleaner else []
         app = ServiceApp(

@@ -56,8 +56,11 @@ async def letters(settings: Settings, payment: UUID) -> list[dict[str, Any]]:
     return list(listed)
 
 
-async def a_letter(settings: Settings, payment: UUID) -> str:
-    return str((await eventually(partial(letters, settings, payment)))[0]["id"])
+async def dead_letter(service: OnServers, settings: Settings, payment: UUID) -> str:
+    """Return the id of a payment's dead letter, once there is one."""
+    await eventually(partial(service.dead_letter_reason, payment))
+    [letter] = await letters(settings, payment)
+    return str(letter["id"])
 
 
 async def recorded(service: OnServers, commands: list[CreatePayment]) -> list[PaymentView]:
@@ -89,13 +92,16 @@ async def test_a_dead_letter_can_be_replayed_when_its_cause_is_fixed(
     async with poison_refused(settings):
         await real_service.send(poison, request_id="r-poison")
         await real_service.broker.jetstream.publish(CreatePayment.address_of(unreadable), b'{"amount": "much"}')
-        letter, other = await a_letter(settings, poison.id), await a_letter(settings, unreadable)
+        letter, other = (
+            await dead_letter(real_service, settings, poison.id),
+            await dead_letter(real_service, settings, unreadable),
+        )
         assert await real_service.get(poison.id) == poison.pending()
         shown = (await operator(settings, "show", letter))[1]
         assert (shown["body"]["id"], shown["requestId"]) == (str(poison.id), "r-poison")
         # Until the cause is fixed it is dead-lettered again.
         assert await operator(settings, "replay", letter) == (0, {"replayed": 1, "failed": [], "stopped": None})
-        again = await a_letter(settings, poison.id)
+        again = await dead_letter(real_service, settings, poison.id)
         assert again != letter
         assert (await operator(settings, "replay", letter))[0] == 1
     assert [len(await letters(settings, each)) for each in (poison.id, unreadable)] == [1, 1]
@@ -106,7 +112,7 @@ async def test_a_dead_letter_can_be_replayed_when_its_cause_is_fixed(
     assert published.headers[REQUEST_ID] == "r-poison"
     assert await letters(settings, poison.id) == []
     assert (await operator(settings, "replay", other))[0] == 0  # nothing can fix this one
-    assert await a_letter(settings, unreadable) != other
+    assert await dead_letter(real_service, settings, unreadable) != other
 
 
 async def test_a_replayed_payment_is_never_unknown(real_service: OnServers, settings: Settings) -> None:
@@ -135,7 +141,10 @@ async def test_a_discarded_payment_is_rejected(real_service: OnServers, settings
             headers={REQUEST_ID: "r1", TRACEPARENT: parent, "content-type": "application/json"},
         )
         await real_service.broker.jetstream.publish(CreatePayment.address_of(unreadable), b"{}")
-        letter, other = await a_letter(settings, poison.id), await a_letter(settings, unreadable)
+        letter, other = (
+            await dead_letter(real_service, settings, poison.id),
+            await dead_letter(real_service, settings, unreadable),
+        )
         code, report = await operator(settings, "discard", letter, "--yes")
         assert (code, report["discarded"]) == (1, 0)  # the database does not take a rejection of this amount either
         assert "its payment cannot be rejected" in report["failed"][0]["reason"]
@@ -153,6 +162,6 @@ async def test_a_payment_discarded_unanswered_is_unknown(real_service: OnServers
     poison = new_command(amount=POISON)
     async with poison_refused(settings):
         await real_service.send(poison)
-        letter = await a_letter(settings, poison.id)
+        letter = await dead_letter(real_service, settings, poison.id)
         assert (await operator(settings, "discard", letter, "--yes", "--unanswered"))[0] == 0
     assert await real_service.get(poison.id) is None

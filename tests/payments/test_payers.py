@@ -1,7 +1,8 @@
-"""Who may pay is what the users service last told, in whatever order and however often that comes."""
+"""Payers have the state of the users service's last event, in any order and with any number of repetitions."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum, auto
 from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -26,145 +27,163 @@ from tests.payments.conftest import settings_for
 from tests.support.payments_fakes import FakePayments, Table
 from tests.support.payments_harness import UserEvent, event_id, user_event
 
+States = dict[UUID, tuple[int, str]]
+"""Version and state of each payer."""
 
-class Group(NamedTuple):
-    """Events that come together, and what becomes of the process that gets them."""
+
+class Outcome(Enum):
+    """What happens to the process that handles a batch."""
+
+    HANDLED = auto()
+    DIES_BEFORE_COMMIT = auto()
+    DIES_AFTER_COMMIT = auto()
+
+
+class Batch(NamedTuple):
+    """Events that are delivered together."""
 
     events: tuple[UserEvent, ...]
-    fate: str
+    outcome: Outcome
+
+
+class History(NamedTuple):
+    """The events of some users in order, and the batches in which they are delivered."""
+
+    events: list[UserEvent]
+    batches: list[Batch]
 
 
 @st.composite
-def deliveries(draw: st.DrawFn) -> tuple[list[UserEvent], list[Group]]:
-    """Draw what happened to some users, in order, and how it comes: shuffled, repeated, cut off."""
-    happened: list[UserEvent] = []
+def histories(draw: st.DrawFn) -> History:
+    """Draw a history; its batches have the events shuffled, repeated, and again after a death."""
+    events: list[UserEvent] = []
     for _ in range(draw(st.integers(1, 4))):
         user_id = uuid4()
         states = ["active", *draw(st.lists(st.sampled_from(["active", "disabled"]), max_size=4))]
         states += draw(st.sampled_from([[], ["deleted"]]))
-        happened += [user_event(user_id, version, state) for version, state in enumerate(states, start=1)]
-    repeated = draw(st.lists(st.sampled_from(happened), max_size=2 * len(happened)))
-    coming = draw(st.permutations([*happened, *repeated]))
-    groups = []
-    while coming:
-        size = draw(st.integers(1, len(coming)))
-        fate = draw(st.sampled_from(["handled", "handled", "dies before the commit", "dies after the commit"]))
-        groups.append(Group(tuple(coming[:size]), fate))
-        coming = coming[size:]
-        if groups[-1].fate != "handled":  # it comes again, later, among others
-            coming = draw(st.permutations([*coming, *groups[-1].events]))
-        if len(groups) > 12:
-            groups.append(Group(tuple(coming), "handled"))
+        events += [user_event(user_id, version, state) for version, state in enumerate(states, start=1)]
+    repeated = draw(st.lists(st.sampled_from(events), max_size=2 * len(events)))
+    waiting = draw(st.permutations([*events, *repeated]))
+    batches = []
+    while waiting:
+        size = draw(st.integers(1, len(waiting)))
+        outcome = draw(st.sampled_from([Outcome.HANDLED, *Outcome]))
+        batches.append(Batch(tuple(waiting[:size]), outcome))
+        waiting = waiting[size:]
+        if outcome is not Outcome.HANDLED:
+            waiting = draw(st.permutations([*waiting, *batches[-1].events]))
+        if len(batches) > 12:
+            batches.append(Batch(tuple(waiting), Outcome.HANDLED))
             break
-    return happened, groups
+    return History(events, batches)
 
 
-def in_order(happened: Sequence[UserEvent]) -> dict[UUID, tuple[int, str]]:
-    """Return what is true of each user in the end."""
-    return {payer.id: (payer.version, payer.state) for payer in map(Payer.from_event, happened)}
+def final_states(events: Sequence[UserEvent]) -> States:
+    """Return the states after events that are in order."""
+    return states_of(map(Payer.from_event, events))
 
 
-@given(said=deliveries())
-@settings(max_examples=300, deadline=None)
-def test_the_rule_gives_one_result_in_any_order(said: tuple[list[UserEvent], list[Group]]) -> None:
-    happened, groups = said
-    known: dict[UUID, Payer] = {}
-    came: list[UserEvent] = []
-    for group in groups:
-        came += group.events
-        for payer in latest(map(Payer.from_event, group.events)):
-            if payer.supersedes(known.get(payer.id)):
-                known[payer.id] = payer
-        # At every moment it is the last of what has come so far.
-        so_far = in_order(sorted(came, key=lambda event: event.aggregate_version))
-        assert {payer.id: (payer.version, payer.state) for payer in known.values()} == so_far
-    assert so_far == in_order(happened)
+def states_of(payers: Any) -> States:
+    return {payer.id: (payer.version, payer.state) for payer in payers}
+
+
+@given(history=histories())
+@settings(max_examples=100, deadline=None)
+def test_the_rule_gives_one_result_in_any_order(history: History) -> None:
+    payers: dict[UUID, Payer] = {}
+    delivered: list[UserEvent] = []
+    for batch in history.batches:
+        delivered += batch.events
+        for payer in latest(map(Payer.from_event, batch.events)):
+            if payer.supersedes(payers.get(payer.id)):
+                payers[payer.id] = payer
+        expected = final_states(sorted(delivered, key=lambda event: event.aggregate_version))
+        assert states_of(payers.values()) == expected
+    assert states_of(payers.values()) == final_states(history.events)
 
 
 async def upsert_all(open_payments: Callable[[], Any], events: Sequence[UserEvent]) -> list[Exception | None]:
-    """Handle events as one batch of the consumer; return for each the error that it failed with."""
+    """Handle events as one batch of the consumer; return for each event its error, or None."""
     received = [Received(event, Trace(), InboxKey("tests", event_id(event))) for event in events]
     return await bisect_failures(lambda batch: upsert_payers(batch, open_payments()), received)
 
 
-async def deliver(groups: Sequence[Group], open_payments: Callable[[str], Any]) -> set[str]:
-    """Hand out the groups, each to a process with its fate; return the ids of what was handed out."""
-    for group in groups:
+async def deliver(batches: Sequence[Batch], open_payments: Callable[[Outcome], Any]) -> set[str]:
+    """Handle each batch with a transaction that has its outcome; return the ids of all events."""
+    for batch in batches:
         try:
-            failures = await upsert_all(partial(open_payments, group.fate), group.events)
+            failures = await upsert_all(partial(open_payments, batch.outcome), batch.events)
         except (Unavailable, OutcomeUnknown):
-            assert group.fate != "handled"
+            assert batch.outcome is not Outcome.HANDLED
         else:
-            assert failures == [None] * len(group.events)
-    return {event_id(event) for group in groups for event in group.events}
+            assert failures == [None] * len(batch.events)
+    return {event_id(event) for batch in batches for event in batch.events}
 
 
-class Dying(Payments):
-    """A transaction of a process that dies around its commit."""
+class DyingPayments(Payments):
+    """A transaction whose process dies before or after the commit."""
 
-    def __init__(self, pool: AsyncEngine, fate: str) -> None:
+    def __init__(self, pool: AsyncEngine, outcome: Outcome) -> None:
         super().__init__(pool)
-        self._fate = fate
+        self._outcome = outcome
 
-    async def _commit(self) -> None:
-        if self._fate == "dies before the commit":
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if self._outcome is Outcome.DIES_BEFORE_COMMIT:
+            await super().__aexit__(Unavailable, Unavailable("process"), None)
             raise Unavailable("process")
-        await super()._commit()
-        if self._fate == "dies after the commit":
+        await super().__aexit__(kind, error, at)
+        if self._outcome is Outcome.DIES_AFTER_COMMIT:
             raise OutcomeUnknown("process")
 
 
 class DyingFake(FakePayments):
     """The same in memory."""
 
-    def __init__(self, table: Table, fate: str) -> None:
+    def __init__(self, table: Table, outcome: Outcome) -> None:
         super().__init__(table)
-        self._fate = fate
+        self._outcome = outcome
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        if self._fate == "dies before the commit":
+        if self._outcome is Outcome.DIES_BEFORE_COMMIT:
             raise Unavailable("process")
         await super().__aexit__(kind, error, at)
-        if self._fate == "dies after the commit":
+        if self._outcome is Outcome.DIES_AFTER_COMMIT:
             raise OutcomeUnknown("process")
 
 
-@given(said=deliveries())
-@settings(max_examples=100, deadline=None)
-def test_the_fake_gives_one_result_in_any_order(said: tuple[list[UserEvent], list[Group]]) -> None:
-    happened, groups = said
+@given(history=histories())
+@settings(max_examples=50, deadline=None)
+def test_the_fake_gives_one_result_in_any_order(history: History) -> None:
     table = Table()
-    ids = asyncio.run(deliver(groups, lambda fate: DyingFake(table, fate)))
-    assert {payer.id: (payer.version, payer.state) for payer in table.payers.values()} == in_order(happened)
-    assert {mark.message_id for mark in table.marks} == ids
+    ids = asyncio.run(deliver(history.batches, partial(DyingFake, table)))
+    assert states_of(table.payers.values()) == final_states(history.events)
+    assert {key.message_id for key in table.inbox} == ids
 
 
-@given(said=deliveries())
+@given(history=histories())
 @settings(max_examples=25, deadline=None)
-def test_the_database_gives_one_result_in_any_order(
-    payments_database: dict[str, str], said: tuple[list[UserEvent], list[Group]]
-) -> None:
-    happened, groups = said
-
-    async def deliver_for_real(pool: AsyncEngine) -> None:
-        ids = await deliver(groups, lambda fate: Dying(pool, fate))
-        users = {event.aggregate_id for event in happened}
+def test_the_database_gives_one_result_in_any_order(payments_database: dict[str, str], history: History) -> None:
+    async def deliver_and_compare(pool: AsyncEngine) -> None:
+        ids = await deliver(history.batches, partial(DyingPayments, pool))
+        expected = final_states(history.events)
         async with pool.connect() as connection:
             rows = await connection.execute(
-                text("SELECT id, version, state FROM payers WHERE id = ANY(:ids)"), {"ids": list(users)}
+                text("SELECT id, version, state FROM payers WHERE id = ANY(:ids)"), {"ids": list(expected)}
             )
-            assert {row.id: (row.version, row.state) for row in rows} == in_order(happened)
-            marks = await connection.execute(
+            assert states_of(rows) == expected
+            keys = await connection.execute(
                 text("SELECT message_id FROM inbox WHERE message_id = ANY(:ids)"), {"ids": list(ids)}
             )
-            assert sorted(marks.scalars()) == sorted(ids)
+            assert sorted(keys.scalars()) == sorted(ids)
         async with Payments(pool) as payments:
-            closed = {user for user, (_, state) in in_order(happened).items() if state != "active"}
-            assert await payments.closed_payers(users | {uuid4()}) == closed
+            closed = {user for user, (_, state) in expected.items() if state != "active"}
+            assert await payments.closed_payers({*expected, uuid4()}) == closed
 
-    asyncio.run(_with_pool(settings_for(payments_database, "nats://127.0.0.1:1"), deliver_for_real))
+    asyncio.run(_with_pool(settings_for(payments_database, "nats://127.0.0.1:1"), deliver_and_compare))
 
 
 async def _with_pool(settings: Settings, work: Callable[[AsyncEngine], Awaitable[None]]) -> None:
@@ -173,20 +192,15 @@ async def _with_pool(settings: Settings, work: Callable[[AsyncEngine], Awaitable
     await pool.dispose()
 
 
-async def test_replicas_with_the_same_events_do_not_deadlock(
-    payments_database: dict[str, str],
-) -> None:
+async def test_replicas_with_the_same_events_do_not_deadlock(payments_database: dict[str, str]) -> None:
     users = [uuid4() for _ in range(30)]
-    happened = [
-        user_event(user, version, state) for user in users for version, state in ((1, "active"), (2, "disabled"))
-    ]
-    told = happened
+    events = [user_event(user, version, state) for user in users for version, state in ((1, "active"), (2, "disabled"))]
 
-    async def tell(pool: AsyncEngine) -> None:
-        commands = [told, told[::-1], told[::2] + told[1::2], told[30:] + told[:30]]
-        outcomes = await asyncio.gather(*(upsert_all(partial(Payments, pool), order) for order in commands * 3))
-        assert all(outcome == [None] * len(told) for outcome in outcomes)
+    async def handle_in_replicas(pool: AsyncEngine) -> None:
+        orders = [events, events[::-1], events[::2] + events[1::2], events[30:] + events[:30]]
+        outcomes = await asyncio.gather(*(upsert_all(partial(Payments, pool), order) for order in orders * 3))
+        assert all(outcome == [None] * len(events) for outcome in outcomes)
         async with Payments(pool) as payments:
             assert await payments.closed_payers(users) == set(users)
 
-    await _with_pool(settings_for(payments_database, "nats://127.0.0.1:1", db_pool_size=12), tell)
+    await _with_pool(settings_for(payments_database, "nats://127.0.0.1:1", db_pool_size=12), handle_in_replicas)

@@ -18,16 +18,16 @@ from kit.paging import Position
 from kit.runtime.tracing import Trace
 
 REFUSED_AMOUNT = 666
-"""The database of the tests, real or not, refuses a row with this amount: no command should make one, and one does."""
+"""The tests' database, real or fake, refuses a row with this amount."""
 
 
 @dataclass
 class Table:
-    """What there is; `events` are those of transactions that committed."""
+    """The committed state: payments, payers, inbox keys and published events."""
 
     rows: dict[UUID, PaymentView] = field(default_factory=dict)
     payers: dict[UUID, Payer] = field(default_factory=dict)
-    marks: set[InboxKey] = field(default_factory=set)
+    inbox: set[InboxKey] = field(default_factory=set)
     events: list[tuple[Event, Trace]] = field(default_factory=list)
     unlocked: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -36,7 +36,7 @@ class Table:
 
 
 class FakePayments:
-    """Stands in for `repository.Payments`; `on_commit` gets each event of a committed transaction."""
+    """Fake of `repository.Payments`: same rules; `on_commit` gets each event of a committed transaction."""
 
     def __init__(self, table: Table, on_commit: Callable[[Event, Trace], None] | None = None) -> None:
         self._table = table
@@ -45,8 +45,8 @@ class FakePayments:
     async def __aenter__(self) -> Self:
         self._added: dict[UUID, PaymentView] = {}
         self._emitted: list[tuple[Event, Trace]] = []
-        self._marked: set[InboxKey] = set()
-        self._learned: dict[UUID, Payer] = {}
+        self._new_keys: set[InboxKey] = set()
+        self._payers: dict[UUID, Payer] = {}
         return self
 
     async def __aexit__(
@@ -57,8 +57,8 @@ class FakePayments:
         if error is None:
             self._table.rows |= self._added
             self._table.events += self._emitted
-            self._table.marks |= self._marked
-            self._table.payers |= self._learned
+            self._table.inbox |= self._new_keys
+            self._table.payers |= self._payers
             if self._on_commit:
                 for event, origin in self._emitted:
                     self._on_commit(event, origin)
@@ -74,11 +74,11 @@ class FakePayments:
         return {payer.id for payer in self._table.payers.values() if payer.id in user_ids and payer.is_closed}
 
     async def upsert_payers(self, payers: Collection[Payer]) -> None:
-        self._learned = {payer.id: payer for payer in payers if payer.supersedes(self._table.payers.get(payer.id))}
+        self._payers = {payer.id: payer for payer in payers if payer.supersedes(self._table.payers.get(payer.id))}
 
     async def add_inbox_keys(self, keys: Collection[InboxKey]) -> set[InboxKey]:
-        self._marked = set(keys) - self._table.marks
-        return self._marked
+        self._new_keys = set(keys) - self._table.inbox
+        return self._new_keys
 
     async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
         self._emitted += events
@@ -94,11 +94,11 @@ class FakePayments:
         user_id: UUID | None = None,
         status: PaymentStatus | None = None,
     ) -> list[PaymentView]:
-        found = [
+        views = [
             view
             for view in self._table.rows.values()
             if (before is None or (view.created_at, view.id) < before)
             and user_id in {None, view.user_id}
             and status in {None, view.status}
         ]
-        return sorted(found, key=lambda view: (view.created_at, view.id), reverse=True)[:limit]
+        return sorted(views, key=lambda view: (view.created_at, view.id), reverse=True)[:limit]

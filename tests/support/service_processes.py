@@ -21,9 +21,9 @@ from tests.support.polling import eventually
 class ServiceProcess:
     """A service under `faststream run`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, output: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, http: httpx.AsyncClient, output: Path) -> None:
         self.process = process
-        self.port = port
+        self._http = http
         self._output = output
 
     @property
@@ -36,17 +36,15 @@ class ServiceProcess:
 
     async def health(self) -> dict[str, Any]:
         """Return the report of `/health`; empty while the port is closed."""
-        async with httpx.AsyncClient() as http:
-            try:
-                response = await http.get(f"http://127.0.0.1:{self.port}/health", timeout=5)
-            except httpx.TransportError:
-                return {}
-            return dict(response.json())
+        try:
+            response = await self._http.get("/health")
+        except httpx.TransportError:
+            return {}
+        return dict(response.json())
 
     async def metrics(self) -> dict[str, float]:
         """Return the gauges of `/metrics` by name, without labels."""
-        async with httpx.AsyncClient() as http:
-            response = await http.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5)
+        response = await self._http.get("/metrics")
         assert (response.status_code, response.headers["content-type"].split(";")[0]) == (200, "text/plain")
         families = text_string_to_metric_families(response.text)
         return {sample.name: sample.value for family in families for sample in family.samples}
@@ -59,7 +57,7 @@ class ServiceProcess:
 
     async def wait_exit(self) -> int:
         """Wait for the process to exit and return its exit code."""
-        return await asyncio.wait_for(self.process.wait(), 20)
+        return await asyncio.wait_for(self.process.wait(), 60)
 
     async def kill(self) -> None:
         self.process.kill()
@@ -84,13 +82,17 @@ async def run_service(
             stdout=file,
             stderr=asyncio.subprocess.STDOUT,
         )
+    # One client: a new one for each poll would load the certificates of the machine each time. No connection is kept,
+    # so that the workers of a service take turns.
+    limits = httpx.Limits(max_keepalive_connections=0)
     try:
-        yield ServiceProcess(process, port, output)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=limits) as http:
+            yield ServiceProcess(process, http, output)
     finally:
         if process.returncode is None:
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), 20)
+                await asyncio.wait_for(process.wait(), 60)
             except TimeoutError:
                 process.kill()
                 await process.wait()
