@@ -163,7 +163,7 @@ class Broker(NatsBroker):
 
     async def _finish(self, subscriber: Any) -> None:
         if isinstance(subscriber.subscription, Subscription):  # streams keep unacknowledged messages
-            await subscriber.subscription.drain()  # type: ignore[no-untyped-call]
+            await nats_compat.drain(subscriber.subscription)
             subscriber.subscription = None
         if isinstance(subscriber, PullStreamSubscriber):
             await cancel_and_wait(subscriber.tasks)  # each returns the messages that it has not handed out

@@ -7,6 +7,7 @@ from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
 
@@ -32,3 +33,17 @@ def jetstream_of(message: Msg) -> JetStreamContext:
     Reason: a middleware is given the message and not the connection.
     """
     return message._client.jetstream()  # noqa: SLF001
+
+
+async def drain(subscription: Subscription) -> None:
+    """Unsubscribe, and wait until every message that the server sent before is handed to the callback.
+
+    Reason: `Subscription.drain` writes its PING ahead of its UNSUB, which waits in a buffer. A message that arrives
+    between the PONG and the end of the subscription is dropped without a trace. The first flush here empties that
+    buffer, and the PONG of the second one follows the last message.
+    """
+    client: Client = subscription._conn  # noqa: SLF001
+    await client._send_unsubscribe(subscription._id)  # noqa: SLF001
+    for _ in range(2):
+        await client.flush()
+    await subscription.drain()  # type: ignore[no-untyped-call]

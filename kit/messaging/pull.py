@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from structlog.stdlib import get_logger
 
-from kit.messaging.nats_compat import next_message_subject
+from kit.messaging.nats_compat import drain, next_message_subject
 
 log = get_logger(__name__)
 
@@ -66,7 +66,7 @@ async def pull(subscriber: Any, cb: Callable[[Msg], Awaitable[Any]]) -> None:
         # Otherwise they are redelivered only after the consumer's ack wait.
         with suppress(NatsError, TimeoutError):
             async with asyncio.timeout(_RETURN_TIMEOUT):
-                await subscription.drain()  # type: ignore[no-untyped-call]
+                await drain(subscription)
                 for message in _take_all(arrived):
                     if _status(message) is None:
                         await message.nak()

@@ -181,6 +181,51 @@ async def test_no_request_fails_while_one_of_two_replicas_stops(
     assert replied[1]
 
 
+async def test_request_that_arrives_during_the_unsubscription_gets_a_reply(
+    new_broker: NewBroker, broker: Broker, nats_server: NatsServer
+) -> None:
+    """The server sends requests until it has read the unsubscription, which a proxy delays here."""
+
+    class OwnSlow(Slow):
+        subject: ClassVar[str] = f"{uuid4().hex}.slow"
+
+    held, release, replied = asyncio.Event(), asyncio.Event(), list[int]()
+
+    async def forward(client: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
+        server, server_writer = await asyncio.open_connection("127.0.0.1", nats_server.port)
+
+        async def to_server() -> None:
+            while data := await client.read(1 << 16):
+                before, unsubscription, after = data.partition(b"UNSUB ")
+                server_writer.write(before)
+                if unsubscription:
+                    held.set()
+                    await release.wait()
+                    server_writer.write(unsubscription + after)
+            server_writer.close()
+
+        async def to_client() -> None:
+            while data := await server.read(1 << 16):
+                client_writer.write(data)
+            client_writer.close()
+
+        await asyncio.gather(to_server(), to_client())
+
+    async with await asyncio.start_server(forward, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        replica = new_broker(nats_server.url.replace(f":{nats_server.port}", f":{port}"))
+        replica.include_router(_slow_server(OwnSlow, replied, workers=4))
+        await replica.start()
+        stopping = asyncio.create_task(replica.stop())
+        await held.wait()
+        await asyncio.sleep(0.05)  # in which the stopping replica would forget its subscription
+        request = asyncio.create_task(RequestClient(broker).request(OwnSlow(number=1), timeout=_DEADLINE))
+        await eventually(lambda: replied == [1], timeout=_DEADLINE)
+        release.set()
+        assert (await request).number == 1
+        await stopping
+
+
 async def _is_ready(broker: Broker) -> bool:
     try:
         await broker.check()
