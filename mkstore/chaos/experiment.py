@@ -84,6 +84,7 @@ class Proof:
                         self.say(sentence(done))
 
     async def _round(self, store: Store, api: Api, payers: list[User], auditor: Auditor, fault: Fault) -> Round:
+        await store.wait_until_stable(fault.kills)
         ledger, load = Ledger(), fault.load or self.load
         generator = LoadGenerator(api, payers[: load.payers], ledger, seed=self.seed + len(self.rounds), rate=load.rate)
         began = time.monotonic()
@@ -92,7 +93,6 @@ class Proof:
         generator.start()
         try:
             await asyncio.sleep(CALM_DURATION)
-            await store.wait_until_stable(fault.kills)
             injected = time.monotonic() - began
             await fault.inject(store)
             ended = time.monotonic() - began

@@ -14,12 +14,13 @@ PASSWORD = "a long enough sentence"  # noqa: S105 - of simulated users
 _RETRY_DELAY = 0.1
 _ACCEPT_TIMEOUT = 120.0
 """Seconds until a payment that is refused on every retry is reported."""
-_PROBE_INTERVAL = 0.1
+_PROBE_INTERVAL, _USER_INTERVAL = 0.1, 0.5
+"""Minimum seconds between two reads of a probe, and between two sign-ups of a load with a rate."""
+_PAYMENTS_PER_PROBE, _PAYMENTS_PER_USER = 10, 25
+"""Payments per read of a probe and per sign-up, if the rate is so low that the minimum would be more often."""
 _KEYED, _REPEATED, _READ_BACK = 0.5, 0.1, 0.1
 """Share of payments with an idempotency key; of accepted ones, share repeated and share read back."""
 _SIGN_UPS_AT_ONCE = 4
-_USER_INTERVAL = 0.5
-"""Seconds between two sign-ups of a load with a rate."""
 _REPLAYED = "idempotent-replayed"
 PROBES = {"list payments": "/payments?limit=1", "get user": "/users/me"}
 """Reads that are tried all the time, by the name of the operation in the ledger."""
@@ -78,9 +79,9 @@ async def _retried(request: Callable[[], Awaitable[Answer]], deadline: float, *,
 class LoadGenerator:
     """The load on a store during one round; each payer pays in a loop.
 
-    With `payments`, that number of them is made and no more; `rate` limits the payments per second of all payers
-    together, and the changes of users with them (0: no limit). `read_back` is the share of accepted payments that
-    are read. `changes_users` and `probes` say whether others sign up, and whether reads are tried all the time.
+    With `payments`, that number of them is made and no more. `rate` limits the payments per second of all payers
+    together, and probes and changes of users in proportion (0: no limit). `read_back` is the share of accepted payments
+    that are read. `changes_users` and `probes` say whether others sign up, and whether reads are tried all the time.
     Every request and its response is recorded in `ledger`.
     """
 
@@ -206,7 +207,7 @@ class LoadGenerator:
     async def _probe(self, operation: str, path: str) -> None:
         while not self._stopped.is_set():
             self.ledger.record(operation, await self._api("GET", path, token=self._payers[0].token))
-            await asyncio.sleep(_PROBE_INTERVAL)
+            await asyncio.sleep(max(_PROBE_INTERVAL, _PAYMENTS_PER_PROBE / self._rate if self._rate else 0.0))
 
     async def _change_users(self) -> None:
         """Sign up users in a loop, change each name twice, and delete every other user; each step is tried once."""
@@ -232,7 +233,7 @@ class LoadGenerator:
             if number % 2:
                 await self._change(user, Change("deleted"), "DELETE", f"/users/{user.id}", None)
             if self._rate:
-                await asyncio.sleep(_USER_INTERVAL)
+                await asyncio.sleep(max(_USER_INTERVAL, _PAYMENTS_PER_USER / self._rate))
 
     async def _change(
         self, user: User, change: Change, method: str, path: str, body: dict[str, str] | None

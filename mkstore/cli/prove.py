@@ -22,7 +22,7 @@ _SHORT = (
 def prove(
     payments: Annotated[int, typer.Option(min=100, help="Minimum number of payments in all.")] = 100_000,
     *,
-    short: Annotated[bool, typer.Option("--short", help="Run six faults with 200 payments each; a minute.")] = False,
+    short: Annotated[bool, typer.Option("--short", help="Run six faults with 100 payments each; a minute.")] = False,
     only: Annotated[str, typer.Option(help="Run only faults whose name contains this text.")] = "",
     payers: Annotated[
         int | None, typer.Option(min=1, max=150, help="Concurrent payers.", show_default="32, short: 8")
@@ -46,7 +46,7 @@ def prove(
         fail(f"No fault name contains {only!r}. Faults: " + "; ".join(fault.name for fault in every_fault()))
     random.Random(seed).shuffle(faults)  # noqa: S311 - not a secret
     if short:
-        load = Load(payers or 8, payments=200, rate=50.0)
+        load = Load(payers or 8, payments=100, rate=25.0)
     else:
         fixed = sum(fault.load.payments for fault in faults if fault.load)
         each = -(-(payments - fixed) // max(1, sum(not fault.load for fault in faults)))

@@ -18,12 +18,12 @@ def test_short_run_loses_nothing_and_writes_its_report(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=290,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads(done.stdout)
     assert {f"kill -9 {name}" for name in PROCESSES} < {row["fault"] for row in rows}
-    assert all(row["accepted"] >= 200 for row in rows)
+    assert all(row["accepted"] >= 100 for row in rows)
     assert not any(row[violation] for row in rows for violation in VIOLATIONS)
     summary = json.loads((tmp_path / "report.json").read_text())["summary"]
     assert summary["faults"] == len(rows)

@@ -32,7 +32,7 @@ class AuditedLoad:
 
 @asynccontextmanager
 async def audited_load(
-    store: Store, *, payments: int | None = None, payers: int = 8, loops: int = 1, start: bool = True, **options: Any
+    store: Store, *, payments: int | None = None, payers: int = 4, loops: int = 1, start: bool = True, **options: Any
 ) -> AsyncIterator[AuditedLoad]:
     """Let each of `payers` pay in a number of `loops` at once until the end of the block; then audit.
 

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-EXAMPLES = 15
+EXAMPLES = 10
 CHECKED = [
     not_a_server_error,
     status_code_conformance,

@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+import ssl
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,18 @@ PROBLEM = "application/problem+json"
 MEMBERS = {"type", "title", "status", "detail", "code", "requestId"}
 
 
+@cache
+def _tls() -> ssl.SSLContext:
+    """Return a TLS context: to load the certificates of the system costs 25 ms, and each client would do that."""
+    return httpx.create_ssl_context()
+
+
 class _Spread(httpx.AsyncBaseTransport):
     """Several connection pools, used in turn: the cost of one pool grows with the square of its connections."""
 
     def __init__(self, pools: int) -> None:
-        context, limits = httpx.create_ssl_context(), httpx.Limits(max_connections=None, max_keepalive_connections=16)
-        self._pools = [httpx.AsyncHTTPTransport(verify=context, limits=limits) for _ in range(pools)]
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=16)
+        self._pools = [httpx.AsyncHTTPTransport(verify=_tls(), limits=limits) for _ in range(pools)]
         self._turns = itertools.cycle(self._pools)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -104,17 +112,6 @@ async def sign_up(http: httpx.AsyncClient, email: str | None = None) -> Caller:
     answer = await http.post("/users", json={"email": email, "password": PASSWORD})
     assert answer.status_code == 201, answer.text
     return Caller(http, answer.json()["id"], email, await token(http, email))
-
-
-async def sign_up_many(http: httpx.AsyncClient, number: int) -> list[Caller]:
-    """Register users, four at a time: each costs two password hashes."""
-    limit = asyncio.Semaphore(4)
-
-    async def register() -> Caller:
-        async with limit:
-            return await sign_up(http)
-
-    return list(await asyncio.gather(*(register() for _ in range(number))))
 
 
 async def sign_up_admin(http: httpx.AsyncClient, mkstore: Running) -> Caller:

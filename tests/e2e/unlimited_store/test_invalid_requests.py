@@ -4,6 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -27,16 +28,31 @@ MIB = 1 << 20
 JSON = {"Content-Type": "application/json"}
 
 
+@pytest.fixture(scope="module")
+def account(unlimited_store: Running) -> Caller:
+    """Return the user of all tests in this module."""
+
+    async def register() -> Caller:
+        async with calling(unlimited_store, request_timeout=30) as http:
+            return await sign_up(http)
+
+    return asyncio.run(register())
+
+
 @pytest.fixture
-async def ada(unlimited_store: Running) -> AsyncIterator[Caller]:
+async def ada(unlimited_store: Running, account: Caller) -> AsyncIterator[Caller]:
     """Return a signed-in caller; after the test it must still be able to pay, and no log may have a stack trace."""
+
+    async def listed() -> list[Any]:
+        return list((await caller("GET", "/payments?limit=100")).json()["data"])
+
     with no_tracebacks(unlimited_store):
         async with calling(unlimited_store, request_timeout=30) as http:
-            caller = await sign_up(http)
+            caller = replace(account, http=http)
+            before = await listed()
             yield caller
             payment = await caller.paid()
-            listed = (await caller("GET", "/payments")).json()["data"]
-            assert listed == [payment], "an invalid request created a payment"
+            assert await listed() == [payment, *before][:100], "an invalid request created a payment"
 
 
 def refused(answer: httpx.Response, what: object) -> None:
