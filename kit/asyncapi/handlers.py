@@ -1,4 +1,4 @@
-"""What the routers of kit.messaging record of the handlers that they register."""
+"""Records of the handlers that the routers of `kit.messaging` register."""
 
 import typing
 from collections.abc import Callable, Iterator
@@ -25,9 +25,9 @@ class Handled:
 
 
 def handled_by(registrator: Any) -> Iterator[Handled]:
-    """Yield what the routers of a broker, or one router, recorded.
+    """Yield the records of a broker's routers, or of one router.
 
-    Raises `TypeError` if a subscriber was registered in another way: it would be missing in the document.
+    Raises `TypeError` if a subscriber was registered without a router verb: the document would not contain it.
     """
     recorded = [each for router in (registrator, *registrator.routers) for each in getattr(router, "handled", ())]
     known = [each.subscriber for each in recorded]

@@ -1,4 +1,4 @@
-"""One document of a whole system, put together from those of its services."""
+"""One AsyncAPI document of the whole system, merged from those of the services."""
 
 import copy
 import functools
@@ -12,11 +12,11 @@ from kit.asyncapi.writing import named
 
 
 def merged(documents: Mapping[str, Mapping[str, Any]], *, title: str, description: str) -> dict[str, Any]:
-    """Return what the documents say together; `ValueError` where two of them say different things under one name.
+    """Return the merged document. Raises `ValueError` if two documents differ under one name.
 
     Each service lists its own problems; the merged document lists all of them.
     """
-    documents = copy.deepcopy(dict(documents))  # what a problem may be differs
+    documents = copy.deepcopy(dict(documents))  # the problems in them are replaced below
     first = next(iter(documents.values()))
     refusals = named(
         (

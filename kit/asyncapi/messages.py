@@ -1,4 +1,4 @@
-"""The messages themselves: their headers, their bodies, an example of each, and how a service refuses."""
+"""AsyncAPI messages: headers, payload, an example of each, and the problems with which a service refuses."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -24,7 +24,7 @@ from kit.asyncapi.writing import described, named, prose, ref, title
 from kit.errors import Refusal
 
 REFUSALS = "x-problems"
-"""The extension of a problem that lists which there are."""
+"""Extension of the message `Problem`: the list of a service's problems."""
 
 _HEADERS: dict[str, type[BaseModel]] = {
     "request": RequestHeaders,
@@ -34,8 +34,8 @@ _HEADERS: dict[str, type[BaseModel]] = {
     "event": EventHeaders,
     "dead-letter": DeadLetterHeaders,
 }
-_READ: frozenset[str] = frozenset({"request", "command"})
-"""Kinds whose senders are others: their schema says what is accepted, that of all the others what is sent."""
+_RECEIVED: frozenset[str] = frozenset({"request", "command"})
+"""Kinds whose schema describes what is accepted; that of other kinds describes what is sent."""
 
 
 def components_of(operations: Iterable[Operation], refusals: Iterable[type[Refusal]]) -> dict[str, Any]:
@@ -43,14 +43,14 @@ def components_of(operations: Iterable[Operation], refusals: Iterable[type[Refus
     operations = list(operations)
     kinds = dict(sorted(set(_kinds(operations)), key=lambda pair: pair[0].__name__))
     modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        (message, "validation" if kind in _READ else "serialization") for message, kind in kinds.items()
+        (message, "validation" if kind in _RECEIVED else "serialization") for message, kind in kinds.items()
     ]
     modes += [(_HEADERS[kind], "serialization") for kind in sorted(set(kinds.values()))]
-    _, written = models_json_schema(modes, ref_template="#/components/schemas/{model}")
+    _, schemas = models_json_schema(modes, ref_template="#/components/schemas/{model}")
     messages = named(((message.__name__, _message(message, kind)) for message, kind in kinds.items()), "messages")
     if any(operation.role == "replies" for operation in operations):
         messages[Problem.__name__][REFUSALS] = _refusals(refusals)
-    return {"messages": messages, "schemas": named(written["$defs"].items(), "schemas")}
+    return {"messages": messages, "schemas": named(schemas["$defs"].items(), "schemas")}
 
 
 def _kinds(operations: Iterable[Operation]) -> Iterator[tuple[Any, str]]:
@@ -77,7 +77,7 @@ def _message(message: type[BaseModel], kind: str) -> dict[str, Any]:
 
 
 def _example_headers(message: type[BaseModel], kind: str, payload: Any) -> dict[str, str]:
-    """Return headers that fit the example's body."""
+    """Return example headers that match the example's payload."""
     own: dict[str, str] = {}
     if issubclass(message, Command):
         own = {MESSAGE_ID: str(message.model_validate(payload).id)}
@@ -93,6 +93,6 @@ def _example_headers(message: type[BaseModel], kind: str, payload: Any) -> dict[
 
 
 def _refusals(refusals: Iterable[type[Refusal]]) -> list[dict[str, str]]:
-    problems = {"internal-error": (ErrorKind.INTERNAL, "The service failed; it logs how.")}
+    problems = {"internal-error": (ErrorKind.INTERNAL, "The service failed; its log has the reason.")}
     problems |= {refusal.slug: (refusal.kind, prose(refusal.__doc__)) for refusal in refusals}
     return [{"slug": slug, "kind": kind.value, "description": text} for slug, (kind, text) in sorted(problems.items())]

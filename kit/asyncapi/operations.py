@@ -1,4 +1,4 @@
-"""What a service does with messages: one operation for each role that it has towards one."""
+"""AsyncAPI operations: one for each role in which a service handles or sends a message."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,50 +16,50 @@ from kit.asyncapi import delivery
 from kit.asyncapi.handlers import Handled
 from kit.asyncapi.writing import described, named, ref, title
 
-_SENDING = frozenset({"publishes", "requests", "dead-letters"})
+_SEND_ROLES = frozenset({"publishes", "requests", "dead-letters"})
 _PHRASES = {"replies": "replies to", "subscribes": "subscribes to"}
-"""How a title names the role, where the role alone is not English."""
+"""Titles of roles that need a preposition."""
 
 
 @dataclass(frozen=True)
 class Operation:
     """What one service does with one message.
 
-    The role is `replies` or `requests` for a request; `consumes` (under a durable name, without missing one),
-    `subscribes` (while the process runs) or `publishes` for a command or event; `dead-letters` for what failed.
+    The role is `replies` or `requests` for a request; `consumes` (with a durable consumer), `subscribes` (while the
+    process runs) or `publishes` for a command or event; `dead-letters` for messages that could not be handled.
     """
 
     service: str
     role: str
     message: Any
-    about: str | None
-    facts: Mapping[str, Any]
-    """What NATS does with it: the extension `x-nats`."""
+    docstring: str | None
+    delivery: Mapping[str, Any]
+    """How NATS delivers the message: content of the extension `x-nats`."""
 
     @property
     def id(self) -> str:
-        """Its name, which no other one has."""
+        """The unique name of the operation."""
         return f"{self.service}.{self.role}.{self.message.__name__}"
 
     @property
     def channel(self) -> str:
-        """The name of the channel: the subject without what is different from one message to the next."""
-        return ".".join(part for part in self.message.subject.split(".") if not part.startswith("{"))
+        """The name of the channel: the subject without its parameters."""
+        return ".".join(token for token in self.message.subject.split(".") if not token.startswith("{"))
 
     @property
     def kind(self) -> str:
-        """What the message is."""
+        """The kind of the message: `request`, `command`, `event` or `dead-letter`."""
         kinds = {"request": Request, "command": Command, "event": Event}
         return next((kind for kind, base in kinds.items() if issubclass(self.message, base)), "dead-letter")
 
     @cached_property
     def reply(self) -> type[BaseModel] | None:
-        """What a request is answered with when it is not refused; None of everything else."""
+        """The reply to a request that is not refused; None for other messages."""
         return self.message.reply_type() if issubclass(self.message, Request) else None
 
     @property
     def stream(self) -> Stream | None:
-        """The stream that keeps the message; none keeps a request."""
+        """The stream that stores the message; None for a request."""
         return None if self.reply is not None else stream_of(self.message.subject)
 
 
@@ -67,14 +67,14 @@ def received(service: str, handled: Iterable[Handled]) -> Iterator[Operation]:
     """Yield an operation for each message that the service handles, and one for the messages that it dead-letters."""
     dead_letters = False
     for each in handled:
-        yield Operation(service, each.role, each.message, each.handler.__doc__, _facts(each))
+        yield Operation(service, each.role, each.message, each.handler.__doc__, _delivery_of(each))
         dead_letters = dead_letters or each.role == "consumes"
     if dead_letters:
-        about = "Keep messages that could not be handled until an operator replays or discards them."
-        yield Operation(service, "dead-letters", DeadLetter, about, delivery.of_dead_letters(DEAD_LETTERS))
+        docstring = "Store messages that could not be handled until an operator replays or discards them."
+        yield Operation(service, "dead-letters", DeadLetter, docstring, delivery.of_dead_letters(DEAD_LETTERS))
 
 
-def _facts(handled: Handled) -> Mapping[str, Any]:
+def _delivery_of(handled: Handled) -> Mapping[str, Any]:
     if handled.role == "replies":
         return delivery.of_replies(handled.queue)
     stream = stream_of(handled.message.subject)
@@ -86,8 +86,8 @@ def _facts(handled: Handled) -> Mapping[str, Any]:
 def published(service: str, messages: Sequence[type[Command | Event]]) -> Iterator[Operation]:
     """Yield an operation for each message that the service publishes."""
     for message in messages:
-        facts = delivery.of_publishes(stream_of(message.subject), message)
-        yield Operation(service, "publishes", message, message.__doc__, facts)
+        details = delivery.of_publishes(stream_of(message.subject), message)
+        yield Operation(service, "publishes", message, message.__doc__, details)
 
 
 def requested(service: str, messages: Sequence[type[Request[Any]]]) -> Iterator[Operation]:
@@ -96,32 +96,32 @@ def requested(service: str, messages: Sequence[type[Request[Any]]]) -> Iterator[
         yield Operation(service, "requests", message, message.__doc__, delivery.of_requests())
 
 
-def as_written(operations: Iterable[Operation]) -> dict[str, Any]:
-    """Write the operations down, by their names."""
-    pairs = [(each.id, _written(each)) for each in operations]
-    if twice := [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]:
-        raise ValueError(f"two operations have the same name: {', '.join(twice)}")
+def operations_by_id(operations: Iterable[Operation]) -> dict[str, Any]:
+    """Return the document's operations by id. Raises `ValueError` if two have the same id."""
+    pairs = [(each.id, _content(each)) for each in operations]
+    if duplicates := [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]:
+        raise ValueError(f"two operations have the same name: {', '.join(duplicates)}")
     return named(pairs, "operations")
 
 
-def _written(operation: Operation) -> dict[str, Any]:
+def _content(operation: Operation) -> dict[str, Any]:
     channel, name = operation.channel, operation.message.__name__
-    written: dict[str, Any] = {
-        "action": "send" if operation.role in _SENDING else "receive",
+    content: dict[str, Any] = {
+        "action": "send" if operation.role in _SEND_ROLES else "receive",
         "channel": ref("channels", channel),
         "title": f"{operation.service} {_PHRASES.get(operation.role, operation.role)} {title(operation.message)}",
-        **described(operation.about),
+        **described(operation.docstring),
         "tags": [{"name": operation.kind}],
         "messages": [ref("channels", channel, "messages", name)],
     }
     if operation.reply is not None:
-        answers = [operation.reply.__name__, Problem.__name__]
-        written["reply"] = {
+        replies = [operation.reply.__name__, Problem.__name__]
+        content["reply"] = {
             "address": {
                 "location": "$message.header#/reply_to",
                 "description": "The reply subject of the message, which NATS clients set for every request.",
             },
             "channel": ref("channels", f"{channel}.reply"),
-            "messages": [ref("channels", f"{channel}.reply", "messages", answer) for answer in answers],
+            "messages": [ref("channels", f"{channel}.reply", "messages", reply) for reply in replies],
         }
-    return written | {"x-nats": {"role": operation.role, **operation.facts}}
+    return content | {"x-nats": {"role": operation.role, **operation.delivery}}

@@ -1,4 +1,4 @@
-"""One service's AsyncAPI 3.0 document, built from its subscribers and from what it says that it sends and asks."""
+"""One service's AsyncAPI 3.0 document, from its subscribers and its declared publications and requests."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,26 +12,26 @@ from contracts.streams import owned_by
 from kit.asyncapi.channels import channels_of
 from kit.asyncapi.handlers import handled_by
 from kit.asyncapi.messages import components_of
-from kit.asyncapi.operations import Operation, as_written, published, received, requested
+from kit.asyncapi.operations import Operation, operations_by_id, published, received, requested
 from kit.asyncapi.writing import prose
 from kit.errors import Refusal
 
 VERSION = "0.1.0"
-"""The version of everything here; written out, because a service that stands alone has no package to ask."""
+"""Version of the project; a constant, since a service's image does not contain the package's metadata."""
 
 _LICENSE = License(name="Apache-2.0", url="https://www.apache.org/licenses/LICENSE-2.0")
 _SERVERS = {
     "development": {
         "host": "127.0.0.1:4222",
         "protocol": "nats",
-        "description": "Where `NATS_URL` is by default; `mkstore up` picks a free port and prints the address.",
+        "description": "The default of `NATS_URL`; `mkstore up` picks a free port and prints the address.",
         "security": [{"$ref": "#/components/securitySchemes/login"}],
     },
     "production": {
         "host": "{host}:4222",
         "protocol": "nats",
-        "description": "Three servers in a cluster, or one that syncs before it acknowledges; any of them will do.",
-        "variables": {"host": {"description": "One of NATS's servers.", "default": "nats"}},
+        "description": "A cluster of three servers, or one server that syncs each message before it acknowledges it.",
+        "variables": {"host": {"description": "Host name of any server of the cluster.", "default": "nats"}},
         "security": [{"$ref": "#/components/securitySchemes/login"}],
     },
 }
@@ -53,39 +53,39 @@ _ROLES = {
 
 
 class Document:
-    """A finished document, in the forms in which FastStream asks for it."""
+    """A finished document, with the methods that FastStream calls."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self._content = content
 
     @property
     def title(self) -> str:
-        """What it is called."""
+        """The document's title."""
         return str(self._content["info"]["title"])
 
     def to_jsonable(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the document as JSON values."""
         content: dict[str, Any] = json.loads(self.to_json())
         return content
 
     def to_json(self) -> str:
-        """Return it as the committed file has it."""
+        """Return the document as JSON, as in the committed file."""
         return json.dumps(self._content, indent=2, ensure_ascii=False) + "\n"
 
     def to_yaml(self) -> str:
-        """Return it as YAML."""
-        import yaml  # noqa: PLC0415 - `faststream docs gen --yaml` brings it, and a service that only runs needs none
+        """Return the document as YAML."""
+        import yaml  # noqa: PLC0415 - only the documentation commands need PyYAML; a service's image does not contain it
 
         return str(yaml.safe_dump(self.to_jsonable(), sort_keys=False, allow_unicode=True, width=120))
 
 
 class ServiceSpecification(AsyncAPI):
-    """What FastStream calls an app's specification, with what FastStream cannot know or leaves out.
+    """The specification of one service: FastStream's, extended by what FastStream does not know or leaves out.
 
-    Operations are called `<service>.<role>.<Message>` and channels as their subjects, however functions are called.
+    An operation is named `<service>.<role>.<Message>` and a channel by its subject; names of functions do not matter.
     What the service receives is read from its subscribers; what it `publishes` and `requests` is declared here, and
-    NATS permissions allow nothing else. Replies, headers, examples and the JetStream settings of a message are part of
-    the document. HTTP routes and values from the environment are not.
+    NATS permissions allow nothing else. The document contains replies, headers, examples and JetStream settings of
+    each message, and neither HTTP routes nor values from the environment.
     """
 
     def __init__(
@@ -112,10 +112,10 @@ class ServiceSpecification(AsyncAPI):
         self._refusals = refusals
 
     def to_specification(self) -> Document:
-        """Build the document, the same in every process; nothing is connected.
+        """Build the document, which is the same in every process, without a connection.
 
-        Raises `ValueError` where two operations, channels or schemas would have one name, and `TypeError` where a
-        subscriber takes no message of the contracts.
+        Raises `ValueError` if two operations, channels or schemas would have one name, and `TypeError` if a subscriber
+        handles something that is not a message of the contracts.
         """
         operations = [
             *(operation for broker in self.brokers for operation in received(self._service, handled_by(broker))),
@@ -135,7 +135,7 @@ class ServiceSpecification(AsyncAPI):
                 "defaultContentType": "application/json",
                 "servers": _SERVERS,
                 "channels": channels_of(operations),
-                "operations": as_written(operations),
+                "operations": operations_by_id(operations),
                 "components": components_of(operations, self._refusals) | {"securitySchemes": _SECURITY},
             }
         )
@@ -158,6 +158,6 @@ def _subjects(operations: Iterable[Operation]) -> str:
 
 
 def document(app: AsgiFastStream) -> dict[str, Any]:
-    """Return the AsyncAPI document of `app` as plain values."""
+    """Return the AsyncAPI document of `app` as JSON values."""
     content: dict[str, Any] = app.schema.to_specification().to_jsonable()
     return content

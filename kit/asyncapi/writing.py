@@ -1,4 +1,4 @@
-"""How names, references and prose are written in a document."""
+"""Names, references and prose in AsyncAPI documents."""
 
 import re
 from collections.abc import Iterable
@@ -13,21 +13,21 @@ def ref(*path: str) -> dict[str, str]:
 
 
 def named(pairs: Iterable[tuple[str, Any]], what: str) -> dict[str, Any]:
-    """Return the pairs in the order of their names; `ValueError` where two that differ have one name."""
-    found: dict[str, Any] = {}
+    """Return the pairs sorted by name. Raises `ValueError` if two different values have one name."""
+    values: dict[str, Any] = {}
     for name, value in pairs:
-        if found.setdefault(name, value) != value:
+        if values.setdefault(name, value) != value:
             raise ValueError(f"two {what} have the same name: {name}")
-    return dict(sorted(found.items()))
+    return dict(sorted(values.items()))
 
 
 def prose(docstring: str | None) -> str:
-    """Return a docstring as paragraphs, each in one line."""
+    """Return a docstring's paragraphs, each on one line."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", docstring or "")).strip()
 
 
 def described(docstring: str | None) -> dict[str, str]:
-    """Return a docstring's first paragraph as the summary and the rest, where there is more, as the description."""
+    """Return a docstring's first paragraph as `summary` and the rest, if any, as `description`."""
     summary, _, rest = prose(docstring).partition("\n\n")
     return {"summary": summary} | ({"description": rest} if rest else {})
 
