@@ -1,6 +1,7 @@
-"""The generated parts of a service's README: subjects, HTTP endpoints, environment variables."""
+"""The generated parts of a service's README: what it owns, subjects, HTTP endpoints, environment variables."""
 
 import json
+import re
 from importlib import import_module
 from typing import Any
 
@@ -10,9 +11,21 @@ _METHODS = ("get", "post", "put", "patch", "delete")
 ROWS = ("Replies to", "Consumes", "Subscribes to", "Publishes", "Requests", "Dead-letters to")
 
 
+def owned(service: str) -> str:
+    """Return the sentence of the service's AsyncAPI document that names its database and streams; "" without one."""
+    match = re.search(r"^Owns: [^.]*\.", document_of(service)["info"]["description"], re.MULTILINE)
+    return match[0] if match else ""
+
+
+def document_of(service: str) -> dict[str, Any]:
+    """Return the service's AsyncAPI document."""
+    document: dict[str, Any] = json.loads((ROOT / f"asyncapi/{service}.json").read_text("utf-8"))
+    return document
+
+
 def subjects(service: str) -> list[str]:
     """Return a Markdown table of the subjects in the service's AsyncAPI document, one row per role."""
-    document = json.loads((ROOT / f"asyncapi/{service}.json").read_text("utf-8"))
+    document = document_of(service)
     by_role: dict[str, list[str]] = {row: [] for row in ROWS}
     for operation in document["operations"].values():
         channel = document["channels"][operation["channel"]["$ref"].rpartition("/")[2]]

@@ -22,6 +22,12 @@ def section(service: str, heading: str) -> list[str]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_owned_database_and_streams_match_the_asyncapi_document(service: str) -> None:
+    lines = [line for line in readme(service).splitlines() if line.startswith("Owns:")]
+    assert lines == [owned for owned in [service_tables.owned(service)] if owned]
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_subjects_match_the_asyncapi_document(service: str) -> None:
     table = [line for line in section(service, "Subjects") if line.startswith("|")]
     expected = service_tables.subjects(service)
