@@ -19,7 +19,7 @@ _TABLES = (("payments_db", "payments"), ("users_db", "users"))
 
 
 class Auditor:
-    """Audits a new store, round after round; remembers the position in each stream and the rows of each table."""
+    """Audits a store, round after round; remembers the position in each stream and the rows of each table."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

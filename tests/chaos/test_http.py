@@ -11,7 +11,7 @@ from mkstore.stack import ports
 Reply = Callable[[asyncio.StreamWriter], None]
 
 
-async def ask(reply: Reply) -> tuple[Outcome, int, str]:
+async def answer_to(reply: Reply) -> tuple[Outcome, int, str]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"{}")
         reply(writer)
@@ -24,7 +24,7 @@ async def ask(reply: Reply) -> tuple[Outcome, int, str]:
     return answer.outcome, answer.status, answer.code
 
 
-def says(head: str, body: str) -> Reply:
+def respond(head: str, body: str) -> Reply:
     return lambda writer: writer.write(
         f"HTTP/1.1 {head}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n{body}".encode()
     )
@@ -33,10 +33,10 @@ def says(head: str, body: str) -> Reply:
 @pytest.mark.parametrize(
     ("reply", "outcome", "status", "code"),
     [
-        (says("202 Accepted", "{}"), Outcome.DONE, 202, ""),
-        (says("503 X\r\ncontent-type: application/problem+json", '{"code": "away"}'), Outcome.REFUSED, 503, "away"),
-        (says("504 X\r\ncontent-type: application/problem+json", '{"code": "late"}'), Outcome.UNKNOWN, 504, "late"),
-        (says("500 X\r\ncontent-type: text/html", "<p>"), Outcome.UNKNOWN, 500, "no problem+json"),
+        (respond("202 Accepted", "{}"), Outcome.DONE, 202, ""),
+        (respond("503 X\r\ncontent-type: application/problem+json", '{"code": "away"}'), Outcome.REFUSED, 503, "away"),
+        (respond("504 X\r\ncontent-type: application/problem+json", '{"code": "late"}'), Outcome.UNKNOWN, 504, "late"),
+        (respond("500 X\r\ncontent-type: text/html", "<p>"), Outcome.UNKNOWN, 500, "no problem+json"),
         (lambda writer: writer.transport.abort(), Outcome.UNKNOWN, 0, "ConnectError"),
         (lambda _: None, Outcome.UNKNOWN, 0, "ConnectError"),
         (
@@ -48,7 +48,7 @@ def says(head: str, body: str) -> Reply:
     ],
 )
 async def test_response_to_a_sent_request_is_classified(reply: Reply, outcome: Outcome, status: int, code: str) -> None:
-    assert await ask(reply) == (outcome, status, code)
+    assert await answer_to(reply) == (outcome, status, code)
 
 
 async def test_refused_connection_means_not_sent() -> None:

@@ -28,9 +28,9 @@ async def test_development_starts_and_warns(tmp_path: Path) -> None:
         async with run_service("gateway", tmp_path, servers) as gateway:
             await gateway.wait_ready()
             await gateway.wait_for_log("NATS acknowledges messages before they are synced to disk")
-            found = (await gateway.health())["checks"]["nats-sync"]
-            assert found["status"] == "warning"
-            assert "`sync_interval: always`" in found["reason"]
+            check = (await gateway.health())["checks"]["nats-sync"]
+            assert check["status"] == "warning"
+            assert "`sync_interval: always`" in check["reason"]
 
 
 async def test_production_stops_when_an_unsynced_server_appears_later(tmp_path: Path) -> None:

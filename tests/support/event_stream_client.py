@@ -39,7 +39,11 @@ class Stream:
     @property
     def events(self) -> list[ReceivedEvent]:
         """The events, without blocks that have only an id."""
-        return [ReceivedEvent(b["id"], b["event"], json.loads(b["data"])) for b in self.blocks if "data" in b]
+        return [
+            ReceivedEvent(block["id"], block["event"], json.loads(block["data"]))
+            for block in self.blocks
+            if "data" in block
+        ]
 
     @property
     def last_id(self) -> str:
@@ -100,4 +104,4 @@ async def open_event_stream(app: ASGIApp, token: str, last_id: str | None = None
         yield stream
     finally:
         gone.set()
-        await asyncio.wait_for(asyncio.gather(serving, return_exceptions=True), 10)
+        await asyncio.wait_for(asyncio.gather(serving, return_exceptions=True), 30)

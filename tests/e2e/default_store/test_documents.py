@@ -33,9 +33,9 @@ async def test_wire_and_documents_have_the_same_messages(store: Running, http: h
             return documents.parts - documents.check(list(recorded))[0].keys()
 
         await eventually(lambda: not unseen_parts(), describe=unseen_parts)
-    found, faults = documents.check(each for each in recorded if each.subject != invalid_subject)
+    examples, faults = documents.check(message for message in recorded if message.subject != invalid_subject)
     assert not faults, "\n".join(faults)
-    check_golden(found)
+    check_golden(examples)
 
 
 def test_undocumented_messages_are_detected() -> None:
@@ -50,18 +50,18 @@ def test_undocumented_messages_are_detected() -> None:
         WireMessage("_INBOX.1", "", headers, b"{}"),
         WireMessage("payment.created", "", headers, b"no json"),
     ]
-    for each in wrong:
-        assert Documents().check([request, each])[1], each
+    for message in wrong:
+        assert Documents().check([request, message])[1], message
     assert Documents().check([request, WireMessage("_INBOX.2", "", {}, b"anything")])[1] == []
 
 
 async def test_running_services_publish_their_document_and_its_hash(store: Running, http: httpx.AsyncClient) -> None:
     broker = Broker(store.record["nats"]["admin_url"], name="test")
     await broker.connect()
-    found = {process.name: process for process in await running(broker, ["gateway", "users", "payments"])}
+    processes = {process.name: process for process in await running(broker, ["gateway", "users", "payments"])}
     await broker.stop()
-    assert found.keys() == {"gateway", "users", "payments"}
-    for name, process in found.items():
+    assert processes.keys() == {"gateway", "users", "payments"}
+    for name, process in processes.items():
         assert process.sha256 == hashlib.sha256((ROOT / f"asyncapi/{name}.json").read_bytes()).hexdigest()
         address = (process.metadata or {})["asyncapi.url"]
         assert address.startswith(store.url)
@@ -73,7 +73,7 @@ async def send_everything(store: Running, http: httpx.AsyncClient) -> str:
     invalid_subject = f"payments.create.{uuid.uuid4()}"
     ada, admin = await sign_up(http), await sign_up_admin(http, store)
     await ada("PATCH", f"/users/{ada.id}", json={"name": "Ada"})
-    changed = {"currentPassword": PASSWORD, "newPassword": f"{PASSWORD} of another colour"}
+    changed = {"currentPassword": PASSWORD, "newPassword": f"{PASSWORD} with one more word"}
     await ada("PUT", f"/users/{ada.id}/password", json=changed)
     await admin("GET", "/users", params={"limit": 1})
     await http.post("/users", json={"email": ada.email, "password": PASSWORD})  # taken
@@ -104,14 +104,14 @@ async def send_everything(store: Running, http: httpx.AsyncClient) -> str:
     return invalid_subject
 
 
-def check_golden(found: dict[str, WireMessage]) -> None:
+def check_golden(examples: dict[str, WireMessage]) -> None:
     """Fail if a part has no golden message, or record it if the environment says so."""
-    missing = {part: recorded for part, recorded in found.items() if not (GOLDEN / f"{part}.json").exists()}
+    missing = {part: message for part, message in examples.items() if not (GOLDEN / f"{part}.json").exists()}
     if os.environ.get(RECORD):
         GOLDEN.mkdir(parents=True, exist_ok=True)
-        for part, recorded in missing.items():
-            kept = {"subject": recorded.subject, "headers": recorded.headers, "body": json.loads(recorded.body)}
-            (GOLDEN / f"{part}.json").write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        for part, message in missing.items():
+            golden = {"subject": message.subject, "headers": message.headers, "body": json.loads(message.body)}
+            (GOLDEN / f"{part}.json").write_text(json.dumps(golden, indent=2, ensure_ascii=False) + "\n", "utf-8")
     else:
         assert not missing, f"no golden message of {sorted(missing)}: {RECORD}=1 records it"
 
@@ -126,7 +126,7 @@ async def test_live_figures_have_no_content_of_messages(store: Running, http: ht
     streams = {stream["name"]: stream for stream in seen["streams"]}
     assert set(streams) == {stream.name for stream in STREAMS}
     assert streams["USER_EVENTS"]["last_sequence"] > 0
-    assert "payments-create_payment" in {one["name"] for one in streams["PAYMENT_COMMANDS"]["consumers"]}
+    assert "payments-create_payment" in {consumer["name"] for consumer in streams["PAYMENT_COMMANDS"]["consumers"]}
     assert streams["PAYMENT_EVENTS"]["last"][-1]["body"]["payment"]["amount"] == "number"
     assert ada.email not in answer.text
     assert ada.id not in answer.text

@@ -247,8 +247,8 @@ async def test_request_id_is_returned_and_copied_to_the_event(store: Running, ht
     assert answer.headers["X-Request-Id"] == request_id
 
     async def event() -> dict[str, str]:
-        found = await messages(store, "PAYMENT_EVENTS")
-        return next((dict(m.headers) for m in found if m.headers["ce-subject"] == answer.json()["id"]), {})
+        events = await messages(store, "PAYMENT_EVENTS")
+        return next((dict(m.headers) for m in events if m.headers["ce-subject"] == answer.json()["id"]), {})
 
     headers = await eventually(event)
     assert headers["X-Request-Id"] == request_id
@@ -256,9 +256,9 @@ async def test_request_id_is_returned_and_copied_to_the_event(store: Running, ht
     assert (headers["ce-type"], headers["ce-specversion"]) == ("payment.created", "1.0")
     assert headers.keys() >= {"ce-source", "ce-time", "traceparent"}
 
-    made_up = (await http.get("/health/live", headers={"X-Request-Id": "no id"})).headers["X-Request-Id"]
-    assert made_up
-    assert made_up != "no id"
+    new_id = (await http.get("/health/live", headers={"X-Request-Id": "no id"})).headers["X-Request-Id"]
+    assert new_id
+    assert new_id != "no id"
 
 
 async def test_published_keys_verify_the_tokens(http: httpx.AsyncClient) -> None:

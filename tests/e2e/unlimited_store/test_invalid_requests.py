@@ -68,8 +68,8 @@ async def test_invalid_payment_fields_are_refused_with_their_pointers(ada: Calle
     bodies += [json.dumps({"amount": 1} | fields).encode() for fields in OTHER_FIELDS]
     for body in bodies:
         refused(await ada("POST", "/payments", content=body, headers=JSON), body)
-    one = await ada("POST", "/payments", json={"amount": True, "metadata": {"a/b": 1}})
-    assert {error["pointer"] for error in one.json()["errors"]} == {"/amount", "/metadata/a~1b"}
+    answer = await ada("POST", "/payments", json={"amount": True, "metadata": {"a/b": 1}})
+    assert {error["pointer"] for error in answer.json()["errors"]} == {"/amount", "/metadata/a~1b"}
     say(f"{len(bodies)} bodies refused")
 
 
