@@ -8,7 +8,7 @@ import pytest_asyncio
 from mkstore.stack.servers import NatsServer
 from tests.conftest import Gear, NewDatabase
 from tests.support.memory_store import in_memory
-from tests.support.real_store import Servers, for_real
+from tests.support.real_store import Servers, on_real_servers
 from tests.support.store import Store
 
 
@@ -34,5 +34,5 @@ def servers(nats_server: NatsServer, databases: tuple[dict[str, str], dict[str, 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def store(gear: Gear, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     """Serve all tests of a module; only one store runs at a time in one process."""
-    async with in_memory() if gear == "memory" else for_real(request.getfixturevalue("servers")) as running:
+    async with in_memory() if gear == "memory" else on_real_servers(request.getfixturevalue("servers")) as running:
         yield running

@@ -13,7 +13,7 @@ from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit.messaging.broker import Broker
 from mkstore.stack.servers import NatsServer
 from tests.support.polling import eventually
-from tests.support.real_store import Servers, for_real
+from tests.support.real_store import Servers, on_real_servers
 from tests.support.store import SignedInUser, Store, client_of, new_key, running, settings
 
 
@@ -52,7 +52,7 @@ async def consumers(store: Store) -> list[int]:
 
 
 async def test_event_wakes_a_waiting_request_without_polling(servers: Servers) -> None:
-    async with for_real(servers) as store:
+    async with on_real_servers(servers) as store:
         ada = await store.sign_up()
         requests: list[str] = []
 
@@ -69,7 +69,7 @@ async def test_event_wakes_a_waiting_request_without_polling(servers: Servers) -
 
 
 async def test_all_event_streams_share_one_reader(servers: Servers) -> None:
-    async with for_real(servers) as store:
+    async with on_real_servers(servers) as store:
         ada = await store.sign_up()
         await ada.paid()
         before = await consumers(store)
@@ -86,7 +86,7 @@ async def test_all_event_streams_share_one_reader(servers: Servers) -> None:
 
 
 async def test_nats_restart_loses_and_repeats_no_event(own_nats: NatsServer, own_servers: Servers) -> None:
-    async with for_real(own_servers) as store:
+    async with on_real_servers(own_servers) as store:
         ada = await store.sign_up()
         payments = [(await ada.paid(amount=1))["id"]]
         async with store.events(ada, "0-0") as staying:
@@ -115,7 +115,7 @@ async def test_nats_restart_loses_and_repeats_no_event(own_nats: NatsServer, own
 
 
 async def test_user_deleted_right_after_nats_restart_is_refused(own_nats: NatsServer, own_servers: Servers) -> None:
-    async with for_real(own_servers) as store:
+    async with on_real_servers(own_servers) as store:
         ada, bob = await store.sign_up(), await store.sign_up()
         await asyncio.to_thread(kill, own_nats)
         await asyncio.to_thread(own_nats.start)
@@ -132,7 +132,7 @@ async def test_user_deleted_right_after_nats_restart_is_refused(own_nats: NatsSe
 
 
 async def test_accepted_payments_survive_a_nats_kill(own_nats: NatsServer, own_servers: Servers) -> None:
-    async with for_real(own_servers) as store:
+    async with on_real_servers(own_servers) as store:
         ada, keys = await store.sign_up(), [new_key() for _ in range(5)]
         async with store.outages.away("payments"):
             first = [await pay_until_accepted(ada, key) for key in keys]
@@ -146,7 +146,7 @@ async def test_accepted_payments_survive_a_nats_kill(own_nats: NatsServer, own_s
 
 
 async def test_accepted_payment_is_always_found(servers: Servers) -> None:
-    async with for_real(servers) as store:
+    async with on_real_servers(servers) as store:
         ada = await store.sign_up()
         seen: set[int] = set()
         paths: list[str] = []
@@ -176,7 +176,7 @@ async def test_accepted_payment_is_always_found(servers: Servers) -> None:
 
 
 async def test_full_queue_refuses_and_loses_nothing(own_servers: Servers) -> None:
-    async with for_real(own_servers) as store:
+    async with on_real_servers(own_servers) as store:
         ada = await store.sign_up()
     short = [PAYMENT_COMMANDS.model_copy(update={"max_bytes": 4096}), *STREAMS[1:]]
     broker = Broker(own_servers.nats_url, name="a gateway with a short queue", streams=short)
@@ -199,7 +199,7 @@ async def test_full_queue_refuses_and_loses_nothing(own_servers: Servers) -> Non
         assert (await ada.pay()).status_code == 503
         again = await ada.pay(next(iter(accepted)), amount=1)  # its command is in the queue
         assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
-    async with for_real(own_servers) as store:
+    async with on_real_servers(own_servers) as store:
         ada = SignedInUser(store.http, ada.user, ada.token)
         for number, payment in enumerate(accepted.values()):
             assert (await ada.recorded(payment))["amount"] == number + 1
@@ -210,7 +210,7 @@ async def test_full_queue_refuses_and_loses_nothing(own_servers: Servers) -> Non
 
 
 async def test_gateway_fails_fast_without_nats_and_recovers(own_nats: NatsServer, own_servers: Servers) -> None:
-    async with for_real(own_servers) as store:
+    async with on_real_servers(own_servers) as store:
         ada = await store.sign_up()
         payment = await ada.paid()
         await asyncio.to_thread(kill, own_nats)

@@ -41,7 +41,7 @@ async def in_background(*work: Awaitable[None]) -> AsyncIterator[None]:
 
 
 @dataclass
-class _InMemory:
+class _MemoryOutages:
     broker: MemoryBroker
     queue: FakePaymentQueue
     http: httpx.AsyncClient
@@ -98,7 +98,7 @@ async def in_memory(**options: Any) -> AsyncIterator[MemoryStore]:
     brokers = (broker, broker_of(users_app), broker_of(payments_app))
     try:
         async with TestNatsBroker(*brokers), running(app), client_of(app) as http:
-            store = MemoryStore(app, http, broker, _InMemory(broker, queue, http))
+            store = MemoryStore(app, http, broker, _MemoryOutages(broker, queue, http))
             store.queue, store.outbox = queue, outbox
             async with in_background(outbox.relay(), queue.work()):
                 yield store

@@ -50,7 +50,7 @@ class Servers:
 
 
 @dataclass
-class _ForReal:
+class _RealOutages:
     servers: Servers
     services: dict[str, contextlib.AsyncExitStack] = field(default_factory=dict)
 
@@ -100,9 +100,9 @@ class _ForReal:
 
 
 @asynccontextmanager
-async def for_real(servers: Servers, **options: Any) -> AsyncIterator[Store]:
+async def on_real_servers(servers: Servers, **options: Any) -> AsyncIterator[Store]:
     """Serve with the three real apps in this process; `options` are settings of the gateway."""
-    outages = _ForReal(servers)
+    outages = _RealOutages(servers)
     try:
         await asyncio.gather(outages.start("users"), outages.start("payments"))
         app = servers.gateway(**options)

@@ -68,11 +68,13 @@ class SignedInUser:
         return await self.recorded(response.json()["id"])
 
     async def recorded(self, payment: str) -> dict[str, Any]:
-        async def look() -> dict[str, Any] | None:
-            found = (await self.get(f"/payments/{payment}")).json()
-            return dict(found) if found.get("status") in {"created", "rejected"} else None
+        """Return a payment once it is recorded."""
 
-        return await eventually(look) or {}
+        async def read() -> dict[str, Any] | None:
+            view = (await self.get(f"/payments/{payment}")).json()
+            return dict(view) if view.get("status") in {"created", "rejected"} else None
+
+        return await eventually(read) or {}
 
 
 class Outages(Protocol):
