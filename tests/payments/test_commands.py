@@ -34,6 +34,7 @@ async def test_its_event_has_the_request_id_of_the_command(service: PaymentsServ
 
 
 async def test_an_event_is_a_cloud_event(real_service: OnServers) -> None:
+    before = datetime.now(UTC)
     command = new_command()
     await real_service.send(command)
     [published] = await real_service.published_events(command.id, 1)
@@ -46,8 +47,7 @@ async def test_an_event_is_a_cloud_event(real_service: OnServers) -> None:
         "content-type": "application/json",
     }.items() <= published.headers.items()
     assert published.headers["Nats-Msg-Id"] == published.headers["ce-id"]
-    age = datetime.now(UTC) - datetime.fromisoformat(published.headers["ce-time"])
-    assert 0 <= age.total_seconds() < 60
+    assert before <= datetime.fromisoformat(published.headers["ce-time"]) <= datetime.now(UTC)
 
 
 @pytest.mark.parametrize(("amount", "status"), [(LIMIT, "created"), (LIMIT + 1, "rejected"), (2**53 - 1, "rejected")])
@@ -97,7 +97,7 @@ async def test_first_duplicate_in_a_batch_wins(service: PaymentsService) -> None
         await service.send(new_command())
         await service.send(first)
         await service.send(second, first, last)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # most likely they are one batch now; the result must be the same if not
     assert (await service.recorded(first.id)).amount == 1
     await service.recorded(last.id)
     await service.published_events(last.id, 1)
