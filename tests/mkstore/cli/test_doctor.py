@@ -21,6 +21,8 @@ from contracts.streams import DEAD, DEAD_LETTERS, PAYMENT_EVENTS, STREAMS
 from kit.messaging.streams import provision, stream_config
 from mkstore.cli.doctor import consumers
 from mkstore.cli.main import app
+from mkstore.services import SERVICES
+from mkstore.stack.migrations import migrate
 from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.conftest import ROOT
 from tests.support.fake_services import FakeServices, documented, fake_services
@@ -91,17 +93,14 @@ async def _as_the_services_leave_it(jetstream: JetStreamContext) -> None:
 
 
 @pytest.fixture(scope="module")
-def migrated(one_postgres: PostgresServer) -> PostgresServer:
-    one_postgres.create_databases("users_db", "payments_db")
-    for service in ("users", "payments"):
-        login = {"DB_HOST": "127.0.0.1", "DB_PORT": str(one_postgres.port)}
-        login |= {"DB_USER": one_postgres.user, "DB_PASSWORD": one_postgres.password}
-        subprocess.run(
-            [sys.executable, "-m", "alembic", "-c", f"apps/{service}/alembic.ini", "upgrade", "head"],
-            env={**os.environ, **login, "DB_DATABASE": f"{service}_db"},
-            cwd=ROOT,
-            check=True,
-        )
+def migrated(one_postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> PostgresServer:
+    owners = [spec for spec in SERVICES if spec.database is not None]
+    one_postgres.create_databases(*(str(spec.database) for spec in owners))
+    login = {"DB_HOST": "127.0.0.1", "DB_PORT": str(one_postgres.port)}
+    login |= {"DB_USER": one_postgres.user, "DB_PASSWORD": one_postgres.password}
+    log = tmp_path_factory.mktemp("migrations") / "log"
+    work = [(spec, {**os.environ, **login, "DB_DATABASE": str(spec.database)}, log) for spec in owners]
+    asyncio.run(migrate(work, timeout=90))
     return one_postgres
 
 
@@ -237,7 +236,3 @@ def test_state_folder_without_a_run_fails(store: Store, tmp_path: Path) -> None:
     done = store.doctor("--home", str(tmp_path))
     assert (done.exit_code, done.stdout) == (1, "")
     assert "No mkstore runs in" in done.stderr
-
-
-def test_doctor_is_registered() -> None:
-    assert "doctor" in {command.name for command in app.registered_commands}
