@@ -95,7 +95,7 @@ def _all(first: Any, second: Any) -> Any:
 
 
 def _listed(first: Any, second: Any) -> list[Any]:
-    """Keep both, as a list: both must hold."""
+    """Return both as a list; a value must fit both."""
     return [*_as_list(first), *(one for one in _as_list(second) if one not in _as_list(first))]
 
 

@@ -101,9 +101,9 @@ class _Messages:
         for before, after in pairs:
             place = self._place if single else f"{self._place}/{before.name}"
             yield from (change.below(place) for change in self._message(before, after))
-        kept = {before.name for before, _ in pairs}
+        paired_old = {before.name for before, _ in pairs}
         for message in old:
-            if message.name not in kept:
+            if message.name not in paired_old:
                 yield self._removed(message, new)
         paired = {after.name for _, after in pairs}
         for message in new:

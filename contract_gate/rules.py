@@ -45,7 +45,7 @@ _LIMITS = (
     "maxMessagesPerSubject",
 )
 _ANY_CHANGE = "<keyword>-changed"
-"""Stands for the ids of keywords without a rule of their name."""
+"""Represents the ids of keywords that have no rule of their own name."""
 
 
 def _bounds(kind: str, change: str) -> tuple[str, ...]:

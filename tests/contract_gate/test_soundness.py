@@ -76,10 +76,10 @@ def test_no_observable_difference_is_called_safe() -> None:
     allowed = [_allowed(jsonschema.Draft202012Validator(schema, format_checker=checker)) for schema in unique]
     pairs = list(product(zip(unique, allowed, strict=True), repeat=2))
     for (old, before), (new, after) in pairs[::_STRIDE]:
-        for direction, gone in ((Direction.INPUT, before - after), (Direction.OUTPUT, after - before)):
+        for direction, lost in ((Direction.INPUT, before - after), (Direction.OUTPUT, after - before)):
             changes = compared(old, new, direction).values()
             reported = any(c.severity is not Severity.SAFE or c.code in _CONVENTION for c in changes)
-            assert reported or not gone, f"{old} -> {new} ({direction}): {[VALUES[i] for i in gone]} {list(changes)}"
+            assert reported or not lost, f"{old} -> {new} ({direction}): {[VALUES[i] for i in lost]} {list(changes)}"
 
 
 def _allowed(validator: Any) -> set[int]:
