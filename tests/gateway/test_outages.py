@@ -2,31 +2,55 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from operator import le
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from apps.gateway.main import STREAMS, create_app, create_dependencies
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit.messaging.broker import Broker
 from mkstore.stack.servers import NatsServer
+from tests.conftest import NewDatabase
 from tests.support.polling import eventually
 from tests.support.real_store import Servers, on_real_servers
 from tests.support.store import SignedInUser, Store, client_of, new_key, running, settings
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
-def own_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """Return a nats-server that a test may stop and fill."""
-    with NatsServer(tmp_path_factory.mktemp("own")) as server:
+
+@pytest.fixture(scope="module")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """Run a nats-server that the tests may kill and fill."""
+    with NatsServer(tmp_path_factory.mktemp("outages")) as server:
         yield server
 
 
-@pytest.fixture
-def own_servers(own_nats: NatsServer, databases: tuple[dict[str, str], dict[str, str]]) -> Servers:
-    return Servers(own_nats.url, *databases)
+@pytest.fixture(scope="module")
+def servers(nats_server: NatsServer, new_database: NewDatabase) -> Servers:
+    return Servers(nats_server.url, new_database("users"), new_database("payments"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running_store(servers: Servers) -> AsyncIterator[Store]:
+    async with on_real_servers(servers) as store:
+        yield store
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def store(running_store: Store, nats_server: NatsServer) -> Store:
+    """Return the store once all services have recovered from the outage of the previous test."""
+    if not nats_server.is_running:
+        await asyncio.to_thread(nats_server.start)
+    user = await running_store.somebody()
+
+    async def serves() -> bool:
+        return {(await user.get(path)).status_code for path in ("/users/me", "/payments")} == {200}
+
+    await eventually(serves)
+    return running_store
 
 
 def kill(server: NatsServer) -> None:
@@ -51,143 +75,136 @@ async def consumers(store: Store) -> list[int]:
     return [info.state.consumer_count for info in infos]
 
 
-async def test_event_wakes_a_waiting_request_without_polling(servers: Servers) -> None:
-    async with on_real_servers(servers) as store:
-        ada = await store.sign_up()
-        requests: list[str] = []
+async def test_event_wakes_a_waiting_request_without_polling(store: Store) -> None:
+    ada = await store.sign_up()
+    requests: list[str] = []
 
-        async def record(message: Any) -> None:
-            requests.append(message.subject)
+    async def record(message: Any) -> None:
+        requests.append(message.subject)
 
-        await store.broker.client.subscribe("payments.*", cb=record)
-        async with store.outages.held():
-            waiting = asyncio.create_task(ada.pay(None, "wait=30"))
-            await asyncio.sleep(0.5)
-            assert not waiting.done()
-        response = await asyncio.wait_for(waiting, 15)
-        assert (response.status_code, response.json()["status"], requests) == (201, "created", [])
+    subscription = await store.broker.client.subscribe("payments.*", cb=record)
+    async with store.outages.held():
+        waiting = asyncio.create_task(ada.pay(None, "wait=30"))
+        await asyncio.sleep(0.5)
+        assert not waiting.done()
+    response = await asyncio.wait_for(waiting, 60)
+    await subscription.unsubscribe()
+    assert (response.status_code, response.json()["status"], requests) == (201, "created", [])
 
 
-async def test_all_event_streams_share_one_reader(servers: Servers) -> None:
-    async with on_real_servers(servers) as store:
-        ada = await store.sign_up()
+async def test_all_event_streams_share_one_reader(store: Store) -> None:
+    ada = await store.sign_up()
+    await ada.paid()
+    before = await consumers(store)
+    async with contextlib.AsyncExitStack() as stack:
+        streams = [
+            await stack.enter_async_context(store.events(ada, "0-0" if number % 2 else None)) for number in range(30)
+        ]
         await ada.paid()
-        before = await consumers(store)
-        async with contextlib.AsyncExitStack() as stack:
-            streams = [
-                await stack.enter_async_context(store.events(ada, "0-0" if number % 2 else None))
-                for number in range(30)
-            ]
-            await ada.paid()
-            for number, stream in enumerate(streams):
-                await stream.until(2 if number % 2 else 1)
-            now = await consumers(store)
-            assert all(map(le, now, before)), (now, before)  # a consumer of an earlier store may have ended meanwhile
+        for number, stream in enumerate(streams):
+            await stream.until(2 if number % 2 else 1)
+        now = await consumers(store)
+        assert all(map(le, now, before)), (now, before)  # a consumer of an earlier store may have ended meanwhile
 
 
-async def test_nats_restart_loses_and_repeats_no_event(own_nats: NatsServer, own_servers: Servers) -> None:
-    async with on_real_servers(own_servers) as store:
-        ada = await store.sign_up()
-        payments = [(await ada.paid(amount=1))["id"]]
-        async with store.events(ada, "0-0") as staying:
-            async with store.events(ada, "0-0") as leaving:
-                await asyncio.gather(leaving.until(2), staying.until(2))
-            for amount in (2, 3):
-                await asyncio.to_thread(kill, own_nats)
-                await eventually(lambda: not store.broker.is_connected())
-                assert (await ada.pay()).status_code == 503
-                await asyncio.to_thread(own_nats.start)
-                key = new_key()
-                payments.append(await pay_until_accepted(ada, key, amount=amount))
-                assert await pay_until_accepted(ada, key, amount=amount) == payments[-1]
-                await ada.recorded(payments[-1])
-            renamed = await ada.request("PATCH", f"/users/{ada.id}", json={"name": "Countess"})
-            assert renamed.status_code == 200
-            await staying.until(5)
-            async with store.events(ada, leaving.last_id) as back:
-                await back.until(3)
-                payments.append((await ada.paid(amount=4))["id"])
-                for events in (await staying.until(6), [*leaving.events, *await back.until(4)]):
-                    assert [e.data["payment"]["id"] for e in events if e.type == "payment.created"] == payments
-                    assert [e.type for e in events if e.type.startswith("user.")] == ["user.created", "user.updated"]
-                    assert len(events) == 6
-        assert (await store.http.get("/health")).status_code == 200
+async def test_nats_restart_loses_and_repeats_no_event(nats_server: NatsServer, store: Store) -> None:
+    ada = await store.sign_up()
+    payments = [(await ada.paid(amount=1))["id"]]
+    async with store.events(ada, "0-0") as staying:
+        async with store.events(ada, "0-0") as leaving:
+            await asyncio.gather(leaving.until(2), staying.until(2))
+        for amount in (2, 3):
+            await asyncio.to_thread(kill, nats_server)
+            await eventually(lambda: not store.broker.is_connected())
+            assert (await ada.pay()).status_code == 503
+            await asyncio.to_thread(nats_server.start)
+            key = new_key()
+            payments.append(await pay_until_accepted(ada, key, amount=amount))
+            assert await pay_until_accepted(ada, key, amount=amount) == payments[-1]
+            await ada.recorded(payments[-1])
+        renamed = await ada.request("PATCH", f"/users/{ada.id}", json={"name": "Countess"})
+        assert renamed.status_code == 200
+        await staying.until(5)
+        async with store.events(ada, leaving.last_id) as back:
+            await back.until(3)
+            payments.append((await ada.paid(amount=4))["id"])
+            for events in (await staying.until(6), [*leaving.events, *await back.until(4)]):
+                assert [e.data["payment"]["id"] for e in events if e.type == "payment.created"] == payments
+                assert [e.type for e in events if e.type.startswith("user.")] == ["user.created", "user.updated"]
+                assert len(events) == 6
+    assert (await store.http.get("/health")).status_code == 200
 
 
-async def test_user_deleted_right_after_nats_restart_is_refused(own_nats: NatsServer, own_servers: Servers) -> None:
-    async with on_real_servers(own_servers) as store:
-        ada, bob = await store.sign_up(), await store.sign_up()
-        await asyncio.to_thread(kill, own_nats)
-        await asyncio.to_thread(own_nats.start)
+async def test_user_deleted_right_after_nats_restart_is_refused(nats_server: NatsServer, store: Store) -> None:
+    ada, bob = await store.sign_up(), await store.sign_up()
+    await asyncio.to_thread(kill, nats_server)
+    await asyncio.to_thread(nats_server.start)
 
-        async def deleted() -> bool:
-            return (await ada.request("DELETE", f"/users/{ada.id}")).status_code in {204, 404}
+    async def deleted() -> bool:
+        return (await ada.request("DELETE", f"/users/{ada.id}")).status_code in {204, 404}
 
-        async def refused() -> bool:
-            return (await ada.get("/users/me")).status_code == 401
+    async def refused() -> bool:
+        return (await ada.get("/users/me")).status_code == 401
 
-        await eventually(deleted)
-        await eventually(refused)
-        assert (await bob.get("/users/me")).status_code == 200
+    await eventually(deleted)
+    await eventually(refused)
+    assert (await bob.get("/users/me")).status_code == 200
 
 
-async def test_accepted_payments_survive_a_nats_kill(own_nats: NatsServer, own_servers: Servers) -> None:
-    async with on_real_servers(own_servers) as store:
-        ada, keys = await store.sign_up(), [new_key() for _ in range(5)]
-        async with store.outages.away("payments"):
-            first = [await pay_until_accepted(ada, key) for key in keys]
-            await asyncio.to_thread(kill, own_nats)
-            await asyncio.to_thread(own_nats.start)
-            assert [await pay_until_accepted(ada, key) for key in keys] == first
-        for payment in first:
-            await ada.recorded(payment)
+async def test_accepted_payments_survive_a_nats_kill(nats_server: NatsServer, store: Store) -> None:
+    ada, keys = await store.sign_up(), [new_key() for _ in range(5)]
+    async with store.outages.away("payments"):
+        first = [await pay_until_accepted(ada, key) for key in keys]
+        await asyncio.to_thread(kill, nats_server)
+        await asyncio.to_thread(nats_server.start)
         assert [await pay_until_accepted(ada, key) for key in keys] == first
-        assert {payment["id"] for payment in (await ada.get("/payments")).json()["data"]} == set(first)
+    for payment in first:
+        await ada.recorded(payment)
+    assert [await pay_until_accepted(ada, key) for key in keys] == first
+    assert {payment["id"] for payment in (await ada.get("/payments")).json()["data"]} == set(first)
 
 
-async def test_accepted_payment_is_always_found(servers: Servers) -> None:
-    async with on_real_servers(servers) as store:
-        ada = await store.sign_up()
-        seen: set[int] = set()
-        paths: list[str] = []
+async def test_accepted_payment_is_always_found(store: Store) -> None:
+    ada = await store.sign_up()
+    seen: set[int] = set()
+    paths: list[str] = []
 
-        async def hammer() -> None:
-            while True:
-                for path in tuple(paths):
-                    seen.add((await ada.get(path)).status_code)
-                await asyncio.sleep(0)
+    async def hammer() -> None:
+        while True:
+            for path in tuple(paths):
+                seen.add((await ada.get(path)).status_code)
+            await asyncio.sleep(0)
 
-        hammering = [asyncio.create_task(hammer()) for _ in range(4)]
-        async with store.outages.away("payments"):
-            paths += [(await ada.pay()).headers["location"] for _ in range(5)]
-            await eventually(lambda: seen)
-            assert seen == {503}
-        for _ in range(3):
-            async with store.outages.held():
-                paths.append((await ada.pay()).headers["location"])
-                response = await ada.get(paths[-1])
-                assert (response.status_code, response.json()["status"]) == (200, "pending")
-        for path in paths:
-            await ada.recorded(path.rpartition("/")[2])
-        for task in hammering:
-            task.cancel()
-        await asyncio.wait(hammering)
-        assert seen == {200, 503}
+    hammering = [asyncio.create_task(hammer()) for _ in range(4)]
+    async with store.outages.away("payments"):
+        paths += [(await ada.pay()).headers["location"] for _ in range(5)]
+        await eventually(lambda: seen)
+        assert seen == {503}
+    for _ in range(3):
+        async with store.outages.held():
+            paths.append((await ada.pay()).headers["location"])
+            response = await ada.get(paths[-1])
+            assert (response.status_code, response.json()["status"]) == (200, "pending")
+    for path in paths:
+        await ada.recorded(path.rpartition("/")[2])
+    for task in hammering:
+        task.cancel()
+    await asyncio.wait(hammering)
+    assert seen == {200, 503}
 
 
-async def test_full_queue_refuses_and_loses_nothing(own_servers: Servers) -> None:
-    async with on_real_servers(own_servers) as store:
-        ada = await store.sign_up()
+async def test_full_queue_refuses_and_loses_nothing(servers: Servers, store: Store) -> None:
+    ada = await store.sign_up()
     short = [PAYMENT_COMMANDS.model_copy(update={"max_bytes": 4096}), *STREAMS[1:]]
-    broker = Broker(own_servers.nats_url, name="a gateway with a short queue", streams=short)
-    chosen = settings(nats_url=own_servers.nats_url)
-    app = create_app(chosen, create_dependencies(chosen, broker))
+    broker = Broker(servers.nats_url, name="a gateway with a short queue", streams=short)
+    options = settings(nats_url=servers.nats_url)
+    app = create_app(options, create_dependencies(options, broker))
     accepted: dict[str, str] = {}
-    async with running(own_servers.app("users")), running(app), client_of(app) as http:
-        ada = SignedInUser(http, ada.user, ada.token)
+    async with store.outages.away("payments"), running(app), client_of(app) as http:
+        payer = SignedInUser(http, ada.user, ada.token)
         for number in range(40):
             key = f"{ada.id} {number}"
-            response = await ada.pay(key, amount=number + 1)
+            response = await payer.pay(key, amount=number + 1)
             if response.status_code == 503:
                 break
             assert response.status_code == 202
@@ -196,11 +213,10 @@ async def test_full_queue_refuses_and_loses_nothing(own_servers: Servers) -> Non
         assert (problem["code"], problem["detail"]) == ("service-unavailable", "The payment queue is unavailable.")
         assert response.headers["retry-after"] == "1"
         assert 3 < len(accepted) < 40
-        assert (await ada.pay()).status_code == 503
-        again = await ada.pay(next(iter(accepted)), amount=1)  # its command is in the queue
+        assert (await payer.pay()).status_code == 503
+        again = await payer.pay(next(iter(accepted)), amount=1)  # its command is in the queue
         assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
-    async with on_real_servers(own_servers) as store:
-        ada = SignedInUser(store.http, ada.user, ada.token)
+    async with running(servers.gateway()):  # it configures the queue as before
         for number, payment in enumerate(accepted.values()):
             assert (await ada.recorded(payment))["amount"] == number + 1
         refused = await ada.pay(key, amount=len(accepted) + 1)
@@ -209,28 +225,27 @@ async def test_full_queue_refuses_and_loses_nothing(own_servers: Servers) -> Non
         assert len((await ada.get("/payments", limit=100)).json()["data"]) == len(accepted) + 1
 
 
-async def test_gateway_fails_fast_without_nats_and_recovers(own_nats: NatsServer, own_servers: Servers) -> None:
-    async with on_real_servers(own_servers) as store:
-        ada = await store.sign_up()
-        payment = await ada.paid()
-        await asyncio.to_thread(kill, own_nats)
-        await eventually(lambda: not store.broker.is_connected())
-        async with asyncio.timeout(2):
-            for response in (await ada.get("/users/me"), await ada.get("/payments"), await ada.pay(new_key())):
-                assert (response.status_code, response.json()["detail"]) == (503, "The message broker is unavailable.")
-                assert response.headers["retry-after"] == "1"
-        assert (await store.http.get("/health")).status_code == 503
-        async with store.events(ada, "0-0") as stream:
-            await stream.end()
-            assert stream.events == []
-        await asyncio.to_thread(own_nats.start)
+async def test_gateway_fails_fast_without_nats_and_recovers(nats_server: NatsServer, store: Store) -> None:
+    ada = await store.sign_up()
+    payment = await ada.paid()
+    await asyncio.to_thread(kill, nats_server)
+    await eventually(lambda: not store.broker.is_connected())
+    for response in (await ada.get("/users/me"), await ada.get("/payments"), await ada.pay(new_key())):
+        # Refused at once: after the request timeout it would be 504.
+        assert (response.status_code, response.json()["detail"]) == (503, "The message broker is unavailable.")
+        assert response.headers["retry-after"] == "1"
+    assert (await store.http.get("/health")).status_code == 503
+    async with store.events(ada, "0-0") as stream:
+        await stream.end()
+        assert stream.events == []
+    await asyncio.to_thread(nats_server.start)
 
-        async def works() -> bool:
-            return (await store.http.get("/health")).status_code == 200
+    async def works() -> bool:
+        return (await store.http.get("/health")).status_code == 200
 
-        await eventually(works)
+    await eventually(works)
 
-        async def returned() -> bool:
-            return bool((await ada.get(f"/payments/{payment['id']}")).json() == payment)
+    async def returned() -> bool:
+        return bool((await ada.get(f"/payments/{payment['id']}")).json() == payment)
 
-        await eventually(returned)  # the payments service may reconnect after the gateway
+    await eventually(returned)  # the payments service may reconnect after the gateway
