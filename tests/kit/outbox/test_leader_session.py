@@ -20,9 +20,9 @@ async def test_session_ended_by_the_server_raises_an_interface_error(source: Out
 
     async with (
         held_connections(source.address.set(drivername="postgresql")) as address,
-        lead(address.render_as_string(hide_password=False), random.getrandbits(31)) as session,
+        lead(address.render_as_string(hide_password=False), random.getrandbits(31), lease=0.2) as session,
     ):
-        await eventually(has_ended)  # idle for longer than `LEASE`
+        await eventually(has_ended)  # idle for longer than the lease
         with pytest.raises(asyncpg.InterfaceError):
             await session.execute("SELECT 1")
     await leaders.connection.close()
