@@ -53,14 +53,14 @@ async def running(broker: Broker, services: Collection[str]) -> list[Running]:
     """
     if not broker.is_connected():
         raise RuntimeError("NATS does not answer: start it, or set NATS_URL to its address.")
-    answers = await request_all(
+    replies = await request_all(
         broker.client,
         "INFO",
         timeout=_TIMEOUT,
         idle_timeout=_IDLE_TIMEOUT,
-        complete=lambda answers: {answer.get("name") for answer in answers} >= set(services),
+        complete=lambda replies: {reply.get("name") for reply in replies} >= set(services),
     )
-    return [process for answer in answers for process in _parse(answer)]
+    return [process for reply in replies for process in _parse(reply)]
 
 
 async def check(service: str, discovery: Awaitable[Sequence[Running]], root: Path) -> None:
@@ -86,9 +86,9 @@ async def check(service: str, discovery: Awaitable[Sequence[Running]], root: Pat
         )
 
 
-def _parse(answer: Mapping[str, Any]) -> list[Running]:
+def _parse(reply: Mapping[str, Any]) -> list[Running]:
     """Return the process, or nothing if the reply is invalid: other programs may share the NATS server."""
     try:
-        return [Running.model_validate(answer)]
+        return [Running.model_validate(reply)]
     except ValidationError:
         return []

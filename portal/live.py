@@ -174,8 +174,8 @@ class SystemMonitor:
 
 
 async def _processes(client: Client) -> list[ProcessSnapshot]:
-    answers = await request_all(client, "STATS", timeout=_DISCOVERY_TIMEOUT, idle_timeout=_DISCOVERY_IDLE_TIMEOUT)
-    return sorted(map(_process, answers), key=lambda process: (process.service, process.id))
+    replies = await request_all(client, "STATS", timeout=_DISCOVERY_TIMEOUT, idle_timeout=_DISCOVERY_IDLE_TIMEOUT)
+    return sorted(map(_process, replies), key=lambda process: (process.service, process.id))
 
 
 def redacted(body: Any) -> Any:

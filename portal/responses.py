@@ -36,8 +36,8 @@ def page_response(request: Request, content: str | bytes, media_type: str = "tex
     digest = hashlib.sha256(body).hexdigest()[:16]
     etag = f'"{digest}-gzip"' if compressed else f'"{digest}"'
     headers = _HEADERS | {"Cache-Control": _REVALIDATE, "ETag": etag, "Vary": "Accept-Encoding"}
-    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")}
-    if known & {etag, "*"}:
+    cached = {tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")}
+    if cached & {etag, "*"}:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     if compressed:
         return Response(_compress(body), headers=headers | {"Content-Encoding": "gzip"}, media_type=media_type)

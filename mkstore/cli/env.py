@@ -73,11 +73,11 @@ def example(services: "Mapping[str, type[Settings]]") -> str:
     for variable, services_of in readers.items():
         groups.setdefault(tuple(services_of), []).append(variable)
     order = list(services)
-    parts = [_comment(_OPENING)]
+    sections = [_comment(_OPENING)]
     for names in sorted(groups, key=lambda names: (-len(names), order.index(names[0]))):
-        parts.append(_heading(names, len(services)))
-        parts += [_entry(variable) for variable in groups[names]]
-    return "\n\n".join(parts) + "\n"
+        sections.append(_heading(names, len(services)))
+        sections += [_entry(variable) for variable in groups[names]]
+    return "\n\n".join(sections) + "\n"
 
 
 def _variable(name: str, field: "FieldInfo") -> Variable:
@@ -110,5 +110,5 @@ def _heading(names: Sequence[str], of: int) -> str:
 
 
 def _comment(text: str) -> str:
-    lines = (line for part in text.splitlines() for line in textwrap.wrap(part, _WIDTH - 2))
+    lines = (line for paragraph in text.splitlines() for line in textwrap.wrap(paragraph, _WIDTH - 2))
     return "\n".join(f"# {line}" for line in lines)

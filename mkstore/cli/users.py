@@ -29,10 +29,10 @@ def promote(
 
     async def work(broker: Broker) -> UserView:
         client = RequestClient(broker)
-        found = (await client.request(ListUsers(email=email))).data
-        if not found:
+        matches = (await client.request(ListUsers(email=email))).data
+        if not matches:
             fail(f"There is no user with the email {email}.")
-        user = found[0]
+        user = matches[0]
         return await client.request(UpdateUser(id=user.id, expected_version=user.version, role=Role.ADMIN))
 
     try:

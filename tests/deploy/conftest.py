@@ -53,8 +53,8 @@ class ConfiguredNats(ManagedProcess):
 
     def monitor(self, page: str) -> dict[str, Any]:
         """Return a page of its monitoring."""
-        answer = httpx.get(f"http://127.0.0.1:{self.monitoring}/{page}", trust_env=False)
-        return dict(answer.json())
+        response = httpx.get(f"http://127.0.0.1:{self.monitoring}/{page}", trust_env=False)
+        return dict(response.json())
 
 
 @pytest.fixture(scope="session")

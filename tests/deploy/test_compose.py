@@ -29,8 +29,8 @@ def model() -> dict[str, Any]:
 
 @pytest.mark.parametrize(("files", "env"), [(DEVELOPMENT, {}), (PRODUCTION, SECRETS)])
 def test_compose_accepts_the_files(files: tuple[str, ...], env: dict[str, str]) -> None:
-    parts = config(files, env)["services"]
-    assert set(parts) == {"nats", "postgres", *NAMES, *(f"{name}-migrations" for name in WITH_DATABASE)}
+    services = config(files, env)["services"]
+    assert set(services) == {"nats", "postgres", *NAMES, *(f"{name}-migrations" for name in WITH_DATABASE)}
 
 
 @pytest.mark.parametrize("missing", sorted(SECRETS))
@@ -48,21 +48,21 @@ def test_production_has_no_development_values() -> None:
 
 
 def test_ports_are_published_on_the_loopback_only(model: dict[str, Any]) -> None:
-    published = {name: part["ports"] for name, part in model["services"].items() if part.get("ports")}
+    published = {name: service["ports"] for name, service in model["services"].items() if service.get("ports")}
     assert set(published) == {"gateway", "nats"}
     assert all(port["host_ip"] == "127.0.0.1" for ports in published.values() for port in ports)
 
 
 def test_ports_are_configurable() -> None:
-    parts = config(env={"PORT": "3100", "NATS_PORT": "4322"})["services"]
-    assert [parts[name]["ports"][0]["published"] for name in ("gateway", "nats")] == ["3100", "4322"]
-    assert "PORT" not in parts["gateway"]["environment"]  # inside it is the image's own
+    services = config(env={"PORT": "3100", "NATS_PORT": "4322"})["services"]
+    assert [services[name]["ports"][0]["published"] for name in ("gateway", "nats")] == ["3100", "4322"]
+    assert "PORT" not in services["gateway"]["environment"]  # inside it is the image's own
 
 
 def test_service_waits_for_servers_and_migrations(model: dict[str, Any]) -> None:
     waits = {
-        name: {other: how["condition"] for other, how in part.get("depends_on", {}).items()}
-        for name, part in model["services"].items()
+        name: {other: how["condition"] for other, how in service.get("depends_on", {}).items()}
+        for name, service in model["services"].items()
     }
     servers: dict[str, dict[str, str]] = {"nats": {}, "postgres": {}}
     migrations = {f"{name}-migrations": {"postgres": "service_healthy"} for name in WITH_DATABASE}
@@ -82,7 +82,7 @@ def test_every_setting_is_configurable(model: dict[str, Any], name: str) -> None
 
 
 def test_each_secret_reaches_only_its_services(model: dict[str, Any]) -> None:
-    holders = {name for name, part in model["services"].items() if "JWT_SECRET" in part.get("environment", {})}
+    holders = {name for name, service in model["services"].items() if "JWT_SECRET" in service.get("environment", {})}
     assert holders == {"users", "users-migrations"}  # a migration reads the service's settings
     assert not any("DB_" in variable for variable in model["services"]["gateway"]["environment"])
     passwords = {name: f"password-of-{name}" for name in SECRETS}
@@ -92,12 +92,12 @@ def test_each_secret_reaches_only_its_services(model: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_container_is_read_only_and_unprivileged(model: dict[str, Any], name: str) -> None:
-    part = model["services"][name]
-    assert part["read_only"]
-    assert part["cap_drop"] == ["ALL"]
-    assert part["security_opt"] == ["no-new-privileges:true"]
-    assert part["restart"] == "unless-stopped"
-    assert part["build"]["args"] == {"SERVICE": name}
+    service = model["services"][name]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["restart"] == "unless-stopped"
+    assert service["build"]["args"] == {"SERVICE": name}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -110,9 +110,9 @@ def test_own_images_are_built_and_never_pulled(model: dict[str, Any], name: str)
 
 def test_server_data_is_in_named_volumes(model: dict[str, Any]) -> None:
     kept = {
-        name: {mount["source"]: mount["target"] for mount in part["volumes"] if mount["type"] == "volume"}
-        for name, part in model["services"].items()
-        if part.get("volumes")
+        name: {mount["source"]: mount["target"] for mount in service["volumes"] if mount["type"] == "volume"}
+        for name, service in model["services"].items()
+        if service.get("volumes")
     }
     assert kept == {"nats": {"nats": "/data"}, "postgres": {"postgres": "/var/lib/postgresql"}}
     assert set(model["volumes"]) == {"nats", "postgres"}

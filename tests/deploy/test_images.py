@@ -128,8 +128,8 @@ def test_service_becomes_ready_alone(
     _, environment = running
     url = f"http://127.0.0.1:{environment['PORT']}"
     for path in ("/health", "/health/ready", "/health/live"):
-        answer = httpx.get(url + path, trust_env=False, timeout=10)
-        assert (answer.status_code, answer.json()["status"]) == (200, "ok"), answer.text
+        response = httpx.get(url + path, trust_env=False, timeout=10)
+        assert (response.status_code, response.json()["status"]) == (200, "ok"), response.text
     if name == "gateway":
         for service in NAMES:
             document = httpx.get(f"{url}/asyncapi/{service}.json", trust_env=False, timeout=10)

@@ -108,17 +108,17 @@ async def test_service_may_publish_its_own_messages(connection: Connection, subj
 
 @pytest.mark.parametrize("connection", ["users"], indirect=True)
 async def test_service_may_reply_once(server: NatsServer, connection: Connection) -> None:
-    async def answer(message: Msg) -> None:
+    async def reply_twice(message: Msg) -> None:
         await message.respond(b"1")
         await message.respond(b"2")
 
-    await connection.client.subscribe("users.get_many", queue="users", cb=answer)
+    await connection.client.subscribe("users.get_many", queue="users", cb=reply_twice)
     await connection.client.flush()
-    asker = await nats_client.connect(server.admin_url)
+    requester = await nats_client.connect(server.admin_url)
     try:
-        assert (await asker.request("users.get_many", b"{}")).data == b"1"
+        assert (await requester.request("users.get_many", b"{}")).data == b"1"
     finally:
-        await asker.close()
+        await requester.close()
     assert "permissions violation for publish" in (await connection.error()).lower()
 
 

@@ -30,10 +30,10 @@ POLICY = (
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_a_page_loads_and_links_only_from_this_server(client: AsyncClient, page: str) -> None:
-    answer = await client.get(page)
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    parsed = Page(answer.text)
+    response = await client.get(page)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    parsed = Page(response.text)
     assert parsed.inline == []
     assert len(parsed.loaded) >= 2
     assert all(re.match(r"/[^/]|#", address) for address in parsed.loaded + parsed.links)
@@ -41,40 +41,40 @@ async def test_a_page_loads_and_links_only_from_this_server(client: AsyncClient,
         (await client.get(address)).status_code for address in {*parsed.loaded, *parsed.links} if address[0] == "/"
     } == {200}
     assert (parsed.tags["h1"], parsed.tags["main"]) == (int(page in PLAIN), 1)
-    assert all(f'id="{address[1:]}"' in answer.text for address in parsed.links if address[0] == "#")
+    assert all(f'id="{address[1:]}"' in response.text for address in parsed.links if address[0] == "#")
 
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_a_first_visit_transfers_little(client: AsyncClient, page: str) -> None:
-    answer = await client.get(page)
-    needed = [path for path in Page(answer.text).loaded if path != "/openapi.json"]
+    response = await client.get(page)
+    needed = [path for path in Page(response.text).loaded if path != "/openapi.json"]
     sizes = [int((await client.get(path)).headers["content-length"]) for path in needed]
-    assert sum(sizes) + int(answer.headers["content-length"]) < (60_000 if page in PLAIN else 900_000)
+    assert sum(sizes) + int(response.headers["content-length"]) < (60_000 if page in PLAIN else 900_000)
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/asyncapi/users.json", "/favicon.ico"])
 async def test_every_response_has_the_strict_policy(client: AsyncClient, path: str) -> None:
-    for answer in (await client.get(path), await client.head(path)):
-        assert answer.status_code == 200
-        assert answer.headers["content-security-policy"] == POLICY
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["referrer-policy"] == "no-referrer"
-        assert answer.headers["cache-control"] == "no-cache"
+    for response in (await client.get(path), await client.head(path)):
+        assert response.status_code == 200
+        assert response.headers["content-security-policy"] == POLICY
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["referrer-policy"] == "no-referrer"
+        assert response.headers["cache-control"] == "no-cache"
 
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_document_is_the_committed_file_byte_for_byte(client: AsyncClient, service: str) -> None:
-    answer = await client.get(f"/asyncapi/{service}.json")
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.content == (ROOT / f"asyncapi/{service}.json").read_bytes()
+    response = await client.get(f"/asyncapi/{service}.json")
+    assert response.headers["content-type"] == "application/json"
+    assert response.content == (ROOT / f"asyncapi/{service}.json").read_bytes()
 
 
 async def test_a_cached_document_is_not_sent_again(client: AsyncClient) -> None:
     etag = (await client.get("/asyncapi/users.json")).headers["etag"]
-    for known in (etag, f'"other", W/{etag}', "*"):
-        answer = await client.get("/asyncapi/users.json", headers={"If-None-Match": known})
-        assert (answer.status_code, answer.content) == (304, b"")
-        assert answer.headers["etag"] == etag
+    for condition in (etag, f'"other", W/{etag}', "*"):
+        response = await client.get("/asyncapi/users.json", headers={"If-None-Match": condition})
+        assert (response.status_code, response.content) == (304, b"")
+        assert response.headers["etag"] == etag
     assert (await client.get("/asyncapi/users.json", headers={"If-None-Match": '"other"'})).status_code == 200
 
 
@@ -126,8 +126,8 @@ async def test_pages_work_without_documents(tmp_path: Path) -> None:
 
 async def test_only_reading_is_allowed_and_nothing_redirects(client: AsyncClient) -> None:
     for path in ("/docs", "/asyncapi", "/asyncapi/users", "/llms.txt", "/favicon.ico"):
-        answer = await client.post(path)
-        assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+        response = await client.post(path)
+        assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
         assert (await client.get(f"{path}/")).status_code == 404
 
 
@@ -140,16 +140,16 @@ async def test_an_asset_is_immutable_and_equal_with_and_without_gzip(client: Asy
     assert (packed.headers["content-encoding"], "content-encoding" in plain.headers) == ("gzip", False)
     assert int(packed.headers["content-length"]) == len(asset.compressed)
     assert packed.content == plain.content == asset.content
-    for answer in (packed, plain):
-        assert answer.headers["content-type"].partition(";")[0] == asset.media_type
-        assert answer.headers["vary"] == "Accept-Encoding"
-        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
-        assert answer.headers["x-content-type-options"] == "nosniff"
+    for response in (packed, plain):
+        assert response.headers["content-type"].partition(";")[0] == asset.media_type
+        assert response.headers["vary"] == "Accept-Encoding"
+        assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert response.headers["x-content-type-options"] == "nosniff"
 
 
 async def test_an_asset_of_another_release_is_served_but_not_cached(client: AsyncClient) -> None:
-    answer = await client.get("/portal-assets/0123456789abcdef/portal.css")
-    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
+    response = await client.get("/portal-assets/0123456789abcdef/portal.css")
+    assert (response.status_code, response.headers["cache-control"]) == (200, "no-cache")
 
 
 async def test_the_openapi_document_does_not_list_the_portal(client: AsyncClient) -> None:

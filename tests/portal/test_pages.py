@@ -42,9 +42,9 @@ async def test_the_map_and_the_list_show_every_subject(client: AsyncClient) -> N
 
 @pytest.mark.parametrize("name", MESSAGES)
 async def test_a_message_page_shows_its_whole_contract(client: AsyncClient, name: str) -> None:
-    answer = await client.get(f"/asyncapi/messages/{name}")
-    page, message = Page(answer.text), SYSTEM["components"]["messages"][name]
-    assert (answer.status_code, page.inline) == (200, [])
+    response = await client.get(f"/asyncapi/messages/{name}")
+    page, message = Page(response.text), SYSTEM["components"]["messages"][name]
+    assert (response.status_code, page.inline) == (200, [])
     assert (page.tags["h1"], page.tags["main"]) == (1, 1)
     assert {link for link in page.links if link[0] == "/"} <= ADDRESSES
     assert all(f'id="{link[1:]}"' in page.html for link in page.links if link[0] == "#")
@@ -135,17 +135,17 @@ async def test_the_search_finds_every_kind_of_name(client: AsyncClient, query: s
 async def test_an_empty_or_unknown_query_has_no_results(client: AsyncClient) -> None:
     assert "results" not in Page((await client.get("/asyncapi/search")).text).text
     assert "No results." in (await client.get("/asyncapi/search?q=zebra")).text
-    answer = await client.get("/asyncapi/search?q=" + "a" * 201)
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
-    assert answer.json()["errors"][0]["pointer"] == "/query/q"
+    response = await client.get("/asyncapi/search?q=" + "a" * 201)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid-request")
+    assert response.json()["errors"][0]["pointer"] == "/query/q"
 
 
 async def test_llms_txt_links_to_every_message_as_markdown(client: AsyncClient) -> None:
-    answer = await client.get("/llms.txt")
-    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-    assert (await client.get("/asyncapi/llms.txt")).content == answer.content
-    assert "&lt;" not in answer.text
-    links = re.findall(r"\]\(([^)]+)\)", answer.text)
+    response = await client.get("/llms.txt")
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert (await client.get("/asyncapi/llms.txt")).content == response.content
+    assert "&lt;" not in response.text
+    links = re.findall(r"\]\(([^)]+)\)", response.text)
     assert {f"/asyncapi/messages/{name}.md" for name in MESSAGES} <= set(links)
     assert {"/openapi.json", "/asyncapi/mkstore.json", "/asyncapi/users.json"} <= set(links)
     for link in links:
@@ -159,13 +159,13 @@ async def test_llms_txt_links_to_every_message_as_markdown(client: AsyncClient) 
 
 @pytest.mark.parametrize("path", [*OWN, "/asyncapi/messages/CreatePayment", "/llms.txt", "/asyncapi/search.json"])
 async def test_a_page_is_small_and_cacheable(client: AsyncClient, path: str) -> None:
-    answer = await client.get(path)
-    assert len(answer.content) < 60_000
-    assert answer.headers["content-encoding"] == "gzip"
+    response = await client.get(path)
+    assert len(response.content) < 60_000
+    assert response.headers["content-encoding"] == "gzip"
     plain = await client.get(path, headers={"Accept-Encoding": "identity"})
-    assert plain.content == answer.content
-    assert plain.headers["etag"] != answer.headers["etag"]
-    again = await client.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert plain.content == response.content
+    assert plain.headers["etag"] != response.headers["etag"]
+    again = await client.get(path, headers={"If-None-Match": response.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
@@ -174,10 +174,10 @@ async def test_a_page_is_small_and_cacheable(client: AsyncClient, path: str) -> 
     ["/asyncapi/messages/Nobody", "/asyncapi/messages/Nobody.md", "/asyncapi/streams/NONE", "/asyncapi/nobody"],
 )
 async def test_an_unknown_name_is_a_problem(client: AsyncClient, path: str) -> None:
-    answer = await client.get(path)
-    assert answer.status_code == 404
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["code"] == "not-found"
+    response = await client.get(path)
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["code"] == "not-found"
 
 
 def poisoned(value: Any) -> Any:
@@ -224,9 +224,9 @@ async def test_hostile_text_in_a_document_stays_text(copy: AsyncClient, tmp_path
     pages += [f"/asyncapi/messages/{known}" for known in ("CreatePayment", "GetUsers", "Problem")]
     pages += ["/asyncapi/messages/%22%3E%3Csvg%20onload=alert(2)%3E", "/asyncapi/streams/%3Ci%3E%22S"]
     for path in pages:
-        answer = await copy.get(path)
-        page = Page(answer.text)
-        assert answer.status_code == 200, path
+        response = await copy.get(path)
+        page = Page(response.text)
+        assert response.status_code == 200, path
         assert page.inline == [], path
         assert not {"b", "i"} & set(page.tags), path
         assert page.tags["script"] == len(page.scripts), path

@@ -18,7 +18,7 @@ PRODUCTION = ("docker-compose.yml", "deploy/compose.production.yml")
 def compose(files: tuple[str, ...], env: Mapping[str, str], *command: str) -> subprocess.CompletedProcess[str]:
     """Run a Compose command on `files` with the environment `env`."""
     return subprocess.run(
-        [COMPOSE, "--env-file", os.devnull, *(part for file in files for part in ("--file", file)), *command],
+        [COMPOSE, "--env-file", os.devnull, *(argument for file in files for argument in ("--file", file)), *command],
         cwd=ROOT,
         env={"PATH": os.defpath, **env},
         stdin=subprocess.DEVNULL,

@@ -37,28 +37,28 @@ class WireMessage:
 def record_messages(store: Running) -> Iterator[list[WireMessage]]:
     """Yield a list to which every message is added until the end of the block."""
     recorded: list[WireMessage] = []
-    listening, over = threading.Event(), threading.Event()
+    subscribed, done = threading.Event(), threading.Event()
 
-    async def take(message: Msg) -> None:
+    async def record(message: Msg) -> None:
         recorded.append(WireMessage(message.subject, message.reply, dict(message.headers or {}), message.data))
 
-    async def listen() -> None:
+    async def subscribe() -> None:
         client = await nats.connect(store.record["nats"]["admin_url"], connect_timeout=5)
-        await client.subscribe(">", cb=take)
+        await client.subscribe(">", cb=record)
         await client.flush()
-        listening.set()
-        await asyncio.to_thread(over.wait)
+        subscribed.set()
+        await asyncio.to_thread(done.wait)
         await client.flush()
         await client.drain()
 
-    thread = threading.Thread(target=asyncio.run, args=(listen(),), daemon=True)
+    thread = threading.Thread(target=asyncio.run, args=(subscribe(),), daemon=True)
     thread.start()
-    assert listening.wait(10), "the subscription of the operator failed"
+    assert subscribed.wait(60), "the subscription of the operator failed"
     try:
         yield recorded
     finally:
-        over.set()
-        thread.join(10)
+        done.set()
+        thread.join(60)
 
 
 @dataclass
@@ -79,60 +79,59 @@ class Documents:
         }
 
     @property
-    def parts(self) -> set[str]:
-        """Names of all documented parts, as `check` returns them."""
+    def names(self) -> set[str]:
+        """Names of all documented messages, as `check` returns them: the channel's, `CHANNEL.reply`, or `problem`."""
         replies = [name.removesuffix(".reply") for name in self.content["channels"] if name.endswith(".reply")]
         single = {name for name in self.content["channels"] if not name.endswith(".reply")}
         return single | {f"{name}.reply" for name in replies} | {"problem"}
 
     def check(self, recorded: Iterable[WireMessage]) -> tuple[dict[str, WireMessage], list[str]]:
-        """Return the first message of each part, and a sentence per message that does not match the document."""
+        """Return the first message of each name, and a sentence per message that does not match the document."""
         examples: dict[str, WireMessage] = {}
         faults: list[str] = []
         replies: dict[str, str] = {}
         for each in recorded:
-            part = self._part(each, replies)
-            if part is None:
+            name = self._name_of(each, replies)
+            if name is None:
                 if not each.subject.startswith(_NATS_SUBJECTS):
                     faults.append(f"{each.subject} is not documented")
                 continue
-            examples.setdefault(part, each)
-            if f"{part}.reply" in self.content["channels"]:
-                replies[each.reply] = part
-            faults += [f"{part}: {fault}: {each}" for fault in self._faults(part, each)]
+            examples.setdefault(name, each)
+            if f"{name}.reply" in self.content["channels"]:
+                replies[each.reply] = name
+            faults += [f"{name}: {fault}: {each}" for fault in self._faults(name, each)]
         return examples, faults
 
-    def _part(self, each: WireMessage, replies: dict[str, str]) -> str | None:
+    def _name_of(self, each: WireMessage, replies: dict[str, str]) -> str | None:
         if each.subject in replies:
             if "Status" in each.headers:  # from NATS itself: no responders
                 return None
             return "problem" if _ERROR in each.headers else f"{replies[each.subject]}.reply"
         return next((name for pattern, name in self._channels.items() if pattern.fullmatch(each.subject)), None)
 
-    def _faults(self, part: str, each: WireMessage) -> Iterator[str]:
-        message = self._message(part)
-        headers = {name: value for name, value in each.headers.items() if part == "dead" or value != ""}
-        yield from self._misfits(message["headers"], headers)
+    def _faults(self, name: str, each: WireMessage) -> Iterator[str]:
+        message = self._message(name)
+        headers = {header: value for header, value in each.headers.items() if name == "dead" or value != ""}
+        yield from self._violations(message["headers"], headers)
         try:
             body = json.loads(each.body)
         except ValueError:
-            if part != "dead":
+            if name != "dead":
                 yield "its body is not JSON"
             return
-        yield from self._misfits(message["payload"], body)
-        if part == "problem":
-            known = {refusal["slug"]: refusal["kind"] for refusal in message["x-problems"]}
-            if known.get(body["slug"]) != body["kind"]:
+        yield from self._violations(message["payload"], body)
+        if name == "problem":
+            kinds = {refusal["slug"]: refusal["kind"] for refusal in message["x-problems"]}
+            if kinds.get(body["slug"]) != body["kind"]:
                 yield "it is a problem that is not documented"
 
-    def _message(self, part: str) -> Any:
-        if part == "problem":
+    def _message(self, name: str) -> Any:
+        if name == "problem":
             return self._components["messages"]["Problem"]
-        names = [name for name in self._reader.channels[part].messages if name != "Problem"]
-        assert len(names) == 1, names
-        return self._components["messages"][names[0]]
+        (message,) = (message for message in self._reader.channels[name].messages if message != "Problem")
+        return self._components["messages"][message]
 
-    def _misfits(self, reference: Any, value: Any) -> Iterator[str]:
+    def _violations(self, reference: Any, value: Any) -> Iterator[str]:
         schema = {**reference, "components": self._components}
         checker = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
         yield from (f"{error.json_path} {error.message}" for error in checker.iter_errors(value))

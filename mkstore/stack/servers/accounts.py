@@ -23,8 +23,8 @@ class Account:
     group: int | None = None
     prefix: tuple[str, ...] = ()
 
-    def give(self, path: Path) -> None:
-        """Make the account the owner of a file or folder, if the caller is root."""
+    def take_ownership(self, path: Path) -> None:
+        """Make the account the owner of a file or folder; does nothing unless the caller is root."""
         if os.geteuid() == 0:
             os.chown(path, self.user or 0, self.group or 0)
 
@@ -39,9 +39,9 @@ def account_for(folder: Path, data: Path) -> Account:
     """
     if os.geteuid() != 0:
         return Account()
-    for account in _choices(data):
-        account.give(folder)
-        if _works(account, folder):
+    for account in _candidates(data):
+        account.take_ownership(folder)
+        if _can_run(account, folder):
             return account
     raise ProcessFailed(
         "postgres",
@@ -63,7 +63,7 @@ def postgres_program(name: str) -> str:
     return str(Path(spec.origin).parent / "pginstall" / "bin" / name)
 
 
-def _choices(data: Path) -> Iterator[Account]:
+def _candidates(data: Path) -> Iterator[Account]:
     unshare = shutil.which("unshare")
     namespace = Account(prefix=(unshare or "", "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}"))
     if data.exists():
@@ -80,7 +80,7 @@ def _choices(data: Path) -> Iterator[Account]:
         yield namespace
 
 
-def _works(account: Account, folder: Path) -> bool:
+def _can_run(account: Account, folder: Path) -> bool:
     check = 'cd "$1" && touch .reachable && rm .reachable && "$2" --version'
     command = [*account.prefix, "/bin/sh", "-c", check, "sh", str(folder.resolve()), postgres_program("postgres")]
     try:

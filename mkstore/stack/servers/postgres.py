@@ -77,7 +77,7 @@ class PostgresServer(ManagedProcess):
         password_file = self.folder / "password.new"
         password_file.touch(mode=0o600)
         password_file.write_text(self.password)
-        self._account.give(password_file)
+        self._account.take_ownership(password_file)
         command = [
             *self._account.prefix,
             postgres_program("initdb"),

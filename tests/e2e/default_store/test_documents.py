@@ -21,7 +21,7 @@ from tests.support.wire_tap import Documents, WireMessage, record_messages
 
 GOLDEN = ROOT / "tests" / "contracts" / "golden" / VERSION
 RECORD = "RECORD_GOLDEN"
-"""Environment variable that makes the test record a golden message for each part that has none."""
+"""Environment variable that makes the test record a golden message for each message that has none."""
 
 
 async def test_wire_and_documents_have_the_same_messages(store: Running, http: httpx.AsyncClient) -> None:
@@ -29,10 +29,10 @@ async def test_wire_and_documents_have_the_same_messages(store: Running, http: h
     with record_messages(store) as recorded:
         invalid_subject = await send_everything(store, http)
 
-        def unseen_parts() -> set[str]:
-            return documents.parts - documents.check(list(recorded))[0].keys()
+        def unseen_messages() -> set[str]:
+            return documents.names - documents.check(list(recorded))[0].keys()
 
-        await eventually(lambda: not unseen_parts(), describe=unseen_parts)
+        await eventually(lambda: not unseen_messages(), describe=unseen_messages)
     examples, faults = documents.check(message for message in recorded if message.subject != invalid_subject)
     assert not faults, "\n".join(faults)
     check_golden(examples)

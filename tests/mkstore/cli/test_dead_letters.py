@@ -106,8 +106,8 @@ def test_empty_queue_has_nothing_to_do(operator: Operator) -> None:
 
 
 def test_list_shows_attempts_and_times_in_pages(operator: Operator) -> None:
-    story = {"Dead_First_Time": "2026-01-31T12:00:00+00:00", "X_Request_Id": "r1", "Dead_Detail": "no [/such] thing"}
-    ids = operator.dead_letter(*[b"{}"] * 250, **story)
+    headers = {"Dead_First_Time": "2026-01-31T12:00:00+00:00", "X_Request_Id": "r1", "Dead_Detail": "no [/such] thing"}
+    ids = operator.dead_letter(*[b"{}"] * 250, **headers)
     first = operator.json("list")
     assert [row["id"] for row in first] == ids[:100]
     assert first[0] == first[0] | {
@@ -135,7 +135,7 @@ def test_list_filters_by_subject_and_reason(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "encoding", "seen"),
+    ("body", "encoding", "text"),
     [
         (b'{"name": "Ada \\u001b[31m", "caf\xc3\xa9": 1}', "json", '"café": 1'),
         (b"\x1b[31mred\x9b", "base64", "00000000  1b 5b 33 31 6d"),
@@ -147,12 +147,12 @@ def test_list_filters_by_subject_and_reason(operator: Operator) -> None:
     ],
 )
 def test_show_prints_everything_and_escapes_control_characters(
-    operator: Operator, body: bytes, encoding: str, seen: str
+    operator: Operator, body: bytes, encoding: str, text: str
 ) -> None:
     (letter,) = operator.dead_letter(body, ce_id="e1", Dead_Detail="\x1b[2Jgone")
     shown = operator("show", str(letter))
     assert shown.exit_code == 0
-    assert seen in shown.stdout
+    assert text in shown.stdout
     assert "ce-id: e1" in shown.stdout
     assert not {"\x1b", "\x9b"} & set(shown.stdout)
     fields = operator.json("show", str(letter))

@@ -19,8 +19,8 @@ from mkstore.documents import PATTERNS, WHOLE, NotDocumented, documents
 from mkstore.services import SERVICES, ServiceSpec
 
 HERE = Path(__file__).parents[1]
-STANDINS = HERE / "standins"
-ANSWERS = ServiceSpec("answers", "documented:app", root=STANDINS)
+FAKES = HERE / "fakes"
+ANSWERS = ServiceSpec("answers", "documented:app", root=FAKES)
 DOCUMENTS = [WHOLE, *(spec.name for spec in SERVICES)]
 FILES = ["asyncapi/answers.json", "asyncapi/answers.yaml"]
 
@@ -116,17 +116,17 @@ def test_check_lists_changed_files_and_writes_nothing(tmp_path: Path, answers: d
     ("app", "reason"),
     [
         ("absent:app", "No module named 'absent'"),
-        ("documented:twice", r"Question1"),
-        ("documented:stranger", "was not registered by a router verb"),
+        ("documented:duplicate", r"Question1"),
+        ("documented:unregistered", "was not registered by a router verb"),
     ],
 )
 def test_service_that_cannot_be_documented_is_named_with_the_reason(tmp_path: Path, app: str, reason: str) -> None:
     with pytest.raises(NotDocumented, match=f"The documents of broken cannot be built: (.|\n)*{reason}"):
-        documents([ServiceSpec("broken", app, root=STANDINS)])
+        documents([ServiceSpec("broken", app, root=FAKES)])
 
 
 def test_nothing_is_written_when_one_service_fails(tmp_path: Path) -> None:
-    project = Project(tmp_path, ANSWERS, ServiceSpec("broken", "absent:app", root=STANDINS))
+    project = Project(tmp_path, ANSWERS, ServiceSpec("broken", "absent:app", root=FAKES))
     code, output = project.docs()
     assert (code, project.files()) == (1, {})
     assert "The documents of broken cannot be built" in output

@@ -1,4 +1,4 @@
-"""`mkstore doctor`: each problem is found and reported with its fix."""
+"""`mkstore doctor`: each problem is reported with its fix."""
 
 import asyncio
 import json
@@ -54,11 +54,11 @@ class Store(NamedTuple):
         env = {"STREAM_REPLICAS": None, "COLUMNS": "400", **self.environment, **environment}
         return CliRunner().invoke(app, ["doctor", *options], env=env)
 
-    def finds(self, status: str, **environment: str) -> dict[str, str]:
+    def reasons(self, status: str, **environment: str) -> dict[str, str]:
         """Return the checks with this status and their reasons."""
-        return self.findings(**environment)[status]
+        return self.reasons_by_status(**environment)[status]
 
-    def findings(self, **environment: str) -> dict[str, dict[str, str]]:
+    def reasons_by_status(self, **environment: str) -> dict[str, dict[str, str]]:
         """Return the checks and their reasons by status; verify the exit code."""
         done = self.doctor("--json", **environment)
         rows = json.loads(done.stdout)
@@ -138,24 +138,24 @@ def test_healthy_store_passes_every_check(store: Store) -> None:
         assert name in done.stdout
     assert "users contract" in done.stdout
     assert "None" not in done.stdout
-    findings = store.findings()
-    assert (findings["failed"], findings["warning"]) == ({}, {})
+    reasons_by_status = store.reasons_by_status()
+    assert (reasons_by_status["failed"], reasons_by_status["warning"]) == ({}, {})
 
 
 def test_unsynced_nats_fails_also_in_development(tmp_path: Path, migrated: PostgresServer) -> None:
     with UnsyncedNats(tmp_path / "nats") as nats, fake_services(nats.admin_url) as services:
         store = Store(nats, migrated, services)
         store.on_nats(_as_the_services_leave_it)
-        found = store.finds("failed")
-        assert set(found) == {"nats-sync"}
-        assert "set `sync_interval: always` in its jetstream block" in found["nats-sync"]
+        reasons = store.reasons("failed")
+        assert set(reasons) == {"nats-sync"}
+        assert "set `sync_interval: always` in its jetstream block" in reasons["nats-sync"]
         assert "sync_interval: always" in store.doctor().stdout
 
 
 def test_unknown_sync_setting_is_a_warning(store: Store) -> None:
-    found = store.finds("warning", NATS_MONITOR_URL="")
-    assert set(found) == {"nats-sync"}
-    assert "set NATS_MONITOR_URL" in found["nats-sync"]
+    reasons = store.reasons("warning", NATS_MONITOR_URL="")
+    assert set(reasons) == {"nats-sync"}
+    assert "set NATS_MONITOR_URL" in reasons["nats-sync"]
 
 
 def test_changed_and_missing_streams_fail(store: Store) -> None:
@@ -164,29 +164,29 @@ def test_changed_and_missing_streams_fail(store: Store) -> None:
         await jetstream.delete_stream(DEAD_LETTERS.name)
 
     store.on_nats(harm)
-    found = store.finds("failed")
-    assert {"stream PAYMENT_EVENTS", "stream DEAD_LETTERS"} <= set(found)
-    assert "max_age" in found["stream PAYMENT_EVENTS"]
-    assert "a running service repairs this" in found["stream PAYMENT_EVENTS"]
-    assert "stream DEAD_LETTERS is missing: a running service" in found["stream DEAD_LETTERS"]
+    reasons = store.reasons("failed")
+    assert {"stream PAYMENT_EVENTS", "stream DEAD_LETTERS"} <= set(reasons)
+    assert "max_age" in reasons["stream PAYMENT_EVENTS"]
+    assert "a running service repairs this" in reasons["stream PAYMENT_EVENTS"]
+    assert "stream DEAD_LETTERS is missing: a running service" in reasons["stream DEAD_LETTERS"]
 
 
 def test_missing_consumer_fails(store: Store) -> None:
     stream, durable = consumers()[0]
     store.on_nats(lambda jetstream: jetstream.delete_consumer(stream, durable))
-    found = store.finds("failed")
-    assert set(found) == {f"consumer {durable}"}
-    assert f"consumer {durable} of stream {stream} is missing: a running service" in found[f"consumer {durable}"]
+    reasons = store.reasons("failed")
+    assert set(reasons) == {f"consumer {durable}"}
+    assert f"consumer {durable} of stream {stream} is missing: a running service" in reasons[f"consumer {durable}"]
 
 
 def test_outdated_schema_fails_with_the_command(store: Store) -> None:
     store.on_database("users_db", "UPDATE alembic_version SET version_num = version_num || 'x'")
     try:
-        found = store.finds("failed")
+        reasons = store.reasons("failed")
     finally:
         store.on_database("users_db", "UPDATE alembic_version SET version_num = rtrim(version_num, 'x')")
-    assert set(found) == {"users schema"}
-    assert found["users schema"].endswith("Run: alembic -c apps/users/alembic.ini upgrade head")
+    assert set(reasons) == {"users schema"}
+    assert reasons["users schema"].endswith("Run: alembic -c apps/users/alembic.ini upgrade head")
 
 
 def test_dead_letters_and_old_outbox_events_are_warnings(store: Store) -> None:
@@ -197,12 +197,12 @@ def test_dead_letters_and_old_outbox_events_are_warnings(store: Store) -> None:
         " VALUES (gen_random_uuid(), 'payment.created', gen_random_uuid(), 1, '', now() - interval '1 minute', '', '')",
     )
     try:
-        found = store.finds("warning")
+        reasons = store.reasons("warning")
     finally:
         store.on_database("payments_db", "DELETE FROM outbox")
-    assert found.keys() == {"dead letters", "payments outbox"}
-    assert found["dead letters"] == "The dead-letter queue holds 1 message: run `mkstore dead-letters list`."
-    assert "The outbox holds 1 unpublished event, the oldest is 6" in found["payments outbox"]
+    assert reasons.keys() == {"dead letters", "payments outbox"}
+    assert reasons["dead letters"] == "The dead-letter queue holds 1 message: run `mkstore dead-letters list`."
+    assert "The outbox holds 1 unpublished event, the oldest is 6" in reasons["payments outbox"]
 
 
 def test_missing_services_and_other_contracts_are_warnings(store: Store) -> None:
@@ -212,24 +212,24 @@ def test_missing_services_and_other_contracts_are_warnings(store: Store) -> None
         ("payments", "fedcba9876543210" * 4),
         ("somebody-else", ""),
     ]
-    found = store.finds("warning")
-    assert found.keys() == {"users contract", "payments contract", "gateway contract"}
-    assert found["users contract"] == (
+    reasons = store.reasons("warning")
+    assert reasons.keys() == {"users contract", "payments contract", "gateway contract"}
+    assert reasons["users contract"] == (
         "users runs another contract than this code documents in 1 of 2 processes: it runs 0.1.0 with "
         f"0123456789ab, and asyncapi/users.json here is {documented('users')[:12]}. Deploy this code, update its "
         "document with `mkstore docs`, or run `mkstore doctor` of the deployed code."
     )
-    assert "payments runs another contract than this code documents: it" in found["payments contract"]
-    assert found["gateway contract"] == "gateway does not answer on NATS: start it, or check its log."
+    assert "payments runs another contract than this code documents: it" in reasons["payments contract"]
+    assert reasons["gateway contract"] == "gateway does not answer on NATS: start it, or check its log."
 
 
 def test_unreachable_servers_fail_with_a_fix(store: Store, nats: NatsServer) -> None:
     nats.stop()
-    found = store.finds("failed", DB_PASSWORD="wrong")
-    assert found["nats"] == "NATS does not answer: start it, or set NATS_URL to its address."
-    assert "password authentication failed" in found["users schema"]
-    found = store.finds("failed", DB_PORT="1")
-    assert found["users schema"] == "PostgreSQL does not answer: start it, or set DB_HOST and DB_PORT to its address."
+    reasons = store.reasons("failed", DB_PASSWORD="wrong")
+    assert reasons["nats"] == "NATS does not answer: start it, or set NATS_URL to its address."
+    assert "password authentication failed" in reasons["users schema"]
+    reasons = store.reasons("failed", DB_PORT="1")
+    assert reasons["users schema"] == "PostgreSQL does not answer: start it, or set DB_HOST and DB_PORT to its address."
 
 
 def test_state_folder_without_a_run_fails(store: Store, tmp_path: Path) -> None:

@@ -24,12 +24,12 @@ from mkstore.stack.plan import Options
 from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.support.running_store import Running, eventually, running
 
-HERE = Path(__file__).parents[1] / "standins"
+HERE = Path(__file__).parents[1] / "fakes"
 LAUNCH = (sys.executable, str(HERE / "launch.py"))
-PARTS = ("gateway", "users", "payments", "nats", "postgres")
+PROCESSES = ("gateway", "users", "payments", "nats", "postgres")
 
 
-def answer(url: str) -> dict[str, Any]:
+def health(url: str) -> dict[str, Any]:
     return dict(httpx.get(f"{url}/health", timeout=5, trust_env=False).json())
 
 
@@ -68,7 +68,7 @@ def external(nats: NatsServer, postgres: PostgresServer, monkeypatch: pytest.Mon
 
 def test_run_file_has_every_address_and_is_private(mkstore: Running) -> None:
     record = mkstore.record
-    assert tuple(record) == PARTS
+    assert tuple(record) == PROCESSES
     assert {name: set(entry) for name, entry in record.items()} == {
         "gateway": {"pid", "url"},
         "users": {"pid", "url"},
@@ -90,12 +90,12 @@ def test_output_has_the_ready_line_and_no_password(mkstore: Running) -> None:
 def test_only_ready_services_have_a_lower_priority(mkstore: Running) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
     wanted = [max(own, NICENESS)] * 3 + [own] * 2
-    eventually(lambda: [psutil.Process(mkstore.record[name]["pid"]).nice() for name in PARTS] == wanted)
+    eventually(lambda: [psutil.Process(mkstore.record[name]["pid"]).nice() for name in PROCESSES] == wanted)
 
 
 def test_service_environment_has_its_servers_and_user_settings(mkstore: Running) -> None:
     record = mkstore.record
-    users, gateway = answer(record["users"]["url"]), answer(record["gateway"]["url"])
+    users, gateway = health(record["users"]["url"]), health(record["gateway"]["url"])
     own = json.loads((mkstore.home / "secrets.json").read_text())["nats_users"]
     assert users["NATS_URL"] == f"nats://users:{own}@{record['nats']['url'].rpartition('@')[2]}"
     assert (users["DB_DATABASE"], gateway["DB_DATABASE"]) == ("users_db", None)
@@ -118,10 +118,10 @@ def test_second_launcher_in_the_same_folder_exits_1(mkstore: Running) -> None:
         f"mkstore could not start: mkstore already runs in {mkstore.home} (pid {mkstore.process.pid}); "
         "stop it, or use another --home.\n"
     )
-    assert answer(mkstore.url)["pid"] == mkstore.record["gateway"]["pid"]
+    assert health(mkstore.url)["pid"] == mkstore.record["gateway"]["pid"]
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", PROCESSES)
 def test_killed_process_is_restarted_at_the_same_address(mkstore: Running, name: str) -> None:
     before = mkstore.record[name]
     mkstore.kill(name)
@@ -142,7 +142,7 @@ def test_killed_reaper_is_restarted(mkstore: Running) -> None:
 def test_ctrl_c_stops_processes_in_order(mkstore: Running) -> None:
     """The last test of the shared store."""
     record = mkstore.record
-    alive = {name: psutil.Process(record[name]["pid"]) for name in PARTS}
+    alive = {name: psutil.Process(record[name]["pid"]) for name in PROCESSES}
     mkstore.look_around()
     mkstore.process.send_signal(signal.SIGINT)
     ended: list[str] = []
@@ -234,7 +234,7 @@ def test_service_that_cannot_start_fails_with_its_log(tmp_path: Path, capsys: py
 
 @pytest.mark.usefixtures("external")
 def test_failed_migration_fails_with_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = ServiceSpec("gateway", "standin:app", "users_db", migrations=tmp_path / "alembic.ini", root=HERE)
+    spec = ServiceSpec("gateway", "fake_service:app", "users_db", migrations=tmp_path / "alembic.ini", root=HERE)
     assert run(Options(0, tmp_path, ephemeral=False, workers=1), [spec]) == 1
     output = capsys.readouterr().out
     assert "could not start: users_db could not be migrated. The end of its log:" in output
@@ -248,7 +248,7 @@ def test_external_servers_are_used_and_not_stopped(
         record = mkstore.record
         assert record["nats"] == {"pid": None, "url": nats.url, "admin_url": nats.url, "monitor_url": None}
         assert record["postgres"] == {"pid": None, "url": postgres.url}
-        assert answer(record["payments"]["url"])["NATS_URL"] == nats.url
+        assert health(record["payments"]["url"])["NATS_URL"] == nats.url
     assert (nats.is_ready(), postgres.is_ready()) == (True, True)
 
 
@@ -274,4 +274,4 @@ def test_normal_user_can_run_it(tmp_path: Path) -> None:
         command = ("unshare", "--user", "--map-user=65534", "--map-group=65534", *LAUNCH)
     with running("0", str(home), "1", "gateway", command=command) as mkstore:
         assert psutil.Process(mkstore.record["postgres"]["pid"]).cmdline()[0].endswith("postgres")
-        assert answer(mkstore.url)["pid"] == mkstore.record["gateway"]["pid"]
+        assert health(mkstore.url)["pid"] == mkstore.record["gateway"]["pid"]

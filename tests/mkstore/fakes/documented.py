@@ -11,21 +11,21 @@ from kit.asyncapi.specification import ServiceSpecification
 from kit.messaging.server import ReplyRouter
 
 
-def _app(*questions: type[Request[Done]]) -> AsgiFastStream:
+def _app(*requests: type[Request[Done]]) -> AsgiFastStream:
     broker = NatsBroker(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
     router = ReplyRouter()
-    for question in questions:
+    for contract in requests:
 
-        async def answer(request) -> Done:  # type: ignore[no-untyped-def, empty-body] # noqa: ANN001 - said below
+        async def answer(request) -> Done:  # type: ignore[no-untyped-def, empty-body] # noqa: ANN001 - annotated below
             """Answer in 20 °C."""
 
-        answer.__annotations__["request"] = question
-        router.reply(question)(answer)
+        answer.__annotations__["request"] = contract
+        router.reply(contract)(answer)
     broker.include_router(router)
     return AsgiFastStream(broker, specification=ServiceSpecification("answers", "Answers."))
 
 
-def _question(number: int) -> type[Request[Done]]:
+def _request(number: int) -> type[Request[Done]]:
     class Question(Request[Done]):
         """A request."""
 
@@ -38,8 +38,8 @@ def _question(number: int) -> type[Request[Done]]:
     return Question
 
 
-app = _app(*(_question(number) for number in range(30)))
-twice = _app(_question(1), _question(1))
+app = _app(*(_request(number) for number in range(30)))
+duplicate = _app(_request(1), _request(1))
 _broker = NatsBroker()
 _broker.subscriber("answers.none")(print)
-stranger = AsgiFastStream(_broker, specification=ServiceSpecification("answers", "Answers."))
+unregistered = AsgiFastStream(_broker, specification=ServiceSpecification("answers", "Answers."))

@@ -9,9 +9,9 @@ from mkstore.stack.plan import Options
 
 HERE = Path(__file__).parent
 SPECS = [
-    ServiceSpec("users", "standin:app", "users_db", keeps_keys=True, root=HERE),
-    ServiceSpec("payments", "standin:app", "payments_db", root=HERE),
-    ServiceSpec("gateway", "standin:app", root=HERE),
+    ServiceSpec("users", "fake_service:app", "users_db", keeps_keys=True, root=HERE),
+    ServiceSpec("payments", "fake_service:app", "payments_db", root=HERE),
+    ServiceSpec("gateway", "fake_service:app", root=HERE),
 ]
 
 if __name__ == "__main__":

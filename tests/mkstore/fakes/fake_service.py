@@ -9,11 +9,11 @@ from faststream.asgi.types import Scope
 
 @get
 async def alive(scope: Scope) -> AsgiResponse:
-    seen = {
+    variables = {
         name: os.environ.get(name)
         for name in ("APP_ENV", "NATS_URL", "DB_DATABASE", "DB_POOL_SIZE", "JWT_SECRET", "LOG_LEVEL", "PORT")
     }
-    return AsgiResponse(json.dumps({"pid": os.getpid(), **seen}).encode(), 200)
+    return AsgiResponse(json.dumps({"pid": os.getpid(), **variables}).encode(), 200)
 
 
 app = AsgiFastStream(asgi_routes=[("/health/ready", alive), ("/health", alive)])
