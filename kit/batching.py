@@ -45,19 +45,19 @@ class BatchLoader(Generic[Item, Result]):
     async def _run(self) -> None:
         # Without the items of cancelled callers: while `work` hangs they would fill every batch.
         waiting = [each for each in self._waiting if not each[1].done()]
-        taken, self._waiting = waiting[: self._max_batch], waiting[self._max_batch :]
+        batch, self._waiting = waiting[: self._max_batch], waiting[self._max_batch :]
         try:
             # Two calls that end in one turn both start a next one, and one of those finds no item left.
-            results = await self._work([item for item, _ in taken]) if taken else ()
-            answered = list(zip(taken, results, strict=True))
+            results = await self._work([item for item, _ in batch]) if batch else ()
+            completed = list(zip(batch, results, strict=True))
         except BaseException as error:
-            for _, future in taken:
+            for _, future in batch:
                 if not future.done():
                     future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
             if not isinstance(error, Exception):
                 raise
         else:
-            for (_, future), result in answered:
+            for (_, future), result in completed:
                 if not future.done():  # its caller may be cancelled
                     future.set_result(result)
         finally:

@@ -15,7 +15,7 @@ class NonRetryable(Exception):
 
 
 class HealthWarning(Exception):
-    """A health check that passes although an operator should act; the message says on what, and how."""
+    """A health check that passes although an operator should act; the message says what to do."""
 
 
 class Refusal(Exception):
@@ -70,4 +70,4 @@ class InvalidField(Refusal):
 
 
 COMMON_REFUSALS: tuple[type[Refusal], ...] = (InvalidField, OutcomeUnknown, Unavailable)
-"""The refusals that a request to any service can be answered with."""
+"""The refusals that any service can reply with."""

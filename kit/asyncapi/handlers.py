@@ -30,9 +30,9 @@ def handled_by(registrator: Any) -> Iterator[Handled]:
     Raises `TypeError` if a subscriber was registered without a router verb: the document would not contain it.
     """
     recorded = [each for router in (registrator, *registrator.routers) for each in getattr(router, "handled", ())]
-    known = [each.subscriber for each in recorded]
+    subscribers = [each.subscriber for each in recorded]
     for subscriber in registrator.subscribers:
-        if subscriber not in known:
+        if subscriber not in subscribers:
             raise TypeError(f"the subscriber of {subscriber.subject.template} was not registered by a router verb")
     yield from recorded
 

@@ -33,7 +33,7 @@ from kit.messaging.faststream_compat import replace_pull_loop
 from kit.messaging.inbox_key import MessageInboxKey
 from kit.messaging.nats_compat import jetstream_of
 from kit.messaging.pull import BATCH, pull
-from kit.messaging.retry import RetryPolicy, is_away
+from kit.messaging.retry import RetryPolicy, is_outage
 from kit.runtime import tracing
 from kit.runtime.depends import Provided
 from kit.runtime.failpoints import AFTER_ACK, AFTER_DEAD_LETTER, BEFORE_ACK, BEFORE_DEAD_LETTER, failpoint
@@ -99,7 +99,7 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
 
     def _log_retry(self, error: Exception, attempt: int, delay: float) -> None:
         # While a server is unavailable every message is retried again and again: one line per message is enough.
-        write = log.debug if is_away(error) and attempt > 1 else log.warning
+        write = log.debug if is_outage(error) and attempt > 1 else log.warning
         write("message retried", subject=self.msg.subject, attempt=attempt, delay=round(delay, 3), reason=str(error))
 
     async def _dead_letter(self, error: Exception, attempt: int) -> bool:

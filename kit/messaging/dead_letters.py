@@ -76,7 +76,7 @@ class StreamFull(Refusal):
 
 
 class DeadLetterQueue:
-    """The dead-letter queue of one NATS server or cluster. Raises `Unavailable` if it does not answer."""
+    """The dead-letter queue of one NATS server or cluster. Raises `Unavailable` if it does not reply."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker

@@ -97,11 +97,11 @@ class Discovery:
     async def start(self) -> None:
         """Start to reply; the broker must be connected. The client resubscribes by itself after a reconnect."""
         self._started = datetime.now(UTC)
-        answers = {"PING": self._ping, "INFO": self._info, "STATS": self._stats}
+        handlers = {"PING": self._ping, "INFO": self._info, "STATS": self._stats}
         try:
-            for verb, answer in answers.items():
+            for verb, handler in handlers.items():
                 for subject in (verb, f"{verb}.{self._name}", f"{verb}.{self._name}.{self.id}"):
-                    await self._broker.client.subscribe(f"$SRV.{subject}", cb=_replying(answer))
+                    await self._broker.client.subscribe(f"$SRV.{subject}", cb=_replying(handler))
         except (NatsError, OSError) as error:
             log.warning("service discovery failed", reason=str(error) or type(error).__name__)
         self._prepare_task = asyncio.create_task(self._prepare())
@@ -122,9 +122,9 @@ class Discovery:
         started = self._started.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return await self._identity("stats") | {"started": started, "endpoints": endpoints}
 
-    async def _identity(self, answer: str) -> dict[str, Any]:
+    async def _identity(self, verb: str) -> dict[str, Any]:
         return {
-            "type": f"io.nats.micro.v1.{answer}_response",
+            "type": f"io.nats.micro.v1.{verb}_response",
             "name": self._name,
             "id": self.id,
             "version": VERSION,
@@ -151,9 +151,9 @@ class Discovery:
         await self._metadata()
 
 
-def _replying(answer: Callable[[], Awaitable[Mapping[str, Any]]]) -> Callable[[Msg], Awaitable[None]]:
+def _replying(handler: Callable[[], Awaitable[Mapping[str, Any]]]) -> Callable[[Msg], Awaitable[None]]:
     async def reply(message: Msg) -> None:
         if message.reply:
-            await message.respond(json.dumps(await answer()).encode())
+            await message.respond(json.dumps(await handler()).encode())
 
     return reply

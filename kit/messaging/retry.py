@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from contracts.errors import ErrorKind
 from kit.errors import NonRetryable, Refusal
 
-_AWAY = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
+_OUTAGE = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
 _MAX_UNAVAILABLE_DELAY = 2.0
 """Maximum delay in seconds while a server is unavailable, so that work resumes soon after it is back. A delayed message
 counts as unacknowledged, so it also delays the messages behind it."""
@@ -26,16 +26,16 @@ class _Attempts:
     unavailable: int = 0
 
 
-def is_away(error: Exception) -> bool:
+def is_outage(error: Exception) -> bool:
     """Return whether `error` means that a dependency is unavailable, which is not the message's fault."""
-    return _kind(error) in _AWAY
+    return _kind(error) in _OUTAGE
 
 
 def is_permanent(error: Exception) -> bool:
     """Return whether a retry of the same message would fail in the same way."""
     if isinstance(error, NonRetryable | ValidationError | json.JSONDecodeError | UnicodeDecodeError):
         return True
-    return _kind(error) not in _AWAY | {ErrorKind.INTERNAL, None}
+    return _kind(error) not in _OUTAGE | {ErrorKind.INTERNAL, None}
 
 
 def _kind(error: Exception) -> ErrorKind | None:
@@ -65,7 +65,7 @@ class RetryPolicy:
         self._messages.move_to_end(message)
         if len(self._messages) > _REMEMBERED_MESSAGES:  # such as messages that another replica handled in the end
             self._messages.popitem(last=False)
-        if is_away(error):
+        if is_outage(error):
             counts.unavailable += 1
             return self._delay(counts.unavailable, min(self.max_delay, _MAX_UNAVAILABLE_DELAY))
         counts.unavailable = 0

@@ -87,7 +87,7 @@ async def find(
     """Return the command if it is still pending in `stream`, by a direct get of its subject; otherwise None.
 
     In `DEAD_LETTERS`, a dead-lettered command is pending until it is replayed or discarded. An invalid message counts
-    as None. Raises `Unavailable` if JetStream does not answer within `timeout` seconds.
+    as None. Raises `Unavailable` if JetStream does not reply within `timeout` seconds.
     """
     address = command.address_of(command_id)
     subject = f"{DEAD}{address}" if stream.name == DEAD_LETTERS.name else address

@@ -159,7 +159,7 @@ class Durability:
             return await asyncio.to_thread(_read, f"{self._monitor_url}/varz")
         except (OSError, ValueError) as error:
             raise HealthWarning(
-                f"The monitoring endpoint of NATS does not answer at {self._monitor_url} ({error}): "
+                f"The monitoring endpoint of NATS does not reply at {self._monitor_url} ({error}): "
                 "set NATS_MONITOR_URL to its address, and `http_port` in the server's configuration."
             ) from error
 

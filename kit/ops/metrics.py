@@ -87,11 +87,11 @@ def outbox_gauges(pool: AsyncEngine) -> Source:
 
 
 def relay_gauges(relay: Relay) -> Source:
-    """Return a gauge of whether this process relays the outbox, labelled with its pid: any worker may answer."""
+    """Return a gauge of whether this process relays the outbox, labelled with its pid: any worker may reply."""
 
     async def read() -> Gauges:
         gauge = GaugeMetricFamily(
-            "mkstore_outbox_leads", "Whether the process that answers relays the outbox.", labels=["pid"]
+            "mkstore_outbox_leads", "Whether the process that replies relays the outbox.", labels=["pid"]
         )
         gauge.add_metric([str(os.getpid())], float(relay.leads))
         return [gauge]

@@ -36,5 +36,5 @@ class Factory(Provided):
     """`Annotated[Thing, Factory("open_thing")]` calls the attribute `open_thing`: a new object for each message."""
 
     def value(self, dependencies: Any) -> Any:
-        """Call the factory, and return what it made."""
+        """Call the factory and return its result."""
         return super().value(dependencies)()

@@ -1,6 +1,6 @@
 """Failpoints: places where a test can crash a process, to show what survives.
 
-A failpoint costs almost nothing until a file with its name appears in the folder given to `arm`. The first process that
+A failpoint costs almost nothing until a file with its name appears in the folder of `arm`. The first process that
 then reaches the failpoint deletes the file and kills itself with SIGKILL.
 """
 

@@ -178,7 +178,7 @@ def message(headers: dict[str, str], reply: str = "") -> Msg:
 _ACK = "$JS.ACK.USER_EVENTS.payments-open_payer.{attempt}.7.{attempt}.1767225600000000000.0"
 
 
-def test_inbox_key_is_the_message_id_or_else_its_stream_position() -> None:
+def test_inbox_key_is_the_message_id_or_the_stream_position() -> None:
     cases: list[tuple[dict[str, str], str]] = [
         ({"ce-id": "a", "Nats-Msg-Id": "b"}, "a"),
         ({"Nats-Msg-Id": "b"}, "b"),

@@ -157,7 +157,7 @@ async def test_dead_letter_headers_describe_the_failure(new_broker: NewBroker, g
     assert before - second <= first <= last <= datetime.now(UTC) + second
 
 
-async def test_invalid_messages_are_dead_lettered_at_once_and_block_no_other(
+async def test_invalid_messages_are_dead_lettered_at_once_without_blocking(
     new_broker: NewBroker, broker: Broker, greetings: Greetings
 ) -> None:
     bodies = [b"", b"no json", b"{", b"\xff\xfe", b"null", b"[]", b'{"id": "what?"}', b'{"name": "without an id"}']
@@ -181,7 +181,7 @@ async def test_invalid_messages_are_dead_lettered_at_once_and_block_no_other(
         assert (letter.headers or {})["Dead-Attempts"] == "1"
 
 
-async def test_message_stays_in_its_stream_while_dead_letters_cannot_be_stored(
+async def test_message_stays_while_its_dead_letter_cannot_be_stored(
     new_broker: NewBroker, own_server: NatsServer, greetings: Greetings
 ) -> None:
     await asyncio.to_thread(own_server.start)

@@ -94,7 +94,7 @@ class Service:
     async def start(self) -> "Service":
         await self.broker.start()
         await self.discovery.start()
-        for _ in range(2):  # nats-py's ping overtakes what it has not written yet
+        for _ in range(2):  # nats-py writes a PING ahead of buffered commands
             await self.broker.client.flush()
         return self
 
@@ -133,7 +133,7 @@ async def discover_all(broker: Broker, subject: str, name: str, count: int) -> l
 
 
 @pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
-async def test_process_responds_to_all_to_its_name_and_to_its_id(
+async def test_process_responds_to_requests_by_name_and_by_id(
     new_broker: NewBroker, service: Service, name: str, verb: str
 ) -> None:
     other = await Service(new_broker(), name).start()

@@ -91,7 +91,7 @@ async def shop(nats_server: NatsServer) -> AsyncIterator[Shop]:
         yield Shop(OwnOpened, OwnClosed, stream, nats_server.url, stack)
 
 
-async def test_events_from_before_the_start_and_from_a_downtime_are_handled(shop: Shop) -> None:
+async def test_events_from_before_the_start_and_downtime_are_handled(shop: Shop) -> None:
     publisher = await shop.broker()
     events = [(shop.opened, shop.closed)[number % 2](id=uuid4()) for number in range(300)]
     for event in events[:100]:
@@ -131,7 +131,7 @@ async def test_redelivered_event_keeps_its_inbox_key(shop: Shop) -> None:
     assert consumer.keys == [InboxKey("tests-greet", "an-id")] * 3
 
 
-async def test_failing_and_invalid_events_are_dead_lettered_and_do_not_block(shop: Shop) -> None:
+async def test_failing_and_invalid_events_are_dead_lettered_without_blocking(shop: Shop) -> None:
     consumer = Consumer(shop, failures=3)
     broker = await shop.broker(consumer.router)
     bad, good = shop.opened(id=uuid4()), shop.opened(id=uuid4())

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from contracts.errors import ErrorKind, Problem
 from kit.database import RefusedByDatabase
 from kit.errors import OutcomeUnknown, Refusal, RemoteProblem, Unavailable
-from kit.messaging.retry import RetryPolicy, is_away, is_permanent
+from kit.messaging.retry import RetryPolicy, is_outage, is_permanent
 
 
 def refusal(of: ErrorKind) -> Refusal:
@@ -47,7 +47,7 @@ PERMANENT = set(ErrorKind) - {ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN, 
 )
 def test_permanent_failure_is_not_retried(error: Exception) -> None:
     assert is_permanent(error)
-    assert not is_away(error)
+    assert not is_outage(error)
     assert RetryPolicy().delay_after(error, "m") is None
 
 

@@ -11,7 +11,7 @@ from kit.messaging.broker import Broker
 from tests.kit.conftest import Greetings, NewBroker
 
 
-async def test_all_streams_of_the_contract_are_created_and_pass_the_check(broker: Broker) -> None:
+async def test_all_streams_are_created_and_pass_the_check(broker: Broker) -> None:
     await streams.provision(broker.jetstream, STREAMS)
     await streams.check(broker.jetstream, STREAMS)
 

@@ -64,10 +64,10 @@ async def test_unknown_sync_is_a_warning_even_in_production(
         ("", "unknown whether NATS syncs .* set NATS_MONITOR_URL to its monitoring endpoint"),
         (
             f"http://127.0.0.1:{ports.free_port()}",
-            "endpoint of NATS does not answer at .*: set NATS_MONITOR_URL",
+            "endpoint of NATS does not reply at .*: set NATS_MONITOR_URL",
         ),
         (nats_server.address, "the URL must have the form http://host:port"),
-        (nats_server.monitor_url + "/elsewhere", "monitoring endpoint of NATS does not answer at .*Not Found"),
+        (nats_server.monitor_url + "/elsewhere", "monitoring endpoint of NATS does not reply at .*Not Found"),
         (unsynced.monitor_url, "is not the one at NATS_URL: set NATS_MONITOR_URL"),
     ):
         durability = Durability(broker, url, replicas=1, production=True)

@@ -45,7 +45,7 @@ async def get(
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready"])
-async def test_a_process_is_ready_when_every_check_passes(path: str) -> None:
+async def test_process_is_ready_when_every_check_passes(path: str) -> None:
     response = await get({"nats": works, "database": works}, path)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
@@ -59,7 +59,7 @@ async def test_a_process_is_ready_when_every_check_passes(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready"])
-async def test_a_failed_check_makes_it_not_ready(path: str) -> None:
+async def test_failed_check_makes_the_process_unready(path: str) -> None:
     checks: dict[str, Check] = {"a": works, "b": fails, "c": hangs, "d": fails_without_a_message}
     response = await get(checks, path, timeout=0.05)
     assert response.status_code == 503

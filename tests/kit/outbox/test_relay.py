@@ -188,7 +188,7 @@ async def test_database_timeouts_do_not_end_the_wait_for_the_lock(
         await leaders.connection.close()
 
 
-async def test_stopped_relay_fails_its_check_and_leaves_events_to_the_next(
+async def test_stopped_relay_fails_its_check_and_leaves_the_events(
     source: OutboxSource, broker: Broker, start_relay: StartRelay
 ) -> None:
     relay = await start_relay(broker)
