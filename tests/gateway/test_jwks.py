@@ -3,43 +3,43 @@
 import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from uuid import UUID, uuid4
 
 import pytest
 
 from apps.gateway.auth import JwksVerifier
 from apps.gateway.errors import Unauthorized
-from apps.users.keys import load_signer
-from contracts.users import GetKeys, JsonWebKeySet
+from contracts.users import GetKeys, JsonWebKey, JsonWebKeySet
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.tokens import MAX_LIFETIME, Signer
 from tests.support.clock import Clock
 from tests.support.polling import eventually
-from tests.support.store import SECRET
-from tests.support.users_fakes import FakeSigningKeys, Store
+from tests.support.signing_keys import signer, signing_key
 
 
 class Users:
-    """A users service with signing keys that counts the requests for them."""
+    """A users service with signing keys from number `first_key` on, that counts the requests for them."""
 
-    def __init__(self) -> None:
-        self.keys = Store()
+    def __init__(self, first_key: int = 0) -> None:
+        self.keys: list[JsonWebKey] = []
         self.requests = 0
+        self._numbers = count(first_key)
         self.failure: Exception | None = None
         self.go = asyncio.Event()
         self.go.set()
 
-    async def new_signer(self, lifetime: timedelta = timedelta(minutes=15)) -> Signer:
-        for key in self.keys.keys.values():
-            key.retired_at = datetime.now(UTC)
-        return await load_signer(lambda: FakeSigningKeys(self.keys), SECRET, lifetime)  # type: ignore[arg-type,return-value]
+    def new_signer(self, lifetime: timedelta = timedelta(minutes=15)) -> Signer:
+        number = next(self._numbers)
+        self.keys.append(signing_key(number).view())
+        return signer(lifetime, number)
 
     async def fetch(self, _: GetKeys) -> JsonWebKeySet:
         self.requests += 1
         await self.go.wait()
         if self.failure:
             raise self.failure
-        return JsonWebKeySet(keys=tuple(key.view() for key in self.keys.keys.values()))
+        return JsonWebKeySet(keys=tuple(self.keys))
 
 
 async def kinds(verifier: JwksVerifier, tokens: Iterable[str]) -> list[type[BaseException] | None]:
@@ -50,7 +50,7 @@ async def kinds(verifier: JwksVerifier, tokens: Iterable[str]) -> list[type[Base
 async def test_concurrent_tokens_fetch_the_keys_once() -> None:
     users, ada = Users(), uuid4()
     users.go.clear()
-    token = (await users.new_signer()).sign(ada, "user")
+    token = users.new_signer().sign(ada, "user")
     verifier = JwksVerifier(users.fetch)
     early = asyncio.create_task(kinds(verifier, [token] * 20))
     await eventually(lambda: users.requests)
@@ -64,18 +64,18 @@ async def test_concurrent_tokens_fetch_the_keys_once() -> None:
 
 async def test_claims_name_user_and_role() -> None:
     users, ada = Users(), uuid4()
-    claims = await JwksVerifier(users.fetch).claims((await users.new_signer()).sign(ada, "admin"))
+    claims = await JwksVerifier(users.fetch).claims(users.new_signer().sign(ada, "admin"))
     assert (claims.sub, claims.role) == (ada, "admin")
 
 
 async def test_unknown_kid_fetches_at_most_once_per_interval() -> None:
     users, clock = Users(), Clock()
-    old = (await users.new_signer()).sign(uuid4(), "user")
-    stranger = (await Users().new_signer()).sign(uuid4(), "user")
+    old = users.new_signer().sign(uuid4(), "user")
+    stranger = Users(first_key=10).new_signer().sign(uuid4(), "user")
     verifier = JwksVerifier(users.fetch, clock=clock)
     assert await kinds(verifier, [old, *[stranger] * 20]) == [None, *[Unauthorized] * 20]
     assert users.requests == 1
-    new = (await users.new_signer()).sign(uuid4(), "user")
+    new = users.new_signer().sign(uuid4(), "user")
     assert await kinds(verifier, [new]) == [Unauthorized]
     clock.now += 5.1
     assert await kinds(verifier, [*[stranger] * 20, new, old, new]) == [*[Unauthorized] * 20, None, None, None]
@@ -87,7 +87,7 @@ async def test_unknown_kid_fetches_at_most_once_per_interval() -> None:
 
 async def test_cached_keys_serve_while_users_is_unavailable() -> None:
     users, clock = Users(), Clock()
-    token = (await users.new_signer()).sign(uuid4(), "user")
+    token = users.new_signer().sign(uuid4(), "user")
     verifier = JwksVerifier(users.fetch, clock=clock)
     known = await verifier.keys()
     users.failure = Unavailable("users service")
@@ -97,14 +97,14 @@ async def test_cached_keys_serve_while_users_is_unavailable() -> None:
     users.failure = OutcomeUnknown("users service")
     assert await verifier.keys() == known
     users.failure = None
-    await users.new_signer()
+    users.new_signer()
     assert len((await verifier.keys()).keys) == 2
 
 
 async def test_without_any_key_the_result_is_unavailable() -> None:
     users = Users()
     users.failure = Unavailable("users service")
-    token = (await users.new_signer()).sign(uuid4(), "user")
+    token = users.new_signer().sign(uuid4(), "user")
     verifier = JwksVerifier(users.fetch)
     with pytest.raises(Unavailable):
         await verifier.keys()
@@ -117,7 +117,7 @@ async def test_waiters_for_slow_keys_share_one_request() -> None:
     users = Users()
     users.go.clear()
     users.failure = OutcomeUnknown("users service")
-    token = (await users.new_signer()).sign(uuid4(), "user")
+    token = users.new_signer().sign(uuid4(), "user")
     verifier = JwksVerifier(users.fetch)
     asking = asyncio.create_task(kinds(verifier, [token] * 50))
     await eventually(lambda: users.requests)
@@ -128,7 +128,7 @@ async def test_waiters_for_slow_keys_share_one_request() -> None:
 
 async def test_malformed_token_does_not_fetch_keys() -> None:
     users = Users()
-    good = (await users.new_signer()).sign(uuid4(), "user")
+    good = users.new_signer().sign(uuid4(), "user")
     verifier = JwksVerifier(users.fetch)
     await verifier.keys()
     assert await kinds(verifier, ["x", "", good[:-5], good + "x" * 5000]) == [Unauthorized] * 4
@@ -137,13 +137,13 @@ async def test_malformed_token_does_not_fetch_keys() -> None:
 
 async def test_token_with_too_long_a_lifetime_is_refused() -> None:
     users = Users()
-    signer = await users.new_signer(MAX_LIFETIME + timedelta(seconds=2))
+    signer = users.new_signer(MAX_LIFETIME + timedelta(seconds=2))
     assert await kinds(JwksVerifier(users.fetch), [signer.sign(uuid4(), "user")]) == [Unauthorized]
 
 
 async def test_tokens_before_the_revocation_are_refused() -> None:
     users, ada, bob = Users(), uuid4(), uuid4()
-    signer = await users.new_signer()
+    signer = users.new_signer()
     hers, his = signer.sign(ada, "user"), signer.sign(bob, "user")
     verifier = JwksVerifier(users.fetch)
     verifier.revoke(ada, datetime.now(UTC))
@@ -158,7 +158,7 @@ async def test_token_after_the_revocation_is_accepted() -> None:
     users, ada = Users(), uuid4()
     verifier = JwksVerifier(users.fetch)
     verifier.revoke(ada, datetime.now(UTC) - timedelta(seconds=10))
-    assert await kinds(verifier, [(await users.new_signer()).sign(ada, "user")]) == [None]
+    assert await kinds(verifier, [users.new_signer().sign(ada, "user")]) == [None]
 
 
 def test_expired_revocations_are_removed() -> None:

@@ -23,7 +23,8 @@ from tests.support import payments_harness, users_harness
 from tests.support.gateway_fakes import FakeHistory, FakePaymentQueue, MemoryBroker, Outbox
 from tests.support.payments_fakes import FakePayments, Table
 from tests.support.service_processes import broker_of
-from tests.support.store import SECRET, Store, client_of, running, settings
+from tests.support.signing_keys import SECRET
+from tests.support.store import Store, client_of, running, settings
 from tests.support.users_fakes import FakeUsers
 from tests.support.users_fakes import Store as UsersStore
 
@@ -90,7 +91,7 @@ async def in_memory(**options: Any) -> AsyncIterator[MemoryStore]:
     queue = FakePaymentQueue(consume)
     chosen = settings(**options)
     app = create_app(chosen, create_dependencies(chosen, broker, queue, history))
-    users_deps = await users_harness.fake_dependencies(users, partial(FakeUsers, users, outbox.add))
+    users_deps = users_harness.fake_dependencies(users, partial(FakeUsers, users, outbox.add))
     users_app = users_main.create_app(users_harness.low_cost(UsersSettings(jwt_secret=SECRET)), users_deps)
     open_payments = partial(FakePayments, Table(), outbox.add)
     payments_deps = payments_harness.fake_dependencies(open_payments, queue.find_pending)

@@ -17,7 +17,8 @@ from apps.payments.settings import Settings as PaymentsSettings
 from apps.users import main as users_main
 from apps.users.settings import Settings as UsersSettings
 from tests.support.payments_harness import LIMIT as PAYMENT_LIMIT
-from tests.support.store import SECRET, Store, client_of, running, settings
+from tests.support.signing_keys import SECRET
+from tests.support.store import Store, client_of, running, settings
 from tests.support.users_harness import low_cost
 
 SHORT_TIMEOUT = 1.0

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 import httpx
 from fastapi import FastAPI
 from faststream.asgi import AsgiFastStream
-from pydantic import SecretStr
 from starlette.types import ASGIApp
 
 from apps.gateway.main import Gateway
@@ -20,8 +19,6 @@ from kit.messaging.client import RequestClient
 from tests.support.event_stream_client import Stream, open_event_stream
 from tests.support.polling import eventually
 from tests.support.users_harness import PASSWORD, new_email
-
-SECRET = SecretStr("a secret of the tests")
 
 
 def client_of(app: ASGIApp) -> httpx.AsyncClient:

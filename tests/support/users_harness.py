@@ -10,10 +10,8 @@ from uuid import UUID, uuid4
 
 from argon2 import PasswordHasher
 from faststream.nats import TestNatsBroker
-from pydantic import SecretStr
 
 from apps.users.deps import Dependencies
-from apps.users.keys import load_signer
 from apps.users.main import create_app
 from apps.users.passwords import Passwords
 from apps.users.settings import Settings
@@ -24,12 +22,12 @@ from kit.runtime.app import ServiceApp
 from kit.runtime.depends import DEPENDENCIES
 from tests.support.service_harness import PublishedEvent, Service, running, stored_events
 from tests.support.service_processes import broker_of
+from tests.support.signing_keys import SECRET, signer, signing_key
 from tests.support.users_fakes import FakeSigningKeys, FakeUsers, Store
 
 PASSWORD = "correct horse battery"
 LOW_COST: dict[str, Any] = {"memory_cost": 8, "time_cost": 1, "parallelism": 1}
 """argon2 parameters of tests; the environment has a minimum."""
-SECRET = SecretStr("a secret of the tests")
 LIFETIME = timedelta(minutes=15)
 
 
@@ -75,7 +73,7 @@ async def in_memory() -> AsyncIterator[UsersService]:
     """Run the service in memory until the block ends."""
     store = Store()
     open_users: Any = partial(FakeUsers, store)
-    deps = await fake_dependencies(store, open_users)
+    deps = fake_dependencies(store, open_users)
     app = create_app(low_cost(Settings(jwt_secret=SECRET)), deps)
 
     async def all_events() -> list[PublishedEvent]:
@@ -88,15 +86,17 @@ async def in_memory() -> AsyncIterator[UsersService]:
         deps.passwords.close()
 
 
-async def fake_dependencies(store: Store, open_users: Callable[[], Any]) -> Dependencies:
+def fake_dependencies(store: Store, open_users: Callable[[], Any]) -> Dependencies:
     """Return dependencies that keep everything in `store`; close their `passwords`."""
     open_keys: Any = partial(FakeSigningKeys, store)
+    key = signing_key()
+    store.keys[key.kid] = key
     return Dependencies(
         open_users=open_users,
         read_users=open_users,
         read_signing_keys=open_keys,
         passwords=Passwords(PasswordHasher(**LOW_COST), threads=2),
-        signer=await load_signer(open_keys, SECRET, LIFETIME),
+        signer=signer(LIFETIME),
     )
 
 

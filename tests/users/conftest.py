@@ -8,7 +8,8 @@ import pytest
 from apps.users.settings import Settings
 from mkstore.stack.servers import NatsServer
 from tests.conftest import Gear, NewDatabase
-from tests.support.users_harness import SECRET, UsersService, in_memory, low_cost, on_servers
+from tests.support.signing_keys import SECRET
+from tests.support.users_harness import UsersService, in_memory, low_cost, on_servers
 
 
 def settings_for(environment: dict[str, str], nats_url: str, **others: Any) -> Settings:

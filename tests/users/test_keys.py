@@ -18,8 +18,9 @@ from kit import database
 from kit.errors import CannotStart
 from kit.tokens import Signer, Verifier
 from tests.conftest import Gear, NewDatabase
+from tests.support.signing_keys import SECRET
 from tests.support.users_fakes import FakeSigningKeys, Store
-from tests.support.users_harness import LIFETIME, SECRET
+from tests.support.users_harness import LIFETIME
 from tests.users.conftest import settings_for
 
 

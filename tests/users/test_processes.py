@@ -38,7 +38,8 @@ from tests.support.killable_servers import KillableServers, killable_servers
 from tests.support.polling import eventually
 from tests.support.service_harness import stored_events
 from tests.support.service_processes import ServiceProcess, connect
-from tests.support.users_harness import LIFETIME, PASSWORD, SECRET, low_cost, new_email, on_servers
+from tests.support.signing_keys import SECRET
+from tests.support.users_harness import LIFETIME, PASSWORD, low_cost, new_email, on_servers
 from tests.users.conftest import settings_for
 
 
