@@ -133,7 +133,7 @@ async def test_full_queue_refuses_payments_and_loses_none(unlimited_store: Runni
                 async def are_refused() -> bool:
                     await jetstream.update_stream(config)  # the gateway restores the limit every few seconds
                     await asyncio.sleep(0.1)
-                    return load.ledger.refusals["503 service-unavailable"] > 20
+                    return load.ledger.refusals["503 service-unavailable"] > 8
 
                 await eventually(are_refused)
                 assert 0 < load.ledger.accepted < 100
