@@ -109,7 +109,7 @@ class Passwords:
         self._pending += 1
 
         def run_in_time() -> Result:
-            # With a free thread it waits for no other password, however late the machine starts the thread.
+            # With a free thread it waits for no other password, even if the thread starts late.
             if has_to_wait and self._clock() - submitted > self._wait_timeout:
                 raise TooManyPasswords(self._pending)
             return work()

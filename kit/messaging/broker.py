@@ -38,7 +38,7 @@ class Broker(NatsBroker):
 
     It reconnects forever, and terminates the process if the connection is closed for good: a process that runs on
     without NATS is worse than none. It creates the streams that the service needs before it subscribes, and recreates
-    streams and durable consumers if NATS comes back without them, checking every `repair_interval` seconds. On stop it
+    streams and durable consumers if NATS restarts without them, checking every `repair_interval` seconds. On stop it
     unsubscribes first and then finishes the requests that it has received: FastStream alone waits for those in progress
     and drops those that are queued.
     """
@@ -179,7 +179,7 @@ class Broker(NatsBroker):
         await jetstreams.provision(self.jetstream, self._streams, self._replicas)
 
     async def _repair(self) -> None:
-        """Recreate streams and consumers if NATS comes back with an empty store, which the client does not notice."""
+        """Recreate streams and consumers if NATS restarts with an empty store, which the client does not notice."""
         while True:
             await asyncio.sleep(self._repair_interval)
             if not self.is_connected():

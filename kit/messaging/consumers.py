@@ -98,7 +98,7 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
         return True
 
     def _log_retry(self, error: Exception, attempt: int, delay: float) -> None:
-        # While a server is unavailable every message is retried again and again: one line per message is enough.
+        # While a server is unavailable every message is retried repeatedly: one line per message is enough.
         write = log.debug if is_outage(error) and attempt > 1 else log.warning
         write("message retried", subject=self.msg.subject, attempt=attempt, delay=round(delay, 3), reason=str(error))
 

@@ -68,7 +68,7 @@ class Link:
             return
         self._flows.add(writer)
         try:
-            while self.mode is Mode.HALF_OPEN:  # accepted by the kernel, answered by nobody
+            while self.mode is Mode.HALF_OPEN:  # accepted by the kernel, never answered
                 await self._changed.wait()
             server_reader, server_writer = await asyncio.open_connection(ports.LOOPBACK, self.target)
             self._flows.add(server_writer)

@@ -42,7 +42,7 @@ class Outcome:
 
 
 def is_subject(text: str) -> bool:
-    """Tell whether `text` is a NATS subject, with or without wildcards."""
+    """Return whether `text` is a NATS subject, with or without wildcards."""
     words = text.split(".")
     return all(words) and not any(c.isspace() or not c.isprintable() for c in text) and ">" not in words[:-1]
 

@@ -61,7 +61,7 @@ class ManagedProcess(ABC):
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Tell whether this process (not another one at the address) is ready; takes at most 2 seconds."""
+        """Return whether this process (not another one at the address) is ready; takes at most 2 seconds."""
 
     def prepare(self) -> None:  # noqa: B027 - most processes need no preparation
         """Prepare the first start; may take seconds, and may be repeated."""

@@ -14,7 +14,7 @@ _given: set[int] = set()
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Tell whether a server could listen on `host:port` now."""
+    """Return whether a server could listen on `host:port` now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -85,7 +85,7 @@ class Reaper(ManagedProcess):
             )
 
     def is_ready(self) -> bool:
-        """Tell whether it runs; it needs no other preparation."""
+        """Return whether it runs; it needs no other preparation."""
         return self.is_running
 
     def kill(self) -> int:

@@ -105,7 +105,7 @@ class ServiceProcess(ManagedProcess):
         )
 
     def is_ready(self) -> bool:
-        """Tell whether it runs and its `/health/ready` answers 200."""
+        """Return whether it runs and its `/health/ready` answers 200."""
         connection = http.client.HTTPConnection(ports.LOOPBACK, self.port, timeout=_PROBE_TIMEOUT)
         try:
             connection.request("GET", "/health/ready", headers={"Connection": "close"})

@@ -150,7 +150,7 @@ async def test_tokens_before_the_revocation_are_refused() -> None:
     assert await kinds(verifier, [hers, his]) == [Unauthorized, None]
     verifier.revoke(bob, datetime.fromtimestamp((await verifier.claims(his)).iat, UTC))  # in the same second
     assert await kinds(verifier, [his]) == [Unauthorized]
-    verifier.revoke(ada, datetime.now(UTC) - timedelta(seconds=10))  # an older event, heard again
+    verifier.revoke(ada, datetime.now(UTC) - timedelta(seconds=10))  # an older event, delivered again
     assert await kinds(verifier, [hers]) == [Unauthorized]
 
 

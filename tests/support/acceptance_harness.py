@@ -38,7 +38,7 @@ def refusal(kind: ErrorKind) -> Reply:
 
 
 class ScriptedBroker(MemoryBroker):
-    """A broker whose requests get the scripted replies in turn, the last one again and again; publishes get `ack`."""
+    """A broker whose requests get the scripted replies in turn, the last one repeatedly; publishes get `ack`."""
 
     def __init__(self, *replies: Reply | Exception, ack: PubAck | Exception | None = None) -> None:
         super().__init__()

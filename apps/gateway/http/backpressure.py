@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 _REQUESTS, _STREAMS, _PASSWORDS = "requests", "event streams", "requests with a password"
 _MIN_TIMEOUT = 0.05
-"""Seconds that every step may take, however late the request is: a dependency that is up replies sooner."""
+"""Seconds that every step may take, even if the request is late: a dependency that is up replies sooner."""
 
 
 class _Deadline:

@@ -110,7 +110,7 @@ class NatsServer(ManagedProcess):
         )
 
     def is_ready(self) -> bool:
-        """Tell whether this server sends its INFO with JetStream enabled; it listens once its streams are recovered."""
+        """Return whether this server sends its INFO with JetStream enabled; it does once its streams are recovered."""
         try:
             with socket.create_connection((ports.LOOPBACK, self.port), timeout=1) as connection:
                 connection.settimeout(1)
@@ -142,7 +142,7 @@ class NatsServer(ManagedProcess):
 
 
 async def is_reachable(urls: str) -> bool:
-    """Tell whether one of the comma-separated addresses accepts a connection within 2 seconds."""
+    """Return whether one of the comma-separated addresses accepts a connection within 2 seconds."""
     for url in urls.split(","):
         address = urlsplit(url.strip() if "://" in url else f"nats://{url.strip()}")
         with contextlib.suppress(OSError, TimeoutError):

@@ -105,7 +105,7 @@ class PostgresServer(ManagedProcess):
         )
 
     def is_ready(self) -> bool:
-        """Tell whether this server accepts connections, from the status in its `postmaster.pid`."""
+        """Return whether this server accepts connections, from the status in its `postmaster.pid`."""
         lines = self._pid_file()
         if len(lines) <= _STATUS_LINE or self.pid is None:
             return False

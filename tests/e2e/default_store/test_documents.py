@@ -105,7 +105,7 @@ async def send_everything(store: Running, http: httpx.AsyncClient) -> str:
 
 
 def check_golden(examples: dict[str, WireMessage]) -> None:
-    """Fail if a part has no golden message, or record it if the environment says so."""
+    """Fail if a part has no golden message, or record it if the environment requests that."""
     missing = {part: message for part, message in examples.items() if not (GOLDEN / f"{part}.json").exists()}
     if os.environ.get(RECORD):
         GOLDEN.mkdir(parents=True, exist_ok=True)

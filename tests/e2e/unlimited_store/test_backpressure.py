@@ -49,7 +49,7 @@ class Callers:
 
     @asynccontextmanager
     async def sending(self, request: Request) -> AsyncIterator[None]:
-        """Send a request again and again until the end of the block."""
+        """Send a request repeatedly until the end of the block."""
         is_over = False
 
         async def repeat() -> None:
