@@ -1,4 +1,4 @@
-"""Outages on real servers: killed and restarted servers and services, and full streams."""
+"""Outages on real servers: killed and restarted servers and services."""
 
 import asyncio
 import contextlib
@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from apps.gateway.main import STREAMS, create_app, create_dependencies
-from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
-from kit.messaging.broker import Broker
+from contracts.streams import PAYMENT_EVENTS, USER_EVENTS
 from mkstore.stack.servers import NatsServer
 from tests.conftest import NewDatabase
 from tests.support.polling import eventually
 from tests.support.real_store import Servers, on_real_servers
-from tests.support.store import SignedInUser, Store, client_of, new_key, running, settings
+from tests.support.store import SignedInUser, Store, new_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -191,38 +189,6 @@ async def test_accepted_payment_is_always_found(store: Store) -> None:
         task.cancel()
     await asyncio.wait(hammering)
     assert seen == {200, 503}
-
-
-async def test_full_queue_refuses_and_loses_nothing(servers: Servers, store: Store) -> None:
-    ada = await store.sign_up()
-    short = [PAYMENT_COMMANDS.model_copy(update={"max_bytes": 4096}), *STREAMS[1:]]
-    broker = Broker(servers.nats_url, name="a gateway with a short queue", streams=short)
-    options = settings(nats_url=servers.nats_url)
-    app = create_app(options, create_dependencies(options, broker))
-    accepted: dict[str, str] = {}
-    async with store.outages.away("payments"), running(app), client_of(app) as http:
-        payer = SignedInUser(http, ada.user, ada.token)
-        for number in range(40):
-            key = f"{ada.id} {number}"
-            response = await payer.pay(key, amount=number + 1)
-            if response.status_code == 503:
-                break
-            assert response.status_code == 202
-            accepted[key] = response.json()["id"]
-        problem = response.json()
-        assert (problem["code"], problem["detail"]) == ("service-unavailable", "The payment queue is unavailable.")
-        assert response.headers["retry-after"] == "1"
-        assert 3 < len(accepted) < 40
-        assert (await payer.pay()).status_code == 503
-        again = await payer.pay(next(iter(accepted)), amount=1)  # its command is in the queue
-        assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
-    async with running(servers.gateway()):  # it configures the queue as before
-        for number, payment in enumerate(accepted.values()):
-            assert (await ada.recorded(payment))["amount"] == number + 1
-        refused = await ada.pay(key, amount=len(accepted) + 1)
-        assert "idempotent-replayed" not in refused.headers
-        await ada.recorded(refused.json()["id"])
-        assert len((await ada.get("/payments", limit=100)).json()["data"]) == len(accepted) + 1
 
 
 async def test_gateway_fails_fast_without_nats_and_recovers(nats_server: NatsServer, store: Store) -> None:

@@ -89,8 +89,8 @@ async def in_memory(**options: Any) -> AsyncIterator[MemoryStore]:
         await broker.publish(body, command.address, headers=headers, stream=PAYMENT_COMMANDS.name)
 
     queue = FakePaymentQueue(consume)
-    chosen = settings(**options)
-    app = create_app(chosen, create_dependencies(chosen, broker, queue, history))
+    gateway_settings = settings(**options)
+    app = create_app(gateway_settings, create_dependencies(gateway_settings, broker, queue, history))
     users_deps = users_harness.fake_dependencies(users, partial(FakeUsers, users, outbox.add))
     users_app = users_main.create_app(users_harness.low_cost(UsersSettings(jwt_secret=SECRET)), users_deps)
     open_payments = partial(FakePayments, Table(), outbox.add)

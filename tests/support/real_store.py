@@ -21,7 +21,7 @@ from tests.support.signing_keys import SECRET
 from tests.support.store import Store, client_of, running, settings
 from tests.support.users_harness import low_cost
 
-SHORT_TIMEOUT = 1.0
+SHORT_TIMEOUT = 2.0
 """Seconds that a gateway waits for a service that a test keeps silent."""
 
 
@@ -66,8 +66,10 @@ class _RealOutages:
     @asynccontextmanager
     async def away(self, service: str) -> AsyncIterator[None]:
         await self.stop(service)
-        yield
-        await self.start(service)
+        try:
+            yield
+        finally:
+            await self.start(service)
 
     @asynccontextmanager
     async def silent(self, service: str) -> AsyncIterator[httpx.AsyncClient]:

@@ -18,11 +18,11 @@ def test_id_of_caller_and_key_never_changes() -> None:
 
 @given(st.uuids(), KEYS)
 def test_id_is_a_uuid_v8_of_the_hash(caller: UUID, key: str) -> None:
-    made = payment_id(caller, key)
-    assert (made.version, made.variant) == (8, RFC_4122)
+    payment = payment_id(caller, key)
+    assert (payment.version, payment.variant) == (8, RFC_4122)
     digest = hashlib.sha256(b"mkstore/payment\0" + caller.bytes + key.encode()).digest()
     free = ~((0xF << 76) | (0b11 << 62))  # without the bits of version and variant
-    assert made.int & free == int.from_bytes(digest[:16], "big") & free
+    assert payment.int & free == int.from_bytes(digest[:16], "big") & free
 
 
 @given(st.tuples(st.uuids(), KEYS), st.tuples(st.uuids(), KEYS))

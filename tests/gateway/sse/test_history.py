@@ -82,8 +82,8 @@ async def test_deleted_events_are_skipped(broker: Broker) -> None:
 class Lagging:
     """A fake connection whose first responses come from a lagging replica; counts its open subscriptions."""
 
-    def __init__(self, shown: list[list[int]]) -> None:
-        self._shown = iter(shown)
+    def __init__(self, batches: list[list[int]]) -> None:
+        self._batches = iter(batches)
         self._responses: list[dict[str, str]] = []
         self.client = self.jetstream = self
         self.requested: list[int] = []
@@ -105,8 +105,8 @@ class Lagging:
 
     async def publish(self, subject: str, body: bytes, reply: str) -> None:
         self.requested.append(json.loads(body)["seq"])
-        shown = [{"Nats-Sequence": str(n), "Nats-Subject": "payment.created"} for n in next(self._shown)]
-        self._responses = [*shown, {"Status": "204" if shown else "404"}]
+        batch = [{"Nats-Sequence": str(n), "Nats-Subject": "payment.created"} for n in next(self._batches)]
+        self._responses = [*batch, {"Status": "204" if batch else "404"}]
 
     async def next_msg(self, timeout: float) -> SimpleNamespace:
         return SimpleNamespace(headers=self._responses.pop(0), data=b"{}")
