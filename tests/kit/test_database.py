@@ -13,7 +13,6 @@ from kit.database import RefusedByDatabase, Transaction
 from kit.errors import OutcomeUnknown, Unavailable
 from mkstore.stack.servers import PostgresServer
 from tests.support.held_connections import held_connections
-from tests.support.polling import eventually
 
 things = Table(
     "things",
@@ -108,13 +107,8 @@ async def test_database_that_rejects_connections_is_unavailable(pool: AsyncEngin
 
 async def _end_other_sessions(pool: AsyncEngine) -> None:
     others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    async with pool.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    async with pool.connect() as connection:
         await connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
-
-        async def have_ended() -> bool:
-            return not (await connection.execute(text(f"SELECT count(*) {others}"))).scalar()
-
-        await eventually(have_ended)
 
 
 class Refused(Exception):
@@ -129,13 +123,14 @@ async def test_session_may_end_between_statements(pool: AsyncEngine, ending: str
         async with things:
             await things.run("SELECT 1")
             await _end_other_sessions(pool)
+            await proxy.wait_closed()
             if ending == "query":
                 await things.run("SELECT 1")
             if ending == "raise":
                 raise Refused
 
-    async with held_connections(pool.url) as address:
-        held = create_async_engine(address, pool_size=1, max_overflow=0)
+    async with held_connections(pool.url) as proxy:
+        held = create_async_engine(proxy.address, pool_size=1, max_overflow=0)
         with pytest.raises(error):
             await interrupted(Things(held))
         async with Things(held) as things:  # on a new connection
