@@ -16,6 +16,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from mkstore.stack.servers import NatsServer, PostgresServer
+from tests.support.migrated_database import database_environment, migrate
 
 Gear = Literal["memory", "real"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,32 +114,17 @@ def new_database(postgres_server: PostgresServer) -> Iterator[NewDatabase]:
     Each service is migrated once, into a template that PostgreSQL copies.
     """
 
-    def environment(name: str) -> dict[str, str]:
-        return {
-            "DB_HOST": "127.0.0.1",
-            "DB_PORT": str(postgres_server.port),
-            "DB_USER": postgres_server.user,
-            "DB_PASSWORD": postgres_server.password,
-            "DB_DATABASE": name,
-        }
-
     @cache
     def template(service: str) -> str:
-        from alembic import command  # noqa: PLC0415 - every worker would import it, and few need it
-        from alembic.config import Config  # noqa: PLC0415 - same reason
-
         name = f"{service}_template"
         postgres_server.create_databases(name)
-        with pytest.MonkeyPatch.context() as patch:
-            for key, value in environment(name).items():
-                patch.setitem(os.environ, key, value)
-            command.upgrade(Config(ROOT / "apps" / service / "alembic.ini"), "head")
+        migrate(service, database_environment(postgres_server, name))
         return name
 
     def create(service: str) -> dict[str, str]:
         name = f"{service}_{secrets.token_hex(4)}"
         asyncio.run(_copy_database(postgres_server.url, template(service), name))
-        return environment(name)
+        return database_environment(postgres_server, name)
 
     with ThreadPoolExecutor(1) as thread:  # alembic runs an event loop, and the test that calls may be inside one
         yield lambda service: thread.submit(create, service).result()

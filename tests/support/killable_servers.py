@@ -1,17 +1,12 @@
 """A nats-server and a PostgreSQL that a test may kill, with the migrated database of one service."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-from alembic import command
-from alembic.config import Config
-
 from mkstore.stack.servers import NatsServer, PostgresServer
-from tests.conftest import ROOT
+from tests.support.migrated_database import database_environment, migrate
 
 
 class KillableServers(NamedTuple):
@@ -37,16 +32,6 @@ def killable_servers(folder: Path, service: str) -> Iterator[KillableServers]:
     with NatsServer(folder / "nats") as nats, PostgresServer(folder / "postgres") as postgres:
         name = f"{service}_db"
         postgres.create_databases(name)
-        environment = {
-            "NATS_URL": nats.url,
-            "DB_HOST": "127.0.0.1",
-            "DB_PORT": str(postgres.port),
-            "DB_USER": postgres.user,
-            "DB_PASSWORD": postgres.password,
-            "DB_DATABASE": name,
-        }
-        with pytest.MonkeyPatch.context() as patch:
-            for key, value in environment.items():
-                patch.setitem(os.environ, key, value)
-            command.upgrade(Config(ROOT / "apps" / service / "alembic.ini"), "head")
+        environment = {"NATS_URL": nats.url} | database_environment(postgres, name)
+        migrate(service, environment)
         yield KillableServers(nats, postgres, environment)
