@@ -1,8 +1,10 @@
-"""The session in the README works as printed."""
+"""The session in the README works as printed, and its table names addresses that exist."""
 
 import os
 import re
 import subprocess
+
+import httpx
 
 from tests.conftest import ROOT
 from tests.support.running_store import Running
@@ -37,3 +39,19 @@ def test_readme_session_works_as_printed(store: Running) -> None:
 def test_readme_session_needs_no_option_newer_than_curl_7_68() -> None:
     (block,) = _BLOCK.findall((ROOT / "README.md").read_text())
     assert not re.search(r"--(json|fail-with-body|url-query|variable)\b", block)
+
+
+def test_addresses_in_the_readme_exist(store: Running) -> None:
+    text = (ROOT / "README.md").read_text()
+    pages = re.findall(r"http://127\.0\.0\.1:3000(/[\w/.-]+)", text)
+    rows = {
+        path: row
+        for row in re.findall(r"^\| `/.*$", text, re.MULTILINE)
+        for path in re.findall(r"`(/[\w/<>.-]+)`", row)
+    }
+    assert {"/docs", "/asyncapi", "/llms.txt", "/health", "/metrics"} <= {*pages, *rows}
+    for path in {*pages, *rows}:
+        services = ["users", "payments"] if "users and payments" in rows.get(path, "") else ["gateway"]
+        for service in services:
+            answer = httpx.get(store.record[service]["url"] + path, timeout=10, trust_env=False)
+            assert answer.status_code == 200, path
