@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from faststream.asgi import AsgiFastStream
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from kit.messaging.broker import Broker
 from mkstore.stack import ports
@@ -44,10 +45,24 @@ class ServiceProcess:
 
     async def metrics(self) -> dict[str, float]:
         """Return the gauges of `/metrics` by name, without labels."""
+        return {sample.name: sample.value for sample in await self._samples()}
+
+    async def wait_for_metrics(self, expected: Mapping[str, float], *, workers: int) -> None:
+        """Wait until each of the workers has reported these gauges; each response comes from any of them."""
+        reported: set[str] = set()
+
+        async def all_reported() -> bool:
+            samples = await self._samples()
+            if expected.items() <= {sample.name: sample.value for sample in samples}.items():
+                reported.update(sample.labels["pid"] for sample in samples if "pid" in sample.labels)
+            return len(reported) == workers
+
+        await eventually(all_reported, describe=lambda: f"{reported} of {workers} workers reported {expected}")
+
+    async def _samples(self) -> list[Sample]:
         response = await self._http.get("/metrics")
         assert (response.status_code, response.headers["content-type"].split(";")[0]) == (200, "text/plain")
-        families = text_string_to_metric_families(response.text)
-        return {sample.name: sample.value for family in families for sample in family.samples}
+        return [sample for family in text_string_to_metric_families(response.text) for sample in family.samples]
 
     async def wait_ready(self) -> None:
         async def ready() -> bool:
