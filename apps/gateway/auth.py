@@ -106,7 +106,9 @@ class JwksVerifier:
     async def _load(self, waiting: Sequence[None]) -> list[Verifier]:
         """Fetch the keys once for all that wait, unless they were fetched a moment ago."""
         if self._verifier is None or self._clock() - self._fetched_at > self._refetch_interval:
-            self._keys = await self._fetch(GetKeys())
-            self._verifier = Verifier({key.kid: key.model_dump() for key in self._keys.keys})
+            keys = await self._fetch(GetKeys())
+            if self._verifier is None or keys != self._keys:  # a new verifier has cached no token of a removed key
+                self._keys = keys
+                self._verifier = Verifier({key.kid: key.model_dump() for key in keys.keys})
             self._fetched_at = self._clock()
         return [self._verifier for _ in waiting]

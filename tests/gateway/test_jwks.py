@@ -161,6 +161,28 @@ async def test_token_after_the_revocation_is_accepted() -> None:
     assert await kinds(verifier, [users.new_signer().sign(ada, "user")]) == [None]
 
 
+async def test_cached_token_of_a_revoked_user_is_refused() -> None:
+    users, ada = Users(), uuid4()
+    token = users.new_signer().sign(ada, "user")
+    verifier = JwksVerifier(users.fetch)
+    assert await kinds(verifier, [token, token]) == [None, None]
+    verifier.revoke(ada, datetime.now(UTC))
+    assert await kinds(verifier, [token, token]) == [Unauthorized, Unauthorized]
+
+
+async def test_changed_keys_verify_cached_tokens_again() -> None:
+    """The token of a removed key is refused, also if it was cached."""
+    users, clock = Users(), Clock()
+    old = users.new_signer().sign(uuid4(), "user")
+    verifier = JwksVerifier(users.fetch, clock=clock)
+    assert await kinds(verifier, [old]) == [None]
+    users.keys.clear()
+    new = users.new_signer().sign(uuid4(), "user")
+    clock.now += 5.1
+    assert await kinds(verifier, [new]) == [None]
+    assert await kinds(verifier, [old]) == [Unauthorized]
+
+
 def test_expired_revocations_are_removed() -> None:
     verifier = JwksVerifier(Users().fetch)
     long_ago, now = datetime.now(UTC) - timedelta(hours=2), datetime.now(UTC)
