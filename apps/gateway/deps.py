@@ -112,7 +112,7 @@ async def current_user(token: Token, deps: Deps, response: Response) -> auth.Cal
     if token is None:
         raise Unauthorized("An access token is required: Authorization: Bearer ...")
     caller = auth.Caller(await deps.verifier.claims(token))
-    await deps.rate_limits.hit("caller", str(caller.id), response)
+    await deps.rate_limits.hit("caller", str(caller.id), response.headers)
     return caller
 
 

@@ -14,7 +14,8 @@ from apps.gateway.events import event_router, owner_of
 from apps.gateway.http import openapi, problems
 from apps.gateway.http.backpressure import ConcurrencyLimit
 from apps.gateway.http.middleware import BodySizeLimit, RequestId
-from apps.gateway.http.rate_limits import RateLimits, open_storage
+from apps.gateway.http.rate_limits import RateLimits
+from apps.gateway.http.request_counters import open_counters
 from apps.gateway.http.server import configure_server
 from apps.gateway.http.shutdown import on_termination
 from apps.gateway.payments.accept import PaymentAcceptance
@@ -168,7 +169,7 @@ def create_dependencies(
         broadcaster=Broadcaster(history or StreamedHistory(broker), owner_of),
         verifier=JwksVerifier(client.request, timeout),
         rate_limits=RateLimits(
-            settings.rate_limits(), open_storage(settings.rate_limit_storage), enabled=settings.rate_limit_enabled
+            open_counters(settings.rate_limits(), settings.rate_limit_storage), enabled=settings.rate_limit_enabled
         ),
         durability=durability,
         health=Health({"nats": broker.check}, warnings=durability.checks()),

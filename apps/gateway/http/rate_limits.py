@@ -1,63 +1,64 @@
-"""Rate limits per caller, address and account (the `limits` library), with RateLimit headers."""
+"""Rate limits per caller, address and account, with RateLimit headers."""
 
 import hashlib
-import time
 from collections.abc import Mapping
-
-from limits import RateLimitItem, parse
-from limits.aio.storage import Storage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from limits.storage import storage_from_string
-from starlette.responses import Response
+from typing import Protocol
 
 from apps.gateway.errors import TooManyRequests
+from apps.gateway.http.request_counters import RequestCounter, Usage
+
+
+class Headers(Protocol):
+    """The headers of a response, of Starlette or a dictionary."""
+
+    def update(self, fields: Mapping[str, str], /) -> None:
+        """Set these fields."""
 
 
 class RateLimits:
-    """The limits by name, such as "10/minute", counted in `storage`; nothing is counted unless `enabled`."""
+    """The limits by name, each with its counter; nothing is counted unless `enabled`."""
 
-    def __init__(self, limits: Mapping[str, str], storage: Storage, *, enabled: bool) -> None:
+    def __init__(self, counters: Mapping[str, RequestCounter], *, enabled: bool) -> None:
         self._enabled = enabled
-        self._strategy = SlidingWindowCounterRateLimiter(storage)
-        self._items = {name: parse(limit) for name, limit in limits.items()}
+        self._counters = counters
 
-    async def hit(self, name: str, key: str, response: Response | None = None) -> None:
-        """Count one request of `key` against the limit `name`. Raises `TooManyRequests` if it is used up."""
+    async def hit(self, name: str, key: str, headers: Headers | None = None) -> None:
+        """Count one request of `key` against the limit `name`; add the usage to `headers` of the response.
+
+        Raises `TooManyRequests` if the limit is used up.
+        """
         if not self._enabled:
             return
-        item = self._items[name]
-        if not await self._strategy.hit(item, name, key):
-            raise TooManyRequests(name, await self._headers(name, item, key, refused=True))
-        if response is not None:
-            response.headers.update(await self._headers(name, item, key))
+        counter = self._counters[name]
+        usage = await counter.hit(key)
+        if not usage.allowed:
+            raise TooManyRequests(name, _headers(name, counter, usage))
+        if headers is not None:
+            headers.update(_headers(name, counter, usage))
 
     async def count(self, name: str, *key: str) -> None:
         """Count against the limit `name`; never refuse."""
         if self._enabled:
-            await self._strategy.hit(self._items[name], name, *key)
+            await self._counters[name].hit("/".join(key))
 
     async def check(self, name: str, *key: str) -> None:
         """Check the limit `name` without counting. Raises `TooManyRequests` if it is used up for `key`."""
-        item = self._items[name]
-        if self._enabled and not await self._strategy.test(item, name, *key):
-            raise TooManyRequests(name, await self._headers(name, item, *key, refused=True))
-
-    async def _headers(self, name: str, item: RateLimitItem, *key: str, refused: bool = False) -> dict[str, str]:
-        stats = await self._strategy.get_window_stats(item, name, *key)
-        wait = max(1, round(stats.reset_time - time.time()))
-        # The fields of the IETF draft "RateLimit header fields for HTTP".
-        return {
-            "RateLimit-Policy": f'"{name}";q={item.amount};w={item.get_expiry()}',
-            "RateLimit": f'"{name}";r={max(0, stats.remaining)};t={wait}',
-        } | ({"Retry-After": str(wait)} if refused else {})
+        if not self._enabled:
+            return
+        counter = self._counters[name]
+        usage = await counter.usage("/".join(key))
+        if not usage.allowed:
+            raise TooManyRequests(name, _headers(name, counter, usage))
 
 
-def open_storage(uri: str) -> Storage:
-    """Return the storage for a URI of the `limits` library. Raises `ValueError` if it is not an async one."""
-    storage = storage_from_string(uri)
-    if not isinstance(storage, Storage):
-        raise ValueError(f"rate_limit_storage must begin with async+, unlike {uri.partition(':')[0]}")  # noqa: TRY004
-    return storage
+def _headers(name: str, counter: RequestCounter, usage: Usage) -> dict[str, str]:
+    """Return the fields of the IETF draft "RateLimit header fields for HTTP"; of a refusal also `Retry-After`."""
+    wait = max(1, round(usage.reset))
+    headers = {
+        "RateLimit-Policy": f'"{name}";q={counter.amount};w={counter.window}',
+        "RateLimit": f'"{name}";r={max(0, usage.remaining)};t={wait}',
+    }
+    return headers if usage.allowed else headers | {"Retry-After": str(wait)}
 
 
 def account(email: str) -> str:

@@ -42,7 +42,7 @@ async def issue_token(
 ) -> TokenAnswer:
     """Exchange an email and a password for an access token."""
     client = address(request)
-    await deps.rate_limits.hit("token", client, response)
+    await deps.rate_limits.hit("token", client, response.headers)
     response.headers["Cache-Control"] = "no-store"
     if grant_type is None:
         raise OAuthRefusal("invalid_request", "grant_type is missing.")

@@ -67,7 +67,7 @@ class PasswordChange(Message, extra="forbid", validate_by_name=False):
 )
 async def create_user(body: NewUser, request: Request, deps: Deps, response: Response) -> UserView:
     """Register a user."""
-    await deps.rate_limits.hit("sign_up", address(request), response)
+    await deps.rate_limits.hit("sign_up", address(request), response.headers)
     user = await deps.request(body)
     response.headers.update({"Location": f"/users/{user.id}", "ETag": etag(user)})
     return user
