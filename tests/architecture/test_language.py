@@ -44,11 +44,12 @@ TEXTS = {
     ".conf",
     ".sh",
     ".js",
+    ".ts",
     ".css",
     ".mako",
 }
 NAMED = {".env.example", "Dockerfile", ".ci/run"}
-FOREIGN = {"vendor", "released", "golden", "node_modules", "__pycache__"}
+FOREIGN = {"vendor", "released", "golden", "node_modules", "dist", "__pycache__"}
 """Folders with texts of other projects, or recorded ones."""
 
 

@@ -1,0 +1,1 @@
+"""The store as one FastAPI application with one database and no broker."""

@@ -1,0 +1,5 @@
+import 'reflect-metadata';
+import { startService } from '../platform/service.js';
+import { PaymentsModule } from './payments.module.js';
+
+await startService(PaymentsModule, 'payments');

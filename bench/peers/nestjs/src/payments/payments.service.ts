@@ -1,0 +1,52 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { ClientProxy } from '@nestjs/microservices';
+import { InjectRepository } from '@nestjs/typeorm';
+import { LessThan, Repository } from 'typeorm';
+import type { CreatePayment, ListPayments } from '../platform/contract.js';
+import { NATS_CLIENT } from '../platform/nats.js';
+import { Payment } from './payment.entity.js';
+
+@Injectable()
+export class PaymentsService {
+  constructor(
+    @InjectRepository(Payment) private readonly payments: Repository<Payment>,
+    @Inject(NATS_CLIENT) private readonly nats: ClientProxy,
+  ) {}
+
+  /** Record one payment and publish its event. */
+  async create(command: CreatePayment): Promise<void> {
+    const payment = { ...command, status: 'created' };
+    await this.payments.insert(payment);
+    this.nats.emit('payment.created', payment);
+  }
+
+  /** Record payments in one statement and publish their events; those that are already recorded stay as they are. */
+  async createMany(commands: CreatePayment[]): Promise<void> {
+    const payments = commands.map((command) => ({ ...command, status: 'created' }));
+    await this.payments.createQueryBuilder().insert().values(payments).orIgnore().updateEntity(false).execute();
+    for (const payment of payments) {
+      this.nats.emit('payment.created', payment);
+    }
+  }
+
+  getById(id: string): Promise<Payment | null> {
+    return this.payments.findOneBy({ id });
+  }
+
+  /** Return a page of payments, newest first; the cursor is the id of the last one seen. */
+  async list({ limit, cursor }: ListPayments) {
+    const found = await this.payments.find({
+      where: cursor === undefined ? {} : { id: LessThan(cursor) },
+      order: { id: 'DESC' },
+      take: limit + 1,
+    });
+    const hasMore = found.length > limit;
+    const data = hasMore ? found.slice(0, limit) : found;
+    return { data, hasMore, nextCursor: hasMore ? data[data.length - 1].id : null };
+  }
+
+  async check(): Promise<boolean> {
+    await this.payments.query('SELECT 1');
+    return true;
+  }
+}

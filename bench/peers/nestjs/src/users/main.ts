@@ -1,0 +1,5 @@
+import 'reflect-metadata';
+import { startService } from '../platform/service.js';
+import { UsersModule } from './users.module.js';
+
+await startService(UsersModule, 'users');
