@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict
 
 DEAD = "dead."
 """Subject prefix of dead letters."""
+STORED = "stored."
+"""Subject prefix under which a stream publishes its messages again once they are stored."""
 
 
 class Stream(BaseModel):
@@ -25,6 +27,8 @@ class Stream(BaseModel):
     max_bytes: int | None = None
     """The size at which `discard` applies."""
     max_message_bytes: int = 1 << 20
+    republish: bool = False
+    """Whether NATS publishes each message again as `stored.<subject>` once it is stored."""
 
 
 PAYMENT_COMMANDS = Stream(
@@ -45,6 +49,7 @@ USER_EVENTS = Stream(
     discard="old",
     duplicate_window=timedelta(minutes=10),
     max_age=timedelta(days=7),
+    republish=True,
 )
 
 PAYMENT_EVENTS = Stream(
@@ -55,6 +60,7 @@ PAYMENT_EVENTS = Stream(
     discard="old",
     duplicate_window=timedelta(minutes=10),
     max_age=timedelta(days=7),
+    republish=True,
 )
 
 DEAD_LETTERS = Stream(

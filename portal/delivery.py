@@ -66,6 +66,7 @@ def of_stream(stream: Json) -> list[Fact]:
         ("Maximum message size", size(stream.get("maxMessageBytes"))),
         ("Deduplication by Nats-Msg-Id", f"within {duration(stream.get('duplicateWindowSeconds'))}"),
         ("Storage", stream.get("storage", "")),
+        ("Republished as", f"{prefix}<subject>, once stored" if (prefix := stream.get("republishedUnder")) else ""),
     ]
     return [(name, value) for name, value in facts if value]
 

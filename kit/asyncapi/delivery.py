@@ -3,7 +3,7 @@
 from typing import Any
 
 from contracts.base import Command
-from contracts.streams import DEAD, Stream
+from contracts.streams import DEAD, STORED, Stream
 from kit.asyncapi.handlers import Handled
 from kit.runtime.settings import ConsumerSettings
 
@@ -22,6 +22,7 @@ def of_stream(stream: Stream) -> dict[str, Any]:
         "maxBytes": stream.max_bytes,
         "maxMessageBytes": stream.max_message_bytes,
         "storage": "file",
+        "republishedUnder": STORED if stream.republish else None,
     }
 
 

@@ -11,7 +11,6 @@ from faststream.nats import JStream, NatsRouter, PullSub
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NotJSMessageError
-from nats.js.api import ConsumerConfig
 from structlog.stdlib import get_logger
 
 from contracts.consumers import Durable
@@ -34,14 +33,12 @@ from kit.messaging.inbox_key import MessageInboxKey
 from kit.messaging.nats_compat import jetstream_of
 from kit.messaging.pull import BATCH, pull
 from kit.messaging.retry import RetryPolicy, is_outage
+from kit.messaging.streams import ACK_WAIT, consumer_config
 from kit.runtime import tracing
 from kit.runtime.depends import Provided
 from kit.runtime.failpoints import AFTER_ACK, AFTER_DEAD_LETTER, BEFORE_ACK, BEFORE_DEAD_LETTER, failpoint
 
 log = get_logger(__name__)
-
-ACK_WAIT = 10.0
-"""Seconds after which an unacknowledged message is redelivered: the process that had it is dead."""
 
 RETRY_POLICY = "retry_policy"
 """The key in FastStream's context of the process's `RetryPolicy`."""
@@ -187,7 +184,7 @@ class DurableRouter(NatsRouter):
             # One message per call, not a list: one invalid message would fail its whole list.
             pull_sub=PullSub(batch_size=BATCH),
             inbox_prefix=f"{inbox_prefix(durable.service)}.".encode(),
-            config=ConsumerConfig(ack_wait=self._ack_wait, max_ack_pending=1000, max_deliver=-1),
+            config=consumer_config(durable, self._ack_wait),
             ack_policy=AckPolicy.MANUAL,
         )
         replace_pull_loop(subscriber, pull)

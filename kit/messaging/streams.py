@@ -1,24 +1,48 @@
 """JetStream streams and consumers: create, update, check, and find pending commands."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import NotFoundError
+from nats.js.api import ConsumerConfig, DiscardPolicy, RePublish, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError, NotFoundError
 from pydantic import ValidationError
 from structlog.stdlib import get_logger
 
 from contracts.base import AnyCommand
-from contracts.streams import DEAD, DEAD_LETTERS, Stream
+from contracts.consumers import Durable
+from contracts.streams import DEAD, DEAD_LETTERS, STORED, Stream
+from kit.asyncapi.reader import wildcard_subject
 from kit.errors import NATS, Unavailable
 
 log = get_logger(__name__)
 
+ACK_WAIT = 10.0
+"""Seconds after which an unacknowledged message is redelivered: the process that had it is dead."""
+
 _FIND_TIMEOUT = 1.0
-_REPAIR = "a running service repairs this within seconds; if not, start the service or check its log."
+_REPAIR = "a running service repairs this within seconds; if not, run `mkstore provision`."
+
+
+class Change(NamedTuple):
+    """What was changed on the server: a stream or a durable consumer; `detail` lists the settings that differed."""
+
+    kind: Literal["stream", "consumer"]
+    name: str
+    action: Literal["created", "updated"]
+    detail: str = ""
+
+
+class ProvisioningRefused(NatsError):
+    """The server refuses to create or update a stream or consumer; the message is the server's."""
+
+    def __init__(self, change: Change, error: APIError) -> None:
+        super().__init__(error.description or str(error))
+        self.change = change
 
 
 def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
@@ -36,26 +60,79 @@ def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
         num_replicas=replicas,
         allow_direct=True,
         allow_atomic=True,
+        republish=RePublish(src=">", dest=f"{STORED}>") if stream.republish else None,
     )
 
 
-async def provision(jetstream: JetStreamContext, streams: Iterable[Stream], replicas: int = 1) -> None:
-    """Create missing streams and update those that differ. Raises nats-py's error if the server refuses an update."""
+def consumer_config(durable: Durable, ack_wait: float = ACK_WAIT) -> ConsumerConfig:
+    """Return the JetStream configuration of a durable consumer; `ack_wait` is in seconds."""
+    return ConsumerConfig(
+        durable_name=durable.name,
+        filter_subject=wildcard_subject(durable.message.subject),
+        ack_wait=ack_wait,
+        max_ack_pending=1000,
+        max_deliver=-1,
+    )
+
+
+async def provision(jetstream: JetStreamContext, streams: Iterable[Stream], replicas: int = 1) -> list[Change]:
+    """Create missing streams and update those that differ; return the changes.
+
+    Raises `ProvisioningRefused` if the server refuses one, and nats-py's error if it does not reply.
+    """
+    changes = []
     for stream in streams:
         wanted = stream_config(stream, replicas)
         try:
             current = (await jetstream.stream_info(stream.name)).config
         except NotFoundError:
-            await jetstream.add_stream(wanted)
+            change = Change("stream", stream.name, "created")
         else:
-            if differences := _differences(wanted, current):
-                log.warning("stream updated", stream=stream.name, differences=differences)
-                await jetstream.update_stream(wanted)
+            if not (differences := _differences(wanted, current, always=("republish",))):
+                continue
+            change = Change("stream", stream.name, "updated", _text(differences))
+            log.warning("stream updated", stream=stream.name, differences=differences)
+        try:
+            await (jetstream.add_stream if change.action == "created" else jetstream.update_stream)(wanted)
+        except APIError as error:
+            raise ProvisioningRefused(change, error) from error
+        changes.append(change)
+    return changes
 
 
-def _differences(wanted: StreamConfig, current: StreamConfig) -> dict[str, str]:
-    pairs = {name: (value, getattr(current, name)) for name, value in vars(wanted).items() if value is not None}
+async def provision_consumers(jetstream: JetStreamContext, durables: Iterable[Durable]) -> list[Change]:
+    """Create missing durable consumers and update those that differ; return the changes.
+
+    Raises `ProvisioningRefused` if the server refuses one, and nats-py's error if it does not reply.
+    """
+    changes = []
+    for durable in durables:
+        wanted = consumer_config(durable)
+        try:
+            current = (await jetstream.consumer_info(durable.stream.name, durable.name)).config
+        except NotFoundError:
+            change = Change("consumer", durable.name, "created")
+        else:
+            if not (differences := _differences(wanted, current)):
+                continue
+            change = Change("consumer", durable.name, "updated", _text(differences))
+        try:
+            await jetstream.add_consumer(durable.stream.name, replace(wanted, name=durable.name))
+        except APIError as error:
+            raise ProvisioningRefused(change, error) from error
+        changes.append(change)
+    return changes
+
+
+def _differences(wanted: Any, current: Any, always: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the settings that differ; those that are None are the server's choice, except the ones in `always`."""
+    named = {name: value for name, value in vars(wanted).items() if value is not None or name in always}
+    pairs = {name: (value, getattr(current, name)) for name, value in named.items()}
     return {name: f"{old} -> {new}" for name, (new, old) in pairs.items() if new != old}
+
+
+def _text(differences: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}: {change}" for name, change in differences.items())
 
 
 async def check(jetstream: JetStreamContext, streams: Iterable[Stream], replicas: int = 1) -> None:
@@ -65,7 +142,7 @@ async def check(jetstream: JetStreamContext, streams: Iterable[Stream], replicas
             current = (await jetstream.stream_info(stream.name)).config
         except NotFoundError:
             raise RuntimeError(f"stream {stream.name} is missing: {_REPAIR}") from None
-        if differences := _differences(stream_config(stream, replicas), current):
+        if differences := _differences(stream_config(stream, replicas), current, always=("republish",)):
             raise RuntimeError(f"stream {stream.name} has the wrong configuration {differences}: {_REPAIR}")
 
 

@@ -9,6 +9,7 @@ from mkstore.cli import docs, env
 from mkstore.cli.dead_letters import app as dead_letters
 from mkstore.cli.doctor import doctor
 from mkstore.cli.prove import prove
+from mkstore.cli.provision import provision
 from mkstore.cli.up import up
 from mkstore.cli.users import app as users
 
@@ -27,5 +28,6 @@ app.command("docs")(docs.command())
 app.command("env")(env.command())
 app.command("doctor")(doctor)
 app.command("prove")(prove)
+app.command("provision")(provision)
 app.add_typer(users, name="users")
 app.add_typer(dead_letters, name="dead-letters")

@@ -60,6 +60,7 @@ class LocalStack:
         self._say = say
         self._on_ready = on_ready
         self._ready_timeout = ready_timeout
+        self._environ = environ
         self._plan = make_plan(options, specs, state, environ, niceness=niceness, map_port=map_port)
         self._reaper = Reaper(state)
         self._supervisor = Supervisor(say, self._write_run_file, ready_timeout=ready_timeout)
@@ -99,6 +100,7 @@ class LocalStack:
         await supervisor.start(*plan.servers)
         if plan.nats is None and not await is_reachable(plan.nats_url):
             raise StartRefused("no NATS server listens at NATS_URL; start it, or unset NATS_URL to use an embedded one")
+        await self._provision()
         if behind := await self._databases():
             self._say(f"migrating {', '.join(str(spec.database) for spec in behind)} to the newest schema")
             work = [(spec, plan.environments[spec.name], self._state.log(f"migrations-{spec.name}")) for spec in behind]
@@ -108,6 +110,17 @@ class LocalStack:
         self._is_up = True
         self._write_run_file()
         self._on_ready(plan, self._state)
+
+    async def _provision(self) -> None:
+        from kit.ops import provisioning  # noqa: PLC0415 - slow to import: after the servers have begun to start
+
+        try:
+            replicas = provisioning.replicas_in(self._environ)
+            changes = await provisioning.provision(self._plan.admin_url, replicas)
+        except provisioning.NotProvisioned as error:
+            raise StartRefused(str(error).removesuffix(".")) from error
+        if changes:
+            self._say(f"provisioned {', '.join(change.name for change in changes)}")
 
     async def _databases(self) -> list[ServiceSpec]:
         """Create missing databases; return the services whose database may have an old schema."""

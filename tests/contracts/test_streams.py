@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from contracts import consumers
+from contracts.consumers import DURABLES, Durable
 from contracts.errors import ErrorKind
 from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, STREAMS, Stream
 
@@ -33,3 +35,9 @@ def test_largest_message_fits_into_the_dead_letters() -> None:
 
 def test_kind_of_refusal_is_a_slug() -> None:
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", kind) for kind in ErrorKind)
+
+
+def test_every_durable_consumer_is_listed_once() -> None:
+    """Otherwise `mkstore provision` would not create it."""
+    assert [each for each in vars(consumers).values() if isinstance(each, Durable)] == list(DURABLES)
+    assert len({each.name for each in DURABLES}) == len(DURABLES)

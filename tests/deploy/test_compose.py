@@ -30,7 +30,7 @@ def model() -> dict[str, Any]:
 @pytest.mark.parametrize(("files", "env"), [(DEVELOPMENT, {}), (PRODUCTION, SECRETS)])
 def test_compose_accepts_the_files(files: tuple[str, ...], env: dict[str, str]) -> None:
     services = config(files, env)["services"]
-    assert set(services) == {"nats", "postgres", *NAMES, *(f"{name}-migrations" for name in WITH_DATABASE)}
+    assert set(services) == {"nats", "postgres", "provision", *NAMES, *(f"{name}-migrations" for name in WITH_DATABASE)}
 
 
 @pytest.mark.parametrize("missing", sorted(SECRETS))
@@ -65,13 +65,14 @@ def test_service_waits_for_servers_and_migrations(model: dict[str, Any]) -> None
         for name, service in model["services"].items()
     }
     servers: dict[str, dict[str, str]] = {"nats": {}, "postgres": {}}
+    provision = {"provision": "service_completed_successfully"}
     migrations = {f"{name}-migrations": {"postgres": "service_healthy"} for name in WITH_DATABASE}
     services = {
-        name: {"nats": "service_healthy", f"{name}-migrations": "service_completed_successfully"}
+        name: {"nats": "service_healthy", f"{name}-migrations": "service_completed_successfully"} | provision
         for name in WITH_DATABASE
     }
-    gateway = {"nats": "service_healthy"} | dict.fromkeys(WITH_DATABASE, "service_healthy")
-    assert waits == servers | migrations | services | {"gateway": gateway}
+    gateway = {"nats": "service_healthy"} | provision | dict.fromkeys(WITH_DATABASE, "service_healthy")
+    assert waits == servers | {"provision": {"nats": "service_healthy"}} | migrations | services | {"gateway": gateway}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -17,8 +17,9 @@ from contracts.streams import DEAD_LETTERS
 from kit.database import RefusedByDatabase
 from kit.errors import InvalidField, Refusal, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker, durables
-from kit.messaging.consumers import ACK_WAIT, RETRY_POLICY, DurableRouter
+from kit.messaging.consumers import RETRY_POLICY, DurableRouter
 from kit.messaging.retry import RetryPolicy
+from kit.messaging.streams import ACK_WAIT
 from kit.runtime import tracing
 from mkstore.stack.servers import NatsServer
 from tests.kit.conftest import Greet, Greetings, NewBroker

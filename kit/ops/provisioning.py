@@ -1,0 +1,107 @@
+"""Provisioning of NATS with an operator's login: the streams and durable consumers of all services.
+
+`mkstore provision` and `mkstore up` call it; a container without mkstore runs `python -m kit.ops.provisioning`.
+"""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.js.errors import ServiceUnavailableError
+
+from contracts.consumers import DURABLES
+from contracts.streams import STREAMS
+from kit.errors import CannotStart
+from kit.messaging import streams
+from kit.messaging.streams import Change, ProvisioningRefused
+from kit.runtime.settings import Settings, load
+
+UNCHANGED = "NATS is provisioned already: nothing has changed."
+
+_CONNECT_TIMEOUT = 2
+_TIMEOUT = 20.0
+"""Seconds for the connection and all requests."""
+
+
+class NotProvisioned(CannotStart):
+    """NATS could not be provisioned; the message is one sentence for the operator."""
+
+
+async def provision(urls: str, replicas: int) -> list[Change]:
+    """Create or update what is missing or differs on the NATS servers at `urls`; return the changes.
+
+    Each stream has that many replicas. No message is removed. Raises `NotProvisioned`.
+    """
+    client, errors = Client(), list[str]()
+
+    async def remember(error: Exception) -> None:
+        errors.append(str(error))
+
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            await client.connect(
+                urls.split(","),
+                error_cb=remember,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,  # otherwise a server that is away is tried until the end of the timeout
+                reconnect_time_wait=0,
+                connect_timeout=_CONNECT_TIMEOUT,
+            )
+            changes = await streams.provision(client.jetstream(), STREAMS, replicas)
+            return changes + await streams.provision_consumers(client.jetstream(), DURABLES)
+    except (NatsError, OSError, TimeoutError) as error:
+        raise NotProvisioned(_sentence(error, " ".join([*errors, str(error)]).lower())) from error
+    finally:
+        if client.is_connected or client.is_connecting:
+            await client.close()
+
+
+def _sentence(error: Exception, reported: str) -> str:
+    """Return what is wrong and its repair; `reported` is everything that the client has reported."""
+    if isinstance(error, ProvisioningRefused):
+        return _refusal(error)
+    if isinstance(error, NoRespondersError | ServiceUnavailableError):
+        return "NATS has no JetStream: enable it in the server's configuration."
+    if "permissions violation" in reported:
+        return "The login in NATS_URL may not change streams: use the operator's."
+    if "authorization" in reported or "authentication" in reported:
+        return "NATS refuses the login: correct the user and the password in NATS_URL."
+    return "NATS does not answer: start it, or set NATS_URL to its address."
+
+
+def _refusal(error: ProvisioningRefused) -> str:
+    change = error.change
+    if change.action == "created":
+        return f"NATS refuses to create the {change.kind} {change.name}: {error}."
+    return (
+        f"The {change.kind} {change.name} is of an earlier version and cannot be updated ({error}): to start anew, "
+        f"remove it with its messages (`nats {change.kind} rm`) and repeat this, or use an empty store."
+    )
+
+
+def replicas_in(environ: Mapping[str, str]) -> int:
+    """Return the number in `STREAM_REPLICAS`, 1 by default. Raises `NotProvisioned` if it is none."""
+    given = environ.get("STREAM_REPLICAS") or "1"
+    if not given.isdecimal() or not int(given):
+        raise NotProvisioned(f"STREAM_REPLICAS must be a number such as 1 or 3, not {given!r}.")
+    return int(given)
+
+
+def main() -> int:
+    """Provision the servers in `NATS_URL`, print the changes and return the exit code."""
+    settings = load(Settings)
+    try:
+        changes = asyncio.run(provision(settings.nats_url, settings.stream_replicas))
+    except NotProvisioned as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    lines = [f"{change.action} the {change.kind} {change.name}" for change in changes] or [UNCHANGED]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
