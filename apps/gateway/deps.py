@@ -107,11 +107,12 @@ bearer = OAuth2PasswordBearer("/auth/token", auto_error=False, description="The 
 Token = Annotated[str | None, Security(bearer)]
 
 
-async def current_user(token: Token, deps: Deps, response: Response) -> auth.Caller:
+async def current_user(request: Request, token: Token, deps: Deps, response: Response) -> auth.Caller:
     """Return the caller. Raises `Unauthorized` if there is no valid token, `TooManyRequests` above the limit."""
     if token is None:
         raise Unauthorized("An access token is required: Authorization: Bearer ...")
     caller = auth.Caller(await deps.verifier.claims(token))
+    request.state.caller = caller.id  # for the access log
     await deps.rate_limits.hit("caller", str(caller.id), response.headers)
     return caller
 

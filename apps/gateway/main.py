@@ -1,7 +1,7 @@
 """Composition root of the gateway, a FastStream app with a FastAPI side: `faststream run apps.gateway.main:app`."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, nullcontext
 from functools import partial
 
 from fastapi import Depends, FastAPI
@@ -12,8 +12,10 @@ from apps.gateway.auth import JwksVerifier
 from apps.gateway.deps import Dependencies, limit_address, payment_loader, user_loader
 from apps.gateway.events import event_router, owner_of
 from apps.gateway.http import openapi, problems
-from apps.gateway.http.backpressure import ConcurrencyLimit
-from apps.gateway.http.middleware import BodySizeLimit, RequestId
+from apps.gateway.http.access_log import AccessLog
+from apps.gateway.http.backpressure import Capacity
+from apps.gateway.http.body_limits import BodyLimit
+from apps.gateway.http.middleware import Middleware
 from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.http.request_counters import open_counters
 from apps.gateway.http.server import configure_server
@@ -84,11 +86,12 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
     broker = deps.broker
     broker.include_router(event_router(deps.broadcaster, deps.waiters, deps.verifier))
     api = create_api(deps)
+    access_log = AccessLog(settings.log_format) if settings.logs_requests else None
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         await deps.durability.before_start()
-        with on_termination(deps.broadcaster.close):
+        with on_termination(deps.broadcaster.close), closing(access_log) if access_log else nullcontext():
             yield
 
     documented = ServiceSpecification("gateway", apps.gateway.__doc__, publishes=[CreatePayment], requests=REQUESTS)
@@ -101,14 +104,14 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
         specification=documented,
         logger=None,
     )
-    limited = ConcurrencyLimit(
-        BodySizeLimit(api, settings.max_body_bytes),
+    capacity = Capacity(
         requests=settings.max_requests_in_flight,
         streams=settings.max_event_streams,
         passwords=settings.max_password_requests,
         timeout=settings.request_timeout,
     )
-    app.http, app.api, app.deps = RequestId(limited), api, deps
+    app.http = Middleware(api, capacity, BodyLimit(settings.max_body_bytes), access_log)
+    app.api, app.deps = api, deps
     return app
 
 

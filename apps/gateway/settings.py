@@ -26,6 +26,7 @@ class Settings(settings.Settings):
         description="NATS URL with an observer login; enables live figures on /asyncapi (admins only in production).",
     )
     live_payloads: bool = Field(False, description="Whether the live view also shows message payloads.")
+    access_log: bool = Field(True, description="Whether to log a line per request, at log level INFO and below.")
     rate_limit_enabled: bool = Field(True, description="Whether rate limits apply; false for benchmarks.")
     rate_limit_storage: str = Field(
         "async+memory://",
@@ -36,6 +37,11 @@ class Settings(settings.Settings):
     rate_limit_sign_up: str = Field("120/minute", description="Limit of POST /users per client address.")
     rate_limit_token: str = Field("240/minute", description="Limit of POST /auth/token per client address.")
     rate_limit_account: str = Field("10/minute", description="Limit of failed sign-ins per account and client address.")
+
+    @property
+    def logs_requests(self) -> bool:
+        """Whether requests are logged."""
+        return self.access_log and self.log_level in {"DEBUG", "INFO"}
 
     def rate_limits(self) -> dict[str, str]:
         """Return the rate limits by name."""

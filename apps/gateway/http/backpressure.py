@@ -6,15 +6,13 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TypeVar
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
 from apps.gateway.errors import AtCapacity
-from apps.gateway.http.problems import problem_response
 from kit.errors import OutcomeUnknown
 
 Result = TypeVar("Result")
 
 _REQUESTS, _STREAMS, _PASSWORDS = "requests", "event streams", "requests with a password"
+_PASSWORD_PATHS = frozenset({"/auth/token", "/users"})
 _MIN_TIMEOUT = 0.05
 """Seconds that every step may take, even if the request is late: a dependency that is up replies sooner."""
 
@@ -55,13 +53,13 @@ async def with_deadline(work: Awaitable[Result], limit: float, what: str) -> Res
 def _kind(method: str, path: str) -> str:
     if path == "/events":
         return _STREAMS
-    if (method, path) in {("POST", "/auth/token"), ("POST", "/users")} or path.endswith("/password"):
+    if path.endswith("/password") or (method == "POST" and path in _PASSWORD_PATHS):
         return _PASSWORDS
     return _REQUESTS
 
 
-class ConcurrencyLimit:
-    """Serves a limited number of requests and event streams at once; refuses the others with 503 and `Retry-After`.
+class Capacity:
+    """The requests and event streams that are served at once; more are refused with 503 and `Retry-After`.
 
     A queue would take memory, and its clients would be gone before their turn. Requests with a password have a separate
     limit: each costs a password hash, and of a thousand hashes at once none would be in time. Health probes are not
@@ -71,7 +69,6 @@ class ConcurrencyLimit:
 
     def __init__(
         self,
-        app: ASGIApp,
         *,
         requests: int,
         streams: int,
@@ -79,25 +76,27 @@ class ConcurrencyLimit:
         passwords: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._app = app
         self._timeout = timeout
         self._clock = clock
         self._free = {_REQUESTS: requests, _STREAMS: streams, _PASSWORDS: requests if passwords is None else passwords}
         self._limits = dict(self._free)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] != "http" or scope["path"].startswith("/health"):
-            await self._app(scope, receive, send)
-            return
-        kind = _kind(scope["method"], scope["path"])
+    def acquire(self, method: str, path: str) -> str | None:
+        """Take a place for a request and start its deadline; return what `release` needs, None if it needs no place.
+
+        Raises `AtCapacity` if no place is free.
+        """
+        if path.startswith("/health"):
+            return None
+        kind = _kind(method, path)
         if not self._free[kind]:
-            await problem_response(AtCapacity(kind, self._limits[kind]))(scope, receive, send)
-            return
+            raise AtCapacity(kind, self._limits[kind])
         self._free[kind] -= 1
-        token = _deadline.set(_Deadline(self._timeout, self._clock))
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            _deadline.reset(token)
+        _deadline.set(_Deadline(self._timeout, self._clock))
+        return kind
+
+    def release(self, kind: str | None) -> None:
+        """Free the place of a request that has ended."""
+        if kind is not None:
             self._free[kind] += 1
+            _deadline.set(None)

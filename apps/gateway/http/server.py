@@ -1,11 +1,18 @@
-"""Uvicorn settings for the gateway that `faststream run` has no option for."""
+"""Uvicorn for the gateway: settings that `faststream run` has no option for, problems, and responses in one write."""
 
 from typing import Any
 
+from starlette.types import Message, Send
 from structlog.stdlib import get_logger
 from uuid_utils.compat import uuid7
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_RE,
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from apps.gateway.errors import MalformedRequest
 from apps.gateway.http import problems
@@ -17,9 +24,18 @@ log = get_logger(__name__)
 KEEP_ALIVE_TIMEOUT = 75
 """Keep-alive timeout of idle connections, longer than that of usual clients and proxies."""
 
+_CONNECTION_HEADERS = frozenset({b"connection", b"transfer-encoding"})
 
-class ProblemProtocol(HttpToolsProtocol):
-    """Refuse malformed HTTP (RFC 9112) with a problem; uvicorn's own response is plain text."""
+
+class GatewayProtocol(HttpToolsProtocol):
+    """HTTP without uvicorn's access log, which costs 20 µs per request, and with problems.
+
+    Malformed HTTP (RFC 9112) is refused with a problem; uvicorn's own response is plain text.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.access_log = False
 
     def send_400_response(self, msg: str) -> None:
         """Respond with a problem and close the connection: the start of the next request is unknown."""
@@ -42,4 +58,39 @@ def configure_server(receive: Any) -> None:
     config = getattr(getattr(receive, "__self__", None), "config", None)
     if isinstance(config, Config):
         config.timeout_keep_alive = KEEP_ALIVE_TIMEOUT
-        config.http_protocol_class = ProblemProtocol
+        config.http_protocol_class = GatewayProtocol
+
+
+def write_response(send: Send, method: str, start: Message, body: Message) -> bool:
+    """Write a whole response to the socket at once; return False, without effect, if it has to be sent by `send`.
+
+    uvicorn's `send` writes head and body separately: two system calls of about 5 µs each, and two segments on the wire.
+    This does what it does for a response with a `Content-Length` and one part. Everything else is left to `send`:
+    streams, `HEAD`, headers that concern the connection, invalid headers, a slow reader, another server.
+    """
+    cycle = getattr(send, "__self__", None)
+    if type(cycle) is not RequestResponseCycle or cycle.response_started or cycle.flow.write_paused:
+        return False
+    if method == "HEAD" or body.get("more_body"):
+        return False
+    names, values = zip(*start["headers"], strict=True)
+    content = body.get("body", b"")
+    if _CONNECTION_HEADERS.intersection(names) or (b"content-length", b"%d" % len(content)) not in start["headers"]:
+        return False
+    if HEADER_RE.search(b"".join(names)) or HEADER_VALUE_RE.search(b"".join(values)):
+        return False
+    if cycle.disconnected:
+        return True
+    head = [STATUS_LINE[start["status"]]]
+    for name, value in (*cycle.default_headers, *start["headers"]):
+        head += (name, b": ", value, b"\r\n")
+    head.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+    cycle.response_started = True
+    cycle.waiting_for_100_continue = False
+    cycle.transport.write(b"".join((*head, content)))
+    cycle.response_complete = True
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True

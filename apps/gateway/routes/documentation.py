@@ -41,6 +41,6 @@ class _RateLimited:
 async def _require_admin(request: Request) -> Mapping[str, str]:
     """Return the caller's rate-limit headers. Raises what `current_user` raises, and `Forbidden` if not an admin."""
     response = Response()
-    caller = await current_user(await bearer(request), request.app.state.deps, response)
+    caller = await current_user(request, await bearer(request), request.app.state.deps, response)
     caller.require_admin()
     return {name: value for name, value in response.headers.items() if name.startswith("ratelimit")}

@@ -7,10 +7,11 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from apps.gateway.http.backpressure import ConcurrencyLimit, remaining, with_deadline
+from apps.gateway.http.backpressure import Capacity, remaining, with_deadline
 from kit.batching import BatchLoader
 from kit.errors import OutcomeUnknown
 from tests.support.clock import Clock
+from tests.support.middleware import middleware
 from tests.support.polling import eventually
 
 
@@ -36,7 +37,10 @@ def client(app: Any) -> httpx.AsyncClient:
 
 async def test_requests_above_the_limit_are_refused_except_health() -> None:
     slow = Slow()
-    async with client(ConcurrencyLimit(slow, requests=3, streams=2, timeout=1)) as http, asyncio.TaskGroup() as tasks:
+    async with (
+        client(middleware(slow, Capacity(requests=3, streams=2, timeout=1))) as http,
+        asyncio.TaskGroup() as tasks,
+    ):
         served = [tasks.create_task(http.get(path)) for path in ("/payments", "/users", "/x", "/events", "/events")]
         await eventually(lambda: slow.inside == 5)
         for path in ("/payments", "/events"):
@@ -58,7 +62,7 @@ async def test_requests_above_the_limit_are_refused_except_health() -> None:
 )
 async def test_requests_with_a_password_have_a_separate_limit(method: str, path: str) -> None:
     slow = Slow()
-    bounded = ConcurrencyLimit(slow, requests=2, streams=1, passwords=1, timeout=1)
+    bounded = middleware(slow, Capacity(requests=2, streams=1, passwords=1, timeout=1))
     async with client(bounded) as http, asyncio.TaskGroup() as tasks:
         tasks.create_task(http.request(method, path))
         await eventually(lambda: slow.inside == 1)
@@ -85,7 +89,7 @@ async def test_steps_of_a_request_share_its_deadline() -> None:
         remainders.append(remaining(10.0))
         await Slow()({**scope, "path": "/health"}, receive, send)
 
-    async with client(ConcurrencyLimit(steps, requests=1, streams=1, timeout=5.0, clock=clock)) as http:
+    async with client(middleware(steps, Capacity(requests=1, streams=1, timeout=5.0, clock=clock))) as http:
         assert (await http.get("/")).status_code == 200
     assert remainders == [2.0, 5.0, 2.5, 0.05]
     assert remaining(2.0) == 2.0

@@ -7,10 +7,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from apps.gateway.http.middleware import RequestId
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit.runtime.tracing import Trace, trace
 from tests.support.memory_store import MemoryStore
+from tests.support.middleware import middleware
 from tests.support.polling import eventually
 from tests.support.store import Store, client_of
 
@@ -28,7 +28,7 @@ async def send(headers: dict[str, str] | list[tuple[bytes, bytes]]) -> tuple[htt
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    async with client_of(RequestId(app)) as http:
+    async with client_of(middleware(app)) as http:
         return await http.get("/", headers=headers), traces[0]
 
 

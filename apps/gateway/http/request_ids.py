@@ -1,0 +1,24 @@
+"""Request ids and traces: taken from the request if they are valid, otherwise new."""
+
+import re
+from collections.abc import Mapping
+
+from uuid_utils.compat import uuid7
+
+from contracts.headers import REQUEST_ID
+from kit.runtime.tracing import TRACEPARENT, Trace, new_traceparent
+
+HEADER = REQUEST_ID.lower().encode()
+"""Name of the header of requests and responses, as ASGI has it."""
+_PARENT = TRACEPARENT.encode()
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def trace_of(headers: Mapping[bytes, bytes]) -> Trace:
+    """Return the `X-Request-Id` and `traceparent` (W3C) of a request, each new if it is absent or invalid."""
+    given_id, given_parent = headers.get(HEADER), headers.get(_PARENT)
+    request_id = given_id.decode() if given_id and _REQUEST_ID.fullmatch(given_id) else uuid7().hex
+    parent = given_parent.decode() if given_parent and _TRACEPARENT.fullmatch(given_parent) else new_traceparent()
+    return Trace(request_id, parent)
