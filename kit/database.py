@@ -4,11 +4,13 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
+import asyncpg
 from sqlalchemy import URL, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from kit.connection_pool import COMMAND_TIMEOUT, CONNECT_TIMEOUT, SERVER_SETTINGS, ConnectionPool, pool_of
 from kit.errors import NonRetryable, OutcomeUnknown, Unavailable
 from kit.runtime.failpoints import AFTER_COMMIT, BEFORE_COMMIT, failpoint
 from kit.runtime.settings import DatabaseSettings
@@ -23,16 +25,17 @@ _INVALID_DATA = ("22", "23")
 """SQLSTATE classes: data exception, integrity constraint violation."""
 
 
+_CHECK_CONNECTIONS = 2
+
+
 class RefusedByDatabase(NonRetryable):
     """A write that breaks a column type or a constraint, now and on every retry."""
 
-    def __init__(self, error: DBAPIError) -> None:
+    def __init__(self, error: asyncpg.PostgresError) -> None:
         # Without the server's message: it quotes values, such as an email.
-        cause = getattr(error.orig, "__cause__", None)
-        constraint = getattr(cause, "constraint_name", None)
+        constraint = f", constraint {error.constraint_name}" if error.constraint_name else ""
         super().__init__(
-            f"The database refuses this write: {type(cause or error).__name__}"
-            f" (SQLSTATE {_state(error)}){f', constraint {constraint}' if constraint else ''}."
+            f"The database refuses this write: {type(error).__name__} (SQLSTATE {error.sqlstate}){constraint}."
         )
 
 
@@ -48,39 +51,46 @@ def url(settings: DatabaseSettings) -> URL:
     )
 
 
+def create_pool(settings: DatabaseSettings) -> ConnectionPool:
+    """Create the connection pool of a service; it connects on first use, and again after the server was unavailable."""
+    return pool_of(url(settings), settings.db_pool_size)
+
+
 def create_engine(settings: DatabaseSettings) -> AsyncEngine:
-    """Create a connection pool; it connects on first use, and reconnects after the server was unavailable."""
+    """Create SQLAlchemy's engine for what is not on the path of a message: checks, metrics, cleaning."""
     return create_async_engine(
         url(settings),
-        pool_size=settings.db_pool_size,
+        pool_size=_CHECK_CONNECTIONS,
         max_overflow=0,
         pool_timeout=2,
         hide_parameters=True,  # a logged error would show an email or a password hash
-        connect_args={"timeout": 2, "command_timeout": 10, "server_settings": {"application_name": "mkstore"}},
+        connect_args={
+            "timeout": CONNECT_TIMEOUT,
+            "command_timeout": COMMAND_TIMEOUT,
+            "server_settings": SERVER_SETTINGS,
+        },
     )
 
 
 def is_unavailable(error: BaseException) -> bool:
     """Return whether `error` means that the server is unavailable, rather than that it rejects the statement."""
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate or "").startswith(_UNAVAILABLE)
     if isinstance(error, DBAPIError):
-        state = _state(error)
-        # Without a state an internal error is asyncpg's own: the server has ended the session, and the end of the
-        # connection has not arrived yet.
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        # Without a state an internal error is asyncpg's own, as below.
         ended = isinstance(error, InterfaceError) or (isinstance(error, InternalError) and not state)
         return ended or error.connection_invalidated or state.startswith(_UNAVAILABLE)
-    return isinstance(error, OSError | PoolTimeout)  # refused, reset, unreachable; TimeoutError is an OSError
-
-
-def _state(error: DBAPIError) -> str:
-    return str(getattr(error.orig, "sqlstate", None) or "")
+    # `InternalClientError`: the server has ended the session, and the end of the connection has not arrived yet.
+    # `OSError`: refused, reset, unreachable; a timeout is one too.
+    return isinstance(error, OSError | PoolTimeout | asyncpg.InterfaceError | asyncpg.InternalClientError)
 
 
 def _translate(error: BaseException) -> Exception | None:
     """Return the error that callers handle; None if `error` needs no translation."""
     if is_unavailable(error):
         return Unavailable(DATABASE)
-    # By SQLSTATE alone: SQLAlchemy does not map asyncpg's data errors to its DataError.
-    if isinstance(error, DBAPIError) and _state(error).startswith(_INVALID_DATA):
+    if isinstance(error, asyncpg.PostgresError) and str(error.sqlstate or "").startswith(_INVALID_DATA):
         return RefusedByDatabase(error)
     return None
 
@@ -88,53 +98,81 @@ def _translate(error: BaseException) -> Exception | None:
 class Transaction:
     """One transaction: `async with` commits at the end of the block and rolls back on an error.
 
+    With `autocommit` each statement commits: reads save the two round trips of a transaction.
+
     Raises `Unavailable` if the server is unavailable, `OutcomeUnknown` if the connection is lost during the commit, and
     `RefusedByDatabase` if the data is invalid.
     """
 
-    def __init__(self, pool: AsyncEngine) -> None:
+    def __init__(self, pool: ConnectionPool, *, autocommit: bool = False) -> None:
         self._pool = pool
-        self._connection: AsyncConnection
+        self._autocommit = autocommit
+        self._connection: asyncpg.Connection
 
     async def __aenter__(self) -> Self:
         try:
-            self._connection = await self._pool.connect()
+            self._connection = await self._pool.acquire()
         except Exception as error:
             # If the server rejects the connection, for any reason, the work can be done later.
-            if is_unavailable(error) or isinstance(error, DBAPIError):
+            if is_unavailable(error) or isinstance(error, asyncpg.PostgresError):
+                self._pool.discard_idle()
                 raise Unavailable(DATABASE) from error
             raise
+        if not self._autocommit:
+            try:
+                await self._connection.execute("BEGIN")
+            except BaseException as error:
+                await self._roll_back(error)
+                if (translated := _translate(error)) is not None:
+                    raise translated from error
+                raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        try:
-            if error is None:
-                await self._commit()
-        finally:
-            await self._close()
-        if error is not None and (translated := _translate(error)) is not None:
+        if error is None:
+            await self._commit()
+            return
+        await self._roll_back(error)
+        if (translated := _translate(error)) is not None:
             raise translated from error
 
-    async def _close(self) -> None:
-        """Return the connection to the pool; what is not committed is rolled back."""
+    async def _roll_back(self, error: BaseException) -> None:
+        """Roll back and return the connection to the pool, or close it: both undo what is not committed."""
+        unavailable = is_unavailable(error)
+        if unavailable:
+            self._pool.discard_idle()
+        if unavailable or not isinstance(error, Exception):  # a cancelled statement may still run
+            self._pool.discard(self._connection)
+            return
         try:
-            await self._connection.close()
-        except DBAPIError as error:
-            if not is_unavailable(error):
-                raise  # otherwise the server has rolled back, and the pool drops the connection
+            if not self._autocommit:
+                await self._connection.execute("ROLLBACK")
+        except BaseException as failure:
+            self._pool.discard(self._connection)
+            if not is_unavailable(failure):
+                raise
+        else:
+            self._pool.release(self._connection)
 
     async def _commit(self) -> None:
+        if self._autocommit:
+            self._pool.release(self._connection)
+            return
         failpoint(BEFORE_COMMIT)
         try:
-            await self._connection.commit()
-        except Exception as error:
+            outcome = await self._connection.execute("COMMIT")
+        except BaseException as error:
+            await self._roll_back(error)
             if is_unavailable(error):  # the commit may have succeeded, and only its reply was lost
                 raise OutcomeUnknown(DATABASE) from error
             if (translated := _translate(error)) is not None:  # a deferred constraint
                 raise translated from error
             raise
+        self._pool.release(self._connection)
+        if outcome != "COMMIT":
+            raise RuntimeError("rolled back: a statement had failed, and its error was not raised")
         failpoint(AFTER_COMMIT)
 
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Column, DateTime, Index, MetaData, Table, Text, delete, func, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.stdlib import get_logger
 
 from kit.runtime.tasks import cancel_and_wait
+from kit.sql import SqlConnection
 
 log = get_logger(__name__)
 
@@ -37,18 +37,25 @@ class InboxKey(NamedTuple):
     message_id: str
 
 
-async def insert_new(connection: AsyncConnection, table: Table, keys: Collection[InboxKey]) -> set[InboxKey]:
+# Sorted, so that two transactions with the same keys wait for each other in one direction and do not deadlock.
+_INSERT_NEW = """
+INSERT INTO inbox (consumer, message_id)
+SELECT DISTINCT consumer, message_id FROM unnest($1::text[], $2::text[]) AS key (consumer, message_id)
+ORDER BY consumer, message_id
+ON CONFLICT (consumer, message_id) DO NOTHING
+RETURNING consumer, message_id
+"""
+
+
+async def insert_new(connection: SqlConnection, keys: Collection[InboxKey]) -> set[InboxKey]:
     """Insert `keys` in the caller's transaction and return the new ones, whose messages are still to be handled.
 
     Waits for other transactions that insert the same keys: afterwards a key exists or it does not.
     """
     if not keys:
         return set()
-    # Sorted, so that two transactions with the same keys wait for each other in one direction and do not deadlock.
-    rows = [key._asdict() for key in sorted(set(keys))]
-    columns = (table.c.consumer, table.c.message_id)
-    statement = insert(table).on_conflict_do_nothing(index_elements=columns).returning(*columns)
-    return {InboxKey(*row) for row in await connection.execute(statement, rows)}
+    rows = await connection.fetch(_INSERT_NEW, [key.consumer for key in keys], [key.message_id for key in keys])
+    return {InboxKey(*row) for row in rows}
 
 
 class InboxCleaner:

@@ -16,6 +16,8 @@ class Dependencies:
 
     open_payments: Callable[[], repository.Payments]
     """Opens a transaction."""
+    read_payments: Callable[[], repository.Payments]
+    """Opens a connection that commits each statement: reads save the two round trips of a transaction."""
     find_pending: Callable[[UUID], Awaitable[CreatePayment | None]]
     """Returns a command that is not processed yet, or None. Raises `Unavailable` if JetStream does not reply."""
     payment_limit: int
@@ -23,5 +25,6 @@ class Dependencies:
 
 
 Payments: TypeAlias = Annotated[repository.Payments, Factory("open_payments")]
+PaymentsToRead: TypeAlias = Annotated[repository.Payments, Factory("read_payments")]
 FindPending: TypeAlias = Annotated[Callable[[UUID], Awaitable[CreatePayment | None]], Provided("find_pending")]
 PaymentLimit: TypeAlias = Annotated[int, Provided("payment_limit")]

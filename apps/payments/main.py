@@ -45,7 +45,12 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Dependencies]:
-        yield Dependencies(partial(Payments, service.pool), find_pending, settings.payment_limit)
+        yield Dependencies(
+            open_payments=partial(Payments, service.pool),
+            read_payments=partial(Payments, service.pool, autocommit=True),
+            find_pending=find_pending,
+            payment_limit=settings.payment_limit,
+        )
 
     specification = ServiceSpecification(
         "payments", apps.payments.__doc__, publishes=[PaymentCreated, PaymentRejected], refusals=COMMON_REFUSALS

@@ -1,12 +1,14 @@
 """Payments and payers: the tables and the rules on them."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, Text, Uuid
+from sqlalchemy import Table as SqlTable
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
@@ -25,32 +27,43 @@ class Table(SQLModel, registry=registry()):
     """Base of this service's tables, with a registry that no other service shares in a test process."""
 
 
-class Payment(Table, table=True):
+# A plain table and a plain class: building an SQLModel object takes 28 µs, a third of the work of recording a payment.
+SqlTable(
+    "payments",
+    Table.metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("metadata", JSONB, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("amount BETWEEN 1 AND 9007199254740991", name="amount_is_positive_and_exact_in_json"),
+    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_is_a_code"),
+    CheckConstraint("jsonb_typeof(metadata) = 'object'", name="metadata_is_an_object"),
+    CheckConstraint("status IN ('created', 'rejected')", name="status_is_final"),
+    CheckConstraint("(status = 'rejected') = (reason IS NOT NULL)", name="a_rejection_has_a_reason"),
+    # One index for each way to list, in its order: page 1000 costs the same as page 1.
+    Index("payments_by_time", "created_at", "id"),
+    Index("payments_by_user", "user_id", "created_at", "id"),
+    Index("payments_by_status", "status", "created_at", "id"),
+    Index("payments_by_user_and_status", "user_id", "status", "created_at", "id"),
+)
+
+
+@dataclass(frozen=True)
+class Payment:
     """A payment; inserted once and never changed."""
 
-    __tablename__ = "payments"
-    __table_args__ = (
-        CheckConstraint("amount BETWEEN 1 AND 9007199254740991", name="amount_is_positive_and_exact_in_json"),
-        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_is_a_code"),
-        CheckConstraint("jsonb_typeof(metadata) = 'object'", name="metadata_is_an_object"),
-        CheckConstraint("status IN ('created', 'rejected')", name="status_is_final"),
-        CheckConstraint("(status = 'rejected') = (reason IS NOT NULL)", name="a_rejection_has_a_reason"),
-        # One index for each way to list, in its order: page 1000 costs the same as page 1.
-        Index("payments_by_time", "created_at", "id"),
-        Index("payments_by_user", "user_id", "created_at", "id"),
-        Index("payments_by_status", "status", "created_at", "id"),
-        Index("payments_by_user_and_status", "user_id", "status", "created_at", "id"),
-    )
-
-    id: UUID = Field(primary_key=True)
+    id: UUID
     user_id: UUID
-    amount: int = Field(sa_type=BigInteger)
-    currency: str = Field(sa_type=Text)
-    metadata_: dict[str, str] = Field(sa_column=Column("metadata", JSONB, nullable=False))
-    """The column `metadata`, a name that SQLAlchemy reserves."""
-    status: str = Field(sa_type=Text)
-    reason: str | None = Field(None, sa_type=Text)
-    created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    amount: int
+    currency: str
+    metadata: dict[str, str]
+    status: PaymentStatus
+    reason: str | None
+    created_at: datetime
 
     @classmethod
     def decide(cls, command: CreatePayment, limit: int, *, payer_is_closed: bool = False) -> Self:
@@ -61,8 +74,8 @@ class Payment(Table, table=True):
             user_id=command.user_id,
             amount=command.amount,
             currency=command.currency,
-            metadata_=command.metadata,
-            status=(PaymentStatus.REJECTED if reason else PaymentStatus.CREATED).value,
+            metadata=command.metadata,
+            status=PaymentStatus.REJECTED if reason else PaymentStatus.CREATED,
             reason=reason,
             created_at=command.created_at.astimezone(UTC),
         )
@@ -70,13 +83,11 @@ class Payment(Table, table=True):
     @classmethod
     def reject_by_operator(cls, command: CreatePayment) -> Self:
         """Return the payment of a command that an operator gives up, rejected whatever its amount."""
-        payment = cls.decide(command, limit=0)
-        payment.reason = GIVEN_UP
-        return payment
+        return replace(cls.decide(command, limit=0), reason=GIVEN_UP)
 
     def same_order_as(self, existing: PaymentView) -> bool:
         """Return whether `existing` has the same payer, amount, currency and metadata."""
-        order = (self.user_id, self.amount, self.currency, self.metadata_)
+        order = (self.user_id, self.amount, self.currency, self.metadata)
         return order == (existing.user_id, existing.amount, existing.currency, existing.metadata)
 
     def view(self) -> PaymentView:
@@ -86,15 +97,15 @@ class Payment(Table, table=True):
             user_id=self.user_id,
             amount=self.amount,
             currency=self.currency,
-            metadata=self.metadata_,
-            status=PaymentStatus(self.status),
+            metadata=self.metadata,
+            status=self.status,
             reason=self.reason,
             created_at=self.created_at,
         )
 
     def event(self) -> PaymentCreated | PaymentRejected:
         """Return the event that this payment was recorded."""
-        rejected = self.status == PaymentStatus.REJECTED
+        rejected = self.status is PaymentStatus.REJECTED
         return PaymentRejected(payment=self.view()) if rejected else PaymentCreated(payment=self.view())
 
 

@@ -1,24 +1,42 @@
 """All SQL of the payments service; one `Payments` is one transaction."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Table, Uuid, any_, literal, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
-
-from apps.payments.models import Payer, PayerState, Payment, inbox, outbox
+from apps.payments.models import Payer, PayerState, Payment
 from contracts.base import Event
 from contracts.payments import PaymentStatus, PaymentView
-from kit import inbox as inboxes
+from kit import inbox
 from kit.database import Transaction
 from kit.inbox import InboxKey
 from kit.outbox.table import emit
 from kit.paging import Position
 from kit.runtime.tracing import Trace
 
-_payments: Table = Payment.metadata.tables["payments"]
-_payers: Table = Payer.metadata.tables["payers"]
+# Sorted by id: concurrent transactions with the same rows then lock them in one order, without a deadlock.
+_ADD = """
+INSERT INTO payments (id, user_id, amount, currency, metadata, status, reason, created_at)
+SELECT * FROM unnest(
+    $1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::jsonb[], $6::text[], $7::text[], $8::timestamptz[]
+) AS payment (id, user_id, amount, currency, metadata, status, reason, created_at)
+ORDER BY id
+ON CONFLICT (id) DO NOTHING
+RETURNING id
+"""
+
+_CLOSED_PAYERS = "SELECT id FROM payers WHERE id = ANY($1) AND state <> $2"
+
+_UPSERT_PAYERS = """
+INSERT INTO payers (id, version, state)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS payer (id, version, state)
+ORDER BY id
+ON CONFLICT (id) DO UPDATE SET version = excluded.version, state = excluded.state
+WHERE excluded.version > payers.version
+"""
+
+_VIEWS = "SELECT id, user_id, amount, currency, metadata, status, reason, created_at FROM payments"
 
 
 class Payments(Transaction):
@@ -26,42 +44,45 @@ class Payments(Transaction):
 
     async def add(self, payments: Collection[Payment]) -> set[UUID]:
         """Insert the payments whose id is new; return those ids."""
-        # Sorted by id: concurrent transactions with the same rows then lock them in one order, without a deadlock.
-        rows = [_values(payment) for payment in sorted(payments, key=lambda payment: payment.id)]
-        added = insert(_payments).on_conflict_do_nothing(index_elements=["id"]).returning(_payments.c.id)
-        return set((await self._connection.execute(added, rows)).scalars())
+        added = await self._connection.fetch(
+            _ADD,
+            [payment.id for payment in payments],
+            [payment.user_id for payment in payments],
+            [payment.amount for payment in payments],
+            [payment.currency for payment in payments],
+            [json.dumps(payment.metadata) for payment in payments],
+            [payment.status.value for payment in payments],
+            [payment.reason for payment in payments],
+            [payment.created_at for payment in payments],
+        )
+        return {row["id"] for row in added}
 
     async def closed_payers(self, user_ids: Collection[UUID]) -> set[UUID]:
         """Return the ids of the users that are deleted or disabled."""
-        among = _payers.c.id == any_(literal(list(user_ids), ARRAY(Uuid)))
-        closed = select(_payers.c.id).where(among, _payers.c.state != PayerState.ACTIVE.value)
-        return set((await self._connection.execute(closed)).scalars())
+        return {
+            row["id"] for row in await self._connection.fetch(_CLOSED_PAYERS, list(user_ids), PayerState.ACTIVE.value)
+        }
 
     async def upsert_payers(self, payers: Collection[Payer]) -> None:
         """Insert or update these payers, each at most once; a row with the same or a higher version stays."""
-        if not payers:
-            return
-        rows = insert(_payers)
-        upsert = rows.on_conflict_do_update(
-            index_elements=["id"],
-            set_={"version": rows.excluded.version, "state": rows.excluded.state},
-            where=rows.excluded.version > _payers.c.version,
-        )
         await self._connection.execute(
-            upsert, [payer.model_dump() for payer in sorted(payers, key=lambda payer: payer.id)]
+            _UPSERT_PAYERS,
+            [payer.id for payer in payers],
+            [payer.version for payer in payers],
+            [payer.state for payer in payers],
         )
 
     async def add_inbox_keys(self, keys: Collection[InboxKey]) -> set[InboxKey]:
         """Store the keys of handled messages with this transaction; return those that are new."""
-        return await inboxes.insert_new(self._connection, inbox, keys)
+        return await inbox.insert_new(self._connection, keys)
 
     async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
         """Store events in the outbox, each with its trace; they are published after the commit."""
-        await emit(self._connection, outbox, events)
+        await emit(self._connection, events)
 
     async def get_many(self, ids: Collection[UUID]) -> list[PaymentView]:
         """Return the recorded payments with these ids, in any order; unknown ids are left out."""
-        return await self._views(select(_payments).where(_payments.c.id == any_(literal(list(ids), ARRAY(Uuid)))))
+        return _views(await self._connection.fetch(f"{_VIEWS} WHERE id = ANY($1)", list(ids)))
 
     async def list_newest(
         self,
@@ -72,19 +93,20 @@ class Payments(Transaction):
         status: PaymentStatus | None = None,
     ) -> list[PaymentView]:
         """Return up to `limit` payments older than `before`, newest first."""
-        query = select(_payments).order_by(_payments.c.created_at.desc(), _payments.c.id.desc()).limit(limit)
+        arguments: list[Any] = [limit]
+        conditions = ["true"]
         if before is not None:
-            query = query.where(tuple_(_payments.c.created_at, _payments.c.id) < before)
+            arguments += before
+            conditions.append("(created_at, id) < ($2, $3)")
         if user_id is not None:
-            query = query.where(_payments.c.user_id == user_id)
+            arguments.append(user_id)
+            conditions.append(f"user_id = ${len(arguments)}")
         if status is not None:
-            query = query.where(_payments.c.status == status.value)
-        return await self._views(query)
+            arguments.append(status.value)
+            conditions.append(f"status = ${len(arguments)}")
+        query = f"{_VIEWS} WHERE {' AND '.join(conditions)} ORDER BY created_at DESC, id DESC LIMIT $1"
+        return _views(await self._connection.fetch(query, *arguments))
 
-    async def _views(self, query: Select[Any]) -> list[PaymentView]:
-        return [PaymentView(**row) for row in (await self._connection.execute(query)).mappings()]
 
-
-def _values(payment: Payment) -> dict[str, Any]:
-    fields = payment.model_dump()
-    return {"metadata": fields.pop("metadata_"), **fields}
+def _views(rows: Iterable[Any]) -> list[PaymentView]:
+    return [PaymentView(**{**row, "metadata": json.loads(row["metadata"])}) for row in rows]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection
 from uuid import UUID
 
-from apps.payments.deps import FindPending, Payments
+from apps.payments.deps import FindPending, Payments, PaymentsToRead
 from apps.payments.models import Payment
 from contracts.payments import GetPayments, ListPayments, PaymentList, PaymentPage, PaymentView, RejectPayment
 from kit import paging
@@ -15,7 +15,7 @@ router = ReplyRouter()
 
 
 @router.reply(GetPayments)
-async def get_payments(request: GetPayments, payments: Payments, find_pending: FindPending) -> PaymentList:
+async def get_payments(request: GetPayments, payments: PaymentsToRead, find_pending: FindPending) -> PaymentList:
     """Return the payments with these ids, recorded or pending, in any order; unknown ids are left out."""
     return PaymentList(payments=tuple(await _get_many(payments, find_pending, set(request.ids))))
 
@@ -33,7 +33,7 @@ async def reject_payment(request: RejectPayment, payments: Payments) -> PaymentV
 
 
 @router.reply(ListPayments)
-async def list_payments(request: ListPayments, payments: Payments) -> PaymentPage:
+async def list_payments(request: ListPayments, payments: PaymentsToRead) -> PaymentPage:
     """Return a page of the recorded payments, newest first."""
     before = paging.decode(request.cursor)
     async with payments:
@@ -44,7 +44,7 @@ async def list_payments(request: ListPayments, payments: Payments) -> PaymentPag
     return PaymentPage(data=shown, next_cursor=next_cursor)
 
 
-async def _get_many(payments: Payments, find_pending: FindPending, ids: Collection[UUID]) -> list[PaymentView]:
+async def _get_many(payments: PaymentsToRead, find_pending: FindPending, ids: Collection[UUID]) -> list[PaymentView]:
     """Return the accepted payments among `ids`: each is in the database, or its command is still in a stream."""
     async with payments:
         recorded = await payments.get_many(ids)

@@ -49,7 +49,6 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
     async def connect() -> AsyncIterator[Dependencies]:
         # Before the first request: loading the list takes longer than a request may take on a busy machine.
         await asyncio.to_thread(common_passwords)
-        reading = service.pool.execution_options(isolation_level="AUTOCOMMIT")  # the same connections
         lifetime = timedelta(seconds=settings.access_token_seconds)
         hasher = PasswordHasher(
             time_cost=settings.argon2_iterations,
@@ -60,8 +59,8 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
         try:
             yield Dependencies(
                 open_users=partial(Users, service.pool),
-                read_users=partial(Users, reading),
-                read_signing_keys=partial(SigningKeys, reading),
+                read_users=partial(Users, service.pool, autocommit=True),
+                read_signing_keys=partial(SigningKeys, service.pool, autocommit=True),
                 passwords=passwords,
                 signer=await load_signer(partial(SigningKeys, service.pool), settings.jwt_secret, lifetime),
             )

@@ -1,30 +1,39 @@
 """All SQL of the users service; one object is one transaction."""
 
+import json
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Uuid, any_, bindparam, desc, or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import IntegrityError
+import asyncpg
 
 from apps.users.errors import EmailTaken, UserNotFound
-from apps.users.models import SigningKey, Table, User, outbox
+from apps.users.models import SigningKey, User
 from contracts.base import Event
-from contracts.users import JsonWebKey, UserView
+from contracts.users import JsonWebKey, Role, UserView
 from kit.database import Transaction
 from kit.outbox.table import emit
 from kit.paging import Position
 from kit.runtime.tracing import trace
 
-_users = Table.metadata.tables["users"]
-_keys = Table.metadata.tables["signing_keys"]
-
-_not_deleted = _users.c.deleted_at.is_(None)
-_views = select(*(_users.c[name] for name in UserView.model_fields)).where(_not_deleted)
-_views_of = _views.where(_users.c.id == any_(bindparam("ids", type_=ARRAY(Uuid))))
-_newest_first = _views.order_by(desc(_users.c.created_at), desc(_users.c.id))
+_VIEWS = """
+SELECT id, email, name, role, disabled, version, created_at, updated_at FROM users WHERE deleted_at IS NULL
+"""
+_USER = """
+SELECT id, email, name, role, disabled, version, created_at, updated_at, password_hash, deleted_at
+FROM users WHERE deleted_at IS NULL
+"""
+_ADD = """
+INSERT INTO users (id, email, name, role, disabled, version, created_at, updated_at, password_hash, deleted_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (email) DO NOTHING RETURNING id
+"""
+_SAVE = """
+UPDATE users SET email = $2, name = $3, role = $4, disabled = $5, version = $6, created_at = $7, updated_at = $8,
+    password_hash = $9, deleted_at = $10
+WHERE id = $1
+"""
+_KEY = "SELECT kid, sealed, public, created_at, retired_at FROM signing_keys WHERE retired_at IS NULL"
 
 
 class Users(Transaction):
@@ -32,68 +41,54 @@ class Users(Transaction):
 
     async def get_many(self, ids: Collection[UUID]) -> tuple[UserView, ...]:
         """Return the users with these ids, in any order; unknown ids are left out."""
-        rows = await self._connection.execute(_views_of, {"ids": list(ids)})
-        return tuple(UserView(**row) for row in rows.mappings())
+        rows = await self._connection.fetch(f"{_VIEWS} AND id = ANY($1)", list(ids))
+        return tuple(UserView(**row) for row in rows)
 
     async def list_newest(self, limit: int, *, before: Position | None, email: str | None) -> tuple[UserView, ...]:
         """Return up to `limit` users older than `before`, newest first, or only the one with `email`."""
-        query = _newest_first.limit(limit)
+        arguments: list[Any] = [limit]
+        query = _VIEWS
         if before is not None:
-            query = query.where(tuple_(_users.c.created_at, _users.c.id) < before)
+            arguments += before
+            query += " AND (created_at, id) < ($2, $3)"
         if email is not None:
-            query = query.where(_users.c.email == email)
-        rows = await self._connection.execute(query)
-        return tuple(UserView(**row) for row in rows.mappings())
+            arguments.append(email)
+            query += f" AND email = ${len(arguments)}"
+        rows = await self._connection.fetch(f"{query} ORDER BY created_at DESC, id DESC LIMIT $1", *arguments)
+        return tuple(UserView(**row) for row in rows)
 
     async def with_email(self, email: str) -> User | None:
         """Return the user with this email, or None."""
-        return await self._one(_users.c.email == email)
+        return _user(await self._connection.fetchrow(f"{_USER} AND email = $1", email))
 
     async def get(self, user_id: UUID) -> User:
         """Return the user. Raises `UserNotFound` if there is none."""
-        return self._found(user_id, await self._one(_users.c.id == user_id))
+        return _found(user_id, await self._connection.fetchrow(f"{_USER} AND id = $1", user_id))
 
     async def get_locked(self, user_id: UUID) -> User:
         """Return the user and lock its row until the transaction ends. Raises `UserNotFound` if there is none."""
-        return self._found(user_id, await self._one(_users.c.id == user_id, lock=True))
+        return _found(user_id, await self._connection.fetchrow(f"{_USER} AND id = $1 FOR UPDATE", user_id))
 
     async def add(self, user: User) -> None:
         """Insert a new user. Raises `EmailTaken` if another user has its email."""
-        added = await self._connection.execute(
-            insert(_users)
-            .values(user.model_dump())
-            .on_conflict_do_nothing(index_elements=[_users.c.email])
-            .returning(_users.c.id)
-        )
-        if added.first() is None:
+        if await self._connection.fetchval(_ADD, *_values(user)) is None:
             raise EmailTaken(user.email)
 
     async def save(self, user: User) -> None:
         """Update a user. Raises `EmailTaken` if another user has its email."""
         try:
-            await self._connection.execute(update(_users).where(_users.c.id == user.id).values(user.model_dump()))
-        except IntegrityError as error:
+            await self._connection.execute(_SAVE, *_values(user))
+        except asyncpg.UniqueViolationError as error:
             raise EmailTaken(user.email) from error
 
     async def replace_hash(self, user_id: UUID, old: str, new: str) -> None:
         """Replace the hash `old` of an unchanged password; do nothing if the password was changed meanwhile."""
-        unchanged = (_users.c.id == user_id) & (_users.c.password_hash == old)
-        await self._connection.execute(update(_users).where(unchanged).values(password_hash=new))
+        unchanged = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
+        await self._connection.execute(unchanged, user_id, old, new)
 
     async def emit(self, event: Event) -> None:
         """Store an event in the outbox; it is published after the commit."""
-        await emit(self._connection, outbox, [(event, trace.get())])
-
-    async def _one(self, condition: ColumnElement[bool], *, lock: bool = False) -> User | None:
-        query = select(_users).where(condition, _not_deleted)
-        row = (await self._connection.execute(query.with_for_update() if lock else query)).mappings().first()
-        return None if row is None else User(**row)
-
-    @staticmethod
-    def _found(user_id: UUID, user: User | None) -> User:
-        if user is None:
-            raise UserNotFound(user_id)
-        return user
+        await emit(self._connection, [(event, trace.get())])
 
 
 class SigningKeys(Transaction):
@@ -101,16 +96,44 @@ class SigningKeys(Transaction):
 
     async def active(self) -> SigningKey | None:
         """Return the key that signs, or None."""
-        row = (await self._connection.execute(select(_keys).where(_keys.c.retired_at.is_(None)))).mappings().first()
-        return None if row is None else SigningKey(**row)
+        row = await self._connection.fetchrow(_KEY)
+        return None if row is None else SigningKey(**{**row, "public": json.loads(row["public"])})
 
     async def insert_if_none(self, key: SigningKey) -> None:
         """Insert `key` as the active one, unless there is an active one."""
-        values: dict[str, Any] = key.model_dump()
-        await self._connection.execute(insert(_keys).values(values).on_conflict_do_nothing())
+        await self._connection.execute(
+            """
+            INSERT INTO signing_keys (kid, sealed, public, created_at, retired_at) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT DO NOTHING
+            """,
+            *(key.kid, key.sealed, json.dumps(key.public), key.created_at, key.retired_at),
+        )
 
     async def public(self, *, retired_since: datetime) -> tuple[JsonWebKey, ...]:
         """Return the public keys of the active key and of those retired after `retired_since`, newest first."""
-        recent = or_(_keys.c.retired_at.is_(None), _keys.c.retired_at > retired_since)
-        rows = await self._connection.execute(select(_keys.c.public).where(recent).order_by(desc(_keys.c.created_at)))
-        return tuple(JsonWebKey.model_validate(row.public) for row in rows)
+        rows = await self._connection.fetch(
+            """
+            SELECT public FROM signing_keys WHERE retired_at IS NULL OR retired_at > $1 ORDER BY created_at DESC
+            """,
+            retired_since,
+        )
+        return tuple(JsonWebKey.model_validate_json(row["public"]) for row in rows)
+
+
+def _values(user: User) -> tuple[Any, ...]:
+    return (
+        *(user.id, user.email, user.name, user.role, user.disabled, user.version),
+        *(user.created_at, user.updated_at, user.password_hash, user.deleted_at),
+    )
+
+
+def _user(row: asyncpg.Record | None) -> User | None:
+    # SQLModel does not validate a table's values: the role would stay text.
+    return None if row is None else User(**{**row, "role": Role(row["role"])})
+
+
+def _found(user_id: UUID, row: asyncpg.Record | None) -> User:
+    user = _user(row)
+    if user is None:
+        raise UserNotFound(user_id)
+    return user

@@ -56,14 +56,15 @@ class DatabaseService:
         self._migrations = migrations
         self._consumes = bool(consumes)
         streams = (*consumes, events, *([DEAD_LETTERS] if consumes else []))
-        self.pool = database.create_engine(settings)
+        self.pool = database.create_pool(settings)
+        self._engine = database.create_engine(settings)
         self.broker = Broker(settings.nats_url, name=name, streams=streams, replicas=settings.stream_replicas)
         self._relay = Relay(database.url(settings), self.broker, source_of(name), events)
-        self._durability = Durability.of(self.broker, settings, partial(database.server_time, self.pool))
+        self._durability = Durability.of(self.broker, settings, partial(database.server_time, self._engine))
         self._cleaner: InboxCleaner | None = None
         self._retry_policy: RetryPolicy | None = None
         if inbox is not None and isinstance(settings, ConsumerSettings):
-            self._cleaner = InboxCleaner(self.pool, inbox, timedelta(days=settings.inbox_keep_days))
+            self._cleaner = InboxCleaner(self._engine, inbox, timedelta(days=settings.inbox_keep_days))
             self._retry_policy = RetryPolicy(
                 settings.delivery_attempts, settings.delivery_first_delay, settings.delivery_max_delay
             )
@@ -81,14 +82,15 @@ class DatabaseService:
 
         @asynccontextmanager
         async def lifespan(context: ContextRepo) -> AsyncIterator[None]:
-            await wait_for_database(self.pool, self._migrations)
+            await wait_for_database(self._engine, self._migrations)
             await self._durability.before_start()
             try:
                 async with connect() as connected:
                     context.set_global(DEPENDENCIES, deps or connected)
                     yield
             finally:
-                await self.pool.dispose()
+                await self.pool.close()
+                await self._engine.dispose()
 
         specification.database = type(self._settings).model_fields["db_database"].default
         discovery = Discovery(self.broker, self._name, specification, self._settings.asyncapi_url)
@@ -115,16 +117,16 @@ class DatabaseService:
     def _health(self) -> Health:
         checks: dict[str, Check] = {
             "nats": self.broker.check,
-            "database": partial(database.ping, self.pool),
+            "database": partial(database.ping, self._engine),
             "outbox": self._relay.check,
         }
         warnings: dict[str, Check] = dict(self._durability.checks()) | {
-            "outbox-lag": partial(backlog.check_outbox, self.pool, self._settings.outbox_lag_warning)
+            "outbox-lag": partial(backlog.check_outbox, self._engine, self._settings.outbox_lag_warning)
         }
         if self._consumes:
             warnings["dead-letters"] = partial(backlog.check_dead_letters, self.broker)
         return Health(checks, warnings=warnings)
 
     def _metrics(self) -> Metrics:
-        sources = [metrics.outbox_gauges(self.pool), metrics.relay_gauges(self._relay)]
+        sources = [metrics.outbox_gauges(self._engine), metrics.relay_gauges(self._relay)]
         return Metrics(*sources, *([metrics.dead_letter_gauges(self.broker)] if self._consumes else []))

@@ -15,13 +15,11 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
-    insert,
-    text,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.base import Event
 from kit.runtime.tracing import Trace
+from kit.sql import SqlConnection
 
 CHANNEL = "outbox"
 """PostgreSQL notification channel that wakes the relay after a commit with events."""
@@ -44,23 +42,34 @@ def outbox_table(metadata: MetaData) -> Table:
     )
 
 
-async def emit(connection: AsyncConnection, table: Table, events: Sequence[tuple[Event, Trace]]) -> None:
-    """Insert `events` in the caller's transaction; never flushes, commits or begins one."""
+# The rows are ordered, so that they are numbered in this order. The notification is delivered at commit, so the relay
+# never wakes too early.
+_EMIT = """
+WITH stored AS (
+    INSERT INTO outbox (id, subject, aggregate_id, aggregate_version, body, occurred_at, request_id, traceparent)
+    SELECT id, subject, aggregate_id, aggregate_version, body, $6::timestamptz, request_id, traceparent
+    FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::integer[], $5::bytea[], $7::text[], $8::text[])
+        WITH ORDINALITY
+        AS event (id, subject, aggregate_id, aggregate_version, body, request_id, traceparent, number)
+    ORDER BY number
+)
+SELECT pg_notify($9, '')
+"""
+
+
+async def emit(connection: SqlConnection, events: Sequence[tuple[Event, Trace]]) -> None:
+    """Insert `events` in the caller's transaction, in their order; one statement, which also wakes the relay."""
     if not events:
         return
-    now = datetime.now(UTC)
-    rows = [
-        {
-            "id": uuid4(),
-            "subject": event.subject,
-            "aggregate_id": event.aggregate_id,
-            "aggregate_version": event.aggregate_version,
-            "body": event.model_dump_json().encode(),
-            "occurred_at": now,
-            "request_id": trace.request_id,
-            "traceparent": trace.traceparent,
-        }
-        for event, trace in events
-    ]
-    await connection.execute(insert(table), rows)
-    await connection.execute(text(f"NOTIFY {CHANNEL}"))  # delivered at commit, so the relay never wakes too early
+    await connection.execute(
+        _EMIT,
+        [uuid4() for _ in events],
+        [event.subject for event, _ in events],
+        [event.aggregate_id for event, _ in events],
+        [event.aggregate_version for event, _ in events],
+        [event.model_dump_json().encode() for event, _ in events],
+        datetime.now(UTC),
+        [trace.request_id for _, trace in events],
+        [trace.traceparent for _, trace in events],
+        CHANNEL,
+    )

@@ -60,7 +60,12 @@ class DatabaseSettings(Settings):
     outbox_lag_warning: float = Field(
         10.0, gt=0, description="Seconds an event may wait in the outbox before `/health/ready` shows a warning."
     )
-    db_pool_size: int = Field(10, ge=1, le=200, description="Maximum database connections per process.")
+    db_pool_size: int = Field(
+        10,
+        ge=1,
+        le=200,
+        description="Maximum database connections for requests and messages; checks and the relay use 3 more.",
+    )
 
 
 class ConsumerSettings(DatabaseSettings):

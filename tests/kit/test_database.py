@@ -4,11 +4,12 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
-from sqlalchemy import URL, BigInteger, CheckConstraint, Column, MetaData, Table, Text, insert, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, BigInteger, CheckConstraint, Column, MetaData, Table, Text, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from kit.connection_pool import ConnectionPool, pool_of
 from kit.database import RefusedByDatabase, Transaction
 from kit.errors import OutcomeUnknown, Unavailable
 from mkstore.stack.servers import PostgresServer
@@ -26,10 +27,10 @@ class Things(Transaction):
     """A transaction that adds rows or runs SQL."""
 
     async def add(self, **row: Any) -> None:
-        await self._connection.execute(insert(things).values(row))
+        await self._connection.execute("INSERT INTO things VALUES ($1, $2)", row["size"], row.get("email"))
 
     async def run(self, sql: str) -> None:
-        await self._connection.execute(text(sql))
+        await self._connection.execute(sql)
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +44,20 @@ def address(postgres_server: PostgresServer) -> URL:
 
 
 @pytest.fixture
-async def pool(address: URL) -> AsyncIterator[AsyncEngine]:
-    pool = create_async_engine(address, hide_parameters=True)
-    async with pool.begin() as connection:
+async def engine(address: URL) -> AsyncIterator[AsyncEngine]:
+    engine = create_async_engine(address, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
         await connection.run_sync(things.metadata.drop_all)
         await connection.run_sync(things.metadata.create_all)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def pool(address: URL, engine: AsyncEngine) -> AsyncIterator[ConnectionPool]:
+    pool = pool_of(address, 5)
     yield pool
-    await pool.dispose()
+    await pool.close()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +71,9 @@ async def pool(address: URL) -> AsyncIterator[AsyncEngine]:
     ],
     ids=ascii,
 )
-async def test_invalid_data_is_reported_without_its_values(pool: AsyncEngine, row: dict[str, Any], words: str) -> None:
+async def test_invalid_data_is_reported_without_its_values(
+    pool: ConnectionPool, row: dict[str, Any], words: str
+) -> None:
     async with Things(pool) as transaction:
         await transaction.add(size=1)
     with pytest.raises(RefusedByDatabase) as refused:
@@ -72,7 +82,7 @@ async def test_invalid_data_is_reported_without_its_values(pool: AsyncEngine, ro
     assert str(refused.value) == f"The database refuses this write: {words}."
 
 
-async def test_deferred_constraint_is_reported_at_commit(pool: AsyncEngine) -> None:
+async def test_deferred_constraint_is_reported_at_commit(pool: ConnectionPool) -> None:
     async with Things(pool) as transaction:
         await transaction.run("ALTER TABLE things ADD CONSTRAINT one_each UNIQUE (email) DEFERRABLE INITIALLY DEFERRED")
         await transaction.add(size=1, email="ada@example.com")
@@ -81,16 +91,17 @@ async def test_deferred_constraint_is_reported_at_commit(pool: AsyncEngine) -> N
             await transaction.add(size=2, email="ada@example.com")
 
 
-async def test_sql_error_is_not_reported_as_invalid_data(pool: AsyncEngine) -> None:
-    with pytest.raises(DBAPIError):
+async def test_sql_error_is_not_reported_as_invalid_data(pool: ConnectionPool) -> None:
+    with pytest.raises(asyncpg.UndefinedTableError):
         async with Things(pool) as transaction:
             await transaction.run("SELECT nothing FROM nowhere")
 
 
-async def test_database_that_rejects_connections_is_unavailable(pool: AsyncEngine) -> None:
-    async with pool.connect() as connection:
-        (name,) = (await connection.execute(text("SELECT current_database()"))).one()
-    outside = create_async_engine(pool.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+async def test_database_that_rejects_connections_is_unavailable(pool: ConnectionPool, address: URL) -> None:
+    name = address.database
+    async with Things(pool) as transaction:
+        await transaction.run("SELECT 1")
+    outside = create_async_engine(address.set(database="postgres"), isolation_level="AUTOCOMMIT")
     async with outside.connect() as operator:
         await operator.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
         end = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
@@ -105,9 +116,9 @@ async def test_database_that_rejects_connections_is_unavailable(pool: AsyncEngin
     await outside.dispose()
 
 
-async def _end_other_sessions(pool: AsyncEngine) -> None:
+async def _end_other_sessions(engine: AsyncEngine) -> None:
     others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    async with pool.connect() as connection:
+    async with engine.connect() as connection:
         await connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
 
 
@@ -116,23 +127,23 @@ class Refused(Exception):
 
 
 @pytest.mark.parametrize(("ending", "error"), [("query", Unavailable), ("commit", OutcomeUnknown), ("raise", Refused)])
-async def test_session_may_end_between_statements(pool: AsyncEngine, ending: str, error: type[Exception]) -> None:
+async def test_session_may_end_between_statements(engine: AsyncEngine, ending: str, error: type[Exception]) -> None:
     """The error message of the server has arrived, the end of its connection has not."""
 
     async def interrupted(things: Things) -> None:
         async with things:
             await things.run("SELECT 1")
-            await _end_other_sessions(pool)
+            await _end_other_sessions(engine)
             await proxy.wait_closed()
             if ending == "query":
                 await things.run("SELECT 1")
             if ending == "raise":
                 raise Refused
 
-    async with held_connections(pool.url) as proxy:
-        held = create_async_engine(proxy.address, pool_size=1, max_overflow=0)
+    async with held_connections(engine.url) as proxy:
+        held = pool_of(proxy.address, 1)
         with pytest.raises(error):
             await interrupted(Things(held))
         async with Things(held) as things:  # on a new connection
             await things.run("SELECT 1")
-    await held.dispose()
+    await held.close()

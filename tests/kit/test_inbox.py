@@ -3,23 +3,25 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nats.aio.msg import Msg
-from sqlalchemy import URL, BigInteger, Column, MetaData, Table, delete, func, insert, select, text, update
+from sqlalchemy import URL, BigInteger, Column, MetaData, Table, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from kit.connection_pool import ConnectionPool, pool_of
 from kit.database import Transaction
 from kit.errors import Unavailable
 from kit.inbox import InboxCleaner, InboxKey, inbox_table, insert_new
 from kit.messaging.inbox_key import inbox_key
 from kit.runtime.logging import configure_logging
 from mkstore.stack.servers import PostgresServer
+from tests.support.database_locks import lock_is_awaited
 from tests.support.polling import eventually
 
 _metadata = MetaData()
@@ -31,18 +33,14 @@ class Till(Transaction):
     """A till that gets one coin per new message."""
 
     async def take(self, *keys: InboxKey) -> None:
-        new = await insert_new(self._connection, inbox, keys)
-        await self._connection.execute(update(tills).values(coins=tills.c.coins + len(new)))
-
-    async def roll_back(self) -> None:
-        """Roll back, as the server does for a lost connection."""
-        await self._connection.rollback()
+        new = await insert_new(self._connection, keys)
+        await self._connection.execute("UPDATE tills SET coins = coins + $1", len(new))
 
     async def coins(self) -> int:
-        return int((await self._connection.execute(select(tills.c.coins))).scalar_one())
+        return int(await self._connection.fetchval("SELECT coins FROM tills"))
 
     async def keys(self) -> int:
-        return int((await self._connection.execute(select(func.count()).select_from(inbox))).scalar_one())
+        return int(await self._connection.fetchval("SELECT count(*) FROM inbox"))
 
 
 @pytest.fixture(scope="module")
@@ -64,28 +62,42 @@ async def _create_tables(address: URL) -> None:
     await pool.dispose()
 
 
-async def emptied(address: URL) -> AsyncEngine:
-    """Delete all keys, and leave one till without coins."""
-    pool = create_async_engine(address)
-    async with pool.begin() as connection:
-        await connection.execute(delete(inbox))
-        await connection.execute(delete(tills))
-        await connection.execute(insert(tills).values(coins=0))
-    return pool
+class Emptied(Transaction):
+    """Deletes all keys, and leaves one till without coins."""
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        await self._connection.execute("DELETE FROM inbox; DELETE FROM tills; INSERT INTO tills VALUES (0)")
+        return self
+
+
+@asynccontextmanager
+async def emptied(address: URL) -> AsyncIterator[ConnectionPool]:
+    pool = pool_of(address, 15)
+    async with Emptied(pool):
+        pass
+    yield pool
+    await pool.close()
 
 
 @pytest.fixture
-async def pool(inbox_address: URL) -> AsyncIterator[AsyncEngine]:
-    pool = await emptied(inbox_address)
-    yield pool
-    await pool.dispose()
+async def pool(inbox_address: URL) -> AsyncIterator[ConnectionPool]:
+    async with emptied(inbox_address) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def engine(inbox_address: URL, pool: ConnectionPool) -> AsyncIterator[AsyncEngine]:
+    engine = create_async_engine(inbox_address)
+    yield engine
+    await engine.dispose()
 
 
 def numbered(*numbers: int) -> list[InboxKey]:
     return [InboxKey("tests-take", str(number)) for number in numbers]
 
 
-async def test_redelivered_message_has_no_second_effect(pool: AsyncEngine) -> None:
+async def test_redelivered_message_has_no_second_effect(pool: ConnectionPool) -> None:
     for keys in (numbered(1), numbered(1), numbered(2, 1, 2), numbered(), numbered(2)):
         async with Till(pool) as till:
             await till.take(*keys)
@@ -93,7 +105,7 @@ async def test_redelivered_message_has_no_second_effect(pool: AsyncEngine) -> No
         assert (await till.coins(), await till.keys()) == (2, 2)
 
 
-async def test_consumers_have_separate_keys(pool: AsyncEngine) -> None:
+async def test_consumers_have_separate_keys(pool: ConnectionPool) -> None:
     async with Till(pool) as till:
         await till.take(InboxKey("one", "m"), InboxKey("other", "m"))
         await till.take(InboxKey("other", "m"))
@@ -101,7 +113,7 @@ async def test_consumers_have_separate_keys(pool: AsyncEngine) -> None:
         assert await till.coins() == 2
 
 
-async def test_concurrent_deliveries_have_one_effect(pool: AsyncEngine) -> None:
+async def test_concurrent_deliveries_have_one_effect(pool: ConnectionPool) -> None:
     async def take(*keys: InboxKey) -> None:
         async with Till(pool) as till:
             await till.take(*keys)
@@ -112,28 +124,20 @@ async def test_concurrent_deliveries_have_one_effect(pool: AsyncEngine) -> None:
         assert (await till.coins(), await till.keys()) == (50, 50)
 
 
-async def test_waiting_transaction_takes_over_when_the_first_rolls_back(pool: AsyncEngine) -> None:
-    async with Till(pool) as first:
-        await first.take(*numbered(1))
+async def test_waiting_transaction_takes_over_when_the_first_rolls_back(pool: ConnectionPool) -> None:
+    async def second() -> None:
+        async with Till(pool) as till:
+            await till.take(*numbered(1))
 
-        async def second() -> None:
-            async with Till(pool) as till:
-                await till.take(*numbered(1))
-
-        waiting = asyncio.create_task(second())
-        await eventually(lambda: _lock_is_awaited(pool))
-        await first.roll_back()
+    with suppress(LookupError):
+        async with Till(pool) as first:
+            await first.take(*numbered(1))
+            waiting = asyncio.create_task(second())
+            await eventually(lambda: lock_is_awaited(pool))
+            raise LookupError
     await waiting
     async with Till(pool) as till:
         assert (await till.coins(), await till.keys()) == (1, 1)
-
-
-async def _lock_is_awaited(pool: AsyncEngine) -> bool:
-    async with pool.connect() as connection:
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        return bool((await connection.execute(text(waiting))).scalar())
 
 
 Outcome = Literal["committed", "failed before commit", "reply of the commit lost"]
@@ -152,8 +156,7 @@ deliveries: st.SearchStrategy[list[tuple[list[int], Outcome]]] = st.lists(
 def test_each_message_has_one_effect_despite_failures(
     inbox_address: URL, sequence: list[tuple[list[int], Outcome]]
 ) -> None:
-    async def deliver() -> None:
-        pool = await emptied(inbox_address)
+    async def deliver(pool: ConnectionPool) -> None:
         handled: set[int] = set()
         for numbers, outcome in sequence:
             with suppress(Unavailable):
@@ -166,9 +169,12 @@ def test_each_message_has_one_effect_despite_failures(
             handled |= set(numbers) if outcome != "failed before commit" else set()
             async with Till(pool) as seen:
                 assert (await seen.coins(), await seen.keys()) == (len(handled), len(handled))
-        await pool.dispose()
 
-    asyncio.run(deliver())
+    async def run() -> None:
+        async with emptied(inbox_address) as pool:
+            await deliver(pool)
+
+    asyncio.run(run())
 
 
 def message(headers: dict[str, str], reply: str = "") -> Msg:
@@ -202,40 +208,42 @@ async def aged(pool: AsyncEngine, age: str, count: int) -> None:
         )
 
 
-async def count_keys(pool: AsyncEngine) -> int:
+async def count_keys(pool: ConnectionPool) -> int:
     async with Till(pool) as till:
         return await till.keys()
 
 
-async def test_expired_keys_are_deleted_in_batches(pool: AsyncEngine) -> None:
-    await aged(pool, "8 days 1 minute", 2500)
-    await aged(pool, "7 days 23 hours", 10)
-    cleaner = InboxCleaner(pool, inbox, timedelta(days=8))
+async def test_expired_keys_are_deleted_in_batches(pool: ConnectionPool, engine: AsyncEngine) -> None:
+    await aged(engine, "8 days 1 minute", 2500)
+    await aged(engine, "7 days 23 hours", 10)
+    cleaner = InboxCleaner(engine, inbox, timedelta(days=8))
     assert [await cleaner.delete_expired() for _ in range(4)] == [1000, 1000, 500, 0]
     assert await count_keys(pool) == 10
 
 
-async def test_replicas_delete_expired_keys_concurrently(pool: AsyncEngine) -> None:
-    await aged(pool, "9 days", 3000)
-    cleaners = [InboxCleaner(pool, inbox, timedelta(days=8)) for _ in range(3)]
+async def test_replicas_delete_expired_keys_concurrently(engine: AsyncEngine) -> None:
+    await aged(engine, "9 days", 3000)
+    cleaners = [InboxCleaner(engine, inbox, timedelta(days=8)) for _ in range(3)]
     assert sum(await asyncio.gather(*(cleaner.delete_expired() for cleaner in cleaners))) == 3000
 
 
-async def test_cleanup_continues_after_a_failure(pool: AsyncEngine, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_cleanup_continues_after_a_failure(
+    pool: ConnectionPool, engine: AsyncEngine, capfd: pytest.CaptureFixture[str]
+) -> None:
     configure_logging("INFO", "console")  # a command run earlier in this process may have changed it
-    await aged(pool, "9 days", 10)
-    async with pool.begin() as connection:
+    await aged(engine, "9 days", 10)
+    async with engine.begin() as connection:
         await connection.execute(text("ALTER TABLE inbox RENAME TO hidden"))
-    cleaner = InboxCleaner(pool, inbox, timedelta(days=8), interval=0.01)
+    cleaner = InboxCleaner(engine, inbox, timedelta(days=8), interval=0.01)
     await cleaner.start()
     try:
         await eventually(lambda: "inbox cleanup failed" in "".join(capfd.readouterr()))
-        async with pool.begin() as connection:
+        async with engine.begin() as connection:
             await connection.execute(text("ALTER TABLE hidden RENAME TO inbox"))
         await eventually(lambda: _is_empty(pool))
     finally:
         await cleaner.stop()
 
 
-async def _is_empty(pool: AsyncEngine) -> bool:
+async def _is_empty(pool: ConnectionPool) -> bool:
     return await count_keys(pool) == 0

@@ -1,7 +1,7 @@
 """Payers have the state of the users service's last event, in any order and with any number of repetitions."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from enum import Enum, auto
 from functools import partial
 from types import TracebackType
@@ -10,8 +10,6 @@ from uuid import UUID, uuid4
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apps.payments.events import upsert_payers
 from apps.payments.models import Payer, latest
@@ -19,6 +17,7 @@ from apps.payments.repository import Payments
 from apps.payments.settings import Settings
 from kit import database
 from kit.batching import bisect_failures
+from kit.connection_pool import ConnectionPool
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.inbox import InboxKey
 from kit.messaging.batches import Received
@@ -123,7 +122,7 @@ async def deliver(batches: Sequence[Batch], open_payments: Callable[[Outcome], A
 class DyingPayments(Payments):
     """A transaction whose process dies before or after the commit."""
 
-    def __init__(self, pool: AsyncEngine, outcome: Outcome) -> None:
+    def __init__(self, pool: ConnectionPool, outcome: Outcome) -> None:
         super().__init__(pool)
         self._outcome = outcome
 
@@ -136,6 +135,20 @@ class DyingPayments(Payments):
         await super().__aexit__(kind, error, at)
         if self._outcome is Outcome.DIES_AFTER_COMMIT:
             raise OutcomeUnknown("process")
+
+
+class StoredPayers(Payments):
+    """Reads what is stored."""
+
+    async def states(self, user_ids: Iterable[UUID]) -> States:
+        """Return the version and the state of each payer among `user_ids`."""
+        query = "SELECT id, version, state FROM payers WHERE id = ANY($1)"
+        return states_of(Payer(**row) for row in await self._connection.fetch(query, list(user_ids)))
+
+    async def keys(self, ids: Collection[str]) -> list[str]:
+        """Return the ids of handled messages among `ids`, sorted."""
+        rows = await self._connection.fetch("SELECT message_id FROM inbox WHERE message_id = ANY($1)", list(ids))
+        return sorted(row["message_id"] for row in rows)
 
 
 class DyingFake(FakePayments):
@@ -167,18 +180,12 @@ def test_the_fake_gives_one_result_in_any_order(history: History) -> None:
 @given(history=histories())
 @settings(max_examples=25, deadline=None)
 def test_the_database_gives_one_result_in_any_order(payments_database: dict[str, str], history: History) -> None:
-    async def deliver_and_compare(pool: AsyncEngine) -> None:
+    async def deliver_and_compare(pool: ConnectionPool) -> None:
         ids = await deliver(history.batches, partial(DyingPayments, pool))
         expected = final_states(history.events)
-        async with pool.connect() as connection:
-            rows = await connection.execute(
-                text("SELECT id, version, state FROM payers WHERE id = ANY(:ids)"), {"ids": list(expected)}
-            )
-            assert states_of(rows) == expected
-            keys = await connection.execute(
-                text("SELECT message_id FROM inbox WHERE message_id = ANY(:ids)"), {"ids": list(ids)}
-            )
-            assert sorted(keys.scalars()) == sorted(ids)
+        async with StoredPayers(pool) as stored:
+            assert await stored.states(expected) == expected
+            assert await stored.keys(ids) == sorted(ids)
         async with Payments(pool) as payments:
             closed = {user for user, (_, state) in expected.items() if state != "active"}
             assert await payments.closed_payers({*expected, uuid4()}) == closed
@@ -186,17 +193,17 @@ def test_the_database_gives_one_result_in_any_order(payments_database: dict[str,
     asyncio.run(_with_pool(settings_for(payments_database, "nats://127.0.0.1:1"), deliver_and_compare))
 
 
-async def _with_pool(settings: Settings, work: Callable[[AsyncEngine], Awaitable[None]]) -> None:
-    pool = database.create_engine(settings)
+async def _with_pool(settings: Settings, work: Callable[[ConnectionPool], Awaitable[None]]) -> None:
+    pool = database.create_pool(settings)
     await work(pool)
-    await pool.dispose()
+    await pool.close()
 
 
 async def test_replicas_with_the_same_events_do_not_deadlock(payments_database: dict[str, str]) -> None:
     users = [uuid4() for _ in range(30)]
     events = [user_event(user, version, state) for user in users for version, state in ((1, "active"), (2, "disabled"))]
 
-    async def handle_in_replicas(pool: AsyncEngine) -> None:
+    async def handle_in_replicas(pool: ConnectionPool) -> None:
         orders = [events, events[::-1], events[::2] + events[1::2], events[30:] + events[:30]]
         outcomes = await asyncio.gather(*(upsert_all(partial(Payments, pool), order) for order in orders * 3))
         assert all(outcome == [None] * len(events) for outcome in outcomes)

@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from contracts.base import Event
 from contracts.streams import Stream
+from kit.connection_pool import ConnectionPool, pool_of
+from kit.database import Transaction
 from kit.messaging.broker import Broker
 from kit.outbox.table import emit, outbox_table
 from kit.runtime.tracing import Trace
@@ -40,6 +42,13 @@ class Counted(Event):
         return self.number
 
 
+class Emission(Transaction):
+    """A transaction that emits events."""
+
+    async def emit(self, *events: tuple[Event, Trace]) -> None:
+        await emit(self._connection, events)
+
+
 class OutboxSource(NamedTuple):
     """An event type of one test, the stream it is published to, and the database with its outbox."""
 
@@ -47,12 +56,12 @@ class OutboxSource(NamedTuple):
     stream: Stream
     address: URL
     pool: AsyncEngine
+    connections: ConnectionPool
 
     async def emit(self, *numbers: int) -> None:
-        async with self.pool.begin() as connection:
+        async with Emission(self.connections) as emission:
             aggregate = uuid4()
-            events = [(self.event(id=aggregate, number=n), Trace(f"r{n}", "")) for n in numbers]
-            await emit(connection, TABLE, events)
+            await emission.emit(*((self.event(id=aggregate, number=n), Trace(f"r{n}", "")) for n in numbers))
 
     @property
     def dsn(self) -> str:
@@ -95,9 +104,11 @@ async def outbox_source(
     class OwnCounted(Counted):
         subject: ClassVar[str] = subject_in(stream, "counted")
 
+    connections = pool_of(address, 5)
     try:
-        yield OutboxSource(OwnCounted, stream, address, pool)
+        yield OutboxSource(OwnCounted, stream, address, pool, connections)
     finally:
+        await connections.close()
         await pool.dispose()
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
+from asyncpg import CheckViolationError
 
 from apps.payments.models import Payer, Payment
 from contracts.base import Event
@@ -52,7 +52,7 @@ class FakePayments:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        if isinstance(error, IntegrityError):
+        if isinstance(error, CheckViolationError):
             raise RefusedByDatabase(error) from error
         if error is None:
             self._table.rows |= self._added
@@ -66,7 +66,7 @@ class FakePayments:
     async def add(self, payments: Collection[Payment]) -> set[UUID]:
         await self._table.unlocked.wait()
         if any(payment.amount == REFUSED_AMOUNT for payment in payments):
-            raise IntegrityError("INSERT", None, Exception("check"))
+            raise CheckViolationError("check")
         self._added = {payment.id: payment.view() for payment in payments if payment.id not in self._table.rows}
         return set(self._added)
 

@@ -117,7 +117,7 @@ def fake_dependencies(
     open_payments: Callable[[], Any], find_pending: Callable[[UUID], Awaitable[CreatePayment | None]]
 ) -> Dependencies:
     """Return dependencies on a fake repository, with the tests' limit."""
-    return Dependencies(open_payments, find_pending, LIMIT)
+    return Dependencies(open_payments, open_payments, find_pending, LIMIT)
 
 
 class InMemory(PaymentsService):

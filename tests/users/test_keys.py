@@ -82,9 +82,9 @@ async def open_keys(gear: Gear, request: pytest.FixtureRequest) -> AsyncIterator
         yield partial(FakeSigningKeys, Store())
         return
     new_database: NewDatabase = request.getfixturevalue("new_database")
-    pool = database.create_engine(settings_for(new_database("users"), "nats://127.0.0.1:1"))
+    pool = database.create_pool(settings_for(new_database("users"), "nats://127.0.0.1:1"))
     yield partial(SigningKeys, pool)
-    await pool.dispose()
+    await pool.close()
 
 
 async def test_replicas_that_start_at_once_agree_on_one_key(open_keys: Any) -> None:

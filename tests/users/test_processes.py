@@ -88,9 +88,9 @@ async def test_another_secret_stops_the_process(
     tmp_path: Path, nats_server: NatsServer, new_database: NewDatabase
 ) -> None:
     environment = new_database("users")
-    pool = database.create_engine(settings_for(environment, nats_server.url))
+    pool = database.create_pool(settings_for(environment, nats_server.url))
     await load_signer(partial(SigningKeys, pool), SECRET, LIFETIME)  # creates the key
-    await pool.dispose()
+    await pool.close()
     async with run_users(tmp_path, {**environment, "NATS_URL": nats_server.url, "JWT_SECRET": "another"}) as users:
         assert await users.wait_exit() == 3
         assert "JWT_SECRET does not open the signing key" in users.text
@@ -184,7 +184,7 @@ async def test_requests_are_refused_only_while_postgresql_is_away(servers: Killa
 async def test_events_keep_their_order_when_nats_is_killed(servers: KillableServers) -> None:
     versions = 60
     settings = settings_for(servers.environment, servers.nats.url)
-    pool = database.create_engine(settings)
+    pool = database.create_pool(settings)
     kills = asyncio.Queue[int]()
 
     async def change_often(user: User) -> None:
@@ -213,4 +213,4 @@ async def test_events_keep_their_order_when_nats_is_killed(servers: KillableServ
             published = await service.published_events(user.id, versions)
             assert [each.event.aggregate_version for each in published] == list(range(1, versions + 1))
             assert len({each.headers["ce-id"] for each in published}) == versions
-    await pool.dispose()
+    await pool.close()

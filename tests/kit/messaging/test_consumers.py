@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from asyncpg import CheckViolationError
 from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
-from sqlalchemy.exc import IntegrityError
 
 from contracts.base import Command
 from contracts.consumers import Durable
@@ -211,7 +211,7 @@ async def test_permanent_failures_are_not_retried(
             Unpayable("never"),
             InvalidField("name", "wrong", "No such name."),
             RemoteProblem(Problem(kind=ErrorKind.FORBIDDEN, slug="no", detail="Another service says no.")),
-            RefusedByDatabase(IntegrityError("INSERT", None, Exception("check"))),
+            RefusedByDatabase(CheckViolationError("check")),
         )
     }
     broker, greeter = new_broker(), Greeter(greetings)

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from asyncpg import CheckViolationError
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.exc import IntegrityError
 
 from contracts.errors import ErrorKind, Problem
 from kit.database import RefusedByDatabase
@@ -39,7 +39,7 @@ PERMANENT = set(ErrorKind) - {ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN, 
         validation_error(),
         json.JSONDecodeError("no JSON", "{", 0),
         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no text"),
-        RefusedByDatabase(IntegrityError("INSERT", None, Exception())),
+        RefusedByDatabase(CheckViolationError()),
         *map(refusal, sorted(PERMANENT)),
         *map(refused, sorted(PERMANENT)),
     ],

@@ -13,11 +13,10 @@ import pytest
 
 from kit.messaging.broker import Broker
 from kit.outbox.leader import LEASE, lead
-from kit.outbox.table import emit
 from kit.runtime.tracing import Trace
 from mkstore.stack.servers import NatsServer
 from tests.conftest import ROOT
-from tests.support.outbox_events import TABLE, LeaderLocks, OutboxSource
+from tests.support.outbox_events import Emission, LeaderLocks, OutboxSource
 from tests.support.polling import eventually
 
 LOCK = 1
@@ -130,9 +129,9 @@ class Load:
 
     async def _emit_all(self) -> None:
         for version in itertools.count(1):
-            async with self._source.pool.begin() as connection:
+            async with Emission(self._source.connections) as emission:
                 events = [self._source.event(id=aggregate, number=version) for aggregate in self.aggregates]
-                await emit(connection, TABLE, [(event, Trace()) for event in events])
+                await emission.emit(*((event, Trace()) for event in events))
             self.emitted += len(events)
             if self._end.is_set():
                 return

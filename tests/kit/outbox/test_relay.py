@@ -15,10 +15,9 @@ from nats.js.errors import BadRequestError
 
 from kit.messaging.broker import Broker
 from kit.outbox.relay import Relay
-from kit.outbox.table import emit
 from kit.runtime.tracing import Trace
 from mkstore.stack.servers import NatsServer, PostgresServer
-from tests.support.outbox_events import TABLE, InterceptedBroker, LeaderLocks, OutboxSource, outbox_source
+from tests.support.outbox_events import TABLE, Emission, InterceptedBroker, LeaderLocks, OutboxSource, outbox_source
 from tests.support.polling import eventually
 
 StartRelay = Callable[..., Awaitable[Relay]]
@@ -87,9 +86,10 @@ async def test_rolled_back_events_are_not_published(
     source: OutboxSource, broker: Broker, start_relay: StartRelay
 ) -> None:
     await start_relay(broker)
-    async with source.pool.connect() as connection:
-        await emit(connection, TABLE, [(source.event(id=uuid4(), number=1), Trace())])
-        await connection.rollback()
+    with suppress(LookupError):
+        async with Emission(source.connections) as emission:
+            await emission.emit((source.event(id=uuid4(), number=1), Trace()))
+            raise LookupError
     await source.emit()
     await source.emit(2)
     await eventually(source.all_sent)
