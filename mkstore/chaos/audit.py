@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 import nats
+from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
@@ -117,19 +118,26 @@ class Auditor:
 
     async def _new_events(self, stream: str) -> list[StreamEvent]:
         """Return the events of a stream since the last call, in order."""
-        events: list[StreamEvent] = []
-        first = self._positions.get(stream, 0) + 1
         async with self._store.jetstream() as jetstream:
-            last = (await jetstream.stream_info(stream)).state.last_seq
-            if last < first:
-                return events
-            config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=first)
-            reader = await jetstream.subscribe(">", stream=stream, ordered_consumer=True, config=config)
-            while self._positions.get(stream, 0) < last:
-                message = await reader.next_msg(timeout=10)
-                self._positions[stream] = message.metadata.sequence.stream
-                events.append(_event(message.subject, message.headers or {}, message.data))
+            events, last = await read_events(jetstream, stream, self._positions.get(stream, 0) + 1)
+        self._positions[stream] = last
         return events
+
+
+async def read_events(jetstream: JetStreamContext, stream: str, first: int) -> tuple[list[StreamEvent], int]:
+    """Return the events of a stream from the sequence `first` to the present last one, in order, and that one."""
+    last: int = (await jetstream.stream_info(stream)).state.last_seq
+    events: list[StreamEvent] = []
+    if last < first:
+        return events, last
+    config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=first)
+    reader = await jetstream.subscribe(">", stream=stream, ordered_consumer=True, config=config)
+    sequence = 0
+    while sequence < last:
+        message = await reader.next_msg(timeout=10)
+        sequence = message.metadata.sequence.stream
+        events.append(_event(message.subject, message.headers or {}, message.data))
+    return events, last
 
 
 async def _wait(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -90,6 +90,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
         json: Any = None,
         form: Mapping[str, str] | None = None,
+        body: bytes | None = None,
     ) -> Answer:
         """Send a request; a failed connection is an `Answer` too."""
         request = self._client.request(method, path).headers(dict(headers or {}))
@@ -99,10 +100,12 @@ class Api:
             request = request.body_json(json)
         if form is not None:
             request = request.form(dict(form))
+        if body is not None:
+            request = request.body_bytes(body)
         began = time.monotonic()
         try:
             answer = await request.build().send()
-            body = bytes(await answer.bytes())
+            content = bytes(await answer.bytes())
         except RequestError as error:
             # Not the class: pyreqwest also raises ConnectError when the connection is lost after the request was sent.
             never_sent = any(_NOT_CONNECTED in cause["message"] for cause in error.details.get("causes") or ())
@@ -111,7 +114,7 @@ class Api:
         code, outcome = "", Outcome.DONE
         if answer.status >= _BAD_REQUEST:
             is_problem = answer.get_header("content-type") == PROBLEM
-            code = str(loads(body)["code"]) if is_problem else "no problem+json"
+            code = str(loads(content)["code"]) if is_problem else "no problem+json"
             outcome = Outcome.UNKNOWN if answer.status in {500, 504} else Outcome.REFUSED
         fields = {name.lower(): value for name, value in answer.headers.items()}
-        return Answer(outcome, answer.status, code, body, fields, began, time.monotonic() - began)
+        return Answer(outcome, answer.status, code, content, fields, began, time.monotonic() - began)

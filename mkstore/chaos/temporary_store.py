@@ -1,4 +1,4 @@
-"""Starts a store for fault injection in a temporary state folder."""
+"""Starts a store in a temporary state folder, for fault injection or for a benchmark."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum, auto
 from pathlib import Path
@@ -29,8 +29,10 @@ class Kind(Enum):
 
 
 @asynccontextmanager
-async def running(kind: Kind) -> AsyncIterator[Store]:
+async def running(kind: Kind, settings: Mapping[str, str] | None = None) -> AsyncIterator[Store]:
     """Start a store in a temporary state folder; stop it and remove the folder at the end.
+
+    Rate limits are off, failpoints on, and only warnings logged, unless `settings` has other values.
 
     Raises `NotRecovered` if it does not start.
     """
@@ -42,12 +44,12 @@ async def running(kind: Kind) -> AsyncIterator[Store]:
         program = str(Path(sysconfig.get_path("scripts"), "mkstore"))
         command = [program, "up", "--home", str(home), "--ephemeral", "--port", "0"]
         command += ["--workers", "2"] if kind is Kind.TWO_WORKERS else []
-    settings = {"RATE_LIMIT_ENABLED": "false", "FAILPOINTS": str(home / "failpoints"), "LOG_LEVEL": "WARNING"}
+    own = {"RATE_LIMIT_ENABLED": "false", "FAILPOINTS": str(home / "failpoints"), "LOG_LEVEL": "WARNING"}
     inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
     with output.open("wb") as file:
         process = subprocess.Popen(  # noqa: ASYNC220, S603 - it returns at once; a fixed command
             command,
-            env=inherited | settings,
+            env={**inherited, **own, **(settings or {})},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -73,7 +75,7 @@ async def running(kind: Kind) -> AsyncIterator[Store]:
 
 
 def _new_home() -> Path:
-    home = Path(tempfile.mkdtemp(prefix="mkstore-prove-"))
+    home = Path(tempfile.mkdtemp(prefix="mkstore-store-"))
     home.chmod(0o711)  # PostgreSQL may run as another user, which must be able to traverse it
     (home / "failpoints").mkdir()
     return home

@@ -6,6 +6,7 @@ A module imports slow packages (the services, their drivers) inside its command,
 import typer
 
 from mkstore.cli import docs, env
+from mkstore.cli.bench import bench
 from mkstore.cli.dead_letters import app as dead_letters
 from mkstore.cli.doctor import doctor
 from mkstore.cli.prove import prove
@@ -29,5 +30,6 @@ app.command("env")(env.command())
 app.command("doctor")(doctor)
 app.command("prove")(prove)
 app.command("provision")(provision)
+app.command("bench")(bench)
 app.add_typer(users, name="users")
 app.add_typer(dead_letters, name="dead-letters")

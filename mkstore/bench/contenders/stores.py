@@ -1,0 +1,68 @@
+"""The store of this project as a contender: started by `mkstore up` on a temporary state folder."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from mkstore.bench.contenders.seed import seed_store, sign_tokens
+from mkstore.bench.load.calls import Call
+from mkstore.bench.load.target import PASSWORD, Account, Target
+from mkstore.chaos.store import SERVICE_NAMES, Store
+from mkstore.chaos.temporary_store import Kind, running
+
+_CEILING = "1000000000/minute"
+LIMITS_ON = {
+    "RATE_LIMIT_ENABLED": "true",
+    "RATE_LIMIT_CALLER": _CEILING,
+    "RATE_LIMIT_ADDRESS": _CEILING,
+    "RATE_LIMIT_SIGN_UP": _CEILING,
+    "RATE_LIMIT_TOKEN": _CEILING,
+    "RATE_LIMIT_ACCOUNT": _CEILING,
+}
+"""Settings that count every request against ceilings that no load reaches: the defaults would refuse it at once."""
+LIMITS_OFF = {"RATE_LIMIT_ENABLED": "false"}
+_QUIET = {"FAILPOINTS": "", "LOG_LEVEL": "WARNING"}
+ACCESS_LINE = {**LIMITS_OFF, "LOG_LEVEL": "INFO"}
+
+
+@asynccontextmanager
+async def running_store(name: str, settings: Mapping[str, str], users: int) -> AsyncIterator[Target]:
+    """Run a store with `settings` and `users`, as `mkstore up` does.
+
+    Raises `NotRecovered` if it does not start, `SeedFailed` if the users cannot be created.
+    """
+    async with running(Kind.PLAIN, {**_QUIET, **settings}) as store:
+        accounts, admins = await seed_store(store, users)
+
+        async def renew(old: Sequence[Account]) -> Sequence[Account]:
+            return await sign_tokens(store, old)
+
+        yield Target(
+            name=name,
+            url=store.url,
+            parts=lambda: _pids(store),
+            users=accounts,
+            admins=admins,
+            payments_url=_database_url(store, "payments_db"),
+            outbox=True,
+            nats_admin_url=str(store.record["nats"]["admin_url"]),
+            takes_keys=True,
+            names_payer=False,
+            answers_payment=True,
+            sign_in=_sign_in,
+            renew=renew,
+        )
+
+
+def _pids(store: Store) -> dict[str, int]:
+    record = store.record
+    return {part: int(record[part]["pid"]) for part in (*SERVICE_NAMES, "nats", "postgres")}
+
+
+def _database_url(store: Store, name: str) -> str:
+    return urlunsplit(urlsplit(str(store.record["postgres"]["url"]))._replace(path=f"/{name}"))
+
+
+def _sign_in(account: Account) -> Call:
+    form = urlencode({"grant_type": "password", "username": account.email, "password": PASSWORD})
+    return Call("POST", "/auth/token", body=form.encode(), content_type="application/x-www-form-urlencoded")

@@ -1,0 +1,1 @@
+"""The load: requests, wrk, and what is measured beside it."""

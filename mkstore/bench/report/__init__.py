@@ -1,0 +1,1 @@
+"""The report: ratios, goals, tables and plots."""

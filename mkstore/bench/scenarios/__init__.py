@@ -1,0 +1,1 @@
+"""The kinds of load, and what each of them checks."""

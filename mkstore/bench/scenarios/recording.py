@@ -1,0 +1,108 @@
+"""What became of the accepted payments: how long their recording takes, and whether each is recorded once."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from mkstore.bench.load.calls import Call
+from mkstore.bench.load.tables import table_with
+from mkstore.bench.load.target import Target
+from mkstore.chaos.http_client import Api
+
+_POLL_INTERVAL = 0.05
+_PROBE_INTERVAL, _LOOKUP_INTERVAL = 0.05, 0.003
+_STALL_TIMEOUT = 3.0
+"""Seconds without a new row, after which the rest is regarded as lost."""
+_DRAIN_TIMEOUT = 120.0
+_PROBE_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class Drained:
+    """The payments that one turn recorded; times are seconds after the end of the load."""
+
+    rows: int
+    recorded_after: float
+    announced_after: float
+    """When the outbox was empty; like `recorded_after` where there is none."""
+
+
+async def payments_table(connection: asyncpg.Connection) -> str:
+    """Return the name of the table with the payments. Raises `LookupError` if there is none."""
+    table = await table_with(connection, "amount")
+    if table is None:
+        raise LookupError("no table has a column amount")
+    return table
+
+
+async def empty_payments(target: Target) -> None:
+    """Remove all payments once none is on its way, so that each turn begins with an empty table."""
+    async with target.payments_database() as connection:
+        table = await payments_table(connection)
+        await wait_until_drained(target, 0)
+        await connection.execute(f"TRUNCATE {table}")
+
+
+async def wait_until_drained(target: Target, accepted: int) -> Drained:
+    """Return once `accepted` payments are recorded and no event waits, or no row was added for 3 s."""
+    began = changed = time.monotonic()
+    rows, recorded_after, last = -1, 0.0, (-1, -1)
+    async with target.payments_database() as connection:
+        table = await payments_table(connection)
+        while time.monotonic() - began < _DRAIN_TIMEOUT:
+            rows = await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608 - a found name
+            waiting = await connection.fetchval("SELECT count(*) FROM outbox") if target.outbox else 0
+            now = time.monotonic()
+            if (rows, waiting) != last:
+                last, changed = (rows, waiting), now
+            if rows < accepted:
+                recorded_after = now - began
+            if (rows >= accepted and not waiting) or now - changed > _STALL_TIMEOUT:
+                break
+            await asyncio.sleep(_POLL_INTERVAL)
+    return Drained(rows, round(recorded_after, 2), round(max(recorded_after, changed - began), 2))
+
+
+def faults(drained: Drained, accepted: int, in_flight: int) -> list[str]:
+    """Return what is wrong with the number of rows.
+
+    At the end of the load, up to `in_flight` requests may have been accepted whose response nobody has read.
+    """
+    if drained.rows < accepted:
+        return [f"{accepted - drained.rows} of {accepted} accepted payments are not recorded"]
+    if drained.rows > accepted + in_flight:
+        return [f"{drained.rows} payments are recorded, {accepted} were accepted"]
+    return []
+
+
+async def probe(target: Target, call: Call, stop: asyncio.Event) -> list[float]:
+    """Pay one after the other until `stop` is set; return the milliseconds from each response until the row is there.
+
+    Empty if the contender's response does not contain the payment's id.
+    """
+    delays: list[float] = []
+    async with Api(target.url) as api, target.payments_database() as connection:
+        table = await payments_table(connection)
+        lookup = await connection.prepare(f"SELECT 1 FROM {table} WHERE id = $1")  # noqa: S608 - a found name
+        while not stop.is_set():
+            answer = await call.send(api)
+            if answer.status in call.status and (payment := _id(answer.json)) is not None:
+                accepted = time.monotonic()
+                while not await lookup.fetchval(payment) and time.monotonic() - accepted < _PROBE_TIMEOUT:  # noqa: ASYNC110 - a row sets no event
+                    await asyncio.sleep(_LOOKUP_INTERVAL)
+                delays.append((time.monotonic() - accepted) * 1e3)
+            await asyncio.sleep(_PROBE_INTERVAL)
+    return delays
+
+
+def _id(content: Any) -> Any:
+    value = content.get("id") if isinstance(content, Mapping) else None
+    try:
+        return UUID(value) if isinstance(value, str) else value
+    except ValueError:
+        return None
