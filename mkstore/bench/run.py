@@ -31,29 +31,40 @@ class Plan:
     warm_up: bool = True
 
 
+Running = Sequence[tuple[Contender, Target]]
+"""Contenders, each with what it is while it runs."""
+
+
 async def run(plan: Plan, say: Callable[[str], None], command: str) -> Result:
     """Start the contenders, measure, and return the result; `say` prints the progress.
 
-    Raises `WrkFailed`, `SeedFailed`, `PreparationFailed`, `NotRecovered` or `ProcessFailed`.
+    Raises the errors of `mkstore.bench.failures`.
     """
     _raise_file_limit()
-    samples: list[Sample] = []
     contenders = [one for one in plan.contenders if any(one.takes_part(scenario.name) for scenario in plan.scenarios)]
     async with AsyncExitStack() as stack:
         root = stack.enter_context(_folder())
-        targets: list[tuple[Contender, Target]] = []
+        running: list[tuple[Contender, Target]] = []
         for contender in contenders:
             say(f"starting {contender.name}: {contender.description}")
             folder = root / contender.name
             folder.mkdir(mode=0o711)
-            targets.append((contender, await stack.enter_async_context(contender.running(folder, plan.users))))
-        for number in range(1, plan.rounds + 1):
-            for _, target in targets:
-                target.users, target.admins = await target.renew(target.users), await target.renew(target.admins)
-            for scenario in plan.scenarios:
-                taking_part = [target for contender, target in targets if contender.takes_part(scenario.name)]
-                samples += await _scenario(plan, scenario, taking_part, number, say)
+            running.append((contender, await stack.enter_async_context(contender.running(folder, plan.users))))
+        samples = await measure(plan, running, say)
     return Result(machine(), command, plan.rounds, plan.seconds, tuple(samples))
+
+
+async def measure(plan: Plan, running: Running, say: Callable[[str], None]) -> list[Sample]:
+    """Measure contenders that run, round after round."""
+    samples: list[Sample] = []
+    for number in range(1, plan.rounds + 1):
+        for _, target in running:
+            target.users, target.admins = await target.renew(target.users), await target.renew(target.admins)
+        for scenario in plan.scenarios:
+            taking_part = [target for contender, target in running if contender.takes_part(scenario.name)]
+            if taking_part:
+                samples += await _scenario(plan, scenario, taking_part, number, say)
+    return samples
 
 
 async def _scenario(

@@ -47,9 +47,12 @@ def bench(
     contenders = [one for one in every_contender() if not contender or one.name in contender]
     _all_known("scenario", scenario or [], [one.name for one in every_scenario()])
     _all_known("contender", contender or [], [one.name for one in every_contender()])
-    plan = Plan(contenders, scenarios, connections, rounds, seconds)
+    if not any(one.takes_part(each.name) for one in contenders for each in scenarios):
+        fail("None of these contenders has one of these scenarios.")
     if quick:
         plan = Plan(contenders, scenarios, connections, rounds=1, seconds=1, users=50, warm_up=False)
+    else:
+        plan = Plan(contenders, scenarios, connections, rounds, seconds)
     try:
         wrk.find()
         result = asyncio.run(run(plan, typer.echo, " ".join(["mkstore", *sys.argv[1:]])))

@@ -51,7 +51,7 @@ async def running_peer(peer: Peer, folder: Path, users: int) -> AsyncIterator[Ta
             started[process.name] = stack.enter_context(server)
         url = f"http://{ports.LOOPBACK}:{port}"
         accounts = await _seed(url, list(urls.values()), users)
-        has_tokens = not peer.needs_node
+        has_tokens = not peer.needs_node  # NestJS has no authentication, as the original
         if has_tokens:
             accounts = [replace(account, token=_token(account)) for account in accounts]
         yield Target(

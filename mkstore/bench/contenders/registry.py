@@ -49,9 +49,7 @@ def every_contender() -> list[Contender]:
 
 
 def _peers() -> list[Contender]:
-    return [
-        Contender(peer.name, _PEERS.get(peer.name, "a peer"), partial(running_peer, peer)) for peer in every_peer()
-    ]
+    return [Contender(peer.name, _PEERS.get(peer.name, "a peer"), partial(running_peer, peer)) for peer in every_peer()]
 
 
 def _stores() -> list[Contender]:

@@ -1,7 +1,8 @@
 """The store of this project as a contender: started by `mkstore up` on a temporary state folder."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from mkstore.bench.contenders.seed import seed_store, sign_tokens
@@ -32,26 +33,27 @@ async def running_store(name: str, settings: Mapping[str, str], users: int) -> A
     Raises `NotRecovered` if it does not start, `SeedFailed` if the users cannot be created.
     """
     async with running(Kind.PLAIN, {**_QUIET, **settings}) as store:
-        accounts, admins = await seed_store(store, users)
+        yield await store_target(name, store, users)
 
-        async def renew(old: Sequence[Account]) -> Sequence[Account]:
-            return await sign_tokens(store, old)
 
-        yield Target(
-            name=name,
-            url=store.url,
-            parts=lambda: _pids(store),
-            users=accounts,
-            admins=admins,
-            payments_url=_database_url(store, "payments_db"),
-            outbox=True,
-            nats_admin_url=str(store.record["nats"]["admin_url"]),
-            takes_keys=True,
-            names_payer=False,
-            answers_payment=True,
-            sign_in=_sign_in,
-            renew=renew,
-        )
+async def store_target(name: str, store: Store, users: int) -> Target:
+    """Return a running store as a target, with new users. Raises `SeedFailed` if they cannot be created."""
+    accounts, admins = await seed_store(store, users)
+    return Target(
+        name=name,
+        url=store.url,
+        parts=lambda: _pids(store),
+        users=accounts,
+        admins=admins,
+        payments_url=_database_url(store, "payments_db"),
+        outbox=True,
+        nats_admin_url=str(store.record["nats"]["admin_url"]),
+        takes_keys=True,
+        names_payer=False,
+        answers_payment=True,
+        sign_in=_sign_in,
+        renew=partial(sign_tokens, store),
+    )
 
 
 def _pids(store: Store) -> dict[str, int]:

@@ -51,7 +51,9 @@ class Call:
         try:
             content = json.loads(answer.body)
         except ValueError:
-            return f"{self.method} {self.path}: no JSON: {answer}"
+            content = None
+        if not isinstance(content, dict):
+            return f"{self.method} {self.path}: no JSON object: {answer}"
         wrong = {name: content.get(name) for name, value in self.expected.items() if content.get(name) != value}
         return f"{self.method} {self.path}: wrong content {wrong}" if wrong else ""
 

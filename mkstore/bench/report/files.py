@@ -16,7 +16,7 @@ _HEAD = """# Compared with its peers: the last run
   A table shows the median of the rounds and, in brackets, the lowest and the highest.
 - **The load shares the processors with the servers.** wrk, the servers and all services run on the same cores, so all
   rates are lower than with a load on another machine, and the contender that needs less processor leaves more to wrk.
-- Every contender has a nats-server (each message synced to disk) and a PostgreSQL of its own, with the same settings.
+- Every contender has its own nats-server (each message synced to disk) and PostgreSQL, with the same settings.
   All of them run the whole time, and one at a time has load. Ready services have nice value 4, as in `mkstore up`.
 - The load draws requests at random: from 1,000 users, each with its own token, and with other amounts, metadata and
   keys each time. Of the users, one signed up over HTTP and the others are copies of its row; the tokens of this store

@@ -59,7 +59,7 @@ class LimitScenario:
     description: str = "NATS and PostgreSQL alone, with a client in Python: operations or rows per second."
 
     def concurrencies(self, wanted: Sequence[int]) -> Sequence[int]:  # noqa: ARG002 - a Scenario
-        """Return 0: each operation has a number of its own."""
+        """Return 0: each operation has its own number."""
         return (0,)
 
     async def prepare(self, target: Target, turn: Turn) -> None:
