@@ -13,6 +13,7 @@ from mkstore.bench.load.measure import Turn
 from mkstore.bench.load.target import Target
 from mkstore.bench.machine import machine
 from mkstore.bench.samples import Result, Sample
+from mkstore.bench.scenarios.registry import IDLE
 from mkstore.bench.scenarios.scenario import Scenario
 
 USERS = 1000
@@ -45,12 +46,18 @@ async def run(plan: Plan, say: Callable[[str], None], command: str) -> Result:
     async with AsyncExitStack() as stack:
         root = stack.enter_context(_folder())
         running: list[tuple[Contender, Target]] = []
+        samples: list[Sample] = []
         for contender in contenders:
             say(f"starting {contender.name}: {contender.description}")
             folder = root / contender.name
             folder.mkdir(mode=0o711)
-            running.append((contender, await stack.enter_async_context(contender.running(folder, plan.users))))
-        samples = await measure(plan, running, say)
+            target = await stack.enter_async_context(contender.running(folder, plan.users))
+            running.append((contender, target))
+            # Before the next one starts: pages that two contenders share would count half for each.
+            for scenario in plan.scenarios:
+                if scenario.name == IDLE and contender.takes_part(IDLE):
+                    samples += await _scenario(plan, scenario, [target], 0, say)
+        samples += await measure(plan, running, say)
     return Result(machine(), command, plan.rounds, plan.seconds, tuple(samples))
 
 

@@ -17,7 +17,7 @@ _FIRST_REQUESTS = 100
 
 @dataclass(frozen=True)
 class IdleScenario:
-    """Memory and processor time while nothing is requested; in the first round, after the start."""
+    """Memory and processor time while nothing is requested: in round 0 after the start, then after the load."""
 
     name: str = "idle"
     description: str = "Memory (RSS and PSS) and processor time of the processes while nothing is requested."
@@ -27,8 +27,8 @@ class IdleScenario:
         return (0,)
 
     async def prepare(self, target: Target, turn: Turn) -> None:
-        """In the first round send a few requests, so that everything is loaded; wait until it is idle."""
-        if turn.round == 1:
+        """After the start send a few requests, so that everything is loaded; wait until it is idle."""
+        if turn.round == 0:
             await send_all(target, [target.get_user(one) for one in target.users[:_FIRST_REQUESTS]])
             await asyncio.sleep(1)
 
@@ -47,7 +47,7 @@ class IdleScenario:
         own = [one for part, one in used.items() if part not in SERVERS]
         figures["services RSS (MB)"] = round(sum(one.rss for one in own) / _MB, 1)
         figures["services PSS (MB)"] = round(sum(one.pss for one in own) / _MB, 1)
-        variant = "after the start" if turn.round == 1 else "after load"
+        variant = "after the start" if turn.round == 0 else "after load"
         return [Sample(turn.round, self.name, target.name, 0, variant, figures=figures)]
 
 

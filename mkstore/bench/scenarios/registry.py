@@ -16,7 +16,6 @@ _PASSWORD_CONNECTIONS = 8
 def every_scenario() -> list[Scenario]:
     """Return the scenarios."""
     return [
-        IdleScenario(),
         LimitScenario(),
         RequestScenario(USERS_MANY, "`GET /users/{id}` by 1,000 users, each with its own token.", reads.users_many),
         RequestScenario("users-one", "`GET /users/{id}` by one user.", reads.users_one),
@@ -42,4 +41,5 @@ def every_scenario() -> list[Scenario]:
             "sign-in", "The sign-in of 1,000 users: one argon2 hash each.", reads.sign_ins, _PASSWORD_CONNECTIONS
         ),
         EventStreamScenario(),
+        IdleScenario(),
     ]
