@@ -2,6 +2,7 @@
 
 import random
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ LOOPBACK = "127.0.0.1"
 _LOWEST = 10_000
 _USUAL_EPHEMERAL = 32_768
 _TRIES = 200
-_given: set[int] = set()
+_reserved: set[int] = set()
 """Ports that were returned before: their owner may not listen yet."""
 
 
@@ -26,7 +27,9 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_port(draw: Callable[[int, int], int] = random.randrange) -> int:
-    """Return a free port on the loopback that this process has not returned before, among those that `draw` returns.
+    """Return a free port on the loopback, among those that `draw` returns, and reserve it while this process lives.
+
+    No other process gets it from this function, also if it is seconds until a server listens on it.
 
     It is below the ephemeral range. While a server restarts, any outgoing connection of this machine can take a port
     in that range: even the client that tries to reach the server, which then is connected to itself.
@@ -36,10 +39,27 @@ def free_port(draw: Callable[[int, int], int] = random.randrange) -> int:
     first_ephemeral = _first_ephemeral()
     for _ in range(_TRIES):
         port = draw(_LOWEST, first_ephemeral)
-        if port not in _given and is_free(port):
-            _given.add(port)
+        if port not in _reserved and _reserve(port):
             return port
     raise OSError(f"no free port found between {_LOWEST} and {first_ephemeral}")
+
+
+def _reserve(port: int) -> bool:
+    """Bind a socket to `port` that does not listen; return False if the port is in use or reserved."""
+    reserving = socket.socket()
+    try:
+        reserving.bind((LOOPBACK, port))  # without SO_REUSEADDR this fails beside any other socket
+    except OSError:
+        reserving.close()
+        return False
+    if sys.platform == "linux":
+        # Two sockets with this option may share a port if at most one listens: a server can, a reservation cannot.
+        reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserving.detach()  # its descriptor stays open until the process ends
+    else:
+        reserving.close()
+    _reserved.add(port)
+    return True
 
 
 def _first_ephemeral() -> int:
