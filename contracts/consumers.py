@@ -23,10 +23,12 @@ class Durable:
         return self.name.partition("-")[0]
 
 
+def durables() -> tuple[Durable, ...]:
+    """Return every durable consumer of this module; `mkstore provision` creates them."""
+    return tuple(each for each in globals().values() if isinstance(each, Durable))
+
+
 PAYMENTS_CREATE_PAYMENT = Durable("payments-create_payment", CreatePayment, PAYMENT_COMMANDS)
 PAYMENTS_OPEN_PAYER = Durable("payments-open_payer", UserCreated, USER_EVENTS)
 PAYMENTS_CHANGE_PAYER = Durable("payments-change_payer", UserUpdated, USER_EVENTS)
 PAYMENTS_CLOSE_PAYER = Durable("payments-close_payer", UserDeleted, USER_EVENTS)
-
-DURABLES = (PAYMENTS_CREATE_PAYMENT, PAYMENTS_OPEN_PAYER, PAYMENTS_CHANGE_PAYER, PAYMENTS_CLOSE_PAYER)
-"""Every durable consumer; `mkstore provision` creates them."""

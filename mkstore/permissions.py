@@ -20,7 +20,7 @@ def permissions_of(service: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the `permissions` of a service's login, in the format of nats-server's configuration.
 
     A service may publish the messages that its document lists, reply to its requests, create and read its streams and
-    consumers, and subscribe to its own inbox.
+    consumers, and subscribe to its own inbox and to what its streams republish.
     """
     reader = DocumentReader(document)
     subscribe = [*_srv(service), f"{inbox_prefix(service)}.>"]
@@ -42,7 +42,7 @@ def permissions_of(service: str, document: Mapping[str, Any]) -> dict[str, Any]:
                     wildcard_subject(x_nats["deadLetterSubject"]),
                 ]
             case "subscribes":
-                publish += _ordered(x_nats["stream"])
+                subscribe += x_nats["republished"]
     publish += [subject for stream in streams for subject in _stream(stream)]
     return {
         "publish": {"allow": sorted(set(publish))},
@@ -73,13 +73,6 @@ def _durable(stream: str, consumer: Mapping[str, Any]) -> Iterator[str]:
     yield f"$JS.API.CONSUMER.CREATE.{name}.{consumer['filterSubject']}"
     yield from (f"$JS.API.CONSUMER.{verb}.{name}" for verb in ("DURABLE.CREATE", "INFO", "MSG.NEXT"))
     yield f"$JS.ACK.{name}.>"
-
-
-def _ordered(stream: str) -> Iterator[str]:
-    """Yield the subjects of an ordered consumer, which is created again under another name after a gap."""
-    yield from (f"$JS.API.CONSUMER.CREATE.{stream}", f"$JS.API.CONSUMER.CREATE.{stream}.>")
-    yield from (f"$JS.API.CONSUMER.{verb}.{stream}.*" for verb in ("INFO", "DELETE"))
-    yield f"$JS.FC.{stream}.>"
 
 
 def _srv(service: str) -> Iterator[str]:

@@ -85,6 +85,7 @@ def of_operation(operation: DocumentedOperation) -> list[Fact]:
         ("Order", x_nats.get("order", "")),
         ("Stream", x_nats.get("stream", "")),
         ("Queue group", x_nats.get("queueGroup", "")),
+        ("Republished under", ", ".join(x_nats.get("republished", ()))),
         *_consumer(x_nats.get("consumer", {})),
         *_retries(x_nats.get("retries", {})),
         ("Dead letters go to", x_nats.get("deadLetterSubject", "")),
@@ -110,7 +111,6 @@ def _server(server: Json, schemes: Json) -> Iterator[Fact]:
 
 
 def _consumer(consumer: Json) -> Iterator[Fact]:
-    yield "Consumer", "ordered and ephemeral: it exists as long as its process" if consumer.get("ordered") else ""
     yield "Durable", consumer.get("durable", "")
     yield "Filter subject", consumer.get("filterSubject", "")
     yield "Acknowledgement", consumer.get("ackPolicy", "")

@@ -75,8 +75,9 @@ def of_subscribes(stream: Stream) -> dict[str, Any]:
     """Describe how a process follows a stream."""
     return {
         "stream": stream.name,
-        "consumer": {"ordered": True, "ackPolicy": "none"},
-        "delivery": "To every process from its start; after a lost connection it resumes at its last position.",
+        "republished": [f"{STORED}{subject}" for subject in stream.subjects],
+        "delivery": "To every process, from what the stream republishes once it is stored; a gap in the sequence is "
+        "filled by direct gets. No consumer on the server.",
         "order": "That of the stream.",
     }
 

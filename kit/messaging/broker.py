@@ -22,6 +22,7 @@ from contracts.streams import Stream
 from kit.messaging import nats_compat
 from kit.messaging import streams as jetstreams
 from kit.messaging.faststream_compat import has_workers, is_idle
+from kit.messaging.subscriptions import StreamSubscription
 from kit.runtime.tasks import cancel_and_wait
 
 log = get_logger(__name__)
@@ -111,6 +112,9 @@ class Broker(NatsBroker):
                 log.warning("stream creation failed", reason=str(error) or type(error).__name__)
                 await asyncio.sleep(1)
         await super().start()
+        for subscriber in self.subscribers:
+            if isinstance(subscriber.subscription, StreamSubscription):  # type: ignore[attr-defined]
+                await subscriber.subscription.wait_started()  # type: ignore[attr-defined]
         self._repair_task = asyncio.create_task(self._repair())
 
     async def check(self) -> None:
@@ -153,7 +157,8 @@ class Broker(NatsBroker):
     async def _discard_connection(self) -> None:
         """Drop a lost connection: nats-py refuses to drain it or to unsubscribe from it."""
         for subscriber in self.subscribers:
-            subscriber.subscription = None  # type: ignore[attr-defined]
+            if not isinstance(subscriber.subscription, StreamSubscription):  # type: ignore[attr-defined]
+                subscriber.subscription = None  # type: ignore[attr-defined]
         # In a separate task: closing may fail, or cancel its caller, if it meets the client's own attempt to reconnect.
         closing = asyncio.create_task(self.client.close())
         await asyncio.wait([closing], timeout=_CLOSE_TIMEOUT)

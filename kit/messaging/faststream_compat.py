@@ -39,3 +39,12 @@ def is_idle(subscriber: Any) -> bool:
     """
     queued = subscriber.receive_stream.statistics().current_buffer_used
     return not queued and bool(subscriber.limiter.value == subscriber.max_workers)
+
+
+def replace_subscription(subscriber: Any, create: Callable[[], Awaitable[None]]) -> None:
+    """Let a subscriber call `create` when it starts, instead of subscribing to its subject.
+
+    Reason: an event is read from what its stream republishes, under another subject, and TestNatsBroker, which creates
+    no subscriptions, must find the subscriber under its own. No upstream issue known.
+    """
+    subscriber._create_subscription = create  # noqa: SLF001

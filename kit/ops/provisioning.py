@@ -12,7 +12,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.js.errors import ServiceUnavailableError
 
-from contracts.consumers import DURABLES
+from contracts.consumers import durables
 from contracts.streams import STREAMS
 from kit.errors import CannotStart
 from kit.messaging import streams
@@ -51,7 +51,7 @@ async def provision(urls: str, replicas: int) -> list[Change]:
                 connect_timeout=_CONNECT_TIMEOUT,
             )
             changes = await streams.provision(client.jetstream(), STREAMS, replicas)
-            return changes + await streams.provision_consumers(client.jetstream(), DURABLES)
+            return changes + await streams.provision_consumers(client.jetstream(), durables())
     except (NatsError, OSError, TimeoutError) as error:
         raise NotProvisioned(_sentence(error, " ".join([*errors, str(error)]).lower())) from error
     finally:

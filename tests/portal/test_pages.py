@@ -108,8 +108,12 @@ async def test_a_stream_page_shows_its_messages_and_consumers(client: AsyncClien
         assert channel["address"] in page.texts
         assert all(f"/asyncapi/messages/{name}" in page.links for name in channel["messages"])
     for operation in SYSTEM["operations"].values():
-        if operation["x-nats"].get("stream") == stream and (consumer := operation["x-nats"].get("consumer")):
-            assert consumer.get("durable", "ordered and ephemeral: it exists as long as its process") in page.texts
+        if operation["x-nats"].get("stream") != stream:
+            continue
+        if consumer := operation["x-nats"].get("consumer"):
+            assert consumer["durable"] in page.texts
+        if republished := operation["x-nats"].get("republished"):
+            assert ", ".join(republished) in page.texts
 
 
 @pytest.mark.parametrize(

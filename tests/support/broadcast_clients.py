@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from apps.gateway.sse.broadcaster import Broadcaster, Item
-from apps.gateway.sse.history import Position, StoredEvent
+from apps.gateway.sse.history import Position
 from contracts.streams import Stream
+from kit.messaging.reader import StoredMessage
 from tests.support.gateway_fakes import FakeHistory
 from tests.support.polling import eventually
 
@@ -24,7 +25,7 @@ class Streams:
         self.broadcaster = Broadcaster(self.history, lambda _, body: UUID(json.loads(body)["of"]), **options)
         self.count = 0
 
-    def keep(self, stream: Stream, user: UUID = ADA) -> StoredEvent:
+    def keep(self, stream: Stream, user: UUID = ADA) -> StoredMessage:
         """Store an event that the reader has not received yet."""
         self.count += 1
         body = json.dumps({"of": str(user), "number": self.count}).encode()

@@ -10,12 +10,13 @@ from uuid import UUID, uuid4
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
-from apps.gateway.sse.history import Position, StoredEvent
+from apps.gateway.sse.history import Position
 from contracts.base import Event
 from contracts.payments import CreatePayment
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.messaging.broker import Broker
+from kit.messaging.reader import StoredMessage
 from kit.runtime.tracing import Trace, trace
 
 
@@ -48,17 +49,17 @@ class FakeHistory:
     """The event streams, one list each; sequence numbers begin with 1."""
 
     def __init__(self) -> None:
-        self.streams: dict[str, list[StoredEvent]] = defaultdict(list)
+        self.streams: dict[str, list[StoredMessage]] = defaultdict(list)
 
-    def keep(self, stream: Stream, subject: str, body: bytes) -> StoredEvent:
+    def keep(self, stream: Stream, subject: str, body: bytes) -> StoredMessage:
         kept = self.streams[stream.name]
-        kept.append(StoredEvent(stream.name, len(kept) + 1, subject, body))
+        kept.append(StoredMessage(stream.name, len(kept) + 1, subject, body))
         return kept[-1]
 
     async def position(self) -> Position:
         return Position(len(self.streams[USER_EVENTS.name]), len(self.streams[PAYMENT_EVENTS.name]))
 
-    async def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredEvent, None]:
+    async def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredMessage, None]:
         for event in self.streams[stream.name][after:to]:
             await asyncio.sleep(0)
             yield event

@@ -15,6 +15,7 @@ def new_stream(*, work_queue: bool = False, duplicate_window: timedelta = timede
         retention="workqueue" if work_queue else "limits",
         discard="new" if work_queue else "old",
         duplicate_window=duplicate_window,
+        republish=not work_queue,
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -23,9 +23,9 @@ class Waiters:
         self._futures: dict[UUID, set[asyncio.Future[PaymentView]]] = defaultdict(set)
 
     @property
-    def expected(self) -> frozenset[UUID]:
+    def expected(self) -> Collection[UUID]:
         """The payments that a request may wait for."""
-        return frozenset(self._futures)
+        return self._futures.keys()
 
     @contextmanager
     def expect(self, payment: UUID) -> Iterator[WaitRecorded]:

@@ -10,9 +10,10 @@ from uuid import UUID
 
 from structlog.stdlib import get_logger
 
-from apps.gateway.sse.history import History, Position, StoredEvent
+from apps.gateway.sse.history import History, Position
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS
 from kit.errors import NATS, Unavailable
+from kit.messaging.reader import StoredMessage
 
 log = get_logger(__name__)
 
@@ -35,7 +36,7 @@ class _Subscriber:
         self._queue_limit = queue_limit
         self._disconnected = False
 
-    def enqueue(self, event: StoredEvent, at: Position) -> None:
+    def enqueue(self, event: StoredMessage, at: Position) -> None:
         if self._disconnected or self.at.advanced(event.stream, event.sequence) == self.at:
             return  # it has read this event from the history
         self.at = self.at.merged(at)
@@ -91,9 +92,11 @@ class Broadcaster:
         except TimeoutError:
             raise Unavailable(NATS) from None
 
-    def publish(self, event: StoredEvent) -> None:
+    def publish(self, event: StoredMessage) -> None:
         """Pass an event on to the clients of its owner."""
         self._position = self._position.advanced(event.stream, event.sequence)
+        if not self._subscribers:
+            return
         owner = self._owner_of(event.subject, event.body)
         for subscriber in self._subscribers.get(owner, ()) if owner else ():
             subscriber.enqueue(event, self._position)

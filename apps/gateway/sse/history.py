@@ -2,19 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import NamedTuple, Protocol
 
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
 
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
 from kit.errors import NATS, Unavailable
 from kit.messaging.broker import Broker
-from kit.messaging.reader import stream_reader
-
-_BATCH = 256
-_REPLICA_RETRY_DELAY = 0.05
+from kit.messaging.reader import StoredMessage, read_range, stored_message
 
 
 class Position(NamedTuple):
@@ -43,22 +39,13 @@ class Position(NamedTuple):
         return Position(max(self.users, other.users), max(self.payments, other.payments))
 
 
-class StoredEvent(NamedTuple):
-    """One event as it is stored in its stream."""
-
-    stream: str
-    sequence: int
-    subject: str
-    body: bytes
-
-
 class History(Protocol):
     """Reads the streams. Raises `Unavailable` if NATS is."""
 
     async def position(self) -> Position:
         """Return the last position of both streams."""
 
-    def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredEvent, None]:
+    def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredMessage, None]:
         """Yield the events of one stream from `after`, exclusive, to `to`, inclusive."""
 
 
@@ -78,37 +65,16 @@ class StreamedHistory:
             raise Unavailable(NATS) from error
         return Position(users.state.last_seq, payments.state.last_seq)
 
-    async def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredEvent, None]:
+    async def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredMessage, None]:
         """Yield events that are read in batches, without a consumer that would have to be removed."""
         if after >= to:
             return
         if not self._broker.is_connected():
             raise Unavailable(NATS)
+        client, jetstream = self._broker.client, self._broker.jetstream
         try:
-            async with stream_reader(self._broker.client) as read:
-                while after < to:
-                    begin = {"seq": after + 1, "next_by_subj": stream.subjects[0], "batch": min(_BATCH, to - after)}
-                    messages = await read(stream.name, begin)
-                    for event in (_event(stream, message) for message in messages):
-                        if event.sequence > to:
-                            return
-                        after = event.sequence
-                        yield event
-                    if not messages and not await self._has(stream, to):
-                        return
+            async with aclosing(read_range(client, jetstream, stream.name, after=after, to=to)) as messages:
+                async for message in messages:
+                    yield stored_message(stream.name, message)
         except NatsError as error:
             raise Unavailable(NATS) from error
-
-    async def _has(self, stream: Stream, sequence: int) -> bool:
-        """Return whether the leader has the event; then the replica that did not return it is behind."""
-        try:
-            await self._broker.jetstream.get_msg(stream.name, sequence)
-        except NotFoundError:
-            return False
-        await asyncio.sleep(_REPLICA_RETRY_DELAY)
-        return True
-
-
-def _event(stream: Stream, message: Msg) -> StoredEvent:
-    headers = message.headers or {}
-    return StoredEvent(stream.name, int(headers["Nats-Sequence"]), headers["Nats-Subject"], message.data)

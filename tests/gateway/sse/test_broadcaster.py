@@ -10,9 +10,10 @@ from uuid import uuid4
 import pytest
 
 from apps.gateway.sse.broadcaster import Item
-from apps.gateway.sse.history import Position, StoredEvent
+from apps.gateway.sse.history import Position
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
 from kit.errors import Unavailable
+from kit.messaging.reader import StoredMessage
 from tests.support.broadcast_clients import ADA, BOB, Streams, started
 from tests.support.gateway_fakes import FakeHistory
 from tests.support.polling import eventually
@@ -90,7 +91,7 @@ class SlowHistory(FakeHistory):
         self.go = asyncio.Event()
         self.reading = asyncio.Event()
 
-    async def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredEvent, None]:
+    async def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredMessage, None]:
         async for event in super().between(stream, after, to):
             self.reading.set()
             await self.go.wait()
@@ -239,7 +240,7 @@ async def test_ended_streams_leave_nothing() -> None:
 class UnavailableHistory(FakeHistory):
     """A history that fails after each event."""
 
-    async def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredEvent, None]:
+    async def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredMessage, None]:
         async for event in super().between(stream, after, to):
             yield event
             raise Unavailable("message broker")

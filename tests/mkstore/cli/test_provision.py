@@ -9,7 +9,7 @@ import pytest
 from nats.js import JetStreamContext
 from typer.testing import CliRunner, Result
 
-from contracts.consumers import DURABLES
+from contracts.consumers import durables
 from contracts.streams import DEAD_LETTERS, PAYMENT_EVENTS, STREAMS, USER_EVENTS
 from kit.messaging.streams import check, stream_config
 from kit.ops.provisioning import main
@@ -18,7 +18,8 @@ from mkstore.permissions import documented
 from mkstore.stack.servers import Login, NatsServer
 from tests.support.service_processes import connect
 
-_EVERYTHING = {each.name for each in (*STREAMS, *DURABLES)}
+_DURABLES = durables()
+_EVERYTHING = {each.name for each in STREAMS} | {each.name for each in _DURABLES}
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +88,10 @@ def test_what_is_lost_or_differs_is_repaired(operator: Operator) -> None:
         await jetstream.publish("payment.created", b"{}")
         await jetstream.update_stream(stream_config(PAYMENT_EVENTS.model_copy(update={"republish": False})))
         await jetstream.delete_stream(USER_EVENTS.name)
-        await jetstream.delete_consumer(DURABLES[0].stream.name, DURABLES[0].name)
+        await jetstream.delete_consumer(_DURABLES[0].stream.name, _DURABLES[0].name)
 
     operator.on_streams(damage)
-    lost = {each.name for each in DURABLES if each.stream == USER_EVENTS} | {USER_EVENTS.name, DURABLES[0].name}
+    lost = {each.name for each in _DURABLES if each.stream == USER_EVENTS} | {USER_EVENTS.name, _DURABLES[0].name}
     assert operator.changes() == {**dict.fromkeys(lost, "created"), PAYMENT_EVENTS.name: "updated"}
     info = operator.on_streams(lambda jetstream: jetstream.stream_info(PAYMENT_EVENTS.name))
     assert (info.state.messages, info.config.republish.dest) == (1, "stored.>")

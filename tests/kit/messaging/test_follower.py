@@ -1,0 +1,272 @@
+"""Following a stream without a consumer: nothing is missed and nothing doubled, whatever core NATS loses."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from structlog.testing import capture_logs
+
+from contracts.streams import STORED, Stream
+from kit.messaging import streams
+from kit.messaging.follower import Follower
+from kit.messaging.reader import sequence_of
+from mkstore.stack.servers import NatsServer
+from tests.support.polling import eventually
+from tests.support.streams import new_stream, subject_in
+
+CHECK_INTERVAL = 0.1
+
+
+class Following:
+    """A follower that runs in the background, and what it handed over."""
+
+    def __init__(self, client: Client, stream: Stream, **options: Any) -> None:
+        self.client = client
+        self.stream = stream
+        self.jetstream = client.jetstream()
+        self.received: list[tuple[int, bytes]] = []
+        options = {"check_interval": CHECK_INTERVAL} | options
+        self.follower = Follower(client, self.jetstream, stream, self.record, **options)
+
+    async def record(self, message: Msg) -> None:
+        self.received.append((sequence_of(message) or 0, message.data))
+
+    @property
+    def sequences(self) -> list[int]:
+        return [sequence for sequence, _ in self.received]
+
+    async def publish(self, *bodies: bytes) -> None:
+        """Publish on another connection, one after the other."""
+        for body in bodies:
+            await self.jetstream.publish(subject_in(self.stream, "happened"), body)
+
+    async def publish_batch(self, count: int, *, commit: bool) -> None:
+        """Publish an atomic batch; without its commit the server stores nothing of it."""
+        batch = uuid4().hex
+        for number in range(1, count + 1):
+            headers = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+            if number == count and commit:
+                headers["Nats-Batch-Commit"] = "1"
+            await self.client.publish(subject_in(self.stream, "happened"), b"batch", headers=headers)
+        await self.client.flush()
+
+    async def reads(self, count: int) -> None:
+        """Wait for `count` messages; they must be in order, without a gap and without a double."""
+        await eventually(lambda: len(self.received) >= count, describe=lambda: str(self.sequences))
+        first = self.sequences[0]
+        assert self.sequences == list(range(first, first + count))
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return new_stream()
+
+
+@asynccontextmanager
+async def following(url: str, stream: Stream, **options: Any) -> AsyncIterator[Following]:
+    """Follow the stream, which is created if it is missing, until the end of the block."""
+    async with await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_ignore) as client:
+        await streams.provision(client.jetstream(), [stream])
+        each = Following(client, stream, **options)
+        running = asyncio.create_task(each.follower.run(lambda: False))
+        try:
+            await eventually(each.follower.started.is_set)
+            yield each
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+
+async def _ignore(error: Exception) -> None:
+    """Ignore what the client reports while its server is away."""
+
+
+async def test_messages_from_now_on_arrive_once_and_in_order(nats_server: NatsServer, stream: Stream) -> None:
+    async with following(nats_server.url, stream) as first:
+        await first.publish(b"before")
+        await first.reads(1)
+        async with following(nats_server.url, stream) as second:
+            await asyncio.gather(*(second.publish(b"%d" % number) for number in range(600)))
+            await first.reads(601)
+            await second.reads(600)
+            assert second.sequences[0] == 2
+            assert [body for _, body in second.received] == [body for _, body in first.received[1:]]
+
+
+async def test_message_right_after_the_start_is_not_missed(nats_server: NatsServer, stream: Stream) -> None:
+    for number in range(1, 20):
+        async with following(nats_server.url, stream) as now:
+            await now.publish(b"x")
+            await now.reads(1)
+            assert now.sequences == [number]
+
+
+class Losing(Client):
+    """A client that loses the republished messages for which `loses` returns true."""
+
+    def __init__(self, loses: Callable[[Msg], bool]) -> None:
+        super().__init__()
+        self.loses = loses
+
+    async def subscribe(self, subject: str, *args: Any, **options: Any) -> Any:
+        cb: Callable[[Msg], Awaitable[None]] | None = options.get("cb")
+        if cb is None or not subject.startswith(STORED):
+            return await super().subscribe(subject, *args, **options)
+
+        async def lossy(message: Msg) -> None:
+            if not self.loses(message):
+                await cb(message)
+
+        return await super().subscribe(subject, *args, **options | {"cb": lossy})
+
+
+@asynccontextmanager
+async def losing(server: NatsServer, stream: Stream, loses: Callable[[int], bool]) -> AsyncIterator[Following]:
+    """Follow a stream of which the sequences for which `loses` returns true are lost on the way."""
+    client = Losing(lambda message: loses(sequence_of(message) or 0))
+    await client.connect(server.url)
+    try:
+        await streams.provision(client.jetstream(), [stream])
+        each = Following(client, stream)
+        running = asyncio.create_task(each.follower.run(lambda: False))
+        await eventually(each.follower.started.is_set)
+        yield each
+        running.cancel()
+        await asyncio.wait([running])
+    finally:
+        await client.close()
+
+
+async def test_gap_of_lost_messages_is_filled(nats_server: NatsServer, stream: Stream) -> None:
+    async with losing(nats_server, stream, lambda sequence: sequence % 7 in {1, 2, 5}) as each:
+        await each.publish(*(b"%d" % number for number in range(100)))
+        await each.reads(100)
+
+
+async def test_lost_last_message_is_noticed(nats_server: NatsServer, stream: Stream) -> None:
+    async with losing(nats_server, stream, lambda _: True) as each:
+        await each.publish(b"1", b"2")
+        await each.reads(2)
+        await each.publish(b"3")
+        await each.reads(3)
+
+
+async def test_slow_reader_that_the_client_drops_messages_of_misses_nothing(
+    nats_server: NatsServer, stream: Stream
+) -> None:
+    """The client keeps a limited number of messages for a slow callback, and drops the others."""
+
+    class Small(Client):
+        async def subscribe(self, subject: str, *args: Any, **options: Any) -> Any:
+            limit = {"pending_msgs_limit": 5} if subject.startswith(STORED) else {}
+            return await super().subscribe(subject, *args, **options | limit)
+
+    dropped: list[Exception] = []
+
+    async def remember(error: Exception) -> None:
+        dropped.append(error)
+
+    client = Small()
+    await client.connect(nats_server.url, error_cb=remember)
+    await streams.provision(client.jetstream(), [stream])
+    each, go = Following(client, stream), asyncio.Event()
+
+    async def slowly(message: Msg) -> None:
+        await go.wait()
+        await each.record(message)
+
+    each.follower = Follower(client, each.jetstream, stream, slowly, check_interval=CHECK_INTERVAL)
+    running = asyncio.create_task(each.follower.run(lambda: False))
+    await eventually(each.follower.started.is_set)
+    await each.publish(*(b"%d" % number for number in range(50)))
+    await eventually(lambda: dropped)
+    go.set()
+    await each.reads(50)
+    running.cancel()
+    await asyncio.wait([running])
+    await client.close()
+
+
+async def test_atomic_batch_appears_only_after_its_commit(nats_server: NatsServer, stream: Stream) -> None:
+    async with following(nats_server.url, stream) as each:
+        await each.publish_batch(20, commit=False)
+        await each.publish(b"between")
+        await each.reads(1)
+        assert each.received == [(1, b"between")]
+        await each.publish_batch(20, commit=True)
+        await each.reads(21)
+
+
+async def test_removed_messages_are_skipped_with_a_warning(nats_server: NatsServer, stream: Stream) -> None:
+    async with losing(nats_server, stream, lambda sequence: sequence <= 10) as each:
+        with capture_logs() as logs:
+            for number in range(9):
+                await each.jetstream.publish(subject_in(stream, "happened"), b"%d" % number)
+                await each.jetstream.purge_stream(stream.name)
+            await each.publish(b"kept")
+            await eventually(lambda: (10, b"kept") in each.received)
+        assert each.sequences == sorted(set(each.sequences))
+        skipped = [entry["count"] for entry in logs if entry["event"].startswith("messages skipped")]
+        assert sum(skipped) == 10 - len(each.received)
+
+
+async def test_all_of_a_stream_that_is_created_anew_is_read(nats_server: NatsServer, stream: Stream) -> None:
+    async with following(nats_server.url, stream) as each:
+        await each.publish(b"1", b"2", b"3")
+        await each.reads(3)
+        await each.jetstream.delete_stream(stream.name)
+        await streams.provision(each.jetstream, [stream])
+        await each.publish(b"new")
+        await eventually(lambda: each.received[3:] == [(1, b"new")], describe=lambda: str(each.received))
+        await each.publish(b"newer")
+        await eventually(lambda: each.received[4:] == [(2, b"newer")], describe=lambda: str(each.received))
+
+
+@pytest.fixture
+def killable(own_server: NatsServer) -> NatsServer:
+    own_server.start()
+    return own_server
+
+
+async def test_killed_server_costs_no_message(killable: NatsServer, stream: Stream) -> None:
+    """A message whose acknowledgement was lost may be stored twice; what is stored arrives once."""
+    async with following(killable.url, stream) as each:
+        done = asyncio.Event()
+
+        async def publish() -> None:
+            number = 0
+            while not done.is_set():
+                try:
+                    await each.jetstream.publish(subject_in(stream, "happened"), b"%d" % number, timeout=1)
+                    number += 1
+                except NatsError:
+                    await asyncio.sleep(0.05)
+
+        publishing = asyncio.create_task(publish())
+        for _ in range(3):
+            count = len(each.received)
+            await eventually(lambda c=count: len(each.received) > c + 50)  # type: ignore[misc]
+            await asyncio.to_thread(killable.kill)
+            await asyncio.to_thread(killable.start)
+        count = len(each.received)
+        await eventually(lambda: len(each.received) > count)
+        done.set()
+        await publishing
+        last = (await each.jetstream.stream_info(stream.name)).state.last_seq
+        await each.reads(last)
+
+
+async def test_no_consumer_is_created(nats_server: NatsServer, stream: Stream) -> None:
+    async with following(nats_server.url, stream) as each:
+        await each.publish(b"1")
+        await each.reads(1)
+        info = json.loads((await each.client.request(f"$JS.API.STREAM.INFO.{stream.name}")).data)
+        assert info["state"]["consumer_count"] == 0
