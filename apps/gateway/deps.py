@@ -21,6 +21,7 @@ from contracts.users import GetUsers, UserView
 from kit.batching import BatchLoader
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
+from kit.messaging.demand import Demand
 from kit.ops.durability import Durability
 from kit.ops.health import Health
 from portal.live import SystemMonitor
@@ -41,6 +42,7 @@ class Dependencies:
     acceptance: PaymentAcceptance
     waiters: Waiters
     broadcaster: Broadcaster
+    payment_events: Demand
     verifier: auth.JwksVerifier
     rate_limits: RateLimits
     durability: Durability

@@ -12,6 +12,7 @@ from apps.gateway.sse.broadcaster import Broadcaster
 from contracts.payments import PaymentCreated, PaymentRejected
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS
 from contracts.users import UserCreated, UserDeleted, UserUpdated
+from kit.messaging.demand import Demand
 from kit.messaging.reader import StoredMessage
 from kit.messaging.subscriptions import EventRouter
 from kit.tokens import MAX_LIFETIME
@@ -32,8 +33,11 @@ def payment_of(body: bytes) -> UUID:
     return UUID(from_json(body)["payment"]["id"])
 
 
-def event_router(broadcaster: Broadcaster, waiters: Waiters, verifier: JwksVerifier) -> EventRouter:
-    """Return the router with the one subscription of this process to each event stream."""
+def event_router(broadcaster: Broadcaster, waiters: Waiters, verifier: JwksVerifier, payments: Demand) -> EventRouter:
+    """Return the router with the one subscription of this process to each event stream.
+
+    Events of payments arrive only while there is a demand.
+    """
     router = EventRouter()
 
     def is_awaited(event: StoredMessage) -> bool:
@@ -41,7 +45,7 @@ def event_router(broadcaster: Broadcaster, waiters: Waiters, verifier: JwksVerif
         broadcaster.publish(event)
         return bool(waiters.expected) and payment_of(event.body) in waiters.expected
 
-    @router.subscribe(PAYMENT_EVENTS, before=is_awaited)
+    @router.subscribe(PAYMENT_EVENTS, before=is_awaited, demand=payments)
     async def payment_event(event: PaymentCreated | PaymentRejected) -> None:
         """Wake the requests that wait for the payment, and send the event to its user's clients."""
         waiters.wake(event.payment)

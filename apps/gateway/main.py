@@ -43,6 +43,7 @@ from contracts.users import (
 from kit.asyncapi.specification import VERSION, ServiceSpecification
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
+from kit.messaging.demand import Demand
 from kit.messaging.discovery import Discovery
 from kit.ops.durability import Durability
 from kit.ops.health import Health
@@ -84,7 +85,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
     """Build the gateway; nothing is connected before it starts. Tests pass `deps` with fakes."""
     deps = deps or create_dependencies(settings)
     broker = deps.broker
-    broker.include_router(event_router(deps.broadcaster, deps.waiters, deps.verifier))
+    broker.include_router(event_router(deps.broadcaster, deps.waiters, deps.verifier, deps.payment_events))
     api = create_api(deps)
     access_log = AccessLog(settings.log_format) if settings.logs_requests else None
 
@@ -148,7 +149,8 @@ def create_dependencies(
     client = RequestClient(broker, timeout)
     durability = Durability.of(broker, settings)
     users, payments = user_loader(client), payment_loader(client)
-    waiters = Waiters(settings.max_requests_in_flight // 2)
+    payment_events = Demand()
+    waiters = Waiters(settings.max_requests_in_flight // 2, payment_events.needed)
     acceptance = PaymentAcceptance(
         find_payment=payments,
         find_user=users,
@@ -169,7 +171,8 @@ def create_dependencies(
         payments=payments,
         acceptance=acceptance,
         waiters=waiters,
-        broadcaster=Broadcaster(history or StreamedHistory(broker), owner_of),
+        broadcaster=Broadcaster(history or StreamedHistory(broker), owner_of, needed=payment_events.needed),
+        payment_events=payment_events,
         verifier=JwksVerifier(client.request, timeout),
         rate_limits=RateLimits(
             open_counters(settings.rate_limits(), settings.rate_limit_storage), enabled=settings.rate_limit_enabled

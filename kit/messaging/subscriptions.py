@@ -103,6 +103,8 @@ class StreamSubscription:
             return None  # TestNatsBroker
         if self._subscriber.subscription is not self:
             raise Unavailable(NATS)  # the broker has not started yet, or has stopped
+        if self._follower is None and not connection.is_connected:
+            raise Unavailable(NATS)
         follower: Follower | None = self._follower
         return follower or self._follow()
 

@@ -84,18 +84,22 @@ class PaymentAcceptance:
         if not caller.may_see(payer):
             raise Forbidden("Only an admin may pay for another user.")
         command = new_command(charge, payer=payer, caller=caller.id, key=key)
-        with self._waiters.expect(command.id) as wait_recorded:  # before publishing: the event may arrive at once
-            payment = await self._find_existing(command) if key else None
-            repeated = payment is not None
-            if payment is None:
-                if payer != caller.id and await self._find_user(payer) is None:
-                    raise UnknownUser
-                payment, repeated = await self._publish(command, if_new=key is not None)
-            if wait is None:  # the first response again, byte for byte
-                return AcceptedPayment(_as_pending(payment), repeated)
+        if wait is None:  # the first response again, byte for byte
+            payment, repeated = await self._accept(command, caller, has_key=key is not None)
+            return AcceptedPayment(_as_pending(payment), repeated)
+        async with self._waiters.expect(command.id) as wait_recorded:  # before publishing: the event may arrive at once
+            payment, repeated = await self._accept(command, caller, has_key=key is not None)
             if payment.status is PaymentStatus.PENDING:
                 payment = await wait_recorded(wait) or payment
             return AcceptedPayment(payment, repeated, wait)
+
+    async def _accept(self, command: CreatePayment, caller: Caller, *, has_key: bool) -> tuple[PaymentView, bool]:
+        """Publish the command unless its payment exists; return the payment and whether it did."""
+        if has_key and (existing := await self._find_existing(command)) is not None:
+            return existing, True
+        if command.user_id != caller.id and await self._find_user(command.user_id) is None:
+            raise UnknownUser
+        return await self._publish(command, if_new=has_key)
 
     async def _publish(self, command: CreatePayment, *, if_new: bool) -> tuple[PaymentView, bool]:
         """Publish the command; return the payment and whether it existed already."""

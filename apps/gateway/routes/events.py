@@ -3,16 +3,20 @@
 import time
 from collections.abc import AsyncIterator
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from structlog.stdlib import get_logger
 
 from apps.gateway.deps import CurrentUser, Deps
 from apps.gateway.http.openapi import responses, success
-from apps.gateway.sse.broadcaster import Item
+from apps.gateway.sse.broadcaster import Broadcaster
 from apps.gateway.sse.history import Position
-from kit.errors import InvalidField
+from kit.errors import InvalidField, Unavailable
+
+log = get_logger(__name__)
 
 router = APIRouter(tags=["events"])
 
@@ -36,17 +40,21 @@ async def stream_events(
         message = "Input should be the id of an event of this stream"
         raise InvalidField("header/last-event-id", "invalid_event_id", message) from None
     await deps.broadcaster.wait_started()
-    since = since or deps.broadcaster.position
-    events = deps.broadcaster.events(caller.id, since, caller.claims.exp - time.time())
+    async with deps.broadcaster.listening() as now:  # refused while NATS is unavailable; `_lines` needs it once more
+        lines = _lines(deps.broadcaster, caller.id, since or now, caller.claims.exp - time.time())
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_lines(events, since), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(lines, media_type="text/event-stream", headers=headers)
 
 
-async def _lines(events: AsyncIterator[Item | None], since: Position) -> AsyncIterator[bytes]:
+async def _lines(broadcaster: Broadcaster, user: UUID, since: Position, seconds: float) -> AsyncIterator[bytes]:
     # An id before the first event: a client that is disconnected before it resumes here.
     yield format_sse_event(id=str(since), retry=_RETRY_MILLISECONDS)
-    async for item in events:
-        if item is None:
-            yield KEEPALIVE_COMMENT
-        else:
-            yield format_sse_event(id=str(item.at), event=item.type, data_str=item.body.decode())
+    try:
+        async with broadcaster.listening():
+            async for item in broadcaster.events(user, since, seconds):
+                if item is None:
+                    yield KEEPALIVE_COMMENT
+                else:
+                    yield format_sse_event(id=str(item.at), event=item.type, data_str=item.body.decode())
+    except Unavailable as error:
+        log.warning("event stream ended: events cannot arrive", reason=str(error))

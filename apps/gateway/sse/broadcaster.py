@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from structlog.stdlib import get_logger
 from apps.gateway.sse.history import History, Position
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS
 from kit.errors import NATS, Unavailable
+from kit.messaging.demand import Needed, always
 from kit.messaging.reader import StoredMessage
 
 log = get_logger(__name__)
@@ -54,7 +55,7 @@ class Broadcaster:
     """Passes each event to the clients of its owner; it stores nothing for absent clients, the streams do.
 
     A client that is `queue_limit` events behind is disconnected; it resumes with `Last-Event-ID` and misses nothing.
-    `ping_interval` and `start_timeout` are in seconds.
+    `ping_interval` and `start_timeout` are in seconds; `needed` lets the events of payments arrive.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class Broadcaster:
         queue_limit: int = 1000,
         ping_interval: float = 15.0,
         start_timeout: float = 2.0,
+        needed: Needed = always,
     ) -> None:
         self._history = history
         self._owner_of = owner_of
         self._queue_limit = queue_limit
         self._ping_interval = ping_interval
         self._start_timeout = start_timeout
+        self._needed = needed
         self._position = Position()
         self._subscribers: dict[UUID, set[_Subscriber]] = defaultdict(set)
         self._closed = False
@@ -91,6 +94,16 @@ class Broadcaster:
                 await self._started.wait()
         except TimeoutError:
             raise Unavailable(NATS) from None
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Position]:
+        """Receive every event until the end of the block, at least those after the position that this yields.
+
+        Raises `Unavailable` if NATS does not answer.
+        """
+        async with self._needed() as payments:
+            self._position = self._position.advanced(PAYMENT_EVENTS.name, payments)
+            yield self._position
 
     def publish(self, event: StoredMessage) -> None:
         """Pass an event on to the clients of its owner."""
@@ -125,7 +138,7 @@ class Broadcaster:
     async def events(self, user: UUID, since: Position, seconds: float) -> AsyncIterator[Item | None]:
         """Yield the user's stored events after `since`, then each new one, and None after a silent `ping_interval`.
 
-        Ends after `seconds`, and when the client is disconnected.
+        Used inside `listening`. Ends after `seconds`, and when the client is disconnected.
         """
         ends = time.monotonic() + seconds
         try:

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from itertools import pairwise
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -255,3 +255,29 @@ async def test_unreadable_history_ends_the_stream_for_a_resume() -> None:
         again = streams.client(client.items[-1].at)
         await again.end()
         assert again.numbers == [2]
+
+
+async def test_thousand_clients_get_exactly_their_own_events_in_order() -> None:
+    users = [UUID(int=number) for number in range(1, 1001)]
+    async with started() as streams:
+        clients = {user: streams.client(user=user) for user in users}
+        await asyncio.sleep(0)
+        own: dict[UUID, list[int]] = {user: [] for user in users}
+        for number in range(1, 5001):
+            owner = users[number * 7919 % 1250] if number * 7919 % 1250 < 1000 else UUID(int=number + 5000)
+            streams.happen(PAYMENT_EVENTS, owner)
+            own.get(owner, []).append(number)
+        for user, client in clients.items():
+            await client.reads(*own[user])
+        assert sum(map(len, own.values())) == 4000
+
+
+async def test_listening_begins_where_events_begin_to_arrive() -> None:
+    """Events from before are not the client's, although no reader has passed them on."""
+
+    @asynccontextmanager
+    async def from_the_fifth() -> AsyncIterator[int]:
+        yield 5
+
+    async with started(needed=from_the_fifth) as streams, streams.broadcaster.listening() as position:
+        assert position == Position(0, 5) == streams.broadcaster.position
