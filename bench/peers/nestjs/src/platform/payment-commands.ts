@@ -27,6 +27,8 @@ export async function ensureStream(connection: NatsConnection): Promise<JetStrea
     discard: settings.discard === 'new' ? DiscardPolicy.New : DiscardPolicy.Old,
     storage: StorageType.File,
     num_replicas: 1,
+    allow_direct: true,
+    allow_atomic: true,
     duplicate_window: settings.duplicateWindowSeconds * NANOSECONDS,
     max_bytes: settings.maxBytes,
     max_msg_size: settings.maxMessageBytes,
