@@ -1,6 +1,5 @@
 """Handlers of batches: the messages that arrive together are handled in one call."""
 
-import typing
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -8,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from kit.batching import BatchLoader, bisect_failures
 from kit.inbox import InboxKey
-from kit.runtime.depends import Provided
+from kit.runtime.depends import provided_parameters
 from kit.runtime.tracing import Trace
 
 AnyMessage = TypeVar("AnyMessage")
@@ -33,12 +32,7 @@ class BatchHandler:
     def __init__(self, handler: Callable[..., Awaitable[None]], in_flight: int) -> None:
         self._handler = handler
         self._in_flight = in_flight
-        self._parameters = {
-            name: provided
-            for name, hint in typing.get_type_hints(handler, include_extras=True).items()
-            for provided in getattr(hint, "__metadata__", ())
-            if isinstance(provided, Provided)
-        }
+        self._parameters = provided_parameters(handler)
         # One loader for each app in this process, which in production is one.
         self._loaders: WeakKeyDictionary[Any, BatchLoader[Received[Any], Exception | None]] = WeakKeyDictionary()
 

@@ -21,7 +21,7 @@ from contracts.inboxes import inbox_prefix
 from contracts.streams import Stream
 from kit.messaging import nats_compat
 from kit.messaging import streams as jetstreams
-from kit.messaging.faststream_compat import has_workers, is_idle
+from kit.messaging.faststream_compat import finish_work
 from kit.messaging.subscriptions import StreamSubscription
 from kit.runtime.tasks import cancel_and_wait
 
@@ -31,7 +31,6 @@ _DRAIN_TIMEOUT = 10.0
 REPAIR_INTERVAL = 5.0
 """Seconds between checks of the streams and consumers."""
 _CLOSE_TIMEOUT = 2.0
-_IDLE_CHECKS = 3
 
 
 class Broker(NatsBroker):
@@ -172,13 +171,7 @@ class Broker(NatsBroker):
             subscriber.subscription = None
         if isinstance(subscriber, PullStreamSubscriber):
             await cancel_and_wait(subscriber.tasks)  # each returns the messages that it has not handed out
-        if has_workers(subscriber):
-            # FastStream drops messages that wait for a worker. It has no event for "all are handled", and a
-            # message takes some turns of the event loop from the connection to the worker.
-            idle = 0
-            while idle < _IDLE_CHECKS:
-                await asyncio.sleep(0.01)
-                idle = idle + 1 if is_idle(subscriber) else 0
+        await finish_work(subscriber)
 
     async def _provision(self) -> None:
         await jetstreams.provision(self.jetstream, self._streams, self._replicas)

@@ -1,13 +1,16 @@
 """The server side of request/reply: every request gets a reply, a problem included (NATS ADR-32)."""
 
+import inspect
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
+from uuid import uuid4
 
-from faststream import BaseMiddleware
-from faststream.message import StreamMessage
 from faststream.nats import NatsResponse, NatsRouter
+from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
 from pydantic import ValidationError
 from structlog.stdlib import get_logger
 
@@ -16,8 +19,11 @@ from contracts.errors import ErrorKind, FieldError, Problem, json_pointer
 from contracts.headers import SERVICE_ERROR, SERVICE_ERROR_CODE
 from kit.asyncapi.handlers import Handled
 from kit.errors import Refusal
+from kit.messaging.faststream_compat import context_of, process_directly
 from kit.messaging.stats import request_stats
+from kit.messaging.workers import Workers
 from kit.runtime import tracing
+from kit.runtime.depends import DEPENDENCIES, provided_parameters
 
 log = get_logger(__name__)
 
@@ -28,11 +34,11 @@ _UNREADABLE = Problem(kind=ErrorKind.INVALID, slug="invalid-request", detail="Th
 _FAILED = Problem(kind=ErrorKind.INTERNAL, slug="internal-error", detail="The service failed; the failure is logged.")
 
 
-def field_errors(error: ValidationError, skip: int = 0) -> tuple[FieldError, ...]:
-    """Return one error per invalid field; the first `skip` parts of each location are not part of the message."""
+def field_errors(error: ValidationError) -> tuple[FieldError, ...]:
+    """Return one error per invalid field."""
     return tuple(
         FieldError(
-            pointer=json_pointer(e["loc"][skip:]),
+            pointer=json_pointer(e["loc"]),
             code=e["type"],
             message=e["msg"],
         )
@@ -43,53 +49,95 @@ def field_errors(error: ValidationError, skip: int = 0) -> tuple[FieldError, ...
 def _problem(error: Exception) -> Problem:
     if isinstance(error, Refusal):
         return error.problem()
-    if isinstance(error, ValidationError):
-        return Problem(
-            kind=ErrorKind.INVALID,
-            slug="invalid-request",
-            detail="The request does not fit its contract.",
-            errors=field_errors(error, skip=1),  # the first part is the name of the handler's parameter
-        )
     log.error("a request failed", exc_info=error)
     return _FAILED
 
 
-def _reply(problem: Problem) -> NatsResponse:
-    # .value: TestNatsBroker does not convert headers to strings, and NATS would send the name of the enum member.
-    return NatsResponse(problem, headers={SERVICE_ERROR: problem.slug, SERVICE_ERROR_CODE: problem.kind.value})
+def _invalid(error: ValidationError) -> Problem:
+    errors = field_errors(error)
+    if any(each.code == "json_invalid" for each in errors):
+        return _UNREADABLE
+    detail = "The request does not fit its contract."
+    return Problem(kind=ErrorKind.INVALID, slug="invalid-request", detail=detail, errors=errors)
 
 
-class ReplyMiddleware(BaseMiddleware[Any, Any]):
-    """Turns every failure of a request into a reply (NATS ADR-32); not for streams, where it would acknowledge."""
+def _headers_of(problem: Problem) -> dict[str, str]:
+    return {SERVICE_ERROR: problem.slug, SERVICE_ERROR_CODE: problem.kind.value}
 
-    async def on_receive(self) -> None:
-        """Set the current trace from the message's headers."""
-        tracing.set_trace(self.msg.headers)
 
-    async def consume_scope(self, call_next: Any, msg: StreamMessage[Msg]) -> Any:
-        """Call the handler and reply with its result or with a problem; count the request."""
+class RequestHandler:
+    """Replies to the messages of one subscriber: with the handler's result, or with a problem for every failure.
+
+    It takes the place of FastStream's processing of a message, in memory too: 20 µs of processor time per message
+    instead of 500 (ADR 21). The handler's first parameter is the request, the others are attributes of the service's
+    `Dependencies`. Raises `TypeError` if they are not.
+    """
+
+    def __init__(
+        self, request: type[Request[Any]], handler: Callable[..., Awaitable[Any]], subscriber: Any, workers: int
+    ) -> None:
+        self._request = request
+        self._handler = handler
+        self._subscriber = subscriber
+        self._provided = provided_parameters(handler)
+        if unknown := set([*inspect.signature(handler).parameters][1:]) - self._provided.keys():
+            raise TypeError(f"{handler.__name__} has parameters that are not provided: {', '.join(sorted(unknown))}")
+        process_directly(subscriber, self.process, Workers(self._work, workers))
+
+    async def process(self, message: Msg) -> NatsResponse:
+        """Return the reply to `message`, and count it."""
         started = time.perf_counter_ns()
-        problem: Problem | None = None
-        try:
-            # Decoded once, here, so that a ValueError of the handler is not mistaken for an invalid body.
-            await msg.decode()
-        except ValueError:  # not JSON, or not text
-            problem = _UNREADABLE
-        else:
-            try:
-                reply = await call_next(msg)
-            except Exception as failure:  # noqa: BLE001 - without a reply the caller would wait for its timeout
-                problem = _problem(failure)
+        headers = message.headers or {}
+        tracing.set_trace(headers)
+        reply_headers = {
+            "content-type": "application/json",
+            "correlation_id": headers.get("correlation_id") or str(uuid4()),
+        }
+        reply, problem = await self._reply(message.data, headers.get("content-type"))
+        if problem is not None:
+            reply_headers |= _headers_of(problem)
         error = f"{problem.kind.value}:{problem.slug}" if problem else ""
-        request_stats[self.msg.subject].add(time.perf_counter_ns() - started, error)
-        return _reply(problem) if problem else reply
+        request_stats[self._request.subject].add(time.perf_counter_ns() - started, error)
+        return NatsResponse(reply, headers=reply_headers)
+
+    async def _reply(self, body: bytes, content_type: str | None) -> tuple[bytes, Problem | None]:
+        """Return the body of the reply, and the problem that it tells, if any."""
+        try:
+            if content_type and not content_type.startswith("application/json"):
+                return _UNREADABLE.model_dump_json().encode(), _UNREADABLE
+            request = self._request.model_validate_json(body)
+        except ValidationError as error:
+            problem = _invalid(error)
+            return problem.model_dump_json().encode(), problem
+        try:
+            dependencies = context_of(self._subscriber).get(DEPENDENCIES)
+            arguments = {name: each.value(dependencies) for name, each in self._provided.items()}
+            reply = await self._handler(request, **arguments)
+            return reply.model_dump_json().encode(), None
+        except Exception as failure:  # noqa: BLE001 - without a reply the caller would wait for its timeout
+            problem = _problem(failure)
+            return problem.model_dump_json().encode(), problem
+
+    async def _work(self, message: Msg) -> None:
+        response = await self.process(message)
+        if not message.reply:
+            return
+        client: Client = self._subscriber.connection
+        try:
+            await client.publish(message.reply, response.body, headers=response.headers)
+        except MaxPayloadError:
+            log.exception("reply too large", subject=message.subject, bytes=len(response.body))
+            headers = response.headers | _headers_of(_FAILED)
+            await client.publish(message.reply, _FAILED.model_dump_json().encode(), headers=headers)
+        except NatsError as error:
+            log.warning("reply not sent", subject=message.subject, reason=str(error) or type(error).__name__)
 
 
 class ReplyRouter(NatsRouter):
     """A router for a service's request handlers; every failure of one becomes a reply."""
 
     def __init__(self) -> None:
-        super().__init__(middlewares=[ReplyMiddleware])
+        super().__init__()
         self.handled: list[Handled] = []
 
     def reply(self, request: type[Request[Reply]], *, workers: int = 64) -> Callable[[Replies[Reply]], Replies[Reply]]:
@@ -100,8 +148,9 @@ class ReplyRouter(NatsRouter):
         service = request.subject.partition(".")[0]
 
         def register(handler: Replies[Reply]) -> Replies[Reply]:
-            subscriber = self.subscriber(request.subject, queue=service, max_workers=workers)
+            subscriber = self.subscriber(request.subject, queue=service)
             subscriber(handler)
+            RequestHandler(request, handler, subscriber, workers)
             self.handled.append(Handled("replies", request, handler, subscriber, queue=service))
             return handler
 

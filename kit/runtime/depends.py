@@ -4,6 +4,8 @@ The composition root puts that object into FastStream's context under `DEPENDENC
 a thread for each message and parameter; these are resolved in place.
 """
 
+import typing
+from collections.abc import Callable
 from typing import Any
 
 from fast_depends.library import CustomField
@@ -38,3 +40,13 @@ class Factory(Provided):
     def value(self, dependencies: Any) -> Any:
         """Call the factory and return its result."""
         return super().value(dependencies)()
+
+
+def provided_parameters(handler: Callable[..., Any]) -> dict[str, Provided]:
+    """Return the parameters of `handler` that are attributes of the service's `Dependencies`, by name."""
+    return {
+        name: provided
+        for name, hint in typing.get_type_hints(handler, include_extras=True).items()
+        for provided in getattr(hint, "__metadata__", ())
+        if isinstance(provided, Provided)
+    }

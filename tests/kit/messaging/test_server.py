@@ -5,6 +5,7 @@ from typing import ClassVar
 from uuid import uuid4
 
 import pytest
+from faststream.nats import TestNatsBroker
 
 from contracts.base import Message, Request
 from contracts.errors import ErrorKind, Problem
@@ -13,6 +14,7 @@ from kit.errors import InvalidField, OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
 from kit.messaging.server import ReplyRouter
+from kit.messaging.stats import request_stats
 from kit.runtime import tracing
 from tests.kit.conftest import NewBroker
 
@@ -35,9 +37,8 @@ def _client(broker: Broker) -> RequestClient:
     return RequestClient(broker, timeout=_TIMEOUT)
 
 
-@pytest.fixture
-async def halve(new_broker: NewBroker) -> type[Halve]:
-    """Start a service that replies to a request of this test; return the request."""
+def halve_router() -> tuple[type[Halve], ReplyRouter]:
+    """Return a request of one test, and the router of a service that replies to it."""
 
     class OwnHalve(Halve):
         subject: ClassVar[str] = f"{uuid4().hex}.halve"
@@ -52,13 +53,24 @@ async def halve(new_broker: NewBroker) -> type[Halve]:
             raise LookupError("password hunter2")
         if request.number == 15:
             await asyncio.sleep(1)
+        if request.number == 16:
+            Half.model_validate({})
+        if request.number == 17:
+            return Half(half=1, request_id="x" * 2_000_000)
         return Half(half=request.number / 2, request_id=tracing.trace.get().request_id)
 
+    return OwnHalve, router
+
+
+@pytest.fixture
+async def halve(new_broker: NewBroker) -> type[Halve]:
+    """Start a service that replies to a request of this test; return the request."""
+    request, router = halve_router()
     service = new_broker()
     service.include_router(router)
     await service.start()
     await service.check()
-    return OwnHalve
+    return request
 
 
 async def test_reply_carries_the_request_id(broker: Broker, halve: type[Halve]) -> None:
@@ -76,6 +88,84 @@ async def test_unreadable_request_gets_a_problem_as_reply(broker: Broker, halve:
             problem = Problem.model_validate_json(reply.data)
             assert (problem.kind, problem.slug) == (ErrorKind.INVALID, "invalid-request")
     assert (await _client(broker).request(halve(number=2))).half == 1
+
+
+_BODIES = (b"", b"{", b"\xff", b"null", b"{}", b'{"number": "x"}', *(b'{"number": %d}' % n for n in (2, 13, 14, 16)))
+_HEADERS: tuple[dict[str, str], ...] = (
+    {"content-type": "application/json"},
+    {"content-type": "text/plain"},
+    {"content-type": "application/json", REQUEST_ID: "r1", "correlation_id": "c1"},
+)
+
+
+async def test_replies_in_memory_are_those_on_nats(broker: Broker, halve: type[Halve]) -> None:
+    request, router = halve_router()
+    in_memory = Broker("nats://127.0.0.1:1", name="test")
+    in_memory.include_router(router)
+    async with TestNatsBroker(in_memory):
+        for body in _BODIES:
+            for headers in _HEADERS:
+                real = await broker.client.request(halve.subject, body, timeout=_TIMEOUT, headers=headers)
+                fake = await in_memory.request(body, request.subject, headers=headers, timeout=_TIMEOUT)
+                assert fake.body == real.data
+                ids = [each.pop("correlation_id") for each in (fake.headers, real.headers or {})]
+                assert fake.headers == real.headers
+                assert fake.headers["content-type"] == "application/json"
+                assert all(ids)
+                if "correlation_id" in headers:
+                    assert ids == ["c1", "c1"]
+
+
+async def test_every_reply_is_counted_by_its_subject(broker: Broker, halve: type[Halve]) -> None:
+    for body in _BODIES:
+        await broker.client.request(halve.subject, body, timeout=_TIMEOUT)
+    stats = request_stats[halve.subject]
+    assert (stats.requests, stats.errors) == (len(_BODIES), len(_BODIES) - 1)
+    assert stats.last_error == "internal:internal-error"
+    assert stats.average > 0
+
+
+@pytest.mark.parametrize("number", [16, 17], ids=["validation error of the handler", "reply too large"])
+async def test_failure_of_the_service_is_not_the_callers(broker: Broker, halve: type[Halve], number: int) -> None:
+    with pytest.raises(RemoteProblem) as refused:
+        await _client(broker).request(halve(number=number))
+    assert refused.value.problem().slug == "internal-error"
+
+
+async def test_burst_is_handled_by_a_bounded_number_of_workers(broker: Broker, new_broker: NewBroker) -> None:
+    class Wait(Halve):
+        subject: ClassVar[str] = f"{uuid4().hex}.wait"
+
+    router = ReplyRouter()
+    running: set[int] = set()
+    most: list[int] = []
+
+    @router.reply(Wait, workers=4)
+    async def wait(request: Wait) -> Half:
+        running.add(request.number)
+        most.append(len(running))
+        await asyncio.sleep(0)
+        running.discard(request.number)
+        return Half(half=request.number, request_id="")
+
+    service = new_broker()
+    service.include_router(router)
+    await service.start()
+    await service.check()
+    replies = await asyncio.gather(*(_client(broker).request(Wait(number=n)) for n in range(100)))
+    assert [reply.half for reply in replies] == list(range(100))
+    assert 1 < max(most) <= 4
+
+
+def test_handler_with_a_parameter_that_nothing_provides_is_refused() -> None:
+    async def handler(request: Halve, unknown: int) -> Half:
+        raise AssertionError((request, unknown))
+
+    class Own(Halve):
+        subject: ClassVar[str] = "tests.halve"
+
+    with pytest.raises(TypeError, match="not provided: unknown"):
+        ReplyRouter().reply(Own)(handler)
 
 
 async def test_refusal_keeps_its_kind_and_errors(broker: Broker, halve: type[Halve]) -> None:
