@@ -125,6 +125,14 @@ class Verifier:
             raise InvalidToken(_EXPIRED)
         return claims
 
+    def known(self, token: str) -> Claims | None:
+        """Return the claims of a cached token, or None if it is not cached or has expired; verify nothing."""
+        claims = self._cache.get(token)
+        if claims is None or claims.exp <= self._clock():
+            return None
+        self._cache.move_to_end(token)
+        return claims
+
     def _check(self, token: str) -> Claims:
         if len(token) > _MAX_LENGTH:
             raise InvalidToken("The token is too long.")

@@ -58,6 +58,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupSc
     return GroupScheduling(config, log)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the number of generated requests of tests/gateway/test_fast_path.py."""
+    parser.addoption("--examples", type=int, default=300, help="generated sequences of requests for the fast path")
+
+
 def pytest_configure() -> None:
     """Let the processes that tests start keep their bytecode: without it each start compiles every module again."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

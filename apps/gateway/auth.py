@@ -68,9 +68,14 @@ class JwksVerifier:
             claims = await self._verified(token)
         except InvalidToken as error:
             raise Unauthorized(str(error), "invalid_token") from error
-        if claims.iat <= self._revoked.get(claims.sub, 0):
+        if self._is_revoked(claims):
             raise Unauthorized("The user of this token is deleted or disabled.", "invalid_token")
         return claims
+
+    def known(self, token: str) -> Claims | None:
+        """Return the claims of a token that was verified before; None if it was not, or is expired or revoked."""
+        claims = self._verifier.known(token) if self._verifier else None
+        return None if claims is None or self._is_revoked(claims) else claims
 
     async def keys(self) -> JsonWebKeySet:
         """Return the current public keys; while the users service is unavailable, the cached ones."""
@@ -92,6 +97,9 @@ class JwksVerifier:
     def revocations(self) -> frozenset[UUID]:
         """The users with a revocation that may still matter."""
         return frozenset(self._revoked)
+
+    def _is_revoked(self, claims: Claims) -> bool:
+        return claims.iat <= self._revoked.get(claims.sub, 0)
 
     async def _verified(self, token: str) -> Claims:
         verifier = self._verifier or await self._current()

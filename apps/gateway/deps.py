@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import Depends, Request, Response, Security
 from fastapi.security import OAuth2PasswordBearer
+from starlette.types import Scope
 
 from apps.gateway import auth
 from apps.gateway.errors import Unauthorized
@@ -124,4 +125,10 @@ CurrentUser = Annotated[auth.Caller, Depends(current_user)]
 
 def address(request: Request) -> str:
     """Return the client's address; behind a trusted proxy, the one that the proxy names."""
-    return request.client.host if request.client else "unknown"
+    return address_of(request.scope)
+
+
+def address_of(scope: Scope) -> str:
+    """Return the client's address of an ASGI connection."""
+    client: tuple[str, int] | None = scope.get("client")
+    return client[0] if client else "unknown"

@@ -11,6 +11,7 @@ import apps.gateway
 from apps.gateway.auth import JwksVerifier
 from apps.gateway.deps import Dependencies, limit_address, payment_loader, user_loader
 from apps.gateway.events import event_router, owner_of
+from apps.gateway.fast_path import FastPath
 from apps.gateway.http import openapi, problems
 from apps.gateway.http.access_log import AccessLog
 from apps.gateway.http.backpressure import Capacity
@@ -67,7 +68,7 @@ class Gateway(ServiceApp):
     """The gateway's process: FastStream starts and stops it, FastAPI serves HTTP."""
 
     http: ASGIApp
-    """FastAPI behind the middleware."""
+    """FastAPI behind the middleware and the fast path."""
     api: FastAPI
     """FastAPI alone; it has the OpenAPI document."""
     deps: Dependencies
@@ -111,7 +112,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
         passwords=settings.max_password_requests,
         timeout=settings.request_timeout,
     )
-    app.http = Middleware(api, capacity, BodyLimit(settings.max_body_bytes), access_log)
+    app.http = Middleware(FastPath(api, deps), capacity, BodyLimit(settings.max_body_bytes), access_log)
     app.api, app.deps = api, deps
     return app
 

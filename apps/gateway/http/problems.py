@@ -70,15 +70,26 @@ def problem_response(refusal: Refusal) -> Response:
     return _response(status, refusal.slug, str(refusal), errors=refusal.errors, headers=headers, extensions=extensions)
 
 
+def refusal_response(refusal: Refusal, method: str) -> Response:
+    """Return the response to a request with this method that a route refused."""
+    if isinstance(refusal, RemoteProblem) and method == "GET":
+        # The fields of the service's request are query parameters here.
+        refusal.errors = tuple(e.model_copy(update={"pointer": f"/query{e.pointer}"}) for e in refusal.errors)
+    return problem_response(refusal)
+
+
+def failure_response(error: Exception) -> Response:
+    """Log an unexpected error and return the response, which does not show it."""
+    log.error("request failed", exc_info=error)
+    return _response(500, "internal-error", "The gateway failed; the failure is logged.")
+
+
 def install(app: FastAPI) -> None:
     """Add the exception handlers for everything that a route may raise."""
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, error: Refusal) -> Response:
-        if isinstance(error, RemoteProblem) and request.method == "GET":
-            # The fields of the service's request are query parameters here.
-            error.errors = tuple(e.model_copy(update={"pointer": f"/query{e.pointer}"}) for e in error.errors)
-        return problem_response(error)
+        return refusal_response(error, request.method)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
@@ -97,8 +108,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> Response:
-        log.error("request failed", exc_info=error)
-        return _response(500, "internal-error", "The gateway failed; the failure is logged.")
+        return failure_response(error)
 
 
 def _response(

@@ -8,12 +8,16 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 
+def parse(body: bytes) -> Any:
+    """Parse a JSON body. Raises `JSONDecodeError` for a duplicate name, NaN or an infinity."""
+    return json.loads(body, object_pairs_hook=_object, parse_constant=_refuse_constant)
+
+
 class _StrictRequest(Request):
     async def json(self) -> Any:
         """Parse the body. Raises `JSONDecodeError` for a duplicate name, NaN or an infinity."""
         if not hasattr(self, "_json"):
-            body = await self.body()
-            self._json = json.loads(body, object_pairs_hook=_object, parse_constant=_refuse_constant)
+            self._json = parse(await self.body())
         return self._json
 
 
