@@ -58,7 +58,7 @@ def files() -> Iterator[Path]:
     for folder, folders, names in os.walk(ROOT):
         folders[:] = sorted(name for name in folders if name not in FOREIGN and (name[0] != "." or name == ".ci"))
         for path in (Path(folder, name).relative_to(ROOT) for name in sorted(names)):
-            recorded = path.parts[:2] == ("docs", "proof") and path.suffix != ".md"
+            recorded = path.parts[:2] in {("docs", "proof"), ("docs", "benchmarks")} and path.suffix != ".md"
             if not recorded and (path.suffix in TEXTS or path.as_posix() in NAMED):
                 yield path
 

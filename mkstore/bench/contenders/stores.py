@@ -22,8 +22,8 @@ LIMITS_ON = {
 }
 """Settings that count every request against ceilings that no load reaches: the defaults would refuse it at once."""
 LIMITS_OFF = {"RATE_LIMIT_ENABLED": "false"}
-_QUIET = {"FAILPOINTS": "", "LOG_LEVEL": "WARNING"}
-ACCESS_LINE = {**LIMITS_OFF, "LOG_LEVEL": "INFO"}
+_QUIET = {"FAILPOINTS": "", "LOG_LEVEL": "WARNING", "ACCESS_LOG": "false"}
+ACCESS_LINE = {**LIMITS_OFF, "LOG_LEVEL": "INFO", "ACCESS_LOG": "true"}
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from mkstore.bench.scenarios.recording import payments_table, wait_until_drained
 from mkstore.chaos.http_client import Api
 
 _AT_ONCE = 16
+_ATTEMPTS = 3
 
 
 class PreparationFailed(Exception):
@@ -55,13 +56,16 @@ async def sign_ins(target: Target, _: Random) -> Sequence[Call]:
 
 
 async def send_all(target: Target, calls: Sequence[Call]) -> None:
-    """Send each request once. Raises `PreparationFailed` if a response is wrong."""
+    """Send each request, up to three times. Raises `PreparationFailed` if the last response is wrong too."""
     waiting = list(calls)
 
     async def work(api: Api) -> None:
         while waiting:
-            call = waiting.pop()
-            if fault := call.fault(await call.send(api)):
+            call, fault = waiting.pop(), ""
+            for _ in range(_ATTEMPTS):
+                if not (fault := call.fault(await call.send(api))):
+                    break
+            if fault:
                 raise PreparationFailed(f"{target.name}: {fault}")
 
     async with Api(target.url) as api:
