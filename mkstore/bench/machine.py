@@ -1,5 +1,6 @@
 """The machine and the versions of everything that a benchmark depends on."""
 
+import json
 import os
 import platform
 import re
@@ -15,6 +16,14 @@ from mkstore.stack.servers.accounts import postgres_program
 from mkstore.stack.servers.nats import nats_server_program
 
 _PACKAGES = ("fastapi", "uvicorn", "uvloop", "faststream", "nats-py", "pydantic", "asyncpg", "sqlalchemy")
+_NPM_PACKAGES = (
+    "@nestjs/core",
+    "@nestjs/microservices",
+    "@nestjs/platform-fastify",
+    "typeorm",
+    "pg",
+    "class-validator",
+)
 
 
 def machine() -> dict[str, str]:
@@ -31,7 +40,15 @@ def machine() -> dict[str, str]:
         "wrk": (_output(["wrk", "-v"]).split() or ["none"])[1],
         "Node.js": _output(["node", "--version"]) if shutil.which("node") else "none",
         **{name: version(name) for name in _PACKAGES},
+        **_npm_packages(),
     }
+
+
+def _npm_packages() -> dict[str, str]:
+    """Return the versions that the NestJS peers declare, which are exact; empty without their sources."""
+    file = ROOT / "bench/peers/nestjs/package.json"
+    declared: dict[str, str] = json.loads(file.read_text())["dependencies"] if file.exists() else {}
+    return {name: declared[name] for name in _NPM_PACKAGES if name in declared}
 
 
 def _output(command: Sequence[str]) -> str:

@@ -11,10 +11,10 @@ from mkstore.bench.contenders.peer_systems import running_peer
 from mkstore.bench.contenders.stores import ACCESS_LINE, LIMITS_OFF, LIMITS_ON, running_store
 from mkstore.bench.load.target import Target
 from mkstore.bench.peers import peers as every_peer
-from mkstore.bench.scenarios.registry import EVENT_STREAMS, USERS_MANY
+from mkstore.bench.scenarios.registry import EVENT_STREAMS, LIMITS, USERS_MANY
 
 STORE, STORE_LIMITS_ON, STORE_ACCESS_LINE = "mkstore", "mkstore-limits-on", "mkstore-access-line"
-_ONLY_LIMITS = frozenset({"limits"})
+_ONLY_LIMITS = frozenset({LIMITS})
 _WITHOUT = _ONLY_LIMITS | {EVENT_STREAMS}
 _PEERS = {
     "nestjs-fastify": "the NestJS original on Fastify: a payment is sent over core NATS and answered at once",
@@ -77,7 +77,7 @@ def _stores() -> list[Contender]:
 
 
 def _limits() -> list[Contender]:
-    reads, alone = frozenset({USERS_MANY}), frozenset({"limits"})
+    reads, alone = frozenset({USERS_MANY}), frozenset({LIMITS})
     return [
         Contender(
             "limit-asgi",

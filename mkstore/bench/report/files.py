@@ -6,11 +6,11 @@ from mkstore.bench.contenders.registry import every_contender
 from mkstore.bench.report import markdown
 from mkstore.bench.report.plots import draw
 from mkstore.bench.samples import Result
-from mkstore.bench.scenarios.registry import every_scenario
+from mkstore.bench.scenarios.registry import LIMITS, every_scenario
 
 _HEAD = """# Compared with its peers: the last run
 
-`uv run {command}` at commit {commit}, {date}: {rounds} rounds, turns of {seconds} s.
+`uv run {command}` at commit {commit}, {date}; rounds: {rounds}, turns of {seconds} s.
 
 - **Ratios, not rates.** The contenders take turns, scenario by scenario; each ratio is computed within one round.
   A table shows the median of the rounds and, in brackets, the lowest and the highest.
@@ -41,7 +41,10 @@ def write(result: Result, folder: Path) -> None:
 def text(result: Result) -> str:
     """Return the tables of goals and rates, for a terminal."""
     with_rates = dict.fromkeys(sample.scenario for sample in result.samples if sample.rate)
-    tables = [f"{scenario}\n{markdown.rates(result.samples, scenario)}" for scenario in with_rates]
+    tables = [
+        f"{scenario}\n{(markdown.operations if scenario == LIMITS else markdown.rates)(result.samples, scenario)}"
+        for scenario in with_rates
+    ]
     return "\n".join([*tables, markdown.goals(result.samples), markdown.checks(result)])
 
 
@@ -55,6 +58,7 @@ def _markdown(result: Result, plots: list[str]) -> str:
         + markdown.table(
             ["contender", "what it is"],
             [[one.name, one.description] for one in every_contender() if one.name in measured],
+            left=2,
         ),
     ]
     sections += [f"{plot}\n" for plot in plots]
@@ -63,12 +67,14 @@ def _markdown(result: Result, plots: list[str]) -> str:
         if not own:
             continue
         section = f"## {scenario.name}\n\n{scenario.description}\n"
-        if any(sample.rate for sample in own):
+        if scenario.name == LIMITS:
+            section += f"\n{markdown.operations(own, scenario.name)}"
+        elif any(sample.rate for sample in own):
             section += f"\n{markdown.rates(own, scenario.name)}"
         if any(sample.processor for sample in own):
             section += f"\nMicroseconds of processor time per request:\n\n{markdown.parts(own, scenario.name)}"
         if any(sample.figures for sample in own):
             section += f"\n{markdown.figures(own, scenario.name)}"
         sections.append(section)
-    machine = markdown.table(["machine", "value"], list(map(list, result.machine.items())))
+    machine = markdown.table(["machine", "value"], list(map(list, result.machine.items())), left=2)
     return "\n".join([*sections, "## Checks\n", markdown.checks(result), "## Machine\n", machine])

@@ -5,15 +5,20 @@ from collections.abc import Iterable, Sequence
 from mkstore.bench.contenders.registry import STORE, STORE_ACCESS_LINE, STORE_LIMITS_ON
 from mkstore.bench.report.goals import STORES, every_goal
 from mkstore.bench.report.ratios import Case, Spread, case_of, p99, processor, ratio, spread
+from mkstore.bench.report.ratios import rate as plain_rate
 from mkstore.bench.samples import Result, Sample
+from mkstore.bench.scenarios.idle import SERVERS
+from mkstore.bench.scenarios.registry import IDLE
 
 _NONE = "-"
+_LARGE = 100
+"""Figures from here on are shown without decimals."""
 _OWN = (STORE, STORE_LIMITS_ON, STORE_ACCESS_LINE)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table; all columns but the first are aligned to the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """Return a Markdown table; the columns after the first `left` ones are aligned to the right."""
+    lines = [header, [*["---"] * left, *["---:"] * (len(header) - left)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
@@ -35,17 +40,22 @@ def rates(samples: Sequence[Sample], scenario: str) -> str:
     """Return the rates of all contenders in a scenario, with the ratio of this store to each."""
     rows = []
     for case in cases(samples, scenario):
-        if (rate := spread(samples, case)) is None or not rate.highest:
+        rate, latency, used = (spread(samples, case, figure) for figure in (plain_rate, p99, processor))
+        if rate is None or not rate.highest:
             continue
         own = [Case(scenario, store, case.concurrency, case.variant) for store in STORES]
         ratios = ["" if case.contender in _OWN else _text(ratio(samples, one, case)) for one in own]
-        latency, used = spread(samples, case, p99), spread(samples, case, processor)
-        variant = [f"{case.variant}, c={case.concurrency}" if case.variant else f"{case.concurrency}"]
-        rows.append(
-            [case.contender, *variant, rate.text(0), _text(latency, 1), _text(used, 0) if used else "", *ratios]
-        )
-    header = ["contender", "connections", "requests/s", "p99 (ms)", "processor (µs)", "limits off to it", "on to it"]
-    return table(header, rows)
+        rows.append([case.contender, _load(case), rate.text(0), _text(latency, 1), _text(used, 0), *ratios])
+    header = ["contender", "connections", "requests/s", "p99 (ms)", "processor (µs)"]
+    return table([*header, *(f"{store} to it" for store in STORES)], rows, left=2)
+
+
+def operations(samples: Sequence[Sample], scenario: str) -> str:
+    """Return the rates of a scenario without HTTP: one row for each operation."""
+    found = [(case, spread(samples, case)) for case in cases(samples, scenario)]
+    return table(
+        ["contender", "operation", "per second"], [[c.contender, c.variant, _text(s, 0)] for c, s in found], left=2
+    )
 
 
 def parts(samples: Sequence[Sample], scenario: str) -> str:
@@ -54,21 +64,25 @@ def parts(samples: Sequence[Sample], scenario: str) -> str:
     rows = []
     for case in cases(samples, scenario):
         medians = [spread(samples, case, lambda one, name=name: one.processor.get(name, 0.0)) for name in names]  # type: ignore[misc]
-        label = f"{case.contender}, c={case.concurrency}" + (f", {case.variant}" if case.variant else "")
-        rows.append([label, *(f"{one.median:,.0f}" if one and one.highest else "" for one in medians)])
-    return table(["contender", *names], rows)
+        used = (f"{one.median:,.0f}" if one and one.highest else "" for one in medians)
+        rows.append([case.contender, _load(case), *used])
+    return table(["contender", "connections", *names], rows, left=2)
 
 
 def figures(samples: Sequence[Sample], scenario: str) -> str:
-    """Return the further figures of a scenario, one row each: median, lowest and highest of the rounds."""
+    """Return the further figures of a scenario; of memory and idle processes only the sums and the servers."""
+    own = [sample for sample in samples if sample.scenario == scenario]
+    names = list(dict.fromkeys(name for sample in own for name in sample.figures))
+    if scenario == IDLE:
+        names = [name for name in names if name.split()[0] in {"services", *SERVERS}]
     rows = []
-    for case in cases(samples, scenario):
-        names = list(dict.fromkeys(name for sample in samples if case.holds(sample) for name in sample.figures))
+    for case in cases(own, scenario):
+        found = []
         for name in names:
-            found = spread(samples, case, lambda sample, name=name: sample.figures.get(name, 0.0))  # type: ignore[misc]
-            label = f"{case.contender}" + (f", c={case.concurrency}" if case.concurrency else "")
-            rows.append([label + (f", {case.variant}" if case.variant else ""), name, _text(found)])
-    return table(["contender", "figure", "value"], rows)
+            values = [sample.figures[name] for sample in own if case.holds(sample) and name in sample.figures]
+            found.append(Spread.of(values).text(_digits(values)) if values else "")
+        rows.append([case.contender, _load(case), *found])
+    return table(["contender", "connections" if scenario != IDLE else "when", *names], rows, left=2)
 
 
 def checks(result: Result) -> str:
@@ -96,3 +110,12 @@ def _verdict(value: Spread, is_reached: bool) -> str:
 
 def _text(found: Spread | None, digits: int = 2) -> str:
     return found.text(digits) if found else _NONE
+
+
+def _load(case: Case) -> str:
+    """Return the connections of a case, and its variant."""
+    return ", ".join(part for part in (case.variant, str(case.concurrency or "")) if part)
+
+
+def _digits(values: Sequence[float]) -> int:
+    return 0 if max(values) >= _LARGE else 2

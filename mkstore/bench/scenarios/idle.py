@@ -45,6 +45,8 @@ class IdleScenario:
         figures |= {f"{part} RSS (MB)": round(one.rss / _MB, 1) for part, one in used.items()}
         figures |= {f"{part} PSS (MB)": round(one.pss / _MB, 1) for part, one in used.items()}
         own = [one for part, one in used.items() if part not in SERVERS]
+        used_seconds = sum(after[part] - before[part] for part in before if part not in SERVERS)
+        figures["services processor (% of a core)"] = round(100 * used_seconds / turn.seconds, 2)
         figures["services RSS (MB)"] = round(sum(one.rss for one in own) / _MB, 1)
         figures["services PSS (MB)"] = round(sum(one.pss for one in own) / _MB, 1)
         variant = "after the start" if turn.round == 0 else "after load"

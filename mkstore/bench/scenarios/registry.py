@@ -8,7 +8,8 @@ from mkstore.bench.scenarios.scenario import RequestScenario, Scenario
 from mkstore.bench.scenarios.writes import PaymentScenario
 
 USERS_MANY, PAYMENTS, KEYED = "users-many", "payments", "payments-keyed"
-IDLE, PAGES, EVENT_STREAMS = IdleScenario.name, PageScenario.name, EventStreamScenario.name
+IDLE, LIMITS = IdleScenario.name, LimitScenario.name
+PAGES, EVENT_STREAMS = PageScenario.name, EventStreamScenario.name
 _PASSWORD_CONNECTIONS = 8
 """So few that no request waits for longer than the gateway's deadline: a hash takes a processor for 25 ms."""
 

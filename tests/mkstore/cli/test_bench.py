@@ -15,7 +15,7 @@ LIMIT = ("--quick", "--scenario", "users-many", "--contender", "limit-asgi")
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--scenario", "user-many"], "There is no scenario 'user-many'; there are idle, limits, users-many,"),
+        (["--scenario", "user-many"], "There is no scenario 'user-many'; there are limits, users-many, users-one,"),
         (["--contender", "express"], "There is no contender 'express'; there are mkstore, mkstore-limits-on,"),
         (["--concurrency", "1;32"], "--concurrency '1;32' must be numbers separated by commas"),
         (["--concurrency", "0,32"], "--concurrency '0,32' has a number below 1."),
