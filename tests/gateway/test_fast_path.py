@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kit.errors import OutcomeUnknown, Unavailable
-from tests.support.generated_traffic import PARENT, requests
+from tests.support.generated_traffic import PARENT, requests, single_oddities
 from tests.support.two_paths import (
     ADA,
     ADAS_PAYMENT,
@@ -50,7 +50,7 @@ PLAIN = {
     "payment": get(f"/payments/{ADAS_PAYMENT}"),
     "payment of an admin": get(f"/payments/{ADAS_PAYMENT}", (b"accept", b"*/*"), caller="root"),
     "new payment": post((b"user-agent", b"curl/8.5.0")),
-    "new payment with a key": post((b"idempotency-key", b"a key")),
+    "new payment with a key": post((b"idempotency-key", b"key 0")),
     "new payment for another": post(body={"amount": 1, "userId": str(ADA)}, caller="root"),
 }
 
@@ -86,6 +86,12 @@ async def both() -> Both:
     paths = Both()
     await paths.know_tokens()
     return paths
+
+
+@pytest.mark.parametrize("name", PLAIN)
+async def test_each_single_oddity_gets_an_equal_answer(both: Both, name: str) -> None:
+    for number, request in enumerate(single_oddities(PLAIN[name], TOKENS)):
+        await both.send_all([_with_own_key(request, b"%d " % number)])
 
 
 @pytest.mark.timeout(7200)

@@ -1,6 +1,8 @@
 """Generated HTTP requests that are plain, or differ from a plain one in a few places, for the fast path."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -17,75 +19,75 @@ _paths = st.one_of(
     _payments.map(lambda payment: f"/payments/{payment}"),
     st.sampled_from(["/payments", "/users"]),
 )
-_odd_paths = st.one_of(
-    st.sampled_from(
-        [
-            *("", "/", "//", "/users/", "/users/me/", "//users/me", "/users//me", "/payments/", "/payments/me"),
-            *(
-                f"/users/{ADA.hex}",
-                f"/users/{{{ADA}}}",
-                f"/users/{ADA.urn}",
-                f"/users/{ADA}/",
-                f"/users/{ADA}/password",
-            ),
-            *(
-                "/users/me/password",
-                f"/Users/{ADA}",
-                "/users/ME",
-                f"/payments/{ADAS_PAYMENT} ",
-                "/health/live",
-                "/nothing",
-            ),
-            *(
-                "/.well-known/jwks.json",
-                "/users/%6de",
-                "/users/me\n",
-                f"/users/{ADA}\n",
-                "/payments\n",
-                "/users/\u0661",
-            ),
-        ]
+ODD_PATHS = [
+    *("", "/", "//", "/users/", "/users/me/", "//users/me", "/users//me", "/payments/", "/payments/me"),
+    *(
+        f"/users/{ADA.hex}",
+        f"/users/{{{ADA}}}",
+        f"/users/{ADA.urn}",
+        f"/users/{ADA}/",
+        f"/users/{ADA}/password",
     ),
+    *(
+        "/users/me/password",
+        f"/Users/{ADA}",
+        "/users/ME",
+        f"/payments/{ADAS_PAYMENT} ",
+        "/health/live",
+        "/nothing",
+    ),
+    *(
+        "/.well-known/jwks.json",
+        "/users/%6de",
+        "/users/me\n",
+        f"/users/{ADA}\n",
+        "/payments\n",
+        "/users/\u0661",
+    ),
+]
+_odd_paths = st.one_of(
+    st.sampled_from(ODD_PATHS),
     st.text(max_size=10).map(lambda text: f"/users/{text}"),
 )
+PLAIN_HEADERS = [
+    *((b"user-agent", b"curl/8.5.0"), (b"accept", b"*/*"), (b"accept-encoding", b"gzip, br")),
+    *((b"accept-language", b"de"), (b"connection", b"keep-alive"), (b"cookie", b"a=b")),
+    *((b"sec-fetch-mode", b"cors"), (b"x-request-id", b"given-1"), (b"traceparent", PARENT)),
+    *((b"cache-control", b"no-cache"), (b"x-forwarded-for", b"1.2.3.4"), (b"priority", b"u=1, i")),
+]
 _plain_headers = st.lists(
-    st.sampled_from(
-        [
-            *((b"user-agent", b"curl/8.5.0"), (b"accept", b"*/*"), (b"accept-encoding", b"gzip, br")),
-            *((b"accept-language", b"de"), (b"connection", b"keep-alive"), (b"cookie", b"a=b")),
-            *((b"sec-fetch-mode", b"cors"), (b"x-request-id", b"given-1"), (b"traceparent", PARENT)),
-            *((b"cache-control", b"no-cache"), (b"x-forwarded-for", b"1.2.3.4"), (b"priority", b"u=1, i")),
-        ]
-    ),
+    st.sampled_from(PLAIN_HEADERS),
     unique_by=lambda header: header[0],
     max_size=5,
 )
+ODD_HEADERS = [
+    *((b"if-none-match", b'"3"'), (b"if-none-match", b"*"), (b"if-none-match", b'"1"')),
+    *((b"if-match", b'"3"'), (b"prefer", b"wait=0"), (b"prefer", b"respond-async")),
+    *((b"range", b"bytes=0-3"), (b"expect", b"100-continue"), (b"x-request-id", b"")),
+    *((b"x-request-id", b"a b"), (b"x-request-id", b"given-2"), (b"traceparent", b"x")),
+    *((b"transfer-encoding", b"chunked"), (b"content-encoding", b"gzip"), (b"upgrade", b"h2c")),
+    *((b"content-length", b"5"), (b"content-type", b"text/plain"), (b"accept", b"text/html")),
+    *((b"x-http-method-override", b"DELETE"), (b"idempotency-key", b"another")),
+    *((b"authorization", b"Bearer x"), (b"cookie", b"\xff")),
+]
 _odd_headers = st.one_of(
-    st.sampled_from(
-        [
-            *((b"if-none-match", b'"3"'), (b"if-none-match", b"*"), (b"if-none-match", b'"1"')),
-            *((b"if-match", b'"3"'), (b"prefer", b"wait=0"), (b"prefer", b"respond-async")),
-            *((b"range", b"bytes=0-3"), (b"expect", b"100-continue"), (b"x-request-id", b"")),
-            *((b"x-request-id", b"a b"), (b"x-request-id", b"given-2"), (b"traceparent", b"x")),
-            *((b"transfer-encoding", b"chunked"), (b"content-encoding", b"gzip"), (b"upgrade", b"h2c")),
-            *((b"content-length", b"5"), (b"content-type", b"text/plain"), (b"accept", b"text/html")),
-            *((b"x-http-method-override", b"DELETE"), (b"idempotency-key", b"another")),
-            *((b"authorization", b"Bearer x"), (b"cookie", b"\xff")),
-        ]
-    ),
+    st.sampled_from(ODD_HEADERS),
     st.tuples(st.sampled_from([b"x-a", b"accept", b"cookie", b"user-agent"]), st.binary(max_size=8)),
 )
-_methods = st.sampled_from(["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"])
+METHODS = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"]
+_methods = st.sampled_from(METHODS)
 _names = st.sampled_from(["ada", "ada", "ada", "bob", "root", "root", "unknown"])
 _bad_names = st.sampled_from(["revoked", "expired", "stranger", "forged", "garbage"])
-_schemes = st.sampled_from([b"Bearer ", b"bearer ", b"Bearer  ", b"Basic ", b"Bearer", b"Bearer\t", b""])
-_queries = st.sampled_from([b"limit=1", b"x", b"&", b"userId=1"])
+SCHEMES = [b"Bearer ", b"bearer ", b"Bearer  ", b"Basic ", b"Bearer", b"Bearer\t", b""]
+_schemes = st.sampled_from(SCHEMES)
+QUERIES = [b"limit=1", b"x", b"&", b"userId=1"]
+_queries = st.sampled_from(QUERIES)
 _addresses = st.sampled_from(["10.0.0.2", "::1"])
-_media_types = st.sampled_from(
-    [b"", b"application/json; charset=utf-8", b"Application/JSON", b"text/plain", b"application/a+json"]
-)
+MEDIA_TYPES = [b"", b"application/json; charset=utf-8", b"Application/JSON", b"text/plain", b"application/a+json"]
+_media_types = st.sampled_from(MEDIA_TYPES)
 _keys = st.sampled_from([None, None, b"key 1", b"key 1", b"key 2"])
-_odd_keys = st.sampled_from([b"", b"k" * 255, b"k" * 256, b"\xe4", b"a\tb", b" ", b"~!", b"a\n"])
+ODD_KEYS = [b"", b"k" * 255, b"k" * 256, b"\xe4", b"a\tb", b" ", b"~!", b"a\n"]
+_odd_keys = st.sampled_from(ODD_KEYS)
 _amounts = st.one_of(st.integers(1, 2**53 - 1), st.sampled_from([0, -1, 2**53, 1.0, 1.5, True, None, "1", 10**400]))
 _currencies = st.sampled_from(["USD", "USD", "JPY", "usd", "XXX", "", None, 1])
 _text = st.text(max_size=12)
@@ -107,20 +109,42 @@ _bodies = st.fixed_dictionaries(
     {"amount": _amounts},
     optional={"currency": _currencies, "metadata": _metadata, "userId": _payers, "user_id": _payers, "extra": _text},
 )
+RAW_BODIES = [
+    *(b"", b"null", b"[]", b"1", b'"x"', b"{}", b"{", b'{"amount": 1}x', b'{"amount": NaN}'),
+    *(b'{"amount": 1e0}', b'{"amount": 1, "amount": 2}', b'{"amount": Infinity}', b'{"amount": 01}'),
+    *(b'{"amount": 1, "metadata": {"a": "b", "a": "c"}}', b'\xef\xbb\xbf{"amount": 1}', b"\xff"),
+    *('{"amount": 1}'.encode("utf-16"), b'{"amount": 1, "metadata": {"a": "\\ud800"}}'),
+    *(b"[" * 5000, b'{"metadata": ' * 900, b'{"amount": 1}' + b" " * 17000, b"{'amount': 1}"),
+    *(b'{"amount": 1, "metadata": {"a": "\xff"}}', b'{"amount": ' + b"9" * 5000 + b"}"),
+    b' {"amount": 1}\r\n',
+]
 _raw_bodies = st.one_of(
-    st.sampled_from(
-        [
-            *(b"", b"null", b"[]", b"1", b'"x"', b"{}", b"{", b'{"amount": 1}x', b'{"amount": NaN}'),
-            *(b'{"amount": 1e0}', b'{"amount": 1, "amount": 2}', b'{"amount": Infinity}', b'{"amount": 01}'),
-            *(b'{"amount": 1, "metadata": {"a": "b", "a": "c"}}', b'\xef\xbb\xbf{"amount": 1}', b"\xff"),
-            *('{"amount": 1}'.encode("utf-16"), b'{"amount": 1, "metadata": {"a": "\\ud800"}}'),
-            *(b"[" * 5000, b'{"metadata": ' * 900, b'{"amount": 1}' + b" " * 17000, b"{'amount': 1}"),
-            *(b'{"amount": 1, "metadata": {"a": "\xff"}}', b'{"amount": ' + b"9" * 5000 + b"}"),
-            b' {"amount": 1}\r\n',
-        ]
-    ),
+    st.sampled_from(RAW_BODIES),
     st.binary(max_size=20),
 )
+
+
+def single_oddities(plain: HttpRequest, tokens: dict[str, str]) -> Iterator[HttpRequest]:
+    """Yield requests that differ from a plain one in one place."""
+    headers = plain.headers
+    yield from (replace(plain, path=path) for path in ODD_PATHS)
+    yield from (replace(plain, method=method) for method in METHODS)
+    yield from (replace(plain, query=query) for query in QUERIES)
+    yield from (replace(plain, headers=(*headers, header)) for header in (*PLAIN_HEADERS, *ODD_HEADERS))
+    tokens_and_schemes = [(scheme, "ada") for scheme in SCHEMES] + [(b"Bearer ", name) for name in tokens]
+    changes = [(b"authorization", scheme + tokens[name].encode()) for scheme, name in tokens_and_schemes]
+    changes += [(b"content-type", media_type) for media_type in MEDIA_TYPES]
+    changes += [(b"idempotency-key", key) for key in ODD_KEYS]
+    for name, value in changes:
+        others = tuple(header for header in headers if header[0] != name)
+        yield replace(plain, headers=(*others, (name, value)))  # changed
+        yield replace(plain, headers=(*headers, (name, value)))  # twice
+        yield replace(plain, headers=((name, value), *headers))
+    if plain.method == "POST":
+        for body in (*RAW_BODIES, b'{"amount": 2}'):
+            others = tuple(header for header in headers if header[0] != b"content-length")
+            yield replace(plain, parts=(body,), headers=(*others, (b"content-length", b"%d" % len(body))))
+            yield replace(plain, parts=(body,), headers=others)
 
 
 _ODDITIES = (
@@ -145,12 +169,13 @@ def requests(draw: st.DrawFn, tokens: dict[str, str]) -> HttpRequest:
     if "no token" not in odd:
         headers.append((b"authorization", scheme + tokens[name].encode()))
     parts = _body(draw, odd, headers) if method == "POST" else (b"",)
+    if "repeated header" in odd:
+        repeated, value = draw(st.sampled_from(headers))
+        other = draw(st.sampled_from([value, b"", b"x", b"Bearer " + tokens["bob"].encode(), b"key 2", b"5"]))
+        headers.insert(draw(st.sampled_from([0, len(headers)])), (repeated, other))
     headers += draw(_plain_headers)
     if "header" in odd:
         headers.append(draw(_odd_headers))
-    if "repeated header" in odd:
-        repeated, value = draw(st.sampled_from(headers))
-        headers.append((repeated, draw(st.sampled_from([value, b"", b"x"]))))
     return HttpRequest(
         method=draw(_methods) if "method" in odd else method,
         path=path,

@@ -1,12 +1,12 @@
 """Backpressure: a limit of concurrent requests, and a deadline for each."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TypeVar
 
 from apps.gateway.errors import AtCapacity
+from apps.gateway.http.timeouts import at_most
 from kit.errors import OutcomeUnknown
 
 Result = TypeVar("Result")
@@ -44,8 +44,7 @@ def remaining(limit: float) -> float:
 async def with_deadline(work: Awaitable[Result], limit: float, what: str) -> Result:
     """Await `work` for the time that this request has left. Raises `OutcomeUnknown`, naming `what`, after it."""
     try:
-        async with asyncio.timeout(remaining(limit)):
-            return await work
+        return await at_most(remaining(limit), work)
     except TimeoutError as error:
         raise OutcomeUnknown(what) from error
 
