@@ -116,7 +116,7 @@ async def current_user(request: Request, token: Token, deps: Deps, response: Res
         raise Unauthorized("An access token is required: Authorization: Bearer ...")
     caller = auth.Caller(await deps.verifier.claims(token))
     request.state.caller = caller.id  # for the access log
-    await deps.rate_limits.hit("caller", str(caller.id), response.headers)
+    await deps.rate_limits.hit("caller", caller.id.hex, response.headers)
     return caller
 
 

@@ -144,7 +144,7 @@ class FastPath:
         response = _RouteResponse(call.route.status_code or 200)
         limits = self._deps.rate_limits
         await limits.hit("address", address_of(scope))
-        await limits.hit("caller", str(call.caller.id), response.headers)
+        await limits.hit("caller", call.caller.id.hex, response.headers)
         result: BaseModel = await call.run(response)
         body = result.model_dump_json().encode()
         headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -70,7 +71,13 @@ def _to_standard_error(text: str) -> None:
 
 
 def _time(access: Access) -> str:
-    return datetime.fromtimestamp(access.ended_at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    second = int(access.ended_at)
+    return f"{_second(second)}.{int((access.ended_at - second) * 1_000_000):06d}Z"
+
+
+@lru_cache(maxsize=2)  # a quarter of the cost of a line
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _json_line(access: Access) -> str:

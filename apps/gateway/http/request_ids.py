@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from contracts.headers import REQUEST_ID
 from kit.runtime.tracing import TRACEPARENT, Trace, new_traceparent
