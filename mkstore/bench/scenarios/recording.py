@@ -18,6 +18,7 @@ _POLL_INTERVAL = 0.05
 _PROBE_INTERVAL, _LOOKUP_INTERVAL = 0.05, 0.003
 _STALL_TIMEOUT = 3.0
 """Seconds without a new row, after which the rest is regarded as lost."""
+_SETTLE_TIMEOUT = 0.5
 _DRAIN_TIMEOUT = 120.0
 _PROBE_TIMEOUT = 10.0
 
@@ -44,12 +45,15 @@ async def empty_payments(target: Target) -> None:
     """Remove all payments once none is on its way, so that each turn begins with an empty table."""
     async with target.payments_database() as connection:
         table = await payments_table(connection)
-        await wait_until_drained(target, 0)
+        await wait_until_drained(target, None)
         await connection.execute(f"TRUNCATE {table}")
 
 
-async def wait_until_drained(target: Target, accepted: int) -> Drained:
-    """Return once `accepted` payments are recorded and no event waits, or no row was added for 3 s."""
+async def wait_until_drained(target: Target, accepted: int | None) -> Drained:
+    """Return once `accepted` payments are recorded and no event waits, or no row was added for 3 s.
+
+    If the number of accepted payments is not known, return once no row was added for half a second.
+    """
     began = changed = time.monotonic()
     rows, recorded_after, last = -1, 0.0, (-1, -1)
     async with target.payments_database() as connection:
@@ -60,12 +64,15 @@ async def wait_until_drained(target: Target, accepted: int) -> Drained:
             now = time.monotonic()
             if (rows, waiting) != last:
                 last, changed = (rows, waiting), now
-            if rows < accepted:
+            is_recorded = now - changed > _SETTLE_TIMEOUT if accepted is None else rows >= accepted
+            if not is_recorded:
                 recorded_after = now - began
-            if (rows >= accepted and not waiting) or now - changed > _STALL_TIMEOUT:
+            if (is_recorded and not waiting) or now - changed > _STALL_TIMEOUT:
                 break
             await asyncio.sleep(_POLL_INTERVAL)
-    return Drained(rows, round(recorded_after, 2), round(max(recorded_after, changed - began), 2))
+    announced_after = changed - began if accepted is None else max(recorded_after, changed - began)
+    recorded_after = announced_after if accepted is None else recorded_after
+    return Drained(rows, round(recorded_after, 2), round(announced_after, 2))
 
 
 def faults(drained: Drained, accepted: int, in_flight: int) -> list[str]:
@@ -80,24 +87,26 @@ def faults(drained: Drained, accepted: int, in_flight: int) -> list[str]:
     return []
 
 
-async def probe(target: Target, call: Call, stop: asyncio.Event) -> list[float]:
-    """Pay one after the other until `stop` is set; return the milliseconds from each response until the row is there.
+async def probe(target: Target, call: Call, stop: asyncio.Event) -> tuple[int, list[float]]:
+    """Pay one after the other until `stop` is set; return the number of accepted payments, and delays.
 
-    Empty if the contender's response does not contain the payment's id.
+    A delay is the time in milliseconds from a response until the row is there. There is none if a response does not
+    contain the payment's id.
     """
-    delays: list[float] = []
+    accepted, delays = 0, []
     async with Api(target.url) as api, target.payments_database() as connection:
         table = await payments_table(connection)
         lookup = await connection.prepare(f"SELECT 1 FROM {table} WHERE id = $1")  # noqa: S608 - a found name
         while not stop.is_set():
             answer = await call.send(api)
+            accepted += answer.status in call.status
             if answer.status in call.status and (payment := _id(answer.json)) is not None:
-                accepted = time.monotonic()
-                while not await lookup.fetchval(payment) and time.monotonic() - accepted < _PROBE_TIMEOUT:  # noqa: ASYNC110 - a row sets no event
+                began = time.monotonic()
+                while not await lookup.fetchval(payment) and time.monotonic() - began < _PROBE_TIMEOUT:  # noqa: ASYNC110 - a row sets no event
                     await asyncio.sleep(_LOOKUP_INTERVAL)
-                delays.append((time.monotonic() - accepted) * 1e3)
+                delays.append((time.monotonic() - began) * 1e3)
             await asyncio.sleep(_PROBE_INTERVAL)
-    return delays
+    return accepted, delays
 
 
 def _id(content: Any) -> Any:

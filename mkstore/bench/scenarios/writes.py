@@ -60,8 +60,8 @@ class PaymentScenario:
         """Return the requests; before the first round, send them for a second."""
         calls = await self.calls(target, turn.random)
         if turn.warms_up:
-            done = await under_load(target, replace(turn, seconds=1), calls)
-            await wait_until_drained(target, accepted_by(done) if self.paying else 0)
+            await empty_payments(target)
+            await under_load(target, replace(turn, seconds=1), calls)
         return calls
 
     async def measure(self, target: Target, turn: Turn, prepared: Sequence[Call]) -> list[Sample]:
@@ -75,12 +75,13 @@ class PaymentScenario:
             done = await under_load(target, turn, prepared)
         finally:
             stop.set()
-        accepted = accepted_by(done) if self.paying else 0
+        probed, delays = await probing if probing else (0, [])
+        delays.sort()
+        accepted = accepted_by(done) + probed if self.paying else None
         drained = await wait_until_drained(target, accepted)
-        delays = sorted(await probing) if probing else []
-        wrong = faults(drained, accepted, turn.concurrency + len(delays)) if self.paying else []
+        wrong = faults(drained, accepted, turn.concurrency) if accepted is not None else []
         # Until everything is recorded, so that a contender that records later does not seem to need less.
-        used = per_request(before, processor_times(target.parts()), done.requests + len(delays))
+        used = per_request(before, processor_times(target.parts()), done.requests + probed)
         figures = {
             "recorded after the end (s)": drained.recorded_after,
             "announced after the end (s)": drained.announced_after,
