@@ -69,7 +69,7 @@ def _throughput(samples: Sequence[Sample]) -> Any:
         axis.set_ylim(bottom=0)
         axis.set_xlabel("connections")
         axis.set_ylabel("requests/s")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="upper left")
     return figure
 
 
@@ -86,7 +86,7 @@ def _latency(samples: Sequence[Sample]) -> Any:
             axis.plot(_PERCENTILES, medians, marker=".", label=case.contender)
         axis.set_yscale("log")
         axis.set_ylabel(f"milliseconds, c={highest}")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="upper left")
     return figure
 
 
@@ -109,7 +109,7 @@ def _processor(samples: Sequence[Sample]) -> Any:
         axis.invert_yaxis()
         axis.tick_params(axis="y", labelsize=6)
         axis.set_xlabel("microseconds per request")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="lower right")
     return figure
 
 
@@ -132,5 +132,5 @@ def _memory(samples: Sequence[Sample]) -> Any:
         axis.invert_yaxis()
         axis.tick_params(axis="y", labelsize=7)
         axis.set_xlabel("MB")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="lower right")
     return figure
