@@ -57,7 +57,7 @@ class Waiters:
             async with AsyncExitStack() as stack:
                 try:
                     await stack.enter_async_context(self._needed())
-                except Unavailable as error:  # the payment is accepted all the same
+                except Unavailable as error:  # the payment can still be accepted
                     log.warning("payment is not waited for: its event cannot arrive", reason=str(error))
                     future.cancel()
                 yield wait_recorded

@@ -80,7 +80,7 @@ def subscribed(server: NatsServer, stream: Stream) -> int:
 
 async def test_nothing_is_subscribed_while_nothing_needs_it(nats_server: NatsServer) -> None:
     async with listener(nats_server.url, linger_time=0) as each:
-        await each.publish("unheard")
+        await each.publish("early")
         assert subscribed(nats_server, each.stream) == 0
         async with each.demand.needed() as position:
             assert (position, subscribed(nats_server, each.stream)) == (1, 1)
@@ -89,7 +89,7 @@ async def test_nothing_is_subscribed_while_nothing_needs_it(nats_server: NatsSer
             await each.publish("Ada")
             await eventually(lambda: each.handled == ["Ada"])
         await eventually(lambda: subscribed(nats_server, each.stream) == 0)
-        await each.publish("unheard again")
+        await each.publish("late")
     assert [event.sequence for event in each.seen] == [2]
 
 
@@ -97,12 +97,12 @@ async def test_event_right_after_the_need_has_begun_arrives(nats_server: NatsSer
     """Each need begins a subscription, because none of them lingers."""
     async with listener(nats_server.url, linger_time=0) as each:
         for number in range(30):
-            await each.publish(f"unheard {number}")
+            await each.publish(f"early {number}")
             async with each.demand.needed():
-                await each.publish(f"heard {number}")
-                await eventually(partial(each.has_handled, f"heard {number}"))
+                await each.publish(f"wanted {number}")
+                await eventually(partial(each.has_handled, f"wanted {number}"))
             await asyncio.sleep(0.01 * (number % 10))  # before, while and after the last one ends
-    assert each.handled == [f"heard {number}" for number in range(30)]
+    assert each.handled == [f"wanted {number}" for number in range(30)]
     assert [event.sequence for event in each.seen] == sorted({event.sequence for event in each.seen})
 
 
