@@ -3,12 +3,17 @@
 Checked with nats-py 2.16.0. No upstream issues known; tests/kit/messaging covers every function.
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import ConnectionClosedError, ConnectionReconnectingError, MaxPayloadError
 from nats.js import JetStreamContext
+
+_PIECE = 512 * 1024
+_HEADER_FRAME = len(b"NATS/1.0\r\n\r\n")
 
 
 def server_id(client: Client) -> str:
@@ -33,6 +38,50 @@ def jetstream_of(message: Msg) -> JetStreamContext:
     Reason: a middleware is given the message and not the connection.
     """
     return message._client.jetstream()  # noqa: SLF001
+
+
+class RawMessage(NamedTuple):
+    """A message to publish: its subject, its headers, valid as they are, and its body."""
+
+    subject: str
+    headers: dict[str, str]
+    body: bytes
+
+
+async def publish_together(client: Client, messages: Iterable[RawMessage]) -> None:
+    """Publish messages in one piece, or several of `_PIECE` bytes, in their order.
+
+    Raises nats-py's errors: `MaxPayloadError`, and `ConnectionClosedError` or `ConnectionReconnectingError` without a
+    connection, so that nothing waits in the client's buffer for a reconnect. As with `publish`, what was handed to the
+    connection may still be lost with it.
+
+    Reason: `publish` validates and encodes each header and wakes the flusher for each message: 30 µs per event of the
+    outbox, and 9 here.
+    """
+    if client.is_closed:
+        raise ConnectionClosedError
+    piece = bytearray()
+    for subject, headers, body in messages:
+        if not client.is_connected or client.is_draining_pubs:
+            raise ConnectionReconnectingError
+        if len(body) > client.max_payload:
+            raise MaxPayloadError
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+        length = len(head) + _HEADER_FRAME
+        piece += b"HPUB %s %d %d\r\nNATS/1.0\r\n%s\r\n%s\r\n" % (
+            subject.encode(),
+            length,
+            length + len(body),
+            head,
+            body,
+        )
+        client.stats["out_msgs"] += 1
+        client.stats["out_bytes"] += len(body)
+        if len(piece) >= _PIECE:
+            await client._send_command(bytes(piece))  # noqa: SLF001 - waits for the socket above the pending limit
+            piece.clear()
+    await client._send_command(bytes(piece))  # noqa: SLF001
+    await client._flush_pending()  # noqa: SLF001
 
 
 async def drain(subscription: Subscription) -> None:

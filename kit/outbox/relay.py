@@ -16,6 +16,7 @@ from contracts import nats_errors
 from contracts.headers import EXPECTED_LAST_SEQUENCE, MESSAGE_ID
 from contracts.streams import Stream
 from kit.messaging.broker import Broker
+from kit.messaging.nats_compat import RawMessage, publish_together
 from kit.outbox.leader import LEASE, LeaderSession, lead
 from kit.outbox.table import CHANNEL
 from kit.runtime.failpoints import AFTER_PUBLISH, AFTER_REMOVAL, BEFORE_PUBLISH, HALF_A_BATCH, failpoint
@@ -24,13 +25,16 @@ from kit.runtime.tracing import Trace
 
 log = get_logger(__name__)
 
-BATCH_SIZE = 200
+BATCH_SIZE = 500
+"""Events of one atomic batch; JetStream accepts 1,000."""
 LOCK = 4_217_000_002
 """Advisory lock of the leading relay, in each service's own database."""
 PUBLISH_TIMEOUT = 5.0
 """Seconds to wait for the acknowledgement of the stream."""
 POLL_INTERVAL = 5.0
 """Seconds between reads of the outbox without a notification."""
+PACE = 0.05
+"""Seconds from one batch to the next, unless the batch was full; a batch costs NATS four syncs at any size."""
 _RESTART_DELAY = 0.5
 
 
@@ -46,7 +50,7 @@ class Relay:
     publishes could overtake each other across a reconnect. Every publish names the sequence that it must follow, which
     fences former leaders: whatever one had in flight, or its client had buffered, is rejected once another leader has
     published. Headers carry CloudEvents 1.0 attributes (NATS protocol binding, binary mode). `lease`,
-    `publish_timeout` and `poll_interval` are in seconds.
+    `publish_timeout`, `poll_interval` and `pace` are in seconds.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Relay:
         lease: float = LEASE,
         publish_timeout: float = PUBLISH_TIMEOUT,
         poll_interval: float = POLL_INTERVAL,
+        pace: float = PACE,
     ) -> None:
         self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._broker = broker
@@ -67,6 +72,7 @@ class Relay:
         self._lease = lease
         self._publish_timeout = publish_timeout
         self._poll_interval = poll_interval
+        self._pace = pace
         self._last_sequence = 0
         self._task: asyncio.Task[None] | None = None
         self.leads = False
@@ -117,8 +123,9 @@ class Relay:
         await session.listen(CHANNEL)
         self._last_sequence = (await self._broker.jetstream.stream_info(self._stream)).state.last_seq
         while True:
-            while await self._publish_batch(session):
-                pass
+            while count := await self._publish_batch(session):
+                if count < BATCH_SIZE:  # a full one has left others: only a backlog is read without a pause
+                    await asyncio.sleep(self._pace)
             await session.wait_notified(self._poll_interval)  # a lost notification delays events but loses none
 
     async def _publish_batch(self, session: LeaderSession) -> int:
@@ -147,19 +154,21 @@ class Relay:
 
     async def _publish_atomically(self, rows: Sequence[asyncpg.Record]) -> bool:
         """Publish all rows or none (NATS ADR-50); False if the stream already has one, from before a failure."""
-        batch = {"Nats-Batch-Id": uuid4().hex}
-        fence = self._fence()  # only on the first message of a batch
-        for number, row in enumerate(rows, start=1):
-            headers = self._headers(row) | batch | {"Nats-Batch-Sequence": str(number)} | fence
-            fence = {}
-            if number < len(rows):
-                await self._broker.client.publish(row["subject"], row["body"], headers=headers)
-            else:
-                failpoint(HALF_A_BATCH)
-                headers["Nats-Batch-Commit"] = "1"
-                reply = await self._broker.client.request(
-                    row["subject"], row["body"], self._publish_timeout, headers=headers
-                )
+        batch_id = uuid4().hex
+        messages = [
+            RawMessage(
+                row["subject"],
+                self._headers(row) | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)},
+                row["body"],
+            )
+            for number, row in enumerate(rows, start=1)
+        ]
+        messages[0].headers.update(self._fence())  # only on the first message of a batch
+        last = messages.pop()
+        await publish_together(self._broker.client, messages)
+        failpoint(HALF_A_BATCH)
+        headers = last.headers | {"Nats-Batch-Commit": "1"}
+        reply = await self._broker.client.request(last.subject, last.body, self._publish_timeout, headers=headers)
         ack = json.loads(reply.data)
         error = ack.get("error")
         if error is None:

@@ -14,7 +14,7 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import BadRequestError
 
 from kit.messaging.broker import Broker
-from kit.outbox.relay import Relay
+from kit.outbox.relay import BATCH_SIZE, Relay
 from kit.runtime.tracing import Trace
 from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.support.outbox_events import TABLE, Emission, InterceptedBroker, LeaderLocks, OutboxSource, outbox_source
@@ -80,6 +80,20 @@ async def test_single_event_is_published_on_notification(
         await source.emit(number)
         await eventually(source.all_sent)
     assert await source.numbers(broker) == list(range(1, 11))
+
+
+async def test_pause_follows_a_batch_that_was_not_full(
+    source: OutboxSource, broker: Broker, start_relay: StartRelay
+) -> None:
+    await source.emit(*range(1, 2 * BATCH_SIZE + 101))
+    relay = await start_relay(broker, pace=NEVER)
+    await eventually(source.all_sent)
+    await source.emit(0)
+    await relay.stop()
+    assert await source.left() == 1
+    await start_relay(broker, pace=NEVER)
+    await eventually(source.all_sent)
+    assert await source.numbers(broker) == [*range(1, 2 * BATCH_SIZE + 101), 0]
 
 
 async def test_rolled_back_events_are_not_published(
