@@ -1,6 +1,5 @@
 """The schema revision of a service's database, compared with the newest migration, at start and on request."""
 
-import ast
 import asyncio
 import signal
 import threading
@@ -15,6 +14,7 @@ from structlog.stdlib import get_logger
 
 from kit.database import is_unavailable
 from kit.errors import CannotStart
+from kit.ops.revisions import newest_revision
 
 log = get_logger(__name__)
 
@@ -29,25 +29,6 @@ class SchemaOutdated(CannotStart):
             f"The database is at revision {current or 'none'} and this code needs {expected}. "
             f"Run: alembic -c {migrations.parent.parent.name}/{migrations.parent.name}/alembic.ini upgrade head"
         )
-
-
-def newest_revision(migrations: Path) -> str:
-    """Return the revision that no other revision follows.
-
-    Reads the files in `migrations`/versions: importing Alembic would make each start 0.1 s slower. Raises `CannotStart`
-    if there is not exactly one such revision.
-    """
-    revisions: set[str] = set()
-    followed: set[str] = set()
-    for file in (migrations / "versions").glob("*.py"):
-        constants = _constants(file)
-        previous = constants.get("down_revision") or ()
-        revisions.add(str(constants.get("revision")))
-        followed.update([previous] if isinstance(previous, str) else previous)
-    newest = sorted(revisions - followed)
-    if len(newest) != 1:
-        raise CannotStart(f"{migrations} must have exactly one newest revision; it has {', '.join(newest) or 'none'}.")
-    return newest[0]
 
 
 async def check_schema(pool: AsyncEngine, migrations: Path) -> None:
@@ -82,17 +63,6 @@ async def wait_for_database(pool: AsyncEngine, migrations: Path) -> None:
                     raise
                 log.warning("waiting for the database", reason=str(error) or type(error).__name__)
             await asyncio.sleep(_RETRY_DELAY)
-
-
-def _constants(file: Path) -> dict[str, str | tuple[str, ...] | None]:
-    constants = {}
-    for statement in ast.parse(file.read_text()).body:
-        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
-            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            for target in targets:
-                if isinstance(target, ast.Name) and target.id in {"revision", "down_revision"}:
-                    constants[target.id] = ast.literal_eval(statement.value)
-    return constants
 
 
 @contextmanager

@@ -131,7 +131,6 @@ class LocalStack:
                 spec
                 for name, spec in owned.items()
                 if spec.migrations is not None
-                # Without a query for a new database: the check imports SQLAlchemy, half a second of CPU.
                 and (name in new or not await is_newest(self._plan.database.url_of(name), spec))
             ]
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -18,7 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from apps.payments.main import MIGRATIONS
 from apps.payments.models import Table
 from kit import database
-from kit.ops.schema import SchemaOutdated, check_schema, newest_revision
+from kit.ops.revisions import newest_revision
+from kit.ops.schema import SchemaOutdated, check_schema
 from tests.conftest import NewDatabase
 from tests.payments.conftest import settings_for
 

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apps.users.main import MIGRATIONS
 from apps.users.models import Table
 from kit import database
-from kit.ops.schema import SchemaOutdated, check_schema, newest_revision
+from kit.ops.revisions import newest_revision
+from kit.ops.schema import SchemaOutdated, check_schema
 from tests.conftest import NewDatabase
 from tests.users.conftest import settings_for
 
