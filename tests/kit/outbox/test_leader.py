@@ -46,14 +46,6 @@ async def leaders(source: OutboxSource) -> AsyncIterator[LeaderLocks]:
     await leaders.connection.close()
 
 
-@pytest.fixture
-async def broker(nats_server: NatsServer, source: OutboxSource) -> AsyncIterator[Broker]:
-    broker = Broker(nats_server.url, name="tests", streams=[source.stream])
-    await broker.start()
-    yield broker
-    await broker.stop()
-
-
 class Replicas:
     """Relay processes, and which of them leads."""
 

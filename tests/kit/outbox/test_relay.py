@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,38 +13,12 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import BadRequestError
 
 from kit.messaging.broker import Broker
-from kit.outbox.relay import BATCH_SIZE, Relay
+from kit.outbox.relay import Relay
 from kit.runtime.tracing import Trace
 from mkstore.stack.servers import NatsServer, PostgresServer
+from tests.kit.outbox.conftest import NEVER, StartRelay
 from tests.support.outbox_events import TABLE, Emission, InterceptedBroker, LeaderLocks, OutboxSource, outbox_source
 from tests.support.polling import eventually
-
-StartRelay = Callable[..., Awaitable[Relay]]
-"""Takes a broker and optional arguments of `Relay`."""
-
-NEVER = 3600.0
-"""Seconds, longer than any test."""
-
-
-@pytest.fixture
-async def start_relay(source: OutboxSource) -> AsyncIterator[StartRelay]:
-    async with AsyncExitStack() as stack:
-
-        async def start(broker: Broker, **options: float) -> Relay:
-            relay = Relay(source.address, broker, "tests", source.stream, **options)
-            await relay.start()
-            stack.push_async_callback(relay.stop)
-            return relay
-
-        yield start
-
-
-@pytest.fixture
-async def broker(nats_server: NatsServer, source: OutboxSource) -> AsyncIterator[Broker]:
-    broker = Broker(nats_server.url, name="tests", streams=[source.stream])
-    await broker.start()
-    yield broker
-    await broker.stop()
 
 
 async def test_events_are_published_in_order_with_cloudevents_headers(
@@ -80,20 +53,6 @@ async def test_single_event_is_published_on_notification(
         await source.emit(number)
         await eventually(source.all_sent)
     assert await source.numbers(broker) == list(range(1, 11))
-
-
-async def test_pause_follows_a_batch_that_was_not_full(
-    source: OutboxSource, broker: Broker, start_relay: StartRelay
-) -> None:
-    await source.emit(*range(1, 2 * BATCH_SIZE + 101))
-    relay = await start_relay(broker, pace=NEVER)
-    await eventually(source.all_sent)
-    await source.emit(0)
-    await relay.stop()
-    assert await source.left() == 1
-    await start_relay(broker, pace=NEVER)
-    await eventually(source.all_sent)
-    assert await source.numbers(broker) == [*range(1, 2 * BATCH_SIZE + 101), 0]
 
 
 async def test_rolled_back_events_are_not_published(
