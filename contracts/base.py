@@ -1,15 +1,17 @@
 """Base classes of all messages on the wire."""
 
+import json
 import re
-from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, computed_field
 from pydantic.alias_generators import to_camel
 
 Reply = TypeVar("Reply", bound="Message")
 Item = TypeVar("Item", bound="Message")
 AnyCommand = TypeVar("AnyCommand", bound="Command")
+AnyBatchItem = TypeVar("AnyBatchItem", bound="BatchItem[Any]")
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 """A string that PostgreSQL can store: Unicode text without NUL (pydantic rejects lone surrogates)."""
@@ -45,6 +47,13 @@ class Message(BaseModel):
     )
 
 
+def _type_argument(cls: type[Message], what: str) -> Any:
+    for base in cls.__mro__:
+        if args := getattr(base, "__pydantic_generic_metadata__", {}).get("args", ()):
+            return args[0]
+    raise TypeError(f"{cls.__name__} has no {what} type")
+
+
 class Page(Message, Generic[Item]):
     """A page of a list, the same on NATS and over HTTP.
 
@@ -69,17 +78,23 @@ class Request(Message, Generic[Reply]):
     @classmethod
     def reply_type(cls) -> type[Reply]:
         """Return the class in `Request[...]`. Raises `TypeError` if there is none."""
-        for base in cls.__mro__:
-            if args := getattr(base, "__pydantic_generic_metadata__", {}).get("args", ()):
-                return cast("type[Reply]", args[0])
-        raise TypeError(f"{cls.__name__} has no reply type")
+        return cast("type[Reply]", _type_argument(cls, "reply"))
 
 
-class Command(Message):
-    """A durable command: stored in a stream under a separate subject until it is processed."""
+class DurableCommand(Message):
+    """A command, or a batch of them: stored in a stream under a separate subject until it is processed."""
 
     subject: ClassVar[str]
-    """The subject, with a placeholder such as `{paymentId}` for the id of the command."""
+    """The subject, with a placeholder such as `{paymentId}` for the id of the command, or `{batch}`."""
+
+    @property
+    def address(self) -> str:
+        """The subject of this message."""
+        raise NotImplementedError
+
+
+class Command(DurableCommand):
+    """A durable command: stored in a stream under a separate subject until it is processed."""
 
     id: UUID
 
@@ -92,6 +107,75 @@ class Command(Message):
     def address_of(cls, command_id: UUID) -> str:
         """Return the subject of the command with this id."""
         return _PLACEHOLDER.sub(str(command_id), cls.subject)
+
+
+class BatchItem(Message, Generic[AnyCommand]):
+    """A command of a batch, with what a single message has in its headers.
+
+    Each batch has a subclass, whose name is that of the schema in the documents.
+    """
+
+    command: AnyCommand
+    request_id: str = Field("", description="Id of the HTTP request that caused the command; empty if there is none.")
+    traceparent: str = Field("", description="Trace of that request (W3C Trace Context); empty if there is none.")
+
+
+class InvalidItem(NamedTuple):
+    """An item of a batch that does not fit its contract."""
+
+    content: Any
+    """The item as JSON values."""
+    error: ValidationError
+
+
+class CommandBatch(DurableCommand, Generic[AnyBatchItem]):
+    """Commands that arrived together, in one durable message.
+
+    Each of them is handled, retried and dead-lettered alone, as if it were a single message; the message is
+    acknowledged when none of them is left.
+    """
+
+    batch: str
+    items: tuple[AnyBatchItem, ...]
+
+    @property
+    def address(self) -> str:
+        """The subject of this batch."""
+        return _PLACEHOLDER.sub(self.batch, self.subject)
+
+    @classmethod
+    def read_each(cls, body: bytes) -> "list[AnyBatchItem | InvalidItem]":
+        """Return the items of a batch in JSON; one that is invalid does not affect the others.
+
+        Raises pydantic's `ValidationError` if `body` has no items.
+        """
+        try:
+            return list(cls.model_validate_json(body).items)
+        except ValidationError as error:
+            try:
+                items = json.loads(body)[cls.model_fields["items"].alias or "items"]
+            except (ValueError, TypeError, KeyError, RecursionError):
+                raise error from None
+            if not isinstance(items, list) or not items:
+                raise
+            return [cls._read(item) for item in items]
+
+    @classmethod
+    def _read(cls, item: Any) -> "AnyBatchItem | InvalidItem":
+        try:
+            return cls.item_type().model_validate(item)
+        except ValidationError as error:
+            return InvalidItem(item, error)
+
+    @classmethod
+    def item_type(cls) -> type[AnyBatchItem]:
+        """Return the class in `CommandBatch[...]`. Raises `TypeError` if there is none."""
+        return cast("type[AnyBatchItem]", _type_argument(cls, "item"))
+
+    @classmethod
+    def command_type(cls) -> type[Command]:
+        """Return the class of the commands in the batch."""
+        return cast("type[Command]", cls.item_type().model_fields["command"].annotation)
 
 
 class Event(Message):

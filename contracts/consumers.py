@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from contracts.base import Command, Event
-from contracts.payments import CreatePayment
-from contracts.streams import PAYMENT_COMMANDS, USER_EVENTS, Stream
+from contracts.base import DurableCommand, Event
+from contracts.payments import CreatePayment, CreatePayments
+from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, USER_EVENTS, Stream
 from contracts.users import UserCreated, UserDeleted, UserUpdated
 
 
@@ -14,8 +14,10 @@ class Durable:
 
     name: str
     """The service, a hyphen, and what it does."""
-    message: type[Command | Event]
+    message: type[DurableCommand | Event]
     stream: Stream
+    at_once: int = 100
+    """Messages that one process requests at once."""
 
     @property
     def service(self) -> str:
@@ -28,7 +30,8 @@ def durables() -> tuple[Durable, ...]:
     return tuple(each for each in globals().values() if isinstance(each, Durable))
 
 
-PAYMENTS_CREATE_PAYMENT = Durable("payments-create_payment", CreatePayment, PAYMENT_COMMANDS)
+PAYMENTS_CREATE_PAYMENT = Durable("payments-create_payment", CreatePayment, KEYED_PAYMENT_COMMANDS)
+PAYMENTS_CREATE_PAYMENTS = Durable("payments-create_payments", CreatePayments, PAYMENT_COMMANDS, at_once=20)
 PAYMENTS_OPEN_PAYER = Durable("payments-open_payer", UserCreated, USER_EVENTS)
 PAYMENTS_CHANGE_PAYER = Durable("payments-change_payer", UserUpdated, USER_EVENTS)
 PAYMENTS_CLOSE_PAYER = Durable("payments-close_payer", UserDeleted, USER_EVENTS)

@@ -9,6 +9,9 @@ MESSAGE_ID = "Nats-Msg-Id"
 EXPECTED_STREAM = "Nats-Expected-Stream"
 EXPECTED_LAST_SEQUENCE = "Nats-Expected-Last-Sequence"
 EXPECTED_LAST_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
+BATCH_ID = "Nats-Batch-Id"
+BATCH_SEQUENCE = "Nats-Batch-Sequence"
+BATCH_COMMIT = "Nats-Batch-Commit"
 SERVICE_ERROR = "Nats-Service-Error"
 SERVICE_ERROR_CODE = "Nats-Service-Error-Code"
 DEAD_REASON = "Dead-Reason"
@@ -77,22 +80,31 @@ class ProblemHeaders(ReplyHeaders):
 class CommandHeaders(RequestHeaders):
     """Headers of a durable command; JetStream evaluates those that begin with `Nats-`."""
 
-    message_id: str = Field(
+    message_id: str | None = Field(
+        None,
         alias=MESSAGE_ID,
-        description="Id of the command; JetStream drops a second message with it within the duplicate window.",
-        examples=["6f1ed002-ab59-8f12-9a34-d5a3f9b1c7e2"],
+        description="Id of a replayed dead letter; JetStream drops a second message with it within the duplicate "
+        "window.",
     )
     expected_stream: str | None = Field(
         None,
         alias=EXPECTED_STREAM,
         description="The stream that must store the command; any other rejects it.",
-        examples=["PAYMENT_COMMANDS"],
     )
     expected_last: Whole | None = Field(
         None,
         alias=EXPECTED_LAST_SUBJECT_SEQUENCE,
-        description="0: rejected while a command with the same id is pending.",
+        description="0: rejected while the stream has a command with the same id.",
         examples=["0"],
+    )
+    batch_id: str | None = Field(
+        None,
+        alias=BATCH_ID,
+        description="Id of the atomic batch in which the command was published (NATS ADR-50).",
+    )
+    batch_sequence: Whole | None = Field(None, alias=BATCH_SEQUENCE, description="Position in the atomic batch.")
+    batch_commit: Literal["1"] | None = Field(
+        None, alias=BATCH_COMMIT, description="Present on the last message of the atomic batch."
     )
 
 
@@ -130,12 +142,12 @@ class EventHeaders(_Headers):
     )
     batch_id: str | None = Field(
         None,
-        alias="Nats-Batch-Id",
+        alias=BATCH_ID,
         description="Id of the atomic batch in which the event was published (NATS ADR-50).",
     )
-    batch_sequence: Whole | None = Field(None, alias="Nats-Batch-Sequence", description="Position in the batch.")
+    batch_sequence: Whole | None = Field(None, alias=BATCH_SEQUENCE, description="Position in the batch.")
     batch_commit: Literal["1"] | None = Field(
-        None, alias="Nats-Batch-Commit", description="Present on the last message of the batch."
+        None, alias=BATCH_COMMIT, description="Present on the last message of the batch."
     )
 
 
@@ -146,8 +158,9 @@ class DeadLetterHeaders(BaseModel):
 
     message_id: str = Field(
         alias=MESSAGE_ID,
-        description="Stream, sequence and consumer of the failure, so that it is dead-lettered once.",
-        examples=["PAYMENT_COMMANDS.17.payments-create_payment"],
+        description="Stream, sequence and consumer of the failure, and the id of a command, so that it is "
+        "dead-lettered once.",
+        examples=["KEYED_PAYMENT_COMMANDS.17.payments-create_payment.6f1ed002-ab59-8f12-9a34-d5a3f9b1c7e2"],
     )
     reason: str = Field(alias=DEAD_REASON, description="Name of the error.", examples=["ValidationError"])
     detail: str = Field(
@@ -165,7 +178,7 @@ class DeadLetterHeaders(BaseModel):
     last_time: AwareDatetime = Field(
         alias=DEAD_LAST_TIME, description="Time of the last attempt.", examples=["2026-01-31T12:00:01+00:00"]
     )
-    stream: str = Field(alias=DEAD_STREAM, description="Original stream.", examples=["PAYMENT_COMMANDS"])
+    stream: str = Field(alias=DEAD_STREAM, description="Original stream.", examples=["KEYED_PAYMENT_COMMANDS"])
     consumer: str = Field(
         alias=DEAD_CONSUMER, description="Durable consumer that failed.", examples=["payments-create_payment"]
     )

@@ -6,7 +6,20 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
-from contracts.base import Command, Cursor, Event, Instant, Message, Page, PageSize, Request, Text, example
+from contracts.base import (
+    BatchItem,
+    Command,
+    CommandBatch,
+    Cursor,
+    Event,
+    Instant,
+    Message,
+    Page,
+    PageSize,
+    Request,
+    Text,
+    example,
+)
 from contracts.currencies import Currency
 
 _PAYMENT = {
@@ -17,6 +30,15 @@ _PAYMENT = {
     "metadata": {"order": "A-1001"},
     "createdAt": "2026-01-31T12:00:00Z",
 }
+
+_UNKEYED = _PAYMENT | {"id": "0198c5c8-7c1e-7a52-9d3b-4f1ed2ac0000"}
+_REQUEST_ID = "0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01"
+_TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+MAX_BATCH_PAYMENTS = 1000
+"""Payments in one `CreatePayments`."""
+_BATCH_DIGITS = 24
+"""Hexadecimal digits that the ids of a batch's payments share: all but the last 32 bits."""
 
 Amount = Annotated[
     int,
@@ -65,7 +87,7 @@ class CreatePayment(Command, Charge):
     """Record a payment; a repetition with the same id makes no second payment."""
 
     model_config = example(**_PAYMENT)
-    subject: ClassVar[str] = "payments.create.{paymentId}"
+    subject: ClassVar[str] = "payments.create.key.{paymentId}"
 
     user_id: UUID = Field(description="Id of the payer.")
     created_at: Instant = Field(description="Time of acceptance.")
@@ -73,6 +95,38 @@ class CreatePayment(Command, Charge):
     def pending(self) -> "PaymentView":
         """Return the payment as it is shown until it is recorded."""
         return PaymentView(**dict(self), status=PaymentStatus.PENDING)
+
+
+class BatchedPayment(BatchItem[CreatePayment]):
+    """A payment of a batch."""
+
+    model_config = example(payment=_UNKEYED, requestId=_REQUEST_ID, traceparent=_TRACEPARENT)
+
+    command: CreatePayment = Field(alias="payment")
+
+
+class CreatePayments(CommandBatch[BatchedPayment]):
+    """Record payments without an `Idempotency-Key` that arrived together at one gateway process.
+
+    Their ids have the same first 96 bits, which are also in the subject. So a payment that is not recorded yet is found
+    by its id.
+    """
+
+    model_config = example(
+        batch="0198c5c87c1e7a529d3b4f1e",
+        payments=[{"payment": _UNKEYED, "requestId": _REQUEST_ID, "traceparent": _TRACEPARENT}],
+    )
+    subject: ClassVar[str] = "payments.create.batch.{batch}"
+
+    batch: str = Field(
+        pattern=r"^[0-9a-f]{24}$", description="The first 96 bits of the ids of its payments, in hexadecimal digits."
+    )
+    items: tuple[BatchedPayment, ...] = Field(alias="payments", min_length=1, max_length=MAX_BATCH_PAYMENTS)
+
+    @classmethod
+    def address_with(cls, payment_id: UUID) -> str:
+        """Return the subject of the batch that holds the payment with this id."""
+        return cls.subject.replace("{batch}", payment_id.hex[:_BATCH_DIGITS])
 
 
 class PaymentView(Message):
@@ -131,6 +185,9 @@ class GetPayments(Request[PaymentList]):
     subject: ClassVar[str] = "payments.get_many"
 
     ids: tuple[UUID, ...] = Field(max_length=1000)
+    queued: bool = Field(
+        True, description="Whether to search the queues, too; without them only recorded and dead-lettered payments."
+    )
 
 
 class ListPayments(Request[PaymentPage]):

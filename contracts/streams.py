@@ -26,19 +26,35 @@ class Stream(BaseModel):
     max_age: timedelta | None = None
     max_bytes: int | None = None
     """The size at which `discard` applies."""
+    max_messages: int | None = None
+    """The number of messages at which `discard` applies."""
     max_message_bytes: int = 1 << 20
     republish: bool = False
     """Whether NATS publishes each message again as `stored.<subject>` once it is stored."""
+    memory: timedelta | None = None
+    """How long an acknowledged message stays, as the memory that it was handled: the owner purges the stream."""
 
 
 PAYMENT_COMMANDS = Stream(
     name="PAYMENT_COMMANDS",
     owner="payments",
-    subjects=("payments.create.*",),
+    subjects=("payments.create.batch.*",),
     retention="workqueue",
-    discard="new",  # never drop an old command: its payment was accepted with 202
+    discard="new",  # never drop an old command: its payments were accepted with 202
     duplicate_window=timedelta(minutes=2),
     max_bytes=1 << 30,
+)
+
+KEYED_PAYMENT_COMMANDS = Stream(
+    name="KEYED_PAYMENT_COMMANDS",
+    owner="payments",
+    subjects=("payments.create.key.*",),
+    retention="limits",
+    discard="new",  # the oldest command may not be recorded yet
+    duplicate_window=timedelta(minutes=2),
+    max_bytes=2 << 30,
+    max_messages=2_000_000,  # payments purges from half of it on, so that keys never refuse a new payment
+    memory=timedelta(hours=24),
 )
 
 USER_EVENTS = Stream(
@@ -73,7 +89,7 @@ DEAD_LETTERS = Stream(
     max_message_bytes=(1 << 20) + (1 << 16),  # the original message and the headers of the failure
 )
 
-STREAMS = (PAYMENT_COMMANDS, USER_EVENTS, PAYMENT_EVENTS, DEAD_LETTERS)
+STREAMS = (PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS, USER_EVENTS, PAYMENT_EVENTS, DEAD_LETTERS)
 
 
 def owned_by(service: str) -> tuple[Stream, ...]:

@@ -20,7 +20,8 @@ def permissions_of(service: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the `permissions` of a service's login, in the format of nats-server's configuration.
 
     A service may publish the messages that its document lists, reply to its requests, create and read its streams and
-    consumers, and subscribe to its own inbox and to what its streams republish.
+    consumers, purge a stream if its document lists that, and subscribe to its own inbox and to what its streams
+    republish.
     """
     reader = DocumentReader(document)
     subscribe = [*_srv(service), f"{inbox_prefix(service)}.>"]
@@ -41,6 +42,10 @@ def permissions_of(service: str, document: Mapping[str, Any]) -> dict[str, Any]:
                     *_durable(x_nats["stream"], x_nats["consumer"]),
                     wildcard_subject(x_nats["deadLetterSubject"]),
                 ]
+                if "itemDeadLetterSubject" in x_nats:
+                    publish.append(wildcard_subject(x_nats["itemDeadLetterSubject"]))
+                if "purges" in x_nats:
+                    publish.append(f"$JS.API.STREAM.PURGE.{x_nats['stream']}")
             case "subscribes":
                 subscribe += x_nats["republished"]
     publish += [subject for stream in streams for subject in _stream(stream)]

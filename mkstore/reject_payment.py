@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from contracts.payments import CreatePayment, RejectPayment
-from contracts.streams import PAYMENT_COMMANDS
+from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS
 from kit.errors import Refusal
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
@@ -17,7 +17,7 @@ async def reject_payment(broker: Broker, letter: DeadLetterRecord) -> str | None
     Does nothing for other messages, and for a body without a payment: no client knows its id. Call it in a new task:
     it sets the trace context of the letter's request.
     """
-    if letter.stream != PAYMENT_COMMANDS.name:
+    if letter.stream not in {PAYMENT_COMMANDS.name, KEYED_PAYMENT_COMMANDS.name}:
         return None
     try:
         command = CreatePayment.model_validate_json(letter.body)

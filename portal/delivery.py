@@ -62,6 +62,8 @@ def of_stream(stream: Json) -> list[Fact]:
         ("Stores", _RETENTION.get(stream.get("retention", ""), stream.get("retention", ""))),
         ("Maximum age", duration(stream.get("maxAgeSeconds"))),
         ("Maximum size", size(stream.get("maxBytes"))),
+        ("Maximum messages", f"{messages:,}" if (messages := stream.get("maxMessages")) else ""),
+        ("Kept as a memory", duration(stream.get("memorySeconds")) if stream.get("memorySeconds") else ""),
         ("When full", _DISCARD.get(stream.get("discard", ""), "")),
         ("Maximum message size", size(stream.get("maxMessageBytes"))),
         ("Deduplication by Nats-Msg-Id", f"within {duration(stream.get('duplicateWindowSeconds'))}"),
@@ -89,6 +91,8 @@ def of_operation(operation: DocumentedOperation) -> list[Fact]:
         *_consumer(x_nats.get("consumer", {})),
         *_retries(x_nats.get("retries", {})),
         ("Dead letters go to", x_nats.get("deadLetterSubject", "")),
+        ("Dead letters of single items go to", x_nats.get("itemDeadLetterSubject", "")),
+        ("Purges", x_nats.get("purges", "")),
     ]
     return [(name, value) for name, value in facts if value]
 

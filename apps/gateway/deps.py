@@ -78,11 +78,11 @@ def user_loader(client: RequestClient) -> UserLoader:
     return BatchLoader(load)
 
 
-def payment_loader(client: RequestClient) -> PaymentLoader:
-    """Return a loader of payments; None for an unknown id."""
+def payment_loader(client: RequestClient, *, queued: bool = True) -> PaymentLoader:
+    """Return a loader of payments; None for an unknown id, and without `queued` for one that is only in a queue."""
 
     async def load(ids: Sequence[UUID]) -> list[PaymentView | None]:
-        reply = await client.request(GetPayments(ids=tuple(set(ids))))
+        reply = await client.request(GetPayments(ids=tuple(set(ids)), queued=queued))
         return _in_order(ids, reply.payments)
 
     return BatchLoader(load)

@@ -28,8 +28,8 @@ from apps.gateway.routes import auth, documentation, events, health, payments, u
 from apps.gateway.settings import Settings
 from apps.gateway.sse.broadcaster import Broadcaster
 from apps.gateway.sse.history import History, StreamedHistory
-from contracts.payments import CreatePayment, GetPayments, ListPayments
-from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
+from contracts.payments import CreatePayment, CreatePayments, GetPayments, ListPayments
+from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from contracts.streams import STREAMS as EVERY_STREAM
 from contracts.users import (
     Authenticate,
@@ -55,7 +55,7 @@ from kit.runtime.settings import load
 from portal.live import SystemMonitor
 
 TITLE = "mkstore"
-STREAMS = (PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS)
+STREAMS = (PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS)
 """The streams that the gateway writes to and reads from."""
 REQUESTS = (
     *(Authenticate, ChangePassword, CreateUser, DeleteUser, GetKeys, GetUsers, ListUsers, UpdateUser),
@@ -96,7 +96,9 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
         with on_termination(deps.broadcaster.close), closing(access_log) if access_log else nullcontext():
             yield
 
-    documented = ServiceSpecification("gateway", apps.gateway.__doc__, publishes=[CreatePayment], requests=REQUESTS)
+    documented = ServiceSpecification(
+        "gateway", apps.gateway.__doc__, publishes=[CreatePayment, CreatePayments], requests=REQUESTS
+    )
     discovery = Discovery(broker, "gateway", documented, settings.asyncapi_url)
     app = Gateway(
         broker,
@@ -153,6 +155,7 @@ def create_dependencies(
     payment_events = Demand()
     waiters = Waiters(settings.max_requests_in_flight // 2, payment_events.needed)
     acceptance = PaymentAcceptance(
+        find_recorded=payment_loader(client, queued=False),
         find_payment=payments,
         find_user=users,
         broker=broker,

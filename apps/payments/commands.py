@@ -7,7 +7,7 @@ from structlog.stdlib import get_logger
 
 from apps.payments.deps import PaymentLimit, Payments
 from apps.payments.models import Payment
-from contracts.consumers import PAYMENTS_CREATE_PAYMENT
+from contracts.consumers import PAYMENTS_CREATE_PAYMENT, PAYMENTS_CREATE_PAYMENTS
 from contracts.payments import CreatePayment
 from kit.messaging.batches import Received
 from kit.messaging.consumers import DurableRouter
@@ -18,6 +18,7 @@ log = get_logger(__name__)
 
 
 @router.consume_batch(PAYMENTS_CREATE_PAYMENT)
+@router.consume_batch(PAYMENTS_CREATE_PAYMENTS)
 async def create_payments(commands: Sequence[Received[CreatePayment]], payments: Payments, limit: PaymentLimit) -> None:
     """Record a payment for each command and emit its event; of several commands with one id the first is recorded."""
     async with payments:

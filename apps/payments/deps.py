@@ -1,12 +1,11 @@
 """The dependencies of the payments service's handlers."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
-from uuid import UUID
 
 from apps.payments import repository
-from contracts.payments import CreatePayment
+from apps.payments.pending import PendingPayments
 from kit.runtime.depends import Factory, Provided
 
 
@@ -18,13 +17,13 @@ class Dependencies:
     """Opens a transaction."""
     read_payments: Callable[[], repository.Payments]
     """Opens a connection that commits each statement: reads save the two round trips of a transaction."""
-    find_pending: Callable[[UUID], Awaitable[CreatePayment | None]]
-    """Returns a command that is not processed yet, or None. Raises `Unavailable` if JetStream does not reply."""
+    pending: PendingPayments
+    """Finds payments that are not recorded yet."""
     payment_limit: int
     """The largest amount that is created, in minor units; a payment above it is recorded as rejected."""
 
 
 Payments: TypeAlias = Annotated[repository.Payments, Factory("open_payments")]
 PaymentsToRead: TypeAlias = Annotated[repository.Payments, Factory("read_payments")]
-FindPending: TypeAlias = Annotated[Callable[[UUID], Awaitable[CreatePayment | None]], Provided("find_pending")]
+Pending: TypeAlias = Annotated[PendingPayments, Provided("pending")]
 PaymentLimit: TypeAlias = Annotated[int, Provided("payment_limit")]

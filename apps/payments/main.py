@@ -1,22 +1,23 @@
 """Composition root of the payments service: `faststream run apps.payments.main:app`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from uuid import UUID
 
 import apps.payments
 from apps.payments import commands, events, requests
 from apps.payments.deps import Dependencies
 from apps.payments.models import inbox
+from apps.payments.pending import PendingPayments
 from apps.payments.repository import Payments
 from apps.payments.settings import Settings
-from contracts.payments import CreatePayment, PaymentCreated, PaymentRejected
-from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
+from contracts.consumers import PAYMENTS_CREATE_PAYMENT
+from contracts.payments import PaymentCreated, PaymentRejected
+from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS, Stream
 from kit.asyncapi.specification import ServiceSpecification
 from kit.errors import COMMON_REFUSALS
-from kit.messaging import streams
+from kit.messaging.reader import last_bodies
 from kit.ops.service import DatabaseService
 from kit.runtime.app import ServiceApp
 from kit.runtime.settings import load
@@ -30,25 +31,23 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
         "payments",
         settings,
         events=PAYMENT_EVENTS,
-        consumes=(PAYMENT_COMMANDS, USER_EVENTS),
+        consumes=(PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS, USER_EVENTS),
         inbox=inbox,
+        remembers=PAYMENTS_CREATE_PAYMENT,
+        max_remembered=settings.remembered_keys,
         migrations=MIGRATIONS,
     )
     service.broker.include_routers(requests.router, commands.router, events.router)
 
-    async def find_pending(payment_id: UUID) -> CreatePayment | None:
-        # A dead-lettered command is still pending; it may be replayed between two lookups, hence the third.
-        for stream in (PAYMENT_COMMANDS, DEAD_LETTERS, PAYMENT_COMMANDS):
-            if command := await streams.find(service.broker.jetstream, stream, CreatePayment, payment_id):
-                return command
-        return None
+    async def find_bodies(stream: Stream, subjects: Collection[str]) -> dict[str, bytes]:
+        return await last_bodies(service.broker.client, stream, subjects)
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Dependencies]:
         yield Dependencies(
             open_payments=partial(Payments, service.pool),
             read_payments=partial(Payments, service.pool, autocommit=True),
-            find_pending=find_pending,
+            pending=PendingPayments(find_bodies),
             payment_limit=settings.payment_limit,
         )
 

@@ -1,10 +1,9 @@
 """The request handlers of the payments service."""
 
-import asyncio
 from collections.abc import Collection
 from uuid import UUID
 
-from apps.payments.deps import FindPending, Payments, PaymentsToRead
+from apps.payments.deps import Payments, PaymentsToRead, Pending
 from apps.payments.models import Payment
 from contracts.payments import GetPayments, ListPayments, PaymentList, PaymentPage, PaymentView, RejectPayment
 from kit import paging
@@ -15,9 +14,10 @@ router = ReplyRouter()
 
 
 @router.reply(GetPayments)
-async def get_payments(request: GetPayments, payments: PaymentsToRead, find_pending: FindPending) -> PaymentList:
+async def get_payments(request: GetPayments, payments: PaymentsToRead, pending: Pending) -> PaymentList:
     """Return the payments with these ids, recorded or pending, in any order; unknown ids are left out."""
-    return PaymentList(payments=tuple(await _get_many(payments, find_pending, set(request.ids))))
+    found = await _get_many(payments, pending, set(request.ids), queued=request.queued)
+    return PaymentList(payments=tuple(found))
 
 
 @router.reply(RejectPayment, workers=8)
@@ -44,14 +44,18 @@ async def list_payments(request: ListPayments, payments: PaymentsToRead) -> Paym
     return PaymentPage(data=shown, next_cursor=next_cursor)
 
 
-async def _get_many(payments: PaymentsToRead, find_pending: FindPending, ids: Collection[UUID]) -> list[PaymentView]:
+async def _get_many(
+    payments: PaymentsToRead, pending: Pending, ids: Collection[UUID], *, queued: bool
+) -> list[PaymentView]:
     """Return the accepted payments among `ids`: each is in the database, or its command is still in a stream."""
     async with payments:
         recorded = await payments.get_many(ids)
     missing = set(ids) - {view.id for view in recorded}
-    pending = [command.pending() for command in await asyncio.gather(*map(find_pending, missing)) if command]
-    recorded_meanwhile = missing - {view.id for view in pending}
-    if recorded_meanwhile:
+    if not missing:
+        return recorded
+    waiting = [command.pending() for command in await pending.find(missing, queued=queued)]
+    recorded_meanwhile = missing - {view.id for view in waiting}
+    if recorded_meanwhile and queued:
         async with payments:
             recorded += await payments.get_many(recorded_meanwhile)
-    return recorded + pending
+    return recorded + waiting

@@ -14,3 +14,10 @@ class Settings(ConsumerSettings):
         ge=0,
         description="Maximum payment amount, in minor units; a larger payment is recorded as rejected.",
     )
+    remembered_keys: int = Field(
+        1_000_000,
+        ge=1,
+        le=1_000_000,
+        description="Maximum number of Idempotency-Keys of payments that are remembered while this service is "
+        "unavailable, for at most 24 hours; each takes about 430 bytes of NATS's memory.",
+    )

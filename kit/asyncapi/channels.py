@@ -9,6 +9,10 @@ from kit.asyncapi.delivery import of_stream
 from kit.asyncapi.operations import Operation
 from kit.asyncapi.writing import named, ref, title
 
+_BATCH = {
+    "description": "The `batch` in the body: each batch has a separate subject, by which it can be found.",
+    "location": "$message.payload#/batch",
+}
 _DEAD_SUBJECT = {"description": "The original subject of the message, including its dots."}
 
 
@@ -47,6 +51,8 @@ def _messages(*messages: type[Any]) -> dict[str, Any]:
 def _parameter(name: str) -> dict[str, Any]:
     if name == "subject":
         return _DEAD_SUBJECT
+    if name == "batch":
+        return _BATCH
     return {
         "description": "The `id` in the body, a UUID: each command has a separate subject, by which it can be found.",
         "location": "$message.payload#/id",

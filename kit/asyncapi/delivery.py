@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from contracts.base import Command
+from contracts.base import CommandBatch, DurableCommand
 from contracts.streams import DEAD, STORED, Stream
 from kit.asyncapi.handlers import Handled
 from kit.runtime.settings import ConsumerSettings
 
 _LOST = "At most once: a request or its reply can be lost; then it is unknown whether it was processed."
+
+_PURGES = "What is acknowledged, oldest first: when its time as a memory is over, or half of a limit is used."
 
 
 def of_stream(stream: Stream) -> dict[str, Any]:
@@ -20,9 +22,11 @@ def of_stream(stream: Stream) -> dict[str, Any]:
         "duplicateWindowSeconds": int(stream.duplicate_window.total_seconds()),
         "maxAgeSeconds": int(stream.max_age.total_seconds()) if stream.max_age else None,
         "maxBytes": stream.max_bytes,
+        "maxMessages": stream.max_messages,
         "maxMessageBytes": stream.max_message_bytes,
         "storage": "file",
         "republishedUnder": STORED if stream.republish else None,
+        **({"memorySeconds": int(stream.memory.total_seconds())} if stream.memory else {}),
     }
 
 
@@ -64,11 +68,20 @@ def of_consumes(handled: Handled, stream: Stream) -> dict[str, Any]:
             "during an outage of a server do not count as attempts.",
         },
         "deadLetterSubject": f"{DEAD}{message.subject}",
+        **_of_items(message),
+        **({"purges": _PURGES} if stream.memory else {}),
         "delivery": "At least once, until it is acknowledged after the commit; a repeated delivery has no effect.",
         "order": "None between messages: they are processed concurrently."
-        if issubclass(message, Command)
+        if issubclass(message, DurableCommand)
         else "None: an event with an older `ce-aggregateversion` than the last one is ignored.",
     }
+
+
+def _of_items(message: type[Any]) -> dict[str, str]:
+    """Return where the commands of a batch are dead-lettered, each alone; nothing for other messages."""
+    if not issubclass(message, CommandBatch):
+        return {}
+    return {"itemDeadLetterSubject": f"{DEAD}{message.command_type().subject}"}
 
 
 def of_subscribes(stream: Stream) -> dict[str, Any]:
@@ -84,10 +97,11 @@ def of_subscribes(stream: Stream) -> dict[str, Any]:
 
 def of_publishes(stream: Stream, message: type[Any]) -> dict[str, Any]:
     """Describe the guarantees of a publisher."""
-    if issubclass(message, Command):
+    if issubclass(message, DurableCommand):
         return {
             "stream": stream.name,
-            "delivery": "On disk once it is acknowledged, and stored until it is processed.",
+            "delivery": "On disk once it is acknowledged, and stored until it is processed"
+            f"{', then longer as a memory' if stream.memory else ''}.",
             "order": "None: each command has a separate id and subject.",
         }
     return {

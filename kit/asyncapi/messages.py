@@ -6,10 +6,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from contracts.base import Command, Event
+from contracts.base import Event
 from contracts.errors import ErrorKind, Problem
 from contracts.headers import (
-    MESSAGE_ID,
     CommandHeaders,
     DeadLetterHeaders,
     EventHeaders,
@@ -79,8 +78,6 @@ def _message(message: type[BaseModel], kind: str) -> dict[str, Any]:
 def _example_headers(message: type[BaseModel], kind: str, payload: Any) -> dict[str, str]:
     """Return example headers that match the example's payload."""
     own: dict[str, str] = {}
-    if issubclass(message, Command):
-        own = {MESSAGE_ID: str(message.model_validate(payload).id)}
     if issubclass(message, Event):
         event = message.model_validate(payload)
         own = {

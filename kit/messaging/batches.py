@@ -1,52 +1,97 @@
-"""Handlers of batches: the messages that arrive together are handled in one call."""
+"""Handlers of batches: what arrives together is handled in one call."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from kit.batching import BatchLoader, bisect_failures
+from kit.errors import OutcomeUnknown, Unavailable
 from kit.inbox import InboxKey
 from kit.runtime.depends import provided_parameters
+from kit.runtime.failpoints import HALF_HANDLED, failpoint
 from kit.runtime.tracing import Trace
 
 AnyMessage = TypeVar("AnyMessage")
 
+MAX_CALL = 1000
+"""Maximum number of commands or events in one call of a handler."""
+
 
 class Received(NamedTuple, Generic[AnyMessage]):
-    """A message of a batch, with the trace of its request and its inbox key."""
+    """An event or a command, with the trace of its request and its inbox key."""
 
     message: AnyMessage
     trace: Trace
     inbox_key: InboxKey
 
 
-class BatchHandler:
-    """Calls `handler` with the messages that arrive together; each call is one transaction of the handler.
+Outcomes = list[Exception | None]
+"""For each item the error that its handling failed with, or None."""
 
-    A batch that fails is halved until the failing message stands alone, so its neighbours are handled. The handler's
-    other parameters are attributes of the service's `Dependencies`, resolved for each call. At most `in_flight` calls
-    run at once.
+
+class BatchHandler:
+    """Calls `handler` with the items that arrive together; each call is one transaction of the handler.
+
+    A call that fails is halved until the failing item stands alone, so its neighbours are handled. The handler's other
+    parameters are attributes of the service's `Dependencies`, resolved for each call. At most `in_flight` calls run at
+    once, and as many for items that are handled alone.
     """
 
     def __init__(self, handler: Callable[..., Awaitable[None]], in_flight: int) -> None:
         self._handler = handler
         self._in_flight = in_flight
         self._parameters = provided_parameters(handler)
-        # One loader for each app in this process, which in production is one.
-        self._loaders: WeakKeyDictionary[Any, BatchLoader[Received[Any], Exception | None]] = WeakKeyDictionary()
+        self._running: WeakKeyDictionary[Any, _Calls] = WeakKeyDictionary()
 
-    async def handle(self, received: Received[Any], dependencies: Any) -> None:
-        """Handle one message with those that arrive at the same time; raise the error that its handling failed with."""
-        if dependencies not in self._loaders:
-            work = partial(self._handle_all, dependencies)
-            self._loaders[dependencies] = BatchLoader(work, in_flight=self._in_flight)
-        if failure := await self._loaders[dependencies](received):
-            raise failure
+    async def handle(self, items: Sequence[Received[Any]], dependencies: Any) -> Outcomes:
+        """Handle the items of one message, with those of the messages that arrive at the same time."""
+        try:
+            return await self._calls(dependencies).together(items)
+        except (Unavailable, OutcomeUnknown) as error:
+            return [error] * len(items)
 
-    async def _handle_all(self, dependencies: Any, batch: Sequence[Received[Any]]) -> list[Exception | None]:
-        return await bisect_failures(partial(self._call, dependencies), batch)
+    async def handle_each(self, items: Sequence[Received[Any]], dependencies: Any) -> Outcomes:
+        """Handle the items of one message one at a time, so that none shares a transaction with another."""
+        outcomes: Outcomes = []
+        async with self._calls(dependencies).alone:
+            for item in items:
+                if outcomes:
+                    failpoint(HALF_HANDLED)
+                try:
+                    outcomes += await bisect_failures(partial(self._call, dependencies), [item])
+                except (Unavailable, OutcomeUnknown) as error:
+                    return outcomes + [error] * (len(items) - len(outcomes))
+        return outcomes
+
+    def _calls(self, dependencies: Any) -> "_Calls":
+        if dependencies not in self._running:
+            together = BatchLoader(partial(self._handle_all, dependencies), in_flight=self._in_flight)
+            self._running[dependencies] = _Calls(together, asyncio.Semaphore(self._in_flight))
+        return self._running[dependencies]
+
+    async def _handle_all(self, dependencies: Any, messages: Sequence[Sequence[Received[Any]]]) -> list[Outcomes]:
+        items = [item for message in messages for item in message]
+        outcomes: Outcomes = []
+        for start in range(0, len(items), MAX_CALL):
+            if outcomes:
+                failpoint(HALF_HANDLED)
+            outcomes += await bisect_failures(partial(self._call, dependencies), items[start : start + MAX_CALL])
+        each = iter(outcomes)
+        return [_take(each, len(message)) for message in messages]
 
     async def _call(self, dependencies: Any, batch: Sequence[Received[Any]]) -> None:
         arguments = {name: provided.value(dependencies) for name, provided in self._parameters.items()}
         await self._handler(batch, **arguments)
+
+
+class _Calls(NamedTuple):
+    """The running calls of one app in this process, which in production is the only one."""
+
+    together: BatchLoader[Sequence[Received[Any]], Outcomes]
+    alone: asyncio.Semaphore
+
+
+def _take(outcomes: Iterator[Exception | None], number: int) -> Outcomes:
+    return [next(outcomes) for _ in range(number)]

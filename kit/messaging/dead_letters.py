@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from nats.aio.msg import Msg
@@ -13,7 +13,7 @@ from nats.js.errors import APIError, NotFoundError
 from contracts import nats_errors
 from contracts.errors import ErrorKind
 from contracts.headers import DEAD_REASON, DEAD_STREAM, EXPECTED_LAST_SUBJECT_SEQUENCE, EXPECTED_STREAM, MESSAGE_ID
-from contracts.streams import DEAD, DEAD_LETTERS, covers
+from contracts.streams import DEAD, DEAD_LETTERS, covers, stream_of
 from kit.errors import NATS, Refusal, Unavailable
 from kit.messaging.broker import Broker
 from kit.messaging.reader import stream_reader
@@ -125,15 +125,16 @@ class DeadLetterQueue:
     async def replay(self, letter: DeadLetterRecord) -> None:
         """Publish a dead letter to its stream and wait for the acknowledgement; a second replay is deduplicated.
 
-        The message id is derived from the dead letter, because the stream may still deduplicate the original id. In a
-        work queue, no other message may be pending on the same subject, unless its body is equal.
+        A command of a batch goes to the stream of single commands. The message id is derived from the dead letter,
+        because the stream may still deduplicate the original id. In a work queue, no other message may be pending on
+        the same subject, unless its body is equal.
 
         Raises `ReplayRefused` if this dead letter cannot be replayed, and `StreamFull` if none can be now.
         """
-        stream = await self._stream_of(letter)
+        name, stream = await self._stream_of(letter)
         headers = letter.own_headers | {
             MESSAGE_ID: f"replay.{letter.id}.{letter.headers.get(MESSAGE_ID, '')}",
-            EXPECTED_STREAM: letter.stream,
+            EXPECTED_STREAM: name,
         }
         if stream.retention == RetentionPolicy.WORK_QUEUE:
             headers[EXPECTED_LAST_SUBJECT_SEQUENCE] = "0"
@@ -145,13 +146,13 @@ class DeadLetterQueue:
                     )
                 except APIError as error:
                     if error.err_code in _FULL:
-                        raise StreamFull(letter.stream) from error
+                        raise StreamFull(name) from error
                     if error.err_code != nats_errors.WRONG_LAST_SEQUENCE:
                         raise ReplayRefused(letter, error.description or str(error)) from error
                 else:
                     return
                 try:
-                    pending = await self._broker.jetstream.get_last_msg(letter.stream, letter.subject)
+                    pending = await self._broker.jetstream.get_last_msg(name, letter.subject)
                 except NotFoundError:
                     continue  # the pending message has been handled since
             if (pending.data or b"") == letter.body:
@@ -172,22 +173,41 @@ class DeadLetterQueue:
                 return False
         return True
 
-    async def _stream_of(self, letter: DeadLetterRecord) -> StreamConfig:
+    async def forget(self, letter: DeadLetterRecord) -> None:
+        """Remove the command of a dead letter from the stream that remembers it; nothing for other messages.
+
+        Otherwise a discarded command without an answer would be shown as pending until it is purged.
+        """
+        with suppress(KeyError):
+            stream = stream_of(letter.subject)
+            if stream.memory is not None:
+                with _reachable():
+                    await self._broker.jetstream.purge_stream(stream.name, subject=letter.subject)
+
+    async def _stream_of(self, letter: DeadLetterRecord) -> tuple[str, StreamConfig]:
+        """Return the stream that stores the letter's subject: the one that it came from, or that of single commands."""
         if not letter.stream:
             raise ReplayRefused(letter, "it does not name its stream")
-        if letter.stream not in self._streams:
+        origin = await self._config_of(letter.stream)
+        if origin is None:
+            raise ReplayRefused(letter, f"the stream {letter.stream} is missing")
+        if _includes(origin, letter.subject):
+            return letter.stream, origin
+        with suppress(KeyError):
+            single = stream_of(letter.subject).name
+            if (config := await self._config_of(single)) and _includes(config, letter.subject):
+                return single, config
+        # Otherwise a service that replies on this subject would receive it as a request.
+        raise ReplayRefused(letter, f"the stream {letter.stream} does not include its subject")
+
+    async def _config_of(self, stream: str) -> StreamConfig | None:
+        if stream not in self._streams:
             with _reachable():
                 try:
-                    self._streams[letter.stream] = (await self._broker.jetstream.stream_info(letter.stream)).config
+                    self._streams[stream] = (await self._broker.jetstream.stream_info(stream)).config
                 except NotFoundError:
-                    self._streams[letter.stream] = None
-        config = self._streams[letter.stream]
-        if config is None:
-            raise ReplayRefused(letter, f"the stream {letter.stream} is missing")
-        # Otherwise a service that replies on this subject would receive it as a request.
-        if not any(covers(pattern, letter.subject) for pattern in config.subjects or ()):
-            raise ReplayRefused(letter, f"the stream {letter.stream} does not include its subject")
-        return config
+                    self._streams[stream] = None
+        return self._streams[stream]
 
 
 @contextmanager
@@ -199,6 +219,10 @@ def _reachable() -> Iterator[None]:
         raise Unavailable(f"stream {DEAD_LETTERS.name}") from error
     except NatsError as error:
         raise Unavailable(NATS) from error
+
+
+def _includes(config: StreamConfig, subject: str) -> bool:
+    return any(covers(pattern, subject) for pattern in config.subjects or ())
 
 
 def _letter(message: Msg) -> DeadLetterRecord:

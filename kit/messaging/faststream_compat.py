@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from faststream import ContextRepo
+from faststream.response import Response
 from nats.aio.msg import Msg
 
 PullLoop = Callable[[Any, Callable[[Msg], Awaitable[Any]]], Awaitable[None]]
@@ -21,6 +22,22 @@ def replace_pull_loop(subscriber: Any, loop: PullLoop) -> None:
     `kit.messaging.pull`). Related: FastStream issue 2219, nats-py issue 791.
     """
     subscriber._consume_pull = partial(loop, subscriber)  # noqa: SLF001
+
+
+def replace_processing(subscriber: Any, process: Callable[[Msg], Awaitable[None]]) -> None:
+    """Let a pull subscriber call `process` with each message, instead of FastStream's middlewares and injection.
+
+    `TestNatsBroker` takes the same way, so tests in memory run the same code.
+
+    Reason: as for `process_directly`; here FastStream's `consume` remains, which drops messages while it stops.
+    """
+
+    async def process_message(message: Msg) -> Response:
+        with subscriber.lock:  # on stop FastStream waits for the messages in progress
+            await process(message)
+        return Response(None)
+
+    subscriber.process_message = process_message
 
 
 class Work(Protocol):

@@ -20,8 +20,6 @@ from kit.messaging.nats_compat import drain, next_message_subject
 
 log = get_logger(__name__)
 
-BATCH = 100
-"""Messages per pull request; at most three times this number is in progress."""
 _REQUEST_EXPIRY = 30.0
 _HEARTBEAT_INTERVAL = 1.0
 _HEARTBEAT_TIMEOUT = 2 * _HEARTBEAT_INTERVAL + 1
@@ -30,21 +28,15 @@ _RETURN_TIMEOUT = 2.0
 _NANOSECONDS = 1_000_000_000
 _IDLE, _NO_MESSAGES, _EXPIRED = "100", "404", "408"
 
-_REQUEST = json.dumps(
-    {
-        "batch": BATCH,
-        "expires": int(_REQUEST_EXPIRY * _NANOSECONDS),
-        "idle_heartbeat": int(_HEARTBEAT_INTERVAL * _NANOSECONDS),
-    }
-).encode()
 
-
-async def pull(subscriber: Any, cb: Callable[[Msg], Awaitable[Any]]) -> None:
+async def pull(subscriber: Any, cb: Callable[[Msg], Awaitable[Any]], *, batch: int) -> None:
     """Call `cb` with each message of the subscriber's consumer until cancelled; then return unhandled messages (nak).
 
-    Messages that arrive together are dispatched in one turn of the event loop, so that a `BatchLoader` batches them.
+    At most `batch` messages are requested at once, and three times as many are in progress. Messages that arrive
+    together are dispatched in one turn of the event loop, so that a `BatchLoader` batches them.
     """
     client: Client = subscriber.connection
+    request = _request(batch)
     arrived: asyncio.Queue[Msg] = asyncio.Queue()
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox, cb=arrived.put)
@@ -55,8 +47,8 @@ async def pull(subscriber: Any, cb: Callable[[Msg], Awaitable[Any]]) -> None:
                 # Without a connection nats-py would buffer the requests and send all of them after the reconnect.
                 if client.is_connected:
                     next_messages = next_message_subject(subscriber.subscription)
-                    await client.publish(next_messages, _REQUEST, inbox)
-                    await _dispatch(arrived, cb, in_progress)
+                    await client.publish(next_messages, request, inbox)
+                    await _dispatch(arrived, cb, in_progress, batch)
                 else:
                     await asyncio.sleep(_RETRY_DELAY)
             except NatsError as error:  # no consumer or no JetStream: the broker recreates the consumer
@@ -72,11 +64,24 @@ async def pull(subscriber: Any, cb: Callable[[Msg], Awaitable[Any]]) -> None:
                         await message.nak()
 
 
+def _request(batch: int) -> bytes:
+    return json.dumps(
+        {
+            "batch": batch,
+            "expires": int(_REQUEST_EXPIRY * _NANOSECONDS),
+            "idle_heartbeat": int(_HEARTBEAT_INTERVAL * _NANOSECONDS),
+        }
+    ).encode()
+
+
 async def _dispatch(
-    arrived: asyncio.Queue[Msg], cb: Callable[[Msg], Awaitable[Any]], in_progress: set[asyncio.Future[Any]]
+    arrived: asyncio.Queue[Msg],
+    cb: Callable[[Msg], Awaitable[Any]],
+    in_progress: set[asyncio.Future[Any]],
+    batch: int,
 ) -> None:
     """Dispatch the messages of one request until it ends or is lost. Raises `NatsError` if the server refuses it."""
-    remaining = BATCH
+    remaining = batch
     while remaining > 0:
         try:
             async with asyncio.timeout(_HEARTBEAT_TIMEOUT):
@@ -97,7 +102,7 @@ async def _dispatch(
                 refusal = NatsError(f"{status} {(message.headers or {}).get('Description', '')}")
         if refusal is not None:
             raise refusal
-        if len(in_progress) >= 2 * BATCH:
+        if len(in_progress) >= 2 * batch:
             await asyncio.wait(in_progress, return_when=asyncio.FIRST_COMPLETED)
 
 

@@ -1,8 +1,8 @@
-"""Reads stored messages in batches with direct gets, which create no consumer on the server."""
+"""Reads and finds stored messages with direct gets, which create no consumer on the server."""
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -12,9 +12,17 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
+from contracts.streams import Stream
+from kit.errors import NATS, Unavailable
+
 _BATCH = 256
 _REPLY_TIMEOUT = 5.0
 _REPLICA_RETRY_DELAY = 0.05
+LOOKUP_TIMEOUT = 1.0
+"""Seconds for the replies to one lookup."""
+_SUBJECTS_PER_REQUEST = 50
+"""Bounds the memory that one reply takes: a message has up to one megabyte."""
+_END, _NO_MESSAGES = "204", "404"
 
 Read = Callable[[str, Mapping[str, Any]], Awaitable[list[Msg]]]
 """Returns the messages of a stream for a batch request such as `{"seq": 1, "next_by_subj": ">", "batch": 100}`.
@@ -98,3 +106,42 @@ async def _is_stored(jetstream: JetStreamContext, stream: str, sequence: int) ->
         return False
     await asyncio.sleep(_REPLICA_RETRY_DELAY)
     return True
+
+
+async def last_bodies(
+    client: Client,
+    stream: Stream,
+    subjects: Collection[str],
+    *,
+    timeout: float = LOOKUP_TIMEOUT,  # noqa: ASYNC109 - translated to Unavailable
+) -> dict[str, bytes]:
+    """Return the body of the last message on each of these subjects that has one.
+
+    Raises `Unavailable` if JetStream does not reply within `timeout` seconds.
+    """
+    wanted, found = sorted(set(subjects)), dict[str, bytes]()
+    try:
+        async with asyncio.timeout(timeout):
+            for start in range(0, len(wanted), _SUBJECTS_PER_REQUEST):
+                found |= await _request(client, stream, wanted[start : start + _SUBJECTS_PER_REQUEST])
+    except (NatsError, TimeoutError) as error:
+        raise Unavailable(NATS) from error
+    return found
+
+
+async def _request(client: Client, stream: Stream, subjects: Sequence[str]) -> dict[str, bytes]:
+    """Request the last message of each subject in one direct get (NATS ADR-31)."""
+    inbox = client.new_inbox()
+    replies = await client.subscribe(inbox)
+    try:
+        body = json.dumps({"multi_last": subjects}).encode()
+        await client.publish(f"$JS.API.DIRECT.GET.{stream.name}", body, reply=inbox)
+        found: dict[str, bytes] = {}
+        while "Nats-Sequence" in (headers := (message := await replies.next_msg(timeout=LOOKUP_TIMEOUT)).headers or {}):
+            found[headers["Nats-Subject"]] = message.data
+        if headers.get("Status") not in {_END, _NO_MESSAGES}:
+            raise Unavailable(NATS)  # such as a stream that does not exist
+        return found
+    finally:
+        with suppress(NatsError):
+            await replies.unsubscribe()

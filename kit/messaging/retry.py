@@ -1,16 +1,21 @@
-"""Retries with exponential backoff and jitter: which failed messages are retried, and after which delay."""
+"""Retries with exponential backoff and jitter: which failed messages are retried, after which delay, and how."""
 
 import json
 import random
 from collections import OrderedDict
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from contracts.errors import ErrorKind
 from kit.errors import NonRetryable, Refusal
 
+AnyPart = TypeVar("AnyPart")
+
+RETRY_POLICY = "retry_policy"
+"""The key in FastStream's context of the process's `RetryPolicy`."""
 _OUTAGE = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
 _MAX_UNAVAILABLE_DELAY = 2.0
 """Maximum delay in seconds while a server is unavailable, so that work resumes soon after it is back. A delayed message
@@ -79,3 +84,59 @@ class RetryPolicy:
     def _delay(self, times: int, maximum: float) -> float:
         delay = min(self._first_delay * 2.0 ** min(times - 1, _MAX_DOUBLINGS), maximum)
         return delay * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+@dataclass
+class Delivery:
+    """One message that is not acknowledged."""
+
+    finished: set[str] = field(default_factory=set)
+    """Names of the parts that are handled or dead-lettered."""
+    returned: int = 0
+    """How often this process has returned it for a retry."""
+    in_progress: bool = False
+
+    def is_suspect(self, delivered: int) -> bool:
+        """Return whether a process may have died of this message; `delivered` is the number of its deliveries.
+
+        It was delivered before, and this process did not return it. The process that had it has died, has stopped, or
+        was too slow.
+        """
+        return delivered > self.returned + 1
+
+
+class Deliveries:
+    """The unacknowledged messages of one process; the oldest of more than 10,000 is forgotten.
+
+    To forget one is harmless: its parts are handled again, one at a time, and a second run has no effect.
+    """
+
+    def __init__(self) -> None:
+        self._messages: OrderedDict[Hashable, Delivery] = OrderedDict()
+
+    def of(self, message: Hashable) -> Delivery:
+        """Return what is known about a message."""
+        delivery = self._messages.setdefault(message, Delivery())
+        self._messages.move_to_end(message)
+        if len(self._messages) > _REMEMBERED_MESSAGES:
+            self._messages.popitem(last=False)
+        return delivery
+
+    def forget(self, message: Hashable) -> None:
+        """Forget a message that is acknowledged."""
+        self._messages.pop(message, None)
+
+
+def in_attempt_order(parts: Sequence[AnyPart], delivered: int) -> list[AnyPart]:
+    """Return the parts of a suspect message in the order of this delivery: forward, backward, shuffled, and so on.
+
+    A part that kills its process ends a delivery. After one forward and one backward delivery all others are handled;
+    if there are several such parts, shuffling reaches those between them.
+    """
+    match delivered % 3:
+        case 2:
+            return list(parts)
+        case 0:
+            return list(reversed(parts))
+        case _:
+            return random.sample(parts, len(parts))

@@ -1,30 +1,26 @@
-"""JetStream streams and consumers: create, update, check, and find pending commands."""
+"""JetStream streams and consumers: create, update and check."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
-from uuid import UUID
 
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DiscardPolicy, RePublish, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
-from pydantic import ValidationError
 from structlog.stdlib import get_logger
 
-from contracts.base import AnyCommand
 from contracts.consumers import Durable
-from contracts.streams import DEAD, DEAD_LETTERS, STORED, Stream
+from contracts.streams import STORED, Stream
 from kit.asyncapi.reader import wildcard_subject
-from kit.errors import NATS, Unavailable
 
 log = get_logger(__name__)
 
 ACK_WAIT = 10.0
 """Seconds after which an unacknowledged message is redelivered: the process that had it is dead."""
 
-_FIND_TIMEOUT = 1.0
+_PENDING_REQUESTS = 10
+"""Pull requests whose messages may be unacknowledged: those that wait for a retry delay no others."""
 _REPAIR = "a running service repairs this within seconds; if not, run `mkstore provision`."
 
 
@@ -54,6 +50,7 @@ def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
         discard=DiscardPolicy.NEW if stream.discard == "new" else DiscardPolicy.OLD,
         max_age=stream.max_age.total_seconds() if stream.max_age else 0,
         max_bytes=stream.max_bytes or -1,
+        max_msgs=stream.max_messages or -1,
         max_msg_size=stream.max_message_bytes,
         duplicate_window=stream.duplicate_window.total_seconds(),
         storage=StorageType.FILE,
@@ -70,7 +67,7 @@ def consumer_config(durable: Durable, ack_wait: float = ACK_WAIT) -> ConsumerCon
         durable_name=durable.name,
         filter_subject=wildcard_subject(durable.message.subject),
         ack_wait=ack_wait,
-        max_ack_pending=1000,
+        max_ack_pending=_PENDING_REQUESTS * durable.at_once,
         max_deliver=-1,
     )
 
@@ -152,27 +149,3 @@ async def check_consumer(jetstream: JetStreamContext, stream: str, durable: str)
         await jetstream.consumer_info(stream, durable)
     except NotFoundError:
         raise RuntimeError(f"consumer {durable} of stream {stream} is missing: {_REPAIR}") from None
-
-
-async def find(
-    jetstream: JetStreamContext,
-    stream: Stream,
-    command: type[AnyCommand],
-    command_id: UUID,
-    timeout: float = _FIND_TIMEOUT,  # noqa: ASYNC109 - translated to Unavailable
-) -> AnyCommand | None:
-    """Return the command if it is still pending in `stream`, by a direct get of its subject; otherwise None.
-
-    In `DEAD_LETTERS`, a dead-lettered command is pending until it is replayed or discarded. An invalid message counts
-    as None. Raises `Unavailable` if JetStream does not reply within `timeout` seconds.
-    """
-    address = command.address_of(command_id)
-    subject = f"{DEAD}{address}" if stream.name == DEAD_LETTERS.name else address
-    try:
-        async with asyncio.timeout(timeout):
-            message = await jetstream.get_last_msg(stream.name, subject, direct=True)
-        return command.model_validate_json(message.data or b"")
-    except (NotFoundError, ValidationError):
-        return None
-    except (NatsError, TimeoutError) as error:
-        raise Unavailable(NATS) from error

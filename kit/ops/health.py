@@ -12,14 +12,16 @@ from typing_extensions import TypedDict  # pydantic accepts the one in `typing` 
 
 from kit.errors import CannotStart, HealthWarning
 
-Check = Callable[[], Awaitable[None]]
-"""Returns if the dependency works; raises `HealthWarning` if it works but needs attention; any other error fails."""
+Check = Callable[[], Awaitable[str | None]]
+"""Returns if the dependency works, with a note if there is something to say about it.
+
+Raises `HealthWarning` if it works but needs attention; any other error fails."""
 
 CHECK_TIMEOUT = 2.0
 
 
 class CheckReport(TypedDict):
-    """Result of one check, and how long it took; a warning is not a failure."""
+    """Result of one check, and how long it took; a warning is not a failure, nor is `ok` with a note as its reason."""
 
     status: Literal["ok", "warning", "failed"]
     milliseconds: float
@@ -73,10 +75,10 @@ class Health:
         return [("/health", ready), ("/health/ready", ready), ("/health/live", live)]
 
     def _only_warning(self, check: Check) -> Check:
-        async def warn() -> None:
+        async def warn() -> str | None:
             try:
                 async with asyncio.timeout(self._timeout / 2):
-                    await check()
+                    return await check()
             except HealthWarning:
                 raise
             except CannotStart as error:
@@ -89,10 +91,10 @@ class Health:
     async def _run(self, check: Check) -> CheckReport:
         started = time.monotonic()
         status: Literal["ok", "warning", "failed"] = "ok"
-        reason = None
+        reason: str | None = None
         try:
             async with asyncio.timeout(self._timeout):
-                await check()
+                reason = await check()
         except HealthWarning as warning:
             status, reason = "warning", str(warning)
         except Exception as error:  # noqa: BLE001 - any error of a check is its result

@@ -9,18 +9,19 @@ from pathlib import Path
 from faststream import ContextRepo
 from sqlalchemy import Table
 
+from contracts.consumers import Durable
 from contracts.headers import source_of
 from contracts.streams import DEAD_LETTERS, Stream
 from kit import database
 from kit.asyncapi.specification import ServiceSpecification
 from kit.inbox import InboxCleaner
 from kit.messaging.broker import Broker
-from kit.messaging.consumers import RETRY_POLICY
 from kit.messaging.discovery import Discovery
-from kit.messaging.retry import RetryPolicy
+from kit.messaging.retry import RETRY_POLICY, RetryPolicy
 from kit.ops import backlog, metrics
 from kit.ops.durability import Durability
 from kit.ops.health import Check, Health
+from kit.ops.memory import CommandMemory
 from kit.ops.metrics import Metrics
 from kit.ops.schema import wait_for_database
 from kit.outbox.relay import Relay
@@ -36,7 +37,8 @@ class DatabaseService:
 
     The composition root includes its routers in `broker`, then calls `app`. Nothing is connected before the app starts.
     `events` is the stream that the relay publishes to. A service that consumes durable messages passes its `inbox`
-    table: processed keys are then removed after `inbox_keep_days`, and dead letters are checked and measured.
+    table: processed keys are then removed after `inbox_keep_days`, and dead letters are checked and measured. With
+    `remembers`, the leader of the relay purges that durable's stream, in which at most `max_remembered` messages stay.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class DatabaseService:
         events: Stream,
         consumes: tuple[Stream, ...] = (),
         inbox: Table | None = None,
+        remembers: Durable | None = None,
+        max_remembered: int = 0,
         migrations: Path,
     ) -> None:
         configure_logging(settings.log_level, settings.log_format)
@@ -61,6 +65,11 @@ class DatabaseService:
         self.broker = Broker(settings.nats_url, name=name, streams=streams, replicas=settings.stream_replicas)
         self._relay = Relay(database.url(settings), self.broker, source_of(name), events)
         self._durability = Durability.of(self.broker, settings, partial(database.server_time, self._engine))
+        self._memory: CommandMemory | None = None
+        if remembers is not None:
+            self._memory = CommandMemory(
+                self.broker, remembers, max_messages=max_remembered, leads=lambda: self._relay.leads
+            )
         self._cleaner: InboxCleaner | None = None
         self._retry_policy: RetryPolicy | None = None
         if inbox is not None and isinstance(settings, ConsumerSettings):
@@ -94,18 +103,18 @@ class DatabaseService:
 
         specification.database = type(self._settings).model_fields["db_database"].default
         discovery = Discovery(self.broker, self._name, specification, self._settings.asyncapi_url)
-        cleaner = [self._cleaner] if self._cleaner else []
+        background = [each for each in (self._cleaner, self._memory) if each is not None]
         app = ServiceApp(
             self.broker,
             asgi_routes=[*self._health().routes(), *self._metrics().routes()],
             lifespan=lifespan,
             after_startup=[
                 self._relay.start,
-                *(each.start for each in cleaner),
+                *(each.start for each in background),
                 discovery.start,
                 self._durability.log_findings,
             ],
-            on_shutdown=[discovery.stop, self._relay.stop, *(each.stop for each in cleaner)],
+            on_shutdown=[discovery.stop, self._relay.stop, *(each.stop for each in background)],
             specification=specification,
             logger=None,
         )
@@ -123,6 +132,8 @@ class DatabaseService:
         warnings: dict[str, Check] = dict(self._durability.checks()) | {
             "outbox-lag": partial(backlog.check_outbox, self._engine, self._settings.outbox_lag_warning)
         }
+        if self._memory is not None:
+            warnings["memory"] = self._memory.describe
         if self._consumes:
             warnings["dead-letters"] = partial(backlog.check_dead_letters, self.broker)
         return Health(checks, warnings=warnings)

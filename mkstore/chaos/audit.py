@@ -9,7 +9,8 @@ import nats
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
-from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
+from contracts.consumers import PAYMENTS_CREATE_PAYMENT
+from contracts.streams import DEAD_LETTERS, KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from mkstore.chaos.ledger import Ledger
 from mkstore.chaos.store import Store, eventually
 from mkstore.chaos.verdict import StreamEvent, Verdict, compare_payments, compare_users
@@ -103,6 +104,9 @@ class Auditor:
         """Return the number of commands and outbox events that are not processed yet."""
         async with self._store.jetstream() as jetstream:
             pending: int = (await jetstream.stream_info(PAYMENT_COMMANDS.name)).state.messages
+            # A keyed command stays in its stream after it is recorded.
+            keyed = await jetstream.consumer_info(KEYED_PAYMENT_COMMANDS.name, PAYMENTS_CREATE_PAYMENT.name)
+            pending += (keyed.num_pending or 0) + (keyed.num_ack_pending or 0)
         for spec in SERVICES:
             if spec.database is not None:
                 pending += await self._count_rows(spec.database, "outbox")

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import uuid4
 
-from contracts.streams import PAYMENT_COMMANDS
+from contracts.payments import CreatePayment
+from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS
 from mkstore.chaos.network import Mode
 from mkstore.chaos.proxied import START, STOP
 from mkstore.chaos.store import PROCESSES, SERVICE_NAMES, NotRecovered, Store, eventually
@@ -28,6 +29,7 @@ _UPDATE_INTERVAL = 0.1
 
 FAILPOINTS = (
     "gateway.before-publish",
+    "gateway.half-a-batch",
     "gateway.after-publish",
     "payments.before-commit",
     "payments.after-commit",
@@ -37,6 +39,8 @@ FAILPOINTS = (
     "payments.half-a-batch",
     "payments.after-publish",
     "payments.after-removal",
+    "payments.before-purge",
+    "payments.after-purge",
     "users.before-commit",
     "users.after-commit",
     "users.before-publish",
@@ -45,6 +49,8 @@ FAILPOINTS = (
 )
 DEAD_LETTER_FAILPOINTS = ("payments.before-dead-letter", "payments.after-dead-letter")
 """Reached when a message is dead-lettered."""
+REDELIVERED_FAILPOINTS = ("payments.half-handled",)
+"""Reached when a batch is redelivered after a crash, since its payments are then recorded one at a time."""
 TOGETHER = (("payments", "nats"), ("nats", "postgres"), ("gateway", "payments"), ("users", "postgres"))
 LINKS = (
     *(f"{spec.name}-nats" for spec in SERVICES),
@@ -112,9 +118,11 @@ def _pauses(name: str) -> Inject:
     return inject
 
 
-def _dies_at(point: str, *, dead_lettered: bool = False) -> Fault:
+def _dies_at(point: str, *, dead_lettered: bool = False, redelivered: bool = False) -> Fault:
     async def inject(store: Store) -> None:
         file = store.failpoint(point)
+        if redelivered:
+            store.send(point.partition(".")[0], signal.SIGKILL)
         if dead_lettered:
             await _publish_invalid_command(store)
 
@@ -149,23 +157,25 @@ def _stops(service: str) -> Inject:
     return inject
 
 
-async def _fills_the_stream(store: Store) -> None:
+async def _fills_the_streams(store: Store) -> None:
     async with store.jetstream() as jetstream:
-        config = (await jetstream.stream_info(PAYMENT_COMMANDS.name)).config
-        original = config.max_bytes
-        config.max_bytes = 1
+        configs = [
+            (await jetstream.stream_info(each.name)).config for each in (PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS)
+        ]
+        full = [config.evolve(max_bytes=1) for config in configs]
         try:
             for _ in range(round(BROKEN_DURATION / _UPDATE_INTERVAL)):
-                await jetstream.update_stream(config)  # the services restore the limit whenever they check it
+                for config in full:
+                    await jetstream.update_stream(config)  # the services restore the limit whenever they check it
                 await asyncio.sleep(_UPDATE_INTERVAL)
         finally:
-            config.max_bytes = original
-            await jetstream.update_stream(config)
+            for config in configs:
+                await jetstream.update_stream(config)
 
 
 async def _publish_invalid_command(store: Store) -> None:
     async with store.jetstream() as jetstream:
-        await jetstream.publish(PAYMENT_COMMANDS.subjects[0].replace("*", str(uuid4())), b'{"amount": "poison"}')
+        await jetstream.publish(CreatePayment.address_of(uuid4()), b'{"amount": "poison"}')
 
 
 async def _locks_the_database(store: Store) -> None:
@@ -191,8 +201,9 @@ def every_fault() -> list[Fault]:
     faults += [_signals(signal.SIGKILL, *names) for names in (*TOGETHER, PROCESSES)]
     faults += [_dies_at(point) for point in sorted(FAILPOINTS, key=lambda point: point.partition(".")[2])]
     faults += [_dies_at(point, dead_lettered=True) for point in DEAD_LETTER_FAILPOINTS]
+    faults += [_dies_at(point, redelivered=True) for point in REDELIVERED_FAILPOINTS]
     faults += [
-        Fault("the stream of commands is full", _fills_the_stream),
+        Fault("the streams of commands are full", _fills_the_streams),
         Fault("PostgreSQL refuses connections to payments_db", _locks_the_database),
     ]
     faults += [

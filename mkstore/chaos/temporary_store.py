@@ -15,6 +15,8 @@ from pathlib import Path
 from mkstore.chaos.store import NotRecovered, Store, eventually
 from mkstore.stack.state_dir import RUN_FILE
 
+_REMEMBERED_KEYS = 1000
+"""So few that the memory of keys is purged in every round; more than are used between a key and its repetition."""
 _START_TIMEOUT, _STOP_TIMEOUT = 90.0, 60.0
 
 
@@ -44,7 +46,12 @@ async def running(kind: Kind, settings: Mapping[str, str] | None = None) -> Asyn
         program = str(Path(sysconfig.get_path("scripts"), "mkstore"))
         command = [program, "up", "--home", str(home), "--ephemeral", "--port", "0"]
         command += ["--workers", "2"] if kind is Kind.TWO_WORKERS else []
-    own = {"RATE_LIMIT_ENABLED": "false", "FAILPOINTS": str(home / "failpoints"), "LOG_LEVEL": "WARNING"}
+    own = {
+        "RATE_LIMIT_ENABLED": "false",
+        "FAILPOINTS": str(home / "failpoints"),
+        "LOG_LEVEL": "WARNING",
+        "REMEMBERED_KEYS": str(_REMEMBERED_KEYS),
+    }
     inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
     with output.open("wb") as file:
         process = subprocess.Popen(  # noqa: ASYNC220, S603 - it returns at once; a fixed command

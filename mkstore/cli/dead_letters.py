@@ -202,6 +202,8 @@ def discard(
                     if problem and not unanswered:
                         outcome.keep(letter, f"Letter {letter.id} stays: its payment cannot be rejected. {problem}")
                     else:
+                        if problem:
+                            await letters.forget(letter)
                         done.append(letter)
                 await asyncio.gather(*map(letters.remove, done))
                 outcome.done += len(done)

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from contracts.base import Message, Request
+from contracts.base import CommandBatch, Message, Request
 from contracts.streams import DEAD_LETTERS, STREAMS
 from tests.architecture.messages import BASES, COMMANDS, EVENTS, MESSAGES, REQUESTS, defined
 from tests.architecture.sources import imported, modules
@@ -62,9 +62,15 @@ def test_request_subject_is_plural_owner_and_verb(request_: type[Request[Any]]) 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_subject_is_plural_owner_verb_and_id(command: type[Any]) -> None:
+    """A batch is named in the plural; `key` and `batch` tell the subjects of one command and of a batch apart."""
     verb, what = words(command)
-    assert re.fullmatch(rf"{owner(command)}\.{verb}\.\{{{what}Id\}}{VERSION}", command.subject)
-    assert what == OWNERS[owner(command)]
+    noun = OWNERS[owner(command)]
+    if issubclass(command, CommandBatch):
+        assert command.subject == f"{owner(command)}.{verb}.batch.{{batch}}"
+        assert what == f"{noun}s"
+    else:
+        assert re.fullmatch(rf"{owner(command)}\.{verb}(\.key)?\.\{{{what}Id\}}{VERSION}", command.subject)
+        assert what == noun
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -91,7 +97,8 @@ def test_no_stream_covers_a_request_subject(request_: type[Request[Any]]) -> Non
 def test_exactly_one_stream_stores_each_command_and_event(message: type[Any]) -> None:
     stored_in = [stream.name for stream in STREAMS for pattern in stream.subjects if covers(pattern, message.subject)]
     singular = OWNERS[owner(message)].upper()
-    assert stored_in == [f"{singular}_{'COMMANDS' if message in COMMANDS else 'EVENTS'}"]
+    keyed = "KEYED_" if ".key." in message.subject else ""
+    assert stored_in == [f"{keyed}{singular}_{'COMMANDS' if message in COMMANDS else 'EVENTS'}"]
 
 
 @pytest.mark.parametrize("message", [*COMMANDS, *EVENTS])

@@ -20,7 +20,7 @@ def document(service: str) -> dict[str, Any]:
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
 def test_a_stream_belongs_to_the_service_that_uses_it(stream: Stream) -> None:
     """Events belong to their only publisher, commands to their only consumer; dead letters have no owner."""
-    role = "consumes" if stream.retention == "workqueue" else "publishes"
+    role = "consumes" if stream.name.endswith("_COMMANDS") else "publishes"
     users = {
         service
         for service in SERVICES

@@ -49,7 +49,7 @@ def test_request_without_a_reply_type_is_an_error() -> None:
 def test_command_has_a_separate_subject() -> None:
     shown = {"id": ID, "userId": ID, "amount": 1, "createdAt": "2026-01-31T12:00:00Z"}
     command = CreatePayment.model_validate(shown)
-    assert command.address == CreatePayment.address_of(UUID(ID)) == f"payments.create.{ID}"
+    assert command.address == CreatePayment.address_of(UUID(ID)) == f"payments.create.key.{ID}"
 
 
 def test_event_has_the_id_and_version_of_its_aggregate() -> None:

@@ -57,7 +57,7 @@ def _row(operation: dict[str, Any]) -> str:
     if operation["action"] == "receive":
         if "reply" in operation:
             return "Replies to"
-        return "Consumes" if "durable" in facts["consumer"] else "Subscribes to"
+        return "Consumes" if "durable" in facts.get("consumer", {}) else "Subscribes to"
     if facts.get("stream") == "DEAD_LETTERS":
         return "Dead-letters to"
     return "Requests" if "reply" in operation else "Publishes"

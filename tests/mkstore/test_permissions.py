@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from contracts.inboxes import inbox_prefix
-from contracts.streams import STREAMS
+from contracts.streams import KEYED_PAYMENT_COMMANDS, STREAMS
 from kit.messaging import streams
 from mkstore import permissions
 from mkstore.services import SERVICES
@@ -59,16 +59,20 @@ async def connection(server: NatsServer, request: pytest.FixtureRequest) -> Asyn
     ("connection", "subject"),
     [
         ("users", "payment.created"),
-        ("users", "payments.create.1"),
+        ("users", "payments.create.key.1"),
         ("users", "payments.get_many"),
-        ("users", "dead.payments.create.1"),
+        ("users", "dead.payments.create.key.1"),
         ("payments", "user.created"),
         ("payments", "users.get_many"),
         ("payments", "dead.users.get_many"),
         ("gateway", "payment.created"),
         ("gateway", "user.deleted"),
         ("gateway", "users.unknown"),
-        ("gateway", "dead.payments.create.1"),
+        ("gateway", "dead.payments.create.key.1"),
+        ("gateway", "$JS.API.STREAM.PURGE.KEYED_PAYMENT_COMMANDS"),
+        ("users", "$JS.API.STREAM.PURGE.KEYED_PAYMENT_COMMANDS"),
+        ("payments", "$JS.API.STREAM.PURGE.PAYMENT_COMMANDS"),
+        ("payments", "$JS.API.STREAM.PURGE.PAYMENT_EVENTS"),
         *((name, subject) for name in NAMES for subject in ("$JS.API.STREAM.DELETE.USER_EVENTS", "_INBOX.others.1")),
     ],
     indirect=["connection"],
@@ -86,7 +90,8 @@ async def test_service_may_not_publish_foreign_subjects(connection: Connection, 
         ("payments", "users.authenticate", "users"),
         ("payments", "payment.created", ""),
         ("gateway", "users.authenticate", "users"),
-        ("gateway", "payments.create.*", ""),
+        ("gateway", "payments.create.key.*", ""),
+        ("gateway", "payments.create.batch.*", ""),
         *((name, subject, "") for name in NAMES for subject in (">", "_INBOX.>", "$SYS.>")),
     ],
     indirect=["connection"],
@@ -98,7 +103,12 @@ async def test_service_may_not_subscribe_to_foreign_subjects(connection: Connect
 
 @pytest.mark.parametrize(
     ("connection", "subject"),
-    [("users", "user.created"), ("payments", "payment.rejected"), ("gateway", "payments.create.1")],
+    [
+        ("users", "user.created"),
+        ("payments", "payment.rejected"),
+        ("gateway", "payments.create.key.1"),
+        ("gateway", "payments.create.batch.1"),
+    ],
     indirect=["connection"],
 )
 async def test_service_may_publish_its_own_messages(connection: Connection, subject: str) -> None:
@@ -125,4 +135,10 @@ async def test_service_may_reply_once(server: NatsServer, connection: Connection
 @pytest.mark.parametrize("connection", ["payments"], indirect=True)
 async def test_payments_may_provision_every_stream(connection: Connection) -> None:
     await streams.provision(connection.client.jetstream(), STREAMS)
+    assert await connection.error() == ""
+
+
+@pytest.mark.parametrize("connection", ["payments"], indirect=True)
+async def test_payments_may_purge_the_memory_of_keys(connection: Connection) -> None:
+    await connection.client.publish(f"$JS.API.STREAM.PURGE.{KEYED_PAYMENT_COMMANDS.name}", b"")
     assert await connection.error() == ""

@@ -8,8 +8,9 @@ import pytest
 
 from contracts.payments import CreatePayment, PaymentCreated, PaymentRejected, PaymentStatus
 from contracts.streams import DEAD_LETTERS
+from tests.support.payment_commands import new_command
 from tests.support.payments_fakes import REFUSED_AMOUNT
-from tests.support.payments_harness import LIMIT, OnServers, PaymentsService, new_command
+from tests.support.payments_harness import LIMIT, OnServers, PaymentsService
 from tests.support.polling import eventually
 
 BEFORE_UTC = datetime.fromisoformat("0001-01-01T00:00:00+14:00")
@@ -141,15 +142,15 @@ async def test_commands_that_arrive_together_are_recorded_together(real_service:
 async def test_an_invalid_command_is_dead_lettered_alone(real_service: OnServers) -> None:
     before, after, bad = new_command(), new_command(), uuid4()
     await real_service.send(before)
-    await real_service.broker.jetstream.publish(f"payments.create.{bad}", b'{"amount": -1}')
+    await real_service.broker.jetstream.publish(CreatePayment.address_of(bad), b'{"amount": -1}')
     await real_service.send(after)
     await real_service.recorded(before.id)
     await real_service.recorded(after.id)
     assert await eventually(lambda: real_service.dead_letter_reason(bad)) == "ValidationError"
-    letter = await real_service.broker.jetstream.get_last_msg(DEAD_LETTERS.name, f"dead.payments.create.{bad}")
+    letter = await real_service.broker.jetstream.get_last_msg(DEAD_LETTERS.name, f"dead.payments.create.key.{bad}")
     headers = letter.headers or {}
     assert headers["Dead-Attempts"] == "1"
-    assert headers["Dead-Stream"] == "PAYMENT_COMMANDS"
+    assert headers["Dead-Stream"] == "KEYED_PAYMENT_COMMANDS"
     assert headers["Dead-Consumer"] == "payments-create_payment"
     first, last = (datetime.fromisoformat(headers[f"Dead-{which}-Time"]) for which in ("First", "Last"))
     assert first <= last

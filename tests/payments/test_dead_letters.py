@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 from apps.payments.settings import Settings
 from contracts.headers import REQUEST_ID
 from contracts.payments import CreatePayment, GetPayments, PaymentRejected, PaymentStatus, PaymentView
-from contracts.streams import PAYMENT_COMMANDS
+from contracts.streams import KEYED_PAYMENT_COMMANDS
 from kit import database
 from kit.runtime.tracing import TRACEPARENT
 from mkstore.cli.main import app
-from tests.support.payments_harness import OnServers, new_command, on_servers
+from tests.support.payment_commands import new_command
+from tests.support.payments_harness import OnServers, on_servers
 from tests.support.polling import eventually
 
 POISON = 777_777
@@ -82,7 +83,7 @@ async def test_no_payment_waits_for_one_that_is_retried(settings: Settings) -> N
         await eventually(all_recorded)
         assert await service.get(failing.id) == failing.pending()
         assert await service.dead_letter_reason(failing.id) is None  # it waits for its second attempt
-        await service.broker.jetstream.purge_stream(PAYMENT_COMMANDS.name, subject=failing.address)
+        await service.broker.jetstream.purge_stream(KEYED_PAYMENT_COMMANDS.name, subject=failing.address)
 
 
 async def test_a_dead_letter_can_be_replayed_when_its_cause_is_fixed(
@@ -121,7 +122,7 @@ async def test_a_replayed_payment_is_never_unknown(real_service: OnServers, sett
         await real_service.send(*commands)
         for each in commands:
             await eventually(lambda each=each: real_service.dead_letter_reason(each.id))  # type: ignore[misc]
-    replaying = asyncio.create_task(operator(settings, "replay", "--subject", "payments.create.*"))
+    replaying = asyncio.create_task(operator(settings, "replay", "--subject", "payments.create.>"))
     ids = tuple(each.id for each in commands)
     lookups = 0
     while len(await recorded(real_service, commands)) < len(commands):

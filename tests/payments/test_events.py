@@ -8,7 +8,8 @@ from nats.js.errors import NotFoundError
 
 from contracts.payments import PaymentCreated, PaymentRejected
 from contracts.streams import DEAD_LETTERS, USER_EVENTS
-from tests.support.payments_harness import LIMIT, OnServers, PaymentsService, event_id, new_command, user_event
+from tests.support.payment_commands import new_command
+from tests.support.payments_harness import LIMIT, OnServers, PaymentsService, event_id, user_event
 from tests.support.polling import eventually
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from apps.payments.models import Payment
 from contracts.payments import PaymentCreated, PaymentRejected, PaymentStatus
-from tests.support.payments_harness import new_command
+from tests.support.payment_commands import new_command
 
 
 @pytest.mark.parametrize(

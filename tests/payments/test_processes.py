@@ -1,8 +1,9 @@
 """The payments service as a process: how it starts, and what happens to payments when it or a server dies."""
 
+import asyncio
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,15 +13,16 @@ import asyncpg
 import pytest
 from nats.errors import Error as NatsError
 
-from contracts.consumers import PAYMENTS_CREATE_PAYMENT
-from contracts.payments import PaymentCreated
-from contracts.streams import DEAD, DEAD_LETTERS, PAYMENT_COMMANDS, STREAMS
+from contracts.consumers import PAYMENTS_CREATE_PAYMENT, PAYMENTS_CREATE_PAYMENTS
+from contracts.payments import CreatePayment, PaymentCreated
+from contracts.streams import DEAD, DEAD_LETTERS, KEYED_PAYMENT_COMMANDS, STREAMS
 from kit.messaging.broker import Broker
 from kit.messaging.streams import provision
 from tests.payments.conftest import client_of
 from tests.support import service_processes
 from tests.support.killable_servers import KillableServers
-from tests.support.payments_harness import OnServers, new_command
+from tests.support.payment_commands import UNKEYED, new_command, new_commands
+from tests.support.payments_harness import OnServers, unhandled
 from tests.support.polling import eventually
 from tests.support.service_processes import ServiceProcess, connect
 
@@ -42,6 +44,7 @@ async def test_it_may_start_before_its_servers(tmp_path: Path, servers: Killable
             "nats-clock": "ok",
             "database-clock": "ok",
             "outbox-lag": "ok",
+            "memory": "warning",
             "dead-letters": "warning",
         }
         servers.nats.start()
@@ -77,18 +80,19 @@ async def kill_service(_: KillableServers, payments: ServiceProcess) -> None:
 async def test_every_payment_is_recorded_once_whatever_is_killed(
     tmp_path: Path, servers: KillableServers, kill: Kill
 ) -> None:
-    commands = [new_command(amount=number + 1) for number in range(200)]
+    """Half of the payments have keys, the others are in batches."""
+    commands = [each for number in range(20) for each in (*_keyed(number), *new_commands(5, amount=number + 1))]
     ids = {command.id for command in commands}
     async with connect(servers.nats.url) as broker:
         await provision(broker.jetstream, STREAMS)
         client = client_of(servers, broker)
         async with run_payments(tmp_path, servers.environment) as first:
             await first.wait_ready()
-            await client.send(*commands[:100])
+            await _send(client, commands[:100])
             await client.recorded(commands[99].id)
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):  # PostgreSQL dies with the lock
                 async with client.table_locked():
-                    await client.send(*commands[100:])
+                    await _send(client, commands[100:])
                     await eventually(lambda: _is_consuming(broker), describe=lambda: first.text)
                     await kill(servers, first)
             if kill is kill_service:
@@ -105,16 +109,34 @@ async def test_every_payment_is_recorded_once_whatever_is_killed(
         assert all(len(event_ids[payment_id]) == 1 for payment_id in ids)
 
 
+def _keyed(number: int) -> list[CreatePayment]:
+    return [new_command(amount=number + 1) for _ in range(5)]
+
+
+async def _send(client: OnServers, commands: Sequence[CreatePayment]) -> None:
+    batches: dict[str, list[CreatePayment]] = {}
+    for command in commands:
+        batches.setdefault(command.id.hex[:24], []).append(command)
+    keyed = [each for each in commands if each.id.version != UNKEYED]
+    await asyncio.gather(
+        client.send(*keyed),
+        *(client.send_together(*batch) for batch in batches.values() if batch[0].id.version == UNKEYED),
+    )
+
+
 async def _is_consuming(broker: Broker) -> bool:
-    """Return whether the service has commands that it has not acknowledged."""
-    info = await broker.jetstream.consumer_info(PAYMENT_COMMANDS.name, PAYMENTS_CREATE_PAYMENT.name)
-    return bool(info.num_ack_pending)
+    """Return whether the service has commands of both kinds that it has not acknowledged."""
+    infos = [
+        await broker.jetstream.consumer_info(durable.stream.name, durable.name)
+        for durable in (PAYMENTS_CREATE_PAYMENT, PAYMENTS_CREATE_PAYMENTS)
+    ]
+    return all(info.num_ack_pending for info in infos)
 
 
 async def _all_published(client: OnServers, ids: Collection[UUID]) -> bool:
     """Return whether the events of all payments are published, and no command is left."""
     with suppress(NatsError):
-        if (await client.broker.jetstream.stream_info(PAYMENT_COMMANDS.name)).state.messages:
+        if await unhandled(client.broker):
             return False
         created = {each.event.aggregate_id for each in await client.all_events() if type(each.event) is PaymentCreated}
         return created >= set(ids)
@@ -134,7 +156,7 @@ async def test_health_and_metrics_of_every_worker_survive_outages(tmp_path: Path
     ):
         await payments.wait_ready()
         before = (await broker.jetstream.stream_info(DEAD_LETTERS.name)).state.messages
-        await broker.jetstream.publish(f"{DEAD}payments.create.x", b"x")
+        await broker.jetstream.publish(f"{DEAD}payments.create.key.x", b"x")
         expected = {
             "mkstore_outbox_rows": 0,
             "mkstore_outbox_oldest_seconds": 0,
@@ -172,3 +194,59 @@ async def _fails(payments: ServiceProcess, expected: set[str]) -> bool:
 
 async def _has_only(payments: ServiceProcess, name: str) -> bool:
     return set(await payments.metrics()) == {name}
+
+
+@pytest.mark.parametrize("point", ["half-handled", "before-ack", "after-commit"])
+async def test_batch_is_recorded_once_when_the_service_dies_in_between(
+    tmp_path: Path, servers: KillableServers, point: str
+) -> None:
+    """A batch whose process died is recorded one payment at a time, so it can die half recorded as well."""
+    failpoints = tmp_path / "failpoints"
+    failpoints.mkdir()
+    environment = {**servers.environment, "FAILPOINTS": str(failpoints)}
+    commands = new_commands(50)
+    ids = {command.id for command in commands}
+    async with connect(servers.nats.url) as broker:
+        await provision(broker.jetstream, STREAMS)
+        client = client_of(servers, broker)
+        async with run_payments(tmp_path, environment) as payments:
+            await payments.wait_ready()
+            (failpoints / "payments.before-commit").touch()
+            await client.send_together(*commands)
+            await payments.wait_exit()
+        (failpoints / f"payments.{point}").touch()
+        async with run_payments(tmp_path, environment) as payments:
+            await payments.wait_exit()
+        async with run_payments(tmp_path, environment) as payments:
+            await eventually(lambda: _all_published(client, ids), describe=lambda: payments.text)
+        assert len(await _recorded_rows(client, ids)) == len(ids)
+        published = [each.event.aggregate_id for each in await client.all_events() if each.event.aggregate_id in ids]
+        assert Counter(published) == Counter(ids)
+
+
+@pytest.mark.parametrize("point", ["before-purge", "after-purge"])
+async def test_no_payment_is_lost_when_the_service_dies_around_a_purge(
+    tmp_path: Path, servers: KillableServers, point: str
+) -> None:
+    failpoints = tmp_path / "failpoints"
+    failpoints.mkdir()
+    (failpoints / f"payments.{point}").touch()
+    environment = {**servers.environment, "FAILPOINTS": str(failpoints), "REMEMBERED_KEYS": "10"}
+    commands = [new_command() for _ in range(60)]
+    ids = {command.id for command in commands}
+    async with connect(servers.nats.url) as broker:
+        await provision(broker.jetstream, STREAMS)
+        client = client_of(servers, broker)
+        await client.send(*commands)
+        async with run_payments(tmp_path, environment) as payments:
+            await payments.wait_exit()
+        async with run_payments(tmp_path, environment) as payments:
+            await eventually(lambda: _all_published(client, ids), describe=lambda: payments.text)
+            await eventually(lambda: _remembers(broker, 10), describe=lambda: payments.text)
+            await payments.wait_ready()
+            assert (await payments.health())["checks"]["memory"]["status"] == "ok"
+        assert len(await _recorded_rows(client, ids)) == len(ids)
+
+
+async def _remembers(broker: Broker, number: int) -> bool:
+    return (await broker.jetstream.stream_info(KEYED_PAYMENT_COMMANDS.name)).state.messages == number

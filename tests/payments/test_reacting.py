@@ -16,7 +16,8 @@ from kit.runtime.failpoints import AFTER_COMMIT, BEFORE_COMMIT
 from tests.payments.conftest import client_of
 from tests.support import service_processes
 from tests.support.killable_servers import KillableServers
-from tests.support.payments_harness import OnServers, UserEvent, event_id, new_command, user_event
+from tests.support.payment_commands import new_command
+from tests.support.payments_harness import OnServers, UserEvent, event_id, user_event
 from tests.support.polling import eventually
 from tests.support.service_processes import connect
 

@@ -21,8 +21,8 @@ from kit.database import RefusedByDatabase
 from kit.runtime.tracing import Trace
 from tests.payments.conftest import settings_for
 from tests.support.database_locks import lock_is_awaited
+from tests.support.payment_commands import new_command
 from tests.support.payments_fakes import REFUSED_AMOUNT
-from tests.support.payments_harness import new_command
 from tests.support.polling import eventually
 
 

@@ -1,6 +1,7 @@
 """Payments are found from the moment that they are accepted, and listed page by page."""
 
 import asyncio
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 from uuid import UUID, uuid4
@@ -11,6 +12,7 @@ from apps.payments import requests
 from contracts.base import Request
 from contracts.errors import ErrorKind
 from contracts.payments import (
+    CreatePayment,
     GetPayments,
     ListPayments,
     PaymentList,
@@ -19,10 +21,11 @@ from contracts.payments import (
     PaymentView,
     RejectPayment,
 )
-from contracts.streams import PAYMENT_COMMANDS
+from contracts.streams import KEYED_PAYMENT_COMMANDS
 from kit.errors import RemoteProblem
+from tests.support.payment_commands import new_command
 from tests.support.payments_fakes import FakePayments, Table
-from tests.support.payments_harness import LIMIT, OnServers, PaymentsService, new_command
+from tests.support.payments_harness import LIMIT, FakePending, OnServers, PaymentsService
 from tests.support.polling import eventually
 
 
@@ -85,14 +88,16 @@ async def test_a_payment_is_never_unknown_while_it_is_recorded(service: Payments
 async def test_a_payment_recorded_between_two_lookups_is_found() -> None:
     table, command = Table(), new_command()
 
-    async def find_pending(_: UUID) -> None:
+    async def find(_: Collection[UUID], *, queued: bool) -> list[CreatePayment]:
+        assert queued
         view = command.pending().model_copy(update={"status": PaymentStatus.CREATED})
         table.rows[command.id] = view  # recorded meanwhile, and no longer in the stream
+        return []
 
     reply = await requests.get_payments(
         GetPayments(ids=(command.id,)),
         FakePayments(table),
-        find_pending,
+        FakePending(find),
     )
     assert [view.id for view in reply.payments] == [command.id]
 
@@ -101,7 +106,7 @@ async def test_unknown_payment_is_unavailable_while_the_stream_is_missing(real_s
     command = new_command()
     await real_service.send(command)
     view = await real_service.recorded(command.id)
-    await real_service.broker.jetstream.delete_stream(PAYMENT_COMMANDS.name)
+    await real_service.broker.jetstream.delete_stream(KEYED_PAYMENT_COMMANDS.name)
     problem = await real_service.request_refused(GetPayments(ids=(uuid4(),)))
     assert (problem.kind, problem.slug) == (ErrorKind.UNAVAILABLE, "service-unavailable")
     problem = await real_service.request_refused(GetPayments(ids=(command.id, uuid4())))

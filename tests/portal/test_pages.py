@@ -65,18 +65,19 @@ async def test_a_message_page_shows_its_whole_contract(client: AsyncClient, name
 async def test_a_command_page_shows_storage_retries_and_dead_letters(client: AsyncClient) -> None:
     text = Page((await client.get("/asyncapi/messages/CreatePayment")).text).text
     for fact in [
-        "payments.create.{paymentId}",
-        "a work queue: each message until it is acknowledged",
+        "payments.create.key.{paymentId}",
+        "every message, until a limit is reached",
         "new messages are rejected",
         "within 2 minutes",
-        "1 GiB",
+        "2 GiB",
+        "2,000,000",
         "payments-create_payment",
         "explicit",
         "after 10 seconds",
         "at most 1,000",
         "unlimited",
         "10, with delays from 0.2 seconds to 30 seconds",
-        "dead.payments.create.{paymentId}",
+        "dead.payments.create.key.{paymentId}",
         "at least 1",
         "One of 176 values",
     ]:

@@ -19,7 +19,7 @@ from nats.aio.client import Client
 
 from apps.users.models import User
 from apps.users.requests import router
-from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS
+from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_EVENTS
 from kit.messaging.broker import Broker
 from kit.messaging.streams import provision
 from kit.runtime.depends import DEPENDENCIES
@@ -45,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 @pytest.fixture
 async def client(server: NatsServer) -> AsyncIterator[Client]:
     client = await nats.connect(server.url)
-    await provision(client.jetstream(), [PAYMENT_COMMANDS, PAYMENT_EVENTS])
+    await provision(client.jetstream(), [KEYED_PAYMENT_COMMANDS, PAYMENT_EVENTS])
     yield client
     await client.close()
 
@@ -150,12 +150,11 @@ async def test_request_code_reads_a_problem_and_detects_missing_responders(serve
 
 async def test_command_code_waits_until_the_command_is_stored(server: NatsServer, client: Client) -> None:
     command = example("CreatePayment")
-    assert await output_of("CreatePayment", server) == "stored in PAYMENT_COMMANDS as 1"
-    assert await output_of("CreatePayment", server) == "stored in PAYMENT_COMMANDS as 1 (duplicate)"
-    stored = await client.jetstream().get_msg("PAYMENT_COMMANDS", seq=1)
-    assert stored.subject == f"payments.create.{command['payload']['id']}"
+    assert await output_of("CreatePayment", server) == "stored in KEYED_PAYMENT_COMMANDS as 1"
+    assert await output_of("CreatePayment", server) == "stored in KEYED_PAYMENT_COMMANDS as 2"
+    stored = await client.jetstream().get_msg("KEYED_PAYMENT_COMMANDS", seq=1)
+    assert stored.subject == f"payments.create.key.{command['payload']['id']}"
     assert json.loads(stored.data or b"") == command["payload"]
-    assert (stored.headers or {})["Nats-Msg-Id"] == command["headers"]["Nats-Msg-Id"]
 
 
 @pytest.mark.parametrize("name", sorted(MESSAGES))

@@ -3,11 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-from faststream.nats import PubAck
-
 from apps.gateway.auth import Caller
 from apps.gateway.deps import payment_loader, user_loader
 from apps.gateway.payments.accept import AcceptedPayment, PaymentAcceptance, new_command
+from apps.gateway.payments.ids import BatchIds, payment_id
 from apps.gateway.payments.waiters import Waiters
 from contracts.errors import ErrorKind, Problem
 from contracts.headers import SERVICE_ERROR_CODE
@@ -38,13 +37,11 @@ def refusal(kind: ErrorKind) -> Reply:
 
 
 class ScriptedBroker(MemoryBroker):
-    """A broker whose requests get the scripted replies in turn, the last one repeatedly; publishes get `ack`."""
+    """A broker whose requests get the scripted replies in turn, the last one repeatedly."""
 
-    def __init__(self, *replies: Reply | Exception, ack: PubAck | Exception | None = None) -> None:
+    def __init__(self, *replies: Reply | Exception) -> None:
         super().__init__()
         self.replies = list(replies)
-        self.ack = ack
-        self.published: list[tuple[bytes, str, dict[str, Any]]] = []
 
     async def request(self, message: Any, subject: str, *args: Any, **options: Any) -> Any:
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
@@ -52,19 +49,13 @@ class ScriptedBroker(MemoryBroker):
             raise reply
         return reply
 
-    async def publish(self, message: Any, subject: str, *args: Any, **options: Any) -> Any:
-        self.published.append((message, subject, options))
-        if isinstance(self.ack, Exception):
-            raise self.ack
-        return self.ack
-
 
 def charge(amount: int = 1999) -> Charge:
     return Charge(amount=amount, currency="USD", metadata={"order": "A-1"})
 
 
 def command(amount: int = 1999, key: str | None = "a key", payer: UUID = ADA) -> CreatePayment:
-    return new_command(charge(amount), payer=payer, caller=ADA, key=key)
+    return new_command(charge(amount), payer, payment_id(ADA, key) if key else BatchIds().next(ADA))
 
 
 def recorded(command: CreatePayment, status: PaymentStatus = PaymentStatus.CREATED) -> PaymentView:
@@ -83,6 +74,7 @@ class AcceptanceHarness:
         self.queue = FakePaymentQueue(self._refuse_to_consume)
         client = RequestClient(self.broker)
         self.acceptance = PaymentAcceptance(
+            find_recorded=payment_loader(client, queued=False),
             find_payment=payment_loader(client),
             find_user=user_loader(client),
             broker=self.broker,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,6 +10,8 @@ from uuid import UUID, uuid4
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
+from apps.gateway.payments.batches import Assigned, NewCommand
+from apps.gateway.payments.ids import BatchIds
 from apps.gateway.sse.history import Position
 from contracts.base import Event
 from contracts.payments import CreatePayment
@@ -90,30 +92,42 @@ class Outbox:
 
 
 class FakePaymentQueue:
-    """A payment queue whose `consume` gets each command once `consuming` is set."""
+    """A payment queue whose `consume` gets each command once `consuming` is set; it remembers keyed ones."""
 
     def __init__(self, consume: Callable[[CreatePayment, Trace], Awaitable[None]]) -> None:
         self._consume = consume
         self.pending: dict[UUID, tuple[CreatePayment, Trace]] = {}
-        self._ids: set[UUID] = set()
+        self.keyed: dict[UUID, CreatePayment] = {}
         self._published = asyncio.Event()
         self.consuming = asyncio.Event()
         self.consuming.set()
         self.refusal: Unavailable | OutcomeUnknown | None = None
 
-    async def publish(self, command: CreatePayment, *, if_new: bool) -> bool:
-        if self.refusal:
-            raise self.refusal
-        if command.id in self._ids:
+    async def publish(self, new: NewCommand, caller: UUID, assigned: Assigned) -> CreatePayment:
+        command = new(BatchIds().next(caller))
+        assigned(command.id)
+        self._add(command)
+        return command
+
+    async def publish_keyed(self, command: CreatePayment) -> bool:
+        if not self.refusal and command.id in self.keyed:
             return False
-        self._ids.add(command.id)
-        self.pending[command.id] = command, trace.get()
-        self._published.set()
+        self._add(command)
+        self.keyed[command.id] = command
         return True
 
-    async def find_pending(self, payment: UUID) -> CreatePayment | None:
-        entry = self.pending.get(payment)
-        return entry[0] if entry else None
+    async def find_keyed(self, payment: UUID) -> CreatePayment | None:
+        return self.keyed.get(payment)
+
+    def _add(self, command: CreatePayment) -> None:
+        if self.refusal:
+            raise self.refusal
+        self.pending[command.id] = command, trace.get()
+        self._published.set()
+
+    async def find(self, ids: Collection[UUID], *, queued: bool = True) -> list[CreatePayment]:
+        """Return the pending commands, as `PendingPayments` does; there are no dead letters."""
+        return [self.pending[each][0] for each in ids if each in self.pending] if queued else []
 
     async def work(self) -> None:
         while True:

@@ -17,10 +17,10 @@ from apps.payments.settings import Settings as PaymentsSettings
 from apps.users import main as users_main
 from apps.users.settings import Settings as UsersSettings
 from contracts.payments import CreatePayment
-from contracts.streams import PAYMENT_COMMANDS
 from kit.runtime.tracing import Trace
 from tests.support import payments_harness, users_harness
 from tests.support.gateway_fakes import FakeHistory, FakePaymentQueue, MemoryBroker, Outbox
+from tests.support.payment_commands import published
 from tests.support.payments_fakes import FakePayments, Table
 from tests.support.service_processes import broker_of
 from tests.support.signing_keys import SECRET
@@ -85,8 +85,8 @@ async def in_memory(**options: Any) -> AsyncIterator[MemoryStore]:
 
     async def consume(command: CreatePayment, origin: Trace) -> None:
         headers = {"content-type": "application/json"} | origin.headers()
-        body = command.model_dump_json().encode()
-        await broker.publish(body, command.address, headers=headers, stream=PAYMENT_COMMANDS.name)
+        message, stream = published(command, origin)
+        await broker.publish(message, message.address, headers=headers, stream=stream.name)
 
     queue = FakePaymentQueue(consume)
     gateway_settings = settings(**options)
@@ -94,7 +94,7 @@ async def in_memory(**options: Any) -> AsyncIterator[MemoryStore]:
     users_deps = users_harness.fake_dependencies(users, partial(FakeUsers, users, outbox.add))
     users_app = users_main.create_app(users_harness.low_cost(UsersSettings(jwt_secret=SECRET)), users_deps)
     open_payments = partial(FakePayments, Table(), outbox.add)
-    payments_deps = payments_harness.fake_dependencies(open_payments, queue.find_pending)
+    payments_deps = payments_harness.fake_dependencies(open_payments, queue.find)
     payments_app = payments_main.create_app(PaymentsSettings(), payments_deps)
     brokers = (broker, broker_of(users_app), broker_of(payments_app))
     try:

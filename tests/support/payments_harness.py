@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 from faststream.nats import TestNatsBroker
@@ -14,28 +14,38 @@ from nats.js.errors import NotFoundError
 
 from apps.payments.deps import Dependencies
 from apps.payments.main import create_app
+from apps.payments.pending import PendingPayments
 from apps.payments.settings import Settings
+from contracts.consumers import PAYMENTS_CREATE_PAYMENT
 from contracts.errors import ErrorKind
 from contracts.headers import DEAD_REASON, REQUEST_ID
-from contracts.payments import CreatePayment, GetPayments, PaymentStatus, PaymentView
-from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
+from contracts.payments import (
+    CreatePayment,
+    GetPayments,
+    PaymentStatus,
+    PaymentView,
+)
+from contracts.streams import (
+    DEAD_LETTERS,
+    KEYED_PAYMENT_COMMANDS,
+    PAYMENT_COMMANDS,
+    PAYMENT_EVENTS,
+    USER_EVENTS,
+)
 from contracts.users import Role, UserCreated, UserDeleted, UserUpdated, UserView
 from kit import database
 from kit.errors import RemoteProblem
 from kit.messaging.broker import Broker
+from kit.runtime.tracing import Trace
+from tests.support.payment_commands import batch_of, published
 from tests.support.payments_fakes import FakePayments, Table
 from tests.support.polling import eventually
 from tests.support.service_harness import PublishedEvent, Service, running, stored_events
 from tests.support.service_processes import broker_of
 
+FindPending = Callable[..., Awaitable[list[CreatePayment]]]
 LIMIT = 1_000_000
 """A payment above it is rejected."""
-
-
-def new_command(**fields: Any) -> CreatePayment:
-    """Return a command to create a payment of $19.99, with other values for some `fields`."""
-    defaults = {"id": uuid4(), "user_id": uuid4(), "amount": 1999, "created_at": datetime.now(UTC)}
-    return CreatePayment(**defaults | fields)
 
 
 UserEvent = UserCreated | UserUpdated | UserDeleted
@@ -113,11 +123,19 @@ class PaymentsService(Service):
         return [view for view in views if view.status is not PaymentStatus.PENDING]
 
 
-def fake_dependencies(
-    open_payments: Callable[[], Any], find_pending: Callable[[UUID], Awaitable[CreatePayment | None]]
-) -> Dependencies:
+class FakePending(PendingPayments):
+    """Finds pending payments with `find`."""
+
+    def __init__(self, find: FindPending) -> None:
+        self._find = find
+
+    async def find(self, ids: Collection[UUID], *, queued: bool = True) -> list[CreatePayment]:
+        return await self._find(ids, queued=queued)
+
+
+def fake_dependencies(open_payments: Callable[[], Any], find: FindPending) -> Dependencies:
     """Return dependencies on a fake repository, with the tests' limit."""
-    return Dependencies(open_payments, open_payments, find_pending, LIMIT)
+    return Dependencies(open_payments, open_payments, FakePending(find), LIMIT)
 
 
 class InMemory(PaymentsService):
@@ -166,13 +184,14 @@ class InMemory(PaymentsService):
         """Wait until all commands are handled."""
         await asyncio.gather(*self._tasks)
 
-    async def _find_pending(self, payment_id: UUID) -> CreatePayment | None:
-        return self._pending.get(payment_id)
+    async def _find_pending(self, ids: Collection[UUID], *, queued: bool = True) -> list[CreatePayment]:
+        return [self._pending[each] for each in ids if each in (self._pending if queued else self._dead_letters)]
 
     async def _deliver(self, command: CreatePayment, request_id: str) -> None:
         headers = {REQUEST_ID: request_id} if request_id else {}
+        message, stream = published(command, Trace(request_id))
         try:
-            await self.broker.publish(command, command.address, headers=headers, stream=PAYMENT_COMMANDS.name)
+            await self.broker.publish(message, message.address, headers=headers, stream=stream.name)
         except Exception as error:  # noqa: BLE001 - in memory an error of the handler is raised here
             self._dead_letters[command.id] = type(error).__name__
         else:
@@ -188,14 +207,20 @@ class OnServers(PaymentsService):
 
     async def send(self, *commands: CreatePayment, request_id: str = "") -> None:
         headers = {"content-type": "application/json"} | ({REQUEST_ID: request_id} if request_id else {})
+        messages = [published(command, Trace(request_id))[0] for command in commands]
         await asyncio.gather(
             *(
                 self.broker.jetstream.publish(
-                    command.address, command.model_dump_json().encode(), headers=headers, timeout=15
+                    message.address, message.model_dump_json().encode(), headers=headers, timeout=15
                 )
-                for command in commands
+                for message in messages
             )
         )
+
+    async def send_together(self, *commands: CreatePayment) -> None:
+        """Send commands with the ids of one batch in one message."""
+        batch = batch_of(*commands)
+        await self.broker.jetstream.publish(batch.address, batch.model_dump_json().encode(), timeout=15)
 
     async def publish(self, *events: UserEvent) -> None:
         for event in events:
@@ -235,6 +260,13 @@ class OnServers(PaymentsService):
         async with self.sql() as connection, connection.transaction():
             await connection.execute("LOCK TABLE payments IN EXCLUSIVE MODE")
             yield
+
+
+async def unhandled(broker: Broker) -> int:
+    """Return the number of messages with payments that are not acknowledged."""
+    keyed = await broker.jetstream.consumer_info(KEYED_PAYMENT_COMMANDS.name, PAYMENTS_CREATE_PAYMENT.name)
+    batches: int = (await broker.jetstream.stream_info(PAYMENT_COMMANDS.name)).state.messages
+    return batches + (keyed.num_pending or 0) + (keyed.num_ack_pending or 0)
 
 
 @asynccontextmanager

@@ -2,12 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 from nats.js.api import DeliverPolicy
+from nats.js.errors import NotFoundError
 
+from contracts.consumers import PAYMENTS_CREATE_PAYMENT
+from contracts.payments import CreatePayments
+from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS
 from mkstore.chaos.audit import Auditor
 from mkstore.chaos.store import Store
 from tests.support.http_client import Caller
@@ -37,10 +42,17 @@ async def recorded_ids(store: Store, user_id: str) -> list[str]:
     return [row["id"] for row in await rows(store, "payments_db", query, user_id)]
 
 
-async def depth(store: Store, stream: str) -> int:
-    """Return the number of messages in a stream."""
+async def queued_payments(store: Store) -> int:
+    """Return the number of accepted payments that no consumer has acknowledged."""
     async with store.jetstream() as jetstream:
-        return int((await jetstream.stream_info(stream)).state.messages)
+        keyed = await jetstream.consumer_info(KEYED_PAYMENT_COMMANDS.name, PAYMENTS_CREATE_PAYMENT.name)
+        queued = (keyed.num_pending or 0) + (keyed.num_ack_pending or 0)
+        state = (await jetstream.stream_info(PAYMENT_COMMANDS.name)).state
+        for sequence in range(state.first_seq, state.last_seq + 1):
+            with suppress(NotFoundError):
+                message = await jetstream.get_msg(PAYMENT_COMMANDS.name, sequence)
+                queued += len(CreatePayments.model_validate_json(message.data or b"").items)
+        return queued
 
 
 async def messages(store: Store, stream: str, subject: str = ">") -> list[StoredMessage]:

@@ -16,6 +16,7 @@ from apps.gateway.fast_path import FastPath
 from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.http.request_counters import MemoryCounter
 from apps.gateway.main import create_api, create_dependencies
+from apps.gateway.payments.batches import Assigned, NewCommand
 from contracts.errors import ErrorKind, Problem
 from contracts.payments import CreatePayment, GetPayments, PaymentList, PaymentStatus, PaymentView
 from contracts.users import GetKeys, GetUsers, JsonWebKeySet, Role, UserList, UserView
@@ -121,14 +122,15 @@ class _Services(MemoryBroker):
             wanted = GetUsers.model_validate_json(message).ids
             return _UsersReply(tuple(USERS[one] for one in wanted if one in USERS))
         if subject == GetPayments.subject:
-            found = [await self._payment(one) for one in GetPayments.model_validate_json(message).ids]
+            wanted_payments = GetPayments.model_validate_json(message)
+            found = [self._payment(one, queued=wanted_payments.queued) for one in wanted_payments.ids]
             return Reply(PaymentList(payments=tuple(one for one in found if one)))
         raise NoRespondersError
 
-    async def _payment(self, payment: UUID) -> PaymentView | None:
+    def _payment(self, payment: UUID, *, queued: bool) -> PaymentView | None:
         assert self.queue
-        pending = await self.queue.find_pending(payment)
-        return PAYMENTS.get(payment) or (pending.pending() if pending else None)
+        pending = self.queue.pending.get(payment) if queued else None
+        return PAYMENTS.get(payment) or (pending[0].pending() if pending else None)
 
 
 class _UsersReply:
@@ -206,16 +208,24 @@ class Path:
 
     def count_publishes(self, failure: Exception | None = None) -> list[CreatePayment]:
         """Return a list that gets each command that is about to be published; then `failure` is raised."""
-        attempts, publish = list[CreatePayment](), self.queue.publish
+        attempts, publish, publish_keyed = list[CreatePayment](), self.queue.publish, self.queue.publish_keyed
 
-        async def counted(command: CreatePayment, *, if_new: bool) -> bool:
+        async def counted(new: NewCommand, caller: UUID, assigned: Assigned) -> CreatePayment:
+            attempts.append(new(UUID(int=0)))
+            command = await publish(new, caller, assigned)
+            if failure:
+                raise failure
+            return command
+
+        async def counted_keyed(command: CreatePayment) -> bool:
             attempts.append(command)
-            accepted = await publish(command, if_new=if_new)
+            accepted = await publish_keyed(command)
             if failure:
                 raise failure
             return accepted
 
         self.queue.publish = counted  # type: ignore[method-assign]
+        self.queue.publish_keyed = counted_keyed  # type: ignore[method-assign]
         return attempts
 
     def published(self) -> list[tuple[Any, ...]]:

@@ -7,13 +7,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
-
-from uuid_utils.compat import uuid7
 
 from apps.gateway.auth import Caller
 from apps.gateway.errors import Forbidden, IdempotencyKeyReused, UnknownUser
 from apps.gateway.http.backpressure import remaining
+from apps.gateway.payments.batches import Assigned, NewCommand
 from apps.gateway.payments.ids import payment_id
 from apps.gateway.payments.queue import PaymentQueue
 from apps.gateway.payments.waiters import Waiters
@@ -22,6 +22,9 @@ from contracts.payments import Charge, CreatePayment, PaymentStatus, PaymentView
 from contracts.users import UserView
 from kit.errors import OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
+
+FindPayment = Callable[[UUID], Awaitable[PaymentView | None]]
+"""Asks the payments service for a payment; None for an unknown id. Raises a `Refusal` if the service refuses."""
 
 _UNAVAILABLE = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
 
@@ -44,18 +47,24 @@ class AcceptedPayment:
 
 
 class PaymentAcceptance:
-    """Accepts payments; `timeout` is the time of one HTTP request, in seconds."""
+    """Accepts payments; `timeout` is the time of one HTTP request, in seconds.
+
+    `find_recorded` asks the payments service for a payment that is recorded or dead-lettered, `find_payment` also for
+    one that is queued.
+    """
 
     def __init__(
         self,
         *,
-        find_payment: Callable[[UUID], Awaitable[PaymentView | None]],
+        find_recorded: FindPayment,
+        find_payment: FindPayment,
         find_user: Callable[[UUID], Awaitable[UserView | None]],
         broker: Broker,
         queue: PaymentQueue,
         waiters: Waiters,
         timeout: float,
     ) -> None:
+        self._find_recorded = find_recorded
         self._find_payment = find_payment
         self._find_user = find_user
         self._broker = broker
@@ -83,73 +92,72 @@ class PaymentAcceptance:
         payer = payer or caller.id
         if not caller.may_see(payer):
             raise Forbidden("Only an admin may pay for another user.")
-        command = new_command(charge, payer=payer, caller=caller.id, key=key)
+        new = partial(new_command, charge, payer)
         if wait is None:  # the first response again, byte for byte
-            payment, repeated = await self._accept(command, caller, has_key=key is not None)
+            payment, repeated = await self._accept(new, payer, caller, key, lambda _: None)
             return AcceptedPayment(_as_pending(payment), repeated)
-        async with self._waiters.expect(command.id) as wait_recorded:  # before publishing: the event may arrive at once
-            payment, repeated = await self._accept(command, caller, has_key=key is not None)
+        async with self._waiters.expect() as expectation:
+            payment, repeated = await self._accept(new, payer, caller, key, expectation.add)
             if payment.status is PaymentStatus.PENDING:
-                payment = await wait_recorded(wait) or payment
+                payment = await expectation(wait) or payment
             return AcceptedPayment(payment, repeated, wait)
 
-    async def _accept(self, command: CreatePayment, caller: Caller, *, has_key: bool) -> tuple[PaymentView, bool]:
-        """Publish the command unless its payment exists; return the payment and whether it did."""
-        if has_key and (existing := await self._find_existing(command)) is not None:
-            return existing, True
-        if command.user_id != caller.id and await self._find_user(command.user_id) is None:
-            raise UnknownUser
-        return await self._publish(command, if_new=has_key)
+    async def _accept(
+        self, new: NewCommand, payer: UUID, caller: Caller, key: str | None, assigned: Assigned
+    ) -> tuple[PaymentView, bool]:
+        """Return the payment, and whether its key was used before."""
+        if key is not None:
+            command = new(payment_id(caller.id, key))
+            assigned(command.id)
+            return await self._accept_keyed(command, payer, caller)
+        await self._check_payer(payer, caller)
+        return (await self._queue.publish(new, caller.id, assigned)).pending(), False
 
-    async def _publish(self, command: CreatePayment, *, if_new: bool) -> tuple[PaymentView, bool]:
-        """Publish the command; return the payment and whether it existed already."""
-        if await self._queue.publish(command, if_new=if_new):
-            return command.pending(), False
-        existing = await self._find_existing(command)
-        if existing is None:  # consumed already, so only the payments service could return its body
+    async def _check_payer(self, payer: UUID, caller: Caller) -> None:
+        if payer != caller.id and await self._find_user(payer) is None:
+            raise UnknownUser
+
+    async def _accept_keyed(self, command: CreatePayment, payer: UUID, caller: Caller) -> tuple[PaymentView, bool]:
+        """Return the payment of a key, and whether the key was used before.
+
+        The first lookup asks only the database and the dead letters: what is in the queue, the queue refuses.
+        """
+        existing = await self._find(self._find_recorded, command.id)
+        if existing is None:
+            await self._check_payer(payer, caller)
+            if await self._queue.publish_keyed(command):
+                return command.pending(), False
+            existing = await self._find(self._find_payment, command.id)
+        if existing is None:  # such as a replica of the queue that lags behind
             raise Unavailable("payments service")
+        if _order(existing) != _order(command.pending()):
+            raise IdempotencyKeyReused
         return existing, True
 
-    async def _find_existing(self, command: CreatePayment) -> PaymentView | None:
-        """Return the payment that has the command's id. Raises `IdempotencyKeyReused` if it is another order."""
-        existing = await self._find(command.id)
-        if existing is not None and _order(existing) != _order(command.pending()):
-            raise IdempotencyKeyReused
-        return existing
+    async def _find(self, find: FindPayment, payment: UUID) -> PaymentView | None:
+        """Return a payment from the payments service; while that is unavailable, from the queue, which remembers it.
 
-    async def _find(self, payment: UUID) -> PaymentView | None:
-        """Return a payment from the payments service; while that is unavailable, from the queue.
-
-        A command that is no longer in the queue may have been recorded since the service was asked, so the service is
-        asked a second time. All of it takes at most half of the time left: the other half is for accepting.
+        The service gets at most half of the time left: the other half is for accepting.
         """
-        clock = asyncio.get_running_loop().time
-        budget = remaining(self._timeout) / 2
-        deadline = clock() + budget
-        for _ in range(2):
-            left = deadline - clock()
-            if left < budget / 2:
-                break  # the first attempt timed out: the service is unavailable
-            try:
-                async with asyncio.timeout(left):
-                    return await self._find_payment(payment)
-            except TimeoutError:
-                pass
-            except RemoteProblem as error:
-                if error.kind not in _UNAVAILABLE:
-                    raise
-            except (Unavailable, OutcomeUnknown):
-                if not self._broker.is_connected():
-                    raise
-            if pending := await self._queue.find_pending(payment):
-                return pending.pending()
-        return None
+        try:
+            async with asyncio.timeout(remaining(self._timeout) / 2):
+                return await find(payment)
+        except TimeoutError:
+            pass
+        except RemoteProblem as error:
+            if error.kind not in _UNAVAILABLE:
+                raise
+        except (Unavailable, OutcomeUnknown):
+            if not self._broker.is_connected():
+                raise
+        command = await self._queue.find_keyed(payment)
+        return command.pending() if command else None
 
 
-def new_command(charge: Charge, *, payer: UUID, caller: UUID, key: str | None) -> CreatePayment:
-    """Return the command for a new payment; the same caller and key always give the same id."""
+def new_command(charge: Charge, payer: UUID, payment: UUID) -> CreatePayment:
+    """Return the command for a new payment with this id."""
     return CreatePayment(
-        id=payment_id(caller, key) if key else uuid7(),
+        id=payment,
         user_id=payer,
         amount=charge.amount,
         currency=charge.currency,

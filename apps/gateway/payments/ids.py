@@ -1,7 +1,54 @@
-"""Ids of payments with an Idempotency-Key: derived, so that the primary key deduplicates without a store of keys."""
+"""Ids of payments. Every gateway process makes them alone, and a payment that is not recorded yet is found by its id.
+
+| bits (0 is the first) | payment without a key: UUIDv7 | payment with a key: UUIDv8 |
+|---|---|---|
+| 0 to 47 | milliseconds since 1970 | SHA-256 of caller and key |
+| 48 to 51 | version 7 | version 8 |
+| 52 to 63 | random | SHA-256 of caller and key |
+| 64, 65 | variant 10 | variant 10 |
+| 66 to 95 | random | SHA-256 of caller and key |
+| 96 to 111 | hash of the caller | hash of the caller |
+| 112 to 127 | place in the batch | SHA-256 of caller and key |
+
+The first 96 bits are the same for all payments of a batch and name the subject of its command. The hash of the caller
+is in the same place in both, for a later division of the payments by caller.
+"""
 
 import hashlib
+from functools import lru_cache
 from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+MAX_PLACES = 1 << 16
+"""Payments that one batch has ids for."""
+_CALLER_BYTES = slice(12, 14)
+
+
+class BatchIds:
+    """The ids of the payments in one batch, in order; the prefix is new and never used for another batch."""
+
+    def __init__(self) -> None:
+        self._prefix = uuid7().int >> 32
+        self._places = 0
+
+    @property
+    def batch(self) -> str:
+        """The prefix that the ids share, as it is in the subject: 24 hexadecimal digits."""
+        return f"{self._prefix:024x}"
+
+    def next(self, caller: UUID) -> UUID:
+        """Return the id of the next payment of the batch. Raises `OverflowError` if the batch has none left."""
+        if self._places == MAX_PLACES:
+            raise OverflowError("the batch has no place left")
+        place, self._places = self._places, self._places + 1
+        return UUID(int=self._prefix << 32 | int.from_bytes(caller_hash(caller), "big") << 16 | place)
+
+
+@lru_cache(maxsize=4096)
+def caller_hash(caller: UUID) -> bytes:
+    """Return the two bytes of the caller's hash that every id of their payments has."""
+    return hashlib.sha256(b"mkstore/caller\0" + caller.bytes).digest()[:2]
 
 
 def payment_id(caller: UUID, key: str) -> UUID:
@@ -9,4 +56,5 @@ def payment_id(caller: UUID, key: str) -> UUID:
     digest = bytearray(hashlib.sha256(b"mkstore/payment\0" + caller.bytes + key.encode("ascii")).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x80  # version 8
     digest[8] = digest[8] & 0x3F | 0x80  # variant 10
+    digest[_CALLER_BYTES] = caller_hash(caller)
     return UUID(bytes=bytes(digest))

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import nats
 
+from contracts.payments import CreatePayment
 from contracts.streams import STREAMS
 from kit.asyncapi.specification import VERSION
 from kit.messaging.broker import Broker
@@ -70,7 +71,7 @@ async def test_running_services_publish_their_document_and_its_hash(store: Runni
 
 async def send_everything(store: Running, http: httpx.AsyncClient) -> str:
     """Make the services send every documented message; return the subject of one invalid command."""
-    invalid_subject = f"payments.create.{uuid.uuid4()}"
+    invalid_subject = CreatePayment.address_of(uuid.uuid4())
     ada, admin = await sign_up(http), await sign_up_admin(http, store)
     await ada("PATCH", f"/users/{ada.id}", json={"name": "Ada"})
     changed = {"currentPassword": PASSWORD, "newPassword": f"{PASSWORD} with one more word"}
@@ -126,7 +127,7 @@ async def test_live_figures_have_no_content_of_messages(store: Running, http: ht
     streams = {stream["name"]: stream for stream in seen["streams"]}
     assert set(streams) == {stream.name for stream in STREAMS}
     assert streams["USER_EVENTS"]["last_sequence"] > 0
-    assert "payments-create_payment" in {consumer["name"] for consumer in streams["PAYMENT_COMMANDS"]["consumers"]}
+    assert "payments-create_payments" in {consumer["name"] for consumer in streams["PAYMENT_COMMANDS"]["consumers"]}
     assert streams["PAYMENT_EVENTS"]["last"][-1]["body"]["payment"]["amount"] == "number"
     assert ada.email not in answer.text
     assert ada.id not in answer.text

@@ -11,7 +11,7 @@ from tests.support.http_client import assert_problem, sign_up
 from tests.support.running_store import Running
 from tests.support.stored_data import only_payment
 
-CONCURRENT = 100
+CONCURRENT = 200
 
 
 @pytest.mark.parametrize("wait", [None, 10])

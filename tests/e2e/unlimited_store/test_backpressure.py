@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from nats.js.api import StreamConfig
 
+from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS
 from tests.support.audited_load import audited_load
 from tests.support.http_client import PASSWORD, PROBLEM, calling, say, sign_up
 from tests.support.polling import eventually
 from tests.support.running_store import Running
-from tests.support.stored_data import depth
+from tests.support.stored_data import queued_payments
 
 MEMORY_LIMIT = 60 << 20
 CALLERS = 60
@@ -123,23 +123,23 @@ async def test_storm_of_sign_ins_is_refused_early(unlimited_store: Running) -> N
 async def test_full_queue_refuses_payments_and_loses_none(unlimited_store: Running) -> None:
     store = unlimited_store
     async with audited_load(store, payments=100, start=False) as load, store.jetstream() as jetstream:
-        config: StreamConfig = (await jetstream.stream_info("PAYMENT_COMMANDS")).config
-        limit = config.max_bytes
+        streams = [await jetstream.stream_info(each.name) for each in (PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS)]
+        full = [each.config.evolve(max_bytes=each.state.bytes + 5_000) for each in streams]
         try:
             with store.hung("payments"):
-                config.max_bytes = 10_000
                 load.generator.start()
 
                 async def are_refused() -> bool:
-                    await jetstream.update_stream(config)  # the gateway restores the limit every few seconds
+                    for config in full:
+                        await jetstream.update_stream(config)  # the gateway restores the limit every few seconds
                     await asyncio.sleep(0.1)
                     return load.ledger.refusals["503 service-unavailable"] > 8
 
                 await eventually(are_refused)
                 assert 0 < load.ledger.accepted < 100
-                assert load.ledger.accepted <= await depth(store, "PAYMENT_COMMANDS")
+                assert load.ledger.accepted <= await queued_payments(store)
         finally:
-            config.max_bytes = limit
-            await jetstream.update_stream(config)
+            for each in streams:
+                await jetstream.update_stream(each.config)
     assert load.ledger.accepted == 100
     say(str(load))

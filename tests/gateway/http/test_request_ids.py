@@ -2,11 +2,12 @@
 
 import re
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
+from contracts.payments import CreatePayments
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from kit.runtime.tracing import Trace, trace
 from tests.support.memory_store import MemoryStore
@@ -116,7 +117,8 @@ async def test_command_carries_the_request_id(store: Store) -> None:
         if isinstance(store, MemoryStore):
             assert [origin for _, origin in store.queue.pending.values()] == [request]
         else:
-            subject = f"payments.create.{payment['id']}"
+            subject = CreatePayments.address_with(UUID(payment["id"]))
             kept = await store.broker.jetstream.get_last_msg(PAYMENT_COMMANDS.name, subject)
-            assert (kept.headers or {}).items() >= request.headers().items()
+            [item] = CreatePayments.model_validate_json(kept.data or b"").items
+            assert Trace(item.request_id, item.traceparent) == request
     await ada.recorded(payment["id"])

@@ -34,8 +34,7 @@ async def test_payment_without_key_needs_no_lookup() -> None:
     accepted = await harness.accept(key=None)
     assert accepted == AcceptedPayment(accepted.payment)
     assert accepted.payment.status is PaymentStatus.PENDING
-    pending = await harness.queue.find_pending(accepted.payment.id)
-    assert pending is not None
+    pending, _ = harness.queue.pending[accepted.payment.id]
     assert pending.pending() == accepted.payment
 
 
@@ -52,7 +51,7 @@ async def test_known_key_returns_the_existing_payment(status: PaymentStatus) -> 
     pending = existing.model_copy(update={"status": PaymentStatus.PENDING})
     assert await harness.accept() == AcceptedPayment(pending, repeated=True)
     assert await harness.accept(wait=0) == AcceptedPayment(existing, repeated=True, waited=0)
-    assert not await harness.queue.find_pending(existing.id)
+    assert not harness.queue.pending
 
 
 @pytest.mark.parametrize("other", [{"amount": 7}, {"payer": BOB}])
@@ -73,17 +72,21 @@ async def test_queue_answers_while_payments_is_unavailable(failure: Reply | Exce
         await harness.accept(amount=7)
 
 
-async def test_payment_recorded_between_two_lookups_is_found() -> None:
-    """The service did not reply, and the queue no longer had the command."""
-    harness = AcceptanceHarness(NoRespondersError(), Reply(recorded(command())))
-    assert (await harness.accept()).repeated
+@pytest.mark.parametrize("failure", UNAVAILABLE)
+async def test_queue_remembers_a_recorded_payment_while_payments_is_unavailable(failure: Reply | Exception) -> None:
+    harness = AcceptanceHarness(NOT_FOUND, failure)
+    first = await harness.accept()
+    harness.queue.pending.clear()  # recorded
+    assert await harness.accept() == AcceptedPayment(first.payment, repeated=True)
+    with pytest.raises(IdempotencyKeyReused):
+        await harness.accept(amount=7)
 
 
 async def test_other_refusals_of_the_service_are_passed_on() -> None:
     harness = AcceptanceHarness(refusal(ErrorKind.INTERNAL))
     with pytest.raises(RemoteProblem, match="x"):
         await harness.accept()
-    assert not await harness.queue.find_pending(command().id)
+    assert not harness.queue.pending
 
 
 async def test_nothing_is_accepted_without_nats() -> None:
@@ -96,7 +99,7 @@ async def test_nothing_is_accepted_without_nats() -> None:
 async def test_second_of_two_concurrent_requests_gets_the_first_payment() -> None:
     harness = AcceptanceHarness(NOT_FOUND)
     first = command()
-    await harness.queue.publish(first, if_new=True)  # after the lookup of the second, before its publish
+    await harness.queue.publish_keyed(first)  # after the lookup of the second, before its publish
     harness.broker.replies.append(Reply(recorded(first)))
     assert await harness.accept() == AcceptedPayment(first.pending(), repeated=True)
     harness.broker.replies = [NOT_FOUND, Reply(recorded(first))]
@@ -104,10 +107,9 @@ async def test_second_of_two_concurrent_requests_gets_the_first_payment() -> Non
         await harness.accept(amount=7)
 
 
-@pytest.mark.parametrize("reply", [NOT_FOUND, *UNAVAILABLE])
-async def test_consumed_command_that_cannot_be_read_is_not_repeated(reply: Reply | Exception) -> None:
-    harness = AcceptanceHarness(NOT_FOUND, reply)
-    await harness.queue.publish(command(), if_new=True)
-    harness.queue.pending.clear()  # consumed
+async def test_known_key_whose_payment_is_not_found_is_refused() -> None:
+    """Such as by a replica that lags behind."""
+    harness = AcceptanceHarness(NOT_FOUND)
+    await harness.queue.publish_keyed(command())
     with pytest.raises(Unavailable, match="payments service"):
         await harness.accept()

@@ -108,7 +108,7 @@ def test_every_operation_has_delivery_and_order() -> None:
     consumed = {name: operation["x-nats"] for name, operation in OPERATIONS.items() if ".consumes." in name}
     assert consumed["payments.consumes.CreatePayment"]["consumer"] == {
         "durable": "payments-create_payment",
-        "filterSubject": "payments.create.*",
+        "filterSubject": "payments.create.key.*",
         "ackPolicy": "explicit",
         "ackWaitSeconds": 10.0,
         "maxAckPending": 1000,

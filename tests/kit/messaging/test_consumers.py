@@ -17,8 +17,8 @@ from contracts.streams import DEAD_LETTERS
 from kit.database import RefusedByDatabase
 from kit.errors import InvalidField, Refusal, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker, durables
-from kit.messaging.consumers import RETRY_POLICY, DurableRouter
-from kit.messaging.retry import RetryPolicy
+from kit.messaging.consumers import DurableRouter
+from kit.messaging.retry import RETRY_POLICY, RetryPolicy
 from kit.messaging.streams import ACK_WAIT
 from kit.runtime import tracing
 from mkstore.stack.servers import NatsServer

@@ -11,9 +11,9 @@ from contracts.consumers import Durable
 from contracts.streams import DEAD_LETTERS
 from kit.errors import NonRetryable
 from kit.messaging.broker import Broker
-from kit.messaging.consumers import RETRY_POLICY, DurableRouter
+from kit.messaging.consumers import DurableRouter
 from kit.messaging.dead_letters import DeadLetterQueue, DeadLetterRecord, ReplayRefused, StreamFull
-from kit.messaging.retry import RetryPolicy
+from kit.messaging.retry import RETRY_POLICY, RetryPolicy
 from kit.messaging.streams import stream_config
 from mkstore.stack.servers import NatsServer
 from tests.kit.conftest import Greetings

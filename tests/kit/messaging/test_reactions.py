@@ -14,9 +14,9 @@ from contracts.consumers import Durable
 from contracts.streams import DEAD_LETTERS, Stream
 from kit.inbox import InboxKey
 from kit.messaging.broker import Broker
-from kit.messaging.consumers import RETRY_POLICY, DurableRouter
+from kit.messaging.consumers import DurableRouter
 from kit.messaging.inbox_key import MessageInboxKey
-from kit.messaging.retry import RetryPolicy
+from kit.messaging.retry import RETRY_POLICY, RetryPolicy
 from mkstore.stack.servers import NatsServer
 from tests.support.polling import eventually
 from tests.support.streams import new_stream, subject_in

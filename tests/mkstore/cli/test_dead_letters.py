@@ -14,7 +14,7 @@ from nats.js import JetStreamContext
 from typer.testing import CliRunner, Result
 
 from contracts.payments import CreatePayment
-from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, STREAMS, USER_EVENTS
+from contracts.streams import DEAD_LETTERS, KEYED_PAYMENT_COMMANDS, STREAMS, USER_EVENTS
 from kit.messaging.streams import provision, stream_config
 from mkstore.cli.main import app
 from mkstore.stack.servers import NatsServer
@@ -52,9 +52,11 @@ class Operator:
         """Publish dead letters; return their ids."""
 
         async def work(jetstream: JetStreamContext) -> list[int]:
-            headers_ = {"Dead-Reason": "LookupError", "Dead-Stream": PAYMENT_COMMANDS.name, "Dead-Attempts": "10"} | {
-                name.replace("_", "-"): value for name, value in headers.items()
-            }
+            headers_ = {
+                "Dead-Reason": "LookupError",
+                "Dead-Stream": KEYED_PAYMENT_COMMANDS.name,
+                "Dead-Attempts": "10",
+            } | {name.replace("_", "-"): value for name, value in headers.items()}
             ids = []
             for start in range(0, len(bodies), 200):
                 acks = (
@@ -188,7 +190,8 @@ def test_replayed_event_keeps_its_id(operator: Operator) -> None:
 
 def test_letter_that_cannot_be_replayed_stays_and_is_listed(operator: Operator) -> None:
     before, lost, after = (
-        operator.dead_letter(b"{}", Dead_Stream=name)[0] for name in ("PAYMENT_COMMANDS", "LOST", "PAYMENT_COMMANDS")
+        operator.dead_letter(b"{}", Dead_Stream=name)[0]
+        for name in ("KEYED_PAYMENT_COMMANDS", "LOST", "KEYED_PAYMENT_COMMANDS")
     )
     done = operator("replay", "--all")
     assert (done.exit_code, done.stdout) == (1, "2 replayed.\n")
@@ -201,15 +204,15 @@ def test_full_stream_stops_the_replay(operator: Operator) -> None:
     operator.dead_letter(*[b"{}" * 500] * 20)
 
     async def shrink(jetstream: JetStreamContext) -> None:
-        await jetstream.update_stream(stream_config(PAYMENT_COMMANDS.model_copy(update={"max_bytes": 8000})))
+        await jetstream.update_stream(stream_config(KEYED_PAYMENT_COMMANDS.model_copy(update={"max_bytes": 8000})))
 
     operator.on_streams(shrink)
     done = operator("replay", "--all")
     assert done.exit_code == 1
-    assert "The stream PAYMENT_COMMANDS is full" in done.stderr
+    assert "The stream KEYED_PAYMENT_COMMANDS is full" in done.stderr
     replayed = int(done.stdout.split()[0])
     assert 0 < replayed < 20
-    assert (operator.depth(PAYMENT_COMMANDS.name), operator.depth(DEAD_LETTERS.name)) == (replayed, 20 - replayed)
+    assert (operator.depth(KEYED_PAYMENT_COMMANDS.name), operator.depth(DEAD_LETTERS.name)) == (replayed, 20 - replayed)
 
 
 def test_discard_asks_for_confirmation(operator: Operator) -> None:
@@ -226,7 +229,7 @@ def test_killed_and_concurrent_replays_publish_each_letter_once(operator: Operat
     ids = [uuid4() for _ in range(1500)]
 
     async def fill(jetstream: JetStreamContext) -> None:
-        headers = {"Dead-Stream": PAYMENT_COMMANDS.name, "Dead-Reason": "LookupError"}
+        headers = {"Dead-Stream": KEYED_PAYMENT_COMMANDS.name, "Dead-Reason": "LookupError"}
         for start in range(0, len(ids), 500):
             some = ids[start : start + 500]
             await asyncio.gather(
@@ -237,7 +240,7 @@ def test_killed_and_concurrent_replays_publish_each_letter_once(operator: Operat
             )
 
     async def wait_for_the_first(jetstream: JetStreamContext) -> None:
-        while (await jetstream.stream_info(PAYMENT_COMMANDS.name)).state.messages < 100:
+        while (await jetstream.stream_info(KEYED_PAYMENT_COMMANDS.name)).state.messages < 100:
             assert killed.poll() is None
             await asyncio.sleep(0.01)
 
@@ -255,7 +258,7 @@ def test_killed_and_concurrent_replays_publish_each_letter_once(operator: Operat
     assert operator.depth(DEAD_LETTERS.name) == 0
 
     async def sent(jetstream: JetStreamContext) -> Counter[str]:
-        return Counter((await jetstream.stream_info(PAYMENT_COMMANDS.name, subjects_filter=">")).state.subjects)
+        return Counter((await jetstream.stream_info(KEYED_PAYMENT_COMMANDS.name, subjects_filter=">")).state.subjects)
 
     assert operator.on_streams(sent) == Counter(CreatePayment.address_of(each) for each in ids)
 

@@ -1,0 +1,118 @@
+"""Consuming one durable with a handler of batches: parts, retries, dead letters and the acknowledgement."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from faststream import ContextRepo
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import NotJSMessageError
+
+from contracts.consumers import Durable
+from kit.messaging.batches import BatchHandler, Received
+from kit.messaging.delivery.acknowledgement import Failure, acknowledge, settle
+from kit.messaging.delivery.parts import Invalid, Part, read
+from kit.messaging.retry import RETRY_POLICY, Deliveries, Delivery, RetryPolicy, in_attempt_order
+from kit.runtime.depends import DEPENDENCIES
+from kit.runtime.tasks import cancel_and_wait
+
+_HEARTBEATS_PER_ACK_WAIT = 4
+
+
+class BatchConsumer:
+    """Hands the parts of each message to a handler of batches, and settles the message when it has returned.
+
+    A message that a process may have died of is handled one part at a time, in another order at each delivery: the part
+    that kills its process takes no other with it. In memory there is no stream, and errors are raised.
+    """
+
+    def __init__(self, durable: Durable, handler: BatchHandler, ack_wait: float) -> None:
+        self._contract = durable.message
+        self._handler = handler
+        self._heartbeat_interval = ack_wait / _HEARTBEATS_PER_ACK_WAIT
+        self._retry_policy = RetryPolicy()
+        self._deliveries = Deliveries()
+
+    async def consume(self, message: Msg, context: ContextRepo) -> None:
+        """Handle one message; raise an error of its parts only in memory."""
+        dependencies = context.resolve(DEPENDENCIES)
+        policy: RetryPolicy = context.get(RETRY_POLICY) or self._retry_policy
+        parts = read(self._contract, message)
+        try:
+            metadata = message.metadata
+        except NotJSMessageError:
+            for failure in await self._handle(parts, dependencies):
+                raise failure.error from None
+            return
+        key = (metadata.consumer, metadata.sequence.stream)
+        delivery = self._deliveries.of(key)
+        if delivery.in_progress:
+            return  # the first delivery takes longer than the ack wait, and will settle the message
+        delivery.in_progress = True
+        try:
+            left = [part for part in parts if part.name not in delivery.finished]
+            delivered = metadata.num_delivered or 1
+            if delivery.is_suspect(delivered):
+                failures = await self._handle_each(in_attempt_order(left, delivered), dependencies, message)
+            else:
+                failures = await self._handle(left, dependencies)
+            await self._settle(message, key, delivery, left, failures, policy)
+        finally:
+            delivery.in_progress = False
+
+    async def _settle(
+        self,
+        message: Msg,
+        key: tuple[str, int],
+        delivery: Delivery,
+        parts: Sequence[Part],
+        failures: Sequence[Failure],
+        policy: RetryPolicy,
+    ) -> None:
+        failed = {failure.part.name for failure in failures}
+        for part in parts:
+            if part.name not in failed:
+                policy.forget((*key, part.name))
+        if not failures:
+            await acknowledge(message)
+            self._deliveries.forget(key)
+            return
+        left = await settle(message, failures, policy)
+        if left:
+            delivery.finished |= {part.name for part in parts} - set(left)
+            delivery.returned += 1
+        else:
+            self._deliveries.forget(key)
+
+    async def _handle(self, parts: Sequence[Part], dependencies: Any) -> list[Failure]:
+        failures, valid = _divide(parts)
+        if valid:
+            outcomes = await self._handler.handle([received for _, received in valid], dependencies)
+            failures += [Failure(part, error) for (part, _), error in zip(valid, outcomes, strict=True) if error]
+        return failures
+
+    async def _handle_each(self, parts: Sequence[Part], dependencies: Any, message: Msg) -> list[Failure]:
+        """Handle valid parts one at a time, and tell the server meanwhile that the message is in progress."""
+        failures, valid = _divide(parts)
+
+        async def keep() -> None:
+            while True:
+                await asyncio.sleep(self._heartbeat_interval)
+                with suppress(NatsError):
+                    await message.in_progress()
+
+        heartbeat = asyncio.create_task(keep())
+        try:
+            outcomes = await self._handler.handle_each([received for _, received in valid], dependencies)
+        finally:
+            await cancel_and_wait([heartbeat])
+        return failures + [Failure(part, error) for (part, _), error in zip(valid, outcomes, strict=True) if error]
+
+
+def _divide(parts: Sequence[Part]) -> tuple[list[Failure], list[tuple[Part, Received[Any]]]]:
+    """Return the invalid parts as failures, and the valid ones with what the handler gets."""
+    invalid = [Failure(part, part.content.error) for part in parts if isinstance(part.content, Invalid)]
+    valid = [(part, part.content) for part in parts if isinstance(part.content, Received)]
+    return invalid, valid
