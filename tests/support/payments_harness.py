@@ -1,7 +1,7 @@
 """The payments service under test: in memory with a fake repository, or the real app on real servers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -15,13 +15,11 @@ from nats.js.errors import NotFoundError
 from apps.payments.deps import Dependencies
 from apps.payments.main import create_app
 from apps.payments.settings import Settings
-from contracts.errors import ErrorKind
 from contracts.headers import DEAD_REASON, REQUEST_ID
 from contracts.payments import CreatePayment, GetPayments, PaymentStatus, PaymentView
 from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from contracts.users import Role, UserCreated, UserDeleted, UserUpdated, UserView
 from kit import database
-from kit.errors import RemoteProblem
 from kit.messaging.broker import Broker
 from tests.support.payments_fakes import FakePayments, Table
 from tests.support.polling import eventually
@@ -96,21 +94,12 @@ class PaymentsService(Service):
         """Return a payment once it is recorded."""
 
         async def find() -> PaymentView | None:
-            return next(iter(await self.recorded_among([payment_id])), None)
+            view = await self.get(payment_id)
+            return None if view is None or view.status is PaymentStatus.PENDING else view
 
         view = await eventually(find)
         assert view is not None
         return view
-
-    async def recorded_among(self, ids: Collection[UUID]) -> list[PaymentView]:
-        """Return the payments that are recorded; none if a busy service did not find a pending one in time."""
-        try:
-            views = (await self.request(GetPayments(ids=tuple(ids)))).payments
-        except RemoteProblem as refused:
-            if refused.kind is not ErrorKind.UNAVAILABLE:
-                raise
-            return []
-        return [view for view in views if view.status is not PaymentStatus.PENDING]
 
 
 def fake_dependencies(
