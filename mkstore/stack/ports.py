@@ -11,7 +11,7 @@ _LOWEST = 10_000
 _USUAL_EPHEMERAL = 32_768
 _TRIES = 200
 _reserved: set[int] = set()
-"""Ports that were returned before: their owner may not listen yet."""
+"""Ports that this process has returned: their servers may not listen yet."""
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -27,9 +27,10 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_port(draw: Callable[[int, int], int] = random.randrange) -> int:
-    """Return a free port on the loopback, among those that `draw` returns, and reserve it while this process lives.
+    """Return a free port on the loopback, among those that `draw` returns, and reserve it for this process.
 
-    No other process gets it from this function, also if it is seconds until a server listens on it.
+    A server may listen on it seconds later. Until this process ends, no other call returns the port; outside of Linux
+    only calls of this process are considered.
 
     It is below the ephemeral range. While a server restarts, any outgoing connection of this machine can take a port
     in that range: even the client that tries to reach the server, which then is connected to itself.

@@ -17,7 +17,6 @@ from apps.payments.main import create_app
 from apps.payments.pending import PendingPayments
 from apps.payments.settings import Settings
 from contracts.consumers import PAYMENTS_CREATE_PAYMENT
-from contracts.errors import ErrorKind
 from contracts.headers import DEAD_REASON, REQUEST_ID
 from contracts.payments import (
     CreatePayment,
@@ -34,7 +33,6 @@ from contracts.streams import (
 )
 from contracts.users import Role, UserCreated, UserDeleted, UserUpdated, UserView
 from kit import database
-from kit.errors import RemoteProblem
 from kit.messaging.broker import Broker
 from kit.runtime.tracing import Trace
 from tests.support.payment_commands import batch_of, published
@@ -106,21 +104,12 @@ class PaymentsService(Service):
         """Return a payment once it is recorded."""
 
         async def find() -> PaymentView | None:
-            return next(iter(await self.recorded_among([payment_id])), None)
+            view = await self.get(payment_id)
+            return None if view is None or view.status is PaymentStatus.PENDING else view
 
         view = await eventually(find)
         assert view is not None
         return view
-
-    async def recorded_among(self, ids: Collection[UUID]) -> list[PaymentView]:
-        """Return the payments that are recorded; none if a busy service did not find a pending one in time."""
-        try:
-            views = (await self.request(GetPayments(ids=tuple(ids)))).payments
-        except RemoteProblem as refused:
-            if refused.kind is not ErrorKind.UNAVAILABLE:
-                raise
-            return []
-        return [view for view in views if view.status is not PaymentStatus.PENDING]
 
 
 class FakePending(PendingPayments):

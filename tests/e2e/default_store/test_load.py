@@ -16,8 +16,7 @@ async def test_concurrent_payments_are_recorded_once_and_listed(store: Running) 
         await asyncio.gather(*(_check_list(load, payer) for payer in load.payers))
     assert load.ledger.accepted == 200
     assert len({attempt.id for attempt in load.ledger.attempts}) == 200
-    # On a busy machine a lookup may take longer than its timeout; the payment is then repeated with its key.
-    assert not load.ledger.refusals.keys() - {"503 service-unavailable"}
+    assert not load.ledger.refusals
     say(str(load))
 
 
