@@ -97,7 +97,7 @@ async def test_event_right_after_the_need_has_begun_arrives(nats_server: NatsSer
     """Each need begins a subscription, because none of them lingers."""
     async with listener(nats_server.url, linger_time=0) as each:
         for number in range(30):
-            await each.publish(f"early {number}")
+            await each.publish(f"unwanted {number}")
             async with each.demand.needed():
                 await each.publish(f"wanted {number}")
                 await eventually(partial(each.has_handled, f"wanted {number}"))
