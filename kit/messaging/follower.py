@@ -64,7 +64,10 @@ class Follower:
                 before = self.position
                 await asyncio.sleep(self._check_interval)
                 if self.position == before and self._client.is_connected:
-                    await self._check()
+                    try:
+                        await self._check()
+                    except Exception:  # the next check tries once more: the process must not miss all later messages
+                        log.exception("check of a stream failed", stream=self._stream.name)
         finally:
             self.position = None  # what still arrives belongs to the next follower
             for subscription in subscriptions:

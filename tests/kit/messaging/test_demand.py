@@ -58,7 +58,7 @@ class Listener:
     async def publish(self, *names: str) -> None:
         for name in names:
             body = Greeted(name=name).model_dump_json().encode()
-            await self.broker.publish(body, subject_in(self.stream, "greeted"), stream=self.stream.name)
+            await self.broker.publish(body, subject_in(self.stream, "greeted"), stream=self.stream.name, timeout=30)
 
 
 @asynccontextmanager
