@@ -14,6 +14,8 @@ BATCH_SEQUENCE = "Nats-Batch-Sequence"
 BATCH_COMMIT = "Nats-Batch-Commit"
 SERVICE_ERROR = "Nats-Service-Error"
 SERVICE_ERROR_CODE = "Nats-Service-Error-Code"
+STORED_SUBJECT = "Nats-Subject"
+STORED_SEQUENCE = "Nats-Sequence"
 DEAD_REASON = "Dead-Reason"
 DEAD_DETAIL = "Dead-Detail"
 DEAD_ATTEMPTS = "Dead-Attempts"
@@ -151,6 +153,26 @@ class EventHeaders(_Headers):
     )
 
 
+class StoredHeaders(BaseModel):
+    """Headers that NATS adds to a stored message when it publishes it again, or returns it for a direct get."""
+
+    model_config = _Headers.model_config
+
+    stream: str = Field(alias="Nats-Stream", description="Name of the stream.", examples=["PAYMENT_EVENTS"])
+    subject: str = Field(alias=STORED_SUBJECT, description="Original subject.", examples=["payment.created"])
+    sequence: Whole = Field(alias=STORED_SEQUENCE, description="Sequence in the stream.", examples=["42"])
+    last_sequence: Whole = Field(
+        alias="Nats-Last-Sequence",
+        description="Sequence of the message with the same subject before it; 0 for the first one.",
+        examples=["40"],
+    )
+    time: AwareDatetime = Field(
+        alias="Nats-Time-Stamp",
+        description="Time at which it was stored.",
+        examples=["2026-01-31T12:00:00.125000Z"],
+    )
+
+
 class DeadLetterHeaders(BaseModel):
     """Headers of a dead letter: the original ones except `Nats-`, and the failure."""
 
@@ -189,6 +211,11 @@ def header_example(headers: type[BaseModel]) -> dict[str, str]:
     return {
         field.alias or name: str(field.examples[0]) for name, field in headers.model_fields.items() if field.examples
     }
+
+
+def header_names(headers: type[BaseModel]) -> list[str]:
+    """Return the names of the headers on the wire."""
+    return [field.alias or name for name, field in headers.model_fields.items()]
 
 
 def source_of(service: str) -> str:

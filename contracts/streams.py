@@ -63,7 +63,7 @@ USER_EVENTS = Stream(
     subjects=("user.*",),
     retention="limits",
     discard="old",
-    duplicate_window=timedelta(minutes=10),
+    duplicate_window=timedelta(minutes=2),
     max_age=timedelta(days=7),
     republish=True,
 )
@@ -74,7 +74,7 @@ PAYMENT_EVENTS = Stream(
     subjects=("payment.*",),
     retention="limits",
     discard="old",
-    duplicate_window=timedelta(minutes=10),
+    duplicate_window=timedelta(minutes=2),
     max_age=timedelta(days=7),
     republish=True,
 )

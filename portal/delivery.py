@@ -68,9 +68,15 @@ def of_stream(stream: Json) -> list[Fact]:
         ("Maximum message size", size(stream.get("maxMessageBytes"))),
         ("Deduplication by Nats-Msg-Id", f"within {duration(stream.get('duplicateWindowSeconds'))}"),
         ("Storage", stream.get("storage", "")),
-        ("Republished as", f"{prefix}<subject>, once stored" if (prefix := stream.get("republishedUnder")) else ""),
+        ("Republished as", _republished(stream.get("republish"))),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _republished(republish: Json | None) -> str:
+    if not republish:
+        return ""
+    return f"{republish['prefix']}<subject>, once stored, with {', '.join(republish['headers']['properties'])}"
 
 
 def of_channel(channel: DocumentedChannel) -> list[Fact]:

@@ -3,11 +3,14 @@
 from typing import Any
 
 from contracts.base import CommandBatch, DurableCommand
+from contracts.headers import StoredHeaders
 from contracts.streams import DEAD, STORED, Stream
 from kit.asyncapi.handlers import Handled
 from kit.runtime.settings import ConsumerSettings
 
 _LOST = "At most once: a request or its reply can be lost; then it is unknown whether it was processed."
+
+_STORED_HEADERS = StoredHeaders.model_json_schema(mode="serialization")
 
 _PURGES = "What is acknowledged, oldest first: when its time as a memory is over, or half of a limit is used."
 
@@ -25,7 +28,7 @@ def of_stream(stream: Stream) -> dict[str, Any]:
         "maxMessages": stream.max_messages,
         "maxMessageBytes": stream.max_message_bytes,
         "storage": "file",
-        "republishedUnder": STORED if stream.republish else None,
+        "republish": {"prefix": STORED, "headers": _STORED_HEADERS} if stream.republish else None,
         **({"memorySeconds": int(stream.memory.total_seconds())} if stream.memory else {}),
     }
 

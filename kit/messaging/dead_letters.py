@@ -12,7 +12,17 @@ from nats.js.errors import APIError, NotFoundError
 
 from contracts import nats_errors
 from contracts.errors import ErrorKind
-from contracts.headers import DEAD_REASON, DEAD_STREAM, EXPECTED_LAST_SUBJECT_SEQUENCE, EXPECTED_STREAM, MESSAGE_ID
+from contracts.headers import (
+    DEAD_REASON,
+    DEAD_STREAM,
+    EXPECTED_LAST_SUBJECT_SEQUENCE,
+    EXPECTED_STREAM,
+    MESSAGE_ID,
+    STORED_SEQUENCE,
+    STORED_SUBJECT,
+    StoredHeaders,
+    header_names,
+)
 from contracts.streams import DEAD, DEAD_LETTERS, covers, stream_of
 from kit.errors import NATS, Refusal, Unavailable
 from kit.messaging.broker import Broker
@@ -26,6 +36,8 @@ _ATTEMPTS = 3
 _OBSOLETE_PREFIXES = ("nats-", "dead-")
 """Prefixes of headers about the original delivery or about its failure, which a replay does not carry."""
 _FULL = frozenset({nats_errors.STREAM_FULL, nats_errors.NO_STORAGE, nats_errors.NO_ROOM})
+_NUMBER_PENDING = "Nats-Num-Pending"
+"""Header that a batch of direct gets has beside those of `StoredHeaders`."""
 _NO_MESSAGE = frozenset({nats_errors.NO_MESSAGE, nats_errors.MESSAGE_NOT_DELETED, nats_errors.DELETE_FAILED})
 
 
@@ -227,8 +239,8 @@ def _includes(config: StreamConfig, subject: str) -> bool:
 
 def _letter(message: Msg) -> DeadLetterRecord:
     headers = dict(message.headers or {})
-    number, subject = int(headers.pop("Nats-Sequence")), headers.pop("Nats-Subject")
-    for added in ("Nats-Stream", "Nats-Time-Stamp", "Nats-Num-Pending", "Nats-Last-Sequence"):
+    number, subject = int(headers[STORED_SEQUENCE]), headers[STORED_SUBJECT]
+    for added in (*header_names(StoredHeaders), _NUMBER_PENDING):
         headers.pop(added, None)
     return DeadLetterRecord(number, _original(subject), headers, message.data)
 

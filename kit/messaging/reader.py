@@ -12,6 +12,7 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
+from contracts.headers import STORED_SEQUENCE, STORED_SUBJECT
 from contracts.streams import Stream
 from kit.errors import NATS, Unavailable
 
@@ -43,14 +44,14 @@ class StoredMessage(NamedTuple):
 
 def sequence_of(message: Msg) -> int | None:
     """Return the sequence of a message that was republished or read from its stream; None for any other."""
-    sequence = (message.headers or {}).get("Nats-Sequence")
+    sequence = (message.headers or {}).get(STORED_SEQUENCE)
     return None if sequence is None else int(sequence)
 
 
 def stored_message(stream: str, message: Msg) -> StoredMessage:
     """Return a message that `stream` has republished or that was read from it. Raises `KeyError` for any other."""
     headers = message.headers or {}
-    return StoredMessage(stream, int(headers["Nats-Sequence"]), headers["Nats-Subject"], message.data)
+    return StoredMessage(stream, int(headers[STORED_SEQUENCE]), headers[STORED_SUBJECT], message.data)
 
 
 @asynccontextmanager
@@ -65,7 +66,7 @@ async def stream_reader(client: Client) -> AsyncIterator[Read]:
     async def read(stream: str, begin: Mapping[str, Any]) -> list[Msg]:
         await client.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(begin).encode(), reply=inbox)
         messages: list[Msg] = []
-        while "Nats-Sequence" in ((message := await replies.next_msg(timeout=_REPLY_TIMEOUT)).headers or {}):
+        while STORED_SEQUENCE in ((message := await replies.next_msg(timeout=_REPLY_TIMEOUT)).headers or {}):
             messages.append(message)
         return messages
 
@@ -137,8 +138,8 @@ async def _request(client: Client, stream: Stream, subjects: Sequence[str]) -> d
         body = json.dumps({"multi_last": subjects}).encode()
         await client.publish(f"$JS.API.DIRECT.GET.{stream.name}", body, reply=inbox)
         found: dict[str, bytes] = {}
-        while "Nats-Sequence" in (headers := (message := await replies.next_msg(timeout=LOOKUP_TIMEOUT)).headers or {}):
-            found[headers["Nats-Subject"]] = message.data
+        while STORED_SEQUENCE in (headers := (message := await replies.next_msg(timeout=LOOKUP_TIMEOUT)).headers or {}):
+            found[headers[STORED_SUBJECT]] = message.data
         if headers.get("Status") not in {_END, _NO_MESSAGES}:
             raise Unavailable(NATS)  # such as a stream that does not exist
         return found

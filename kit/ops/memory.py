@@ -10,6 +10,7 @@ from nats.js.errors import APIError
 from structlog.stdlib import get_logger
 
 from contracts.consumers import Durable
+from contracts.headers import STORED_SEQUENCE
 from contracts.streams import covers
 from kit.errors import NATS, Unavailable
 from kit.messaging.broker import Broker
@@ -141,7 +142,7 @@ class CommandMemory:
         body = json.dumps({"start_time": oldest.isoformat()}).encode()
         reply = await self._broker.client.request(f"$JS.API.DIRECT.GET.{self._stream}", body, _REQUEST_TIMEOUT)
         # A replica that lags behind may not have the message yet.
-        return int((reply.headers or {}).get("Nats-Sequence", state.first))
+        return int((reply.headers or {}).get(STORED_SEQUENCE, state.first))
 
     async def _request(self, api: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         # nats-py's StreamInfo has no time of the first message, and its purge reads the whole reply as a bool.

@@ -1,5 +1,6 @@
 """The FastStream application of every service: how its process starts and ends."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,9 @@ from typing import Any
 from faststream.asgi import AsgiFastStream
 
 from kit.errors import CannotStart
+
+_COLLECTION_THRESHOLD = 10_000
+"""New objects after which the youngest generation is collected; 700 by default, a few requests."""
 
 
 class ServiceApp(AsgiFastStream):
@@ -27,9 +31,23 @@ class ServiceApp(AsgiFastStream):
             error = sys.exc_info()[1]
             if message["type"] == "lifespan.startup.failed" and isinstance(error, CannotStart):
                 message = {**message, "message": str(error)}  # FastStream sends the stack trace
+            if message["type"] == "lifespan.startup.complete":
+                settle_garbage_collection()
             await send(message)
 
         await super().lifespan(scope, receive, send_reason)
+
+
+def settle_garbage_collection() -> None:
+    """Exclude from garbage collection, once per process, the objects that exist after the start.
+
+    Modules, routes and models are several hundred thousand objects that never become garbage. Each full collection
+    searched them: pauses of 50 to 80 ms under load, and a sixth of the gateway's processor time.
+    """
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_COLLECTION_THRESHOLD, *gc.get_threshold()[1:])
 
 
 def end_with_supervisor() -> None:

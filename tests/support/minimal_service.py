@@ -1,6 +1,17 @@
 """A service without a broker: `faststream run tests.support.minimal_service:app`."""
 
+import gc
+
+from faststream.asgi import AsgiResponse, get
+
 from kit.ops.health import Health
 from kit.runtime.app import ServiceApp
 
-app = ServiceApp(asgi_routes=Health({}).routes())
+
+@get
+async def frozen_objects(_: object) -> AsgiResponse:
+    """Return the number of objects that are excluded from garbage collection."""
+    return AsgiResponse(str(gc.get_freeze_count()).encode(), 200)
+
+
+app = ServiceApp(asgi_routes=[*Health({}).routes(), ("/frozen-objects", frozen_objects)])

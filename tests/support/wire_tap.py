@@ -14,6 +14,7 @@ import nats
 from jsonschema import Draft202012Validator
 from nats.aio.msg import Msg
 
+from contracts.streams import STORED
 from kit.asyncapi.reader import DocumentReader
 from mkstore import generated
 from tests.support.running_store import Running
@@ -96,22 +97,36 @@ class Documents:
                 if not each.subject.startswith(_NATS_SUBJECTS):
                     faults.append(f"{each.subject} is not documented")
                 continue
-            examples.setdefault(name, each)
+            if not name.startswith(STORED):  # a copy of another message
+                examples.setdefault(name, each)
             if f"{name}.reply" in self.content["channels"]:
                 replies[each.reply] = name
             faults += [f"{name}: {fault}: {each}" for fault in self._faults(name, each)]
         return examples, faults
 
     def _name_of(self, each: WireMessage, replies: dict[str, str]) -> str | None:
+        """Return the name of a message; that of a republished one is the prefix and the name of the channel."""
         if each.subject in replies:
             if "Status" in each.headers:  # from NATS itself: no responders
                 return None
             return "problem" if _ERROR in each.headers else f"{replies[each.subject]}.reply"
-        return next((name for pattern, name in self._channels.items() if pattern.fullmatch(each.subject)), None)
+        names = (name for pattern, name in self._channels.items() if pattern.fullmatch(each.subject))
+        return next(names, None) or self._republished(each.subject)
+
+    def _republished(self, subject: str) -> str | None:
+        for pattern, name in self._channels.items():
+            stream = self.content["channels"][name].get("x-nats", {}).get("stream", {})
+            if (republish := stream.get("republish")) and pattern.fullmatch(subject.removeprefix(republish["prefix"])):
+                return f"{republish['prefix']}{name}"
+        return None
 
     def _faults(self, name: str, each: WireMessage) -> Iterator[str]:
-        message = self._message(name)
         headers = {header: value for header, value in each.headers.items() if name == "dead" or value != ""}
+        if name not in self.content["channels"] and name.startswith(STORED):
+            name = name.removeprefix(STORED)
+            added = self.content["channels"][name]["x-nats"]["stream"]["republish"]["headers"]
+            yield from self._violations(added, {header: headers.pop(header, None) for header in added["properties"]})
+        message = self._message(name)
         yield from self._violations(message["headers"], headers)
         try:
             body = json.loads(each.body)

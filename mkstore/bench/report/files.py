@@ -1,5 +1,6 @@
 """The report of a run: tables in Markdown, plots, and all figures as JSON."""
 
+import textwrap
 from pathlib import Path
 
 from mkstore.bench.contenders.registry import every_contender
@@ -8,9 +9,14 @@ from mkstore.bench.report.plots import draw
 from mkstore.bench.samples import Result
 from mkstore.bench.scenarios.registry import LIMITS, every_scenario
 
+_COMMAND_WIDTH = 100
 _HEAD = """# Compared with its peers: the last run
 
-`uv run {command}` at commit {commit}, {date}; rounds: {rounds}, turns of {seconds} s.
+```sh
+{command}
+```
+
+At commit {commit}, {date}; rounds: {rounds}, turns of {seconds} s.
 
 - **Ratios, not rates.** The contenders take turns, scenario by scenario; each ratio is computed within one round.
   A table shows the median of the rounds and, in brackets, the lowest and the highest.
@@ -49,7 +55,8 @@ def text(result: Result) -> str:
 
 
 def _markdown(result: Result, plots: list[str]) -> str:
-    facts = {**result.machine, "command": result.command, "rounds": result.rounds, "seconds": result.seconds}
+    command = " \\\n  ".join(textwrap.wrap(f"uv run {result.command}", _COMMAND_WIDTH, break_on_hyphens=False))
+    facts = {**result.machine, "command": command, "rounds": result.rounds, "seconds": result.seconds}
     measured = {sample.contender for sample in result.samples}
     sections = [
         _HEAD.format(**facts),

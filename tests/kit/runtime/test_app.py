@@ -1,4 +1,4 @@
-"""The end of a service's process."""
+"""The start and the end of a service's process."""
 
 import http.client
 import subprocess
@@ -12,15 +12,34 @@ from tests.conftest import ROOT
 from tests.support.polling import eventually
 
 
-def _is_alive(port: int) -> bool:
+def _get(port: int, path: str) -> str | None:
+    """Return the body of a response with status 200; None for any other, and while nothing listens."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request("GET", "/health/live")
-        return connection.getresponse().status == http.HTTPStatus.OK
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.read().decode() if response.status == http.HTTPStatus.OK else None
     except OSError:
-        return False
+        return None
     finally:
         connection.close()
+
+
+def _is_alive(port: int) -> bool:
+    return _get(port, "/health/live") is not None
+
+
+async def test_objects_of_the_start_are_excluded_from_garbage_collection(tmp_path: Path) -> None:
+    port = free_port()
+    command = ["faststream", "run", "tests.support.minimal_service:app", "--port", str(port)]
+    with (tmp_path / "log").open("wb") as log:
+        service = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stdout=log, stderr=log)  # noqa: ASYNC220 - starting it does not block
+    try:
+        await eventually(lambda: _is_alive(port), describe=(tmp_path / "log").read_text)
+        assert int(_get(port, "/frozen-objects") or 0) > 10_000
+    finally:
+        service.terminate()
+        service.wait()
 
 
 async def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:

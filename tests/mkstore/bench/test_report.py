@@ -21,7 +21,8 @@ def recorded() -> Result:
 def test_report_has_tables_plots_and_the_machine(recorded: Result, tmp_path: Path) -> None:
     files.write(recorded, tmp_path)
     text = (tmp_path / "README.md").read_text()
-    assert f"`uv run {recorded.command}` at commit {recorded.machine['commit']}" in text
+    assert f"```sh\nuv run {recorded.command}\n```" in text
+    assert f"At commit {recorded.machine['commit']}" in text
     for heading in (
         "## Goals",
         "## users-many",
