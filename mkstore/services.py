@@ -5,13 +5,16 @@ from pathlib import Path
 
 from mkstore.generated import ROOT
 
+MAX_PROCESSES = 4
+"""Processes of a service that `mkstore up` starts by itself; each takes about 80 MB."""
+
 
 @dataclass(frozen=True)
 class ServiceSpec:
     """A service: its application, its database if it owns one, and the alembic.ini that migrates that database.
 
     A service that `keeps_keys` gets `JWT_SECRET`, which encrypts its signing keys. `root` is the folder from which its
-    modules are imported.
+    modules are imported. `mkstore up` starts one process for each `cores_per_process`, at least one.
     """
 
     name: str
@@ -20,11 +23,16 @@ class ServiceSpec:
     migrations: Path | None = None
     keeps_keys: bool = False
     root: Path = ROOT
+    cores_per_process: int = 4
+
+    def processes_on(self, cores: int) -> int:
+        """Return the number of processes on a machine with this number of cores; see docs/adr/0023-processes.md."""
+        return min(MAX_PROCESSES, max(1, cores // self.cores_per_process))
 
 
 SERVICES = (
     ServiceSpec("users", "apps.users.main:app", "users_db", ROOT / "apps/users/alembic.ini", keeps_keys=True),
     ServiceSpec("payments", "apps.payments.main:app", "payments_db", ROOT / "apps/payments/alembic.ini"),
-    ServiceSpec("gateway", "apps.gateway.main:app"),
+    ServiceSpec("gateway", "apps.gateway.main:app", cores_per_process=2),
 )
 """Every service in start order; the gateway is last."""

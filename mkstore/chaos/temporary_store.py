@@ -23,11 +23,17 @@ _START_TIMEOUT, _STOP_TIMEOUT = 90.0, 60.0
 class Kind(Enum):
     """How a store is started."""
 
+    DEFAULT = auto()
+    """With the processes that `mkstore up` chooses."""
     PLAIN = auto()
+    """With one process per service."""
     TWO_WORKERS = auto()
     """With two worker processes per service."""
     PROXIED = auto()
     """With links between services and servers."""
+
+
+_WORKERS = {Kind.PLAIN: "1", Kind.TWO_WORKERS: "2"}
 
 
 @asynccontextmanager
@@ -45,7 +51,7 @@ async def running(kind: Kind, settings: Mapping[str, str] | None = None) -> Asyn
     else:
         program = str(Path(sysconfig.get_path("scripts"), "mkstore"))
         command = [program, "up", "--home", str(home), "--ephemeral", "--port", "0"]
-        command += ["--workers", "2"] if kind is Kind.TWO_WORKERS else []
+        command += ["--workers", _WORKERS[kind]] if kind in _WORKERS else []
     own = {
         "RATE_LIMIT_ENABLED": "false",
         "FAILPOINTS": str(home / "failpoints"),

@@ -17,7 +17,9 @@ def up(
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Keep data in a temporary folder and remove it at the end.")
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes per service.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes per service.", show_default="by the number of cores")
+    ] = None,
 ) -> None:
     """Run NATS, PostgreSQL and the services until Ctrl-C; restart what ends.
 

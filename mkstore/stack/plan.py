@@ -7,6 +7,7 @@ from pathlib import Path
 from mkstore import permissions
 from mkstore.services import ServiceSpec
 from mkstore.stack import ports
+from mkstore.stack.processes import CORES
 from mkstore.stack.reaper import mark
 from mkstore.stack.servers import Login, NatsServer, PostgresServer
 from mkstore.stack.service_process import DatabaseLogin, ServiceProcess, service_environment
@@ -23,12 +24,15 @@ def identity(service: str, server: str, port: int) -> int:  # noqa: ARG001 - a P
 
 @dataclass(frozen=True)
 class Options:
-    """The options of `mkstore up`: port 0 is any free port, a `home` of None the default state folder."""
+    """The options of `mkstore up`: port 0 is any free port, a `home` of None the default state folder.
+
+    `workers` of None is a number of processes that fits the cores.
+    """
 
     port: int
     home: Path | None
     ephemeral: bool
-    workers: int
+    workers: int | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def make_plan(
     *,
     niceness: int,
     map_port: PortMapper = identity,
+    cores: int = CORES,
 ) -> Plan:
     """Return the plan of a run; starts nothing.
 
@@ -113,7 +118,8 @@ def make_plan(
             env.setdefault("LIVE_NATS_URL", nats.admin_url)
         port = gateway_port if spec is specs[-1] else ports.free_port()
         log = state.log(spec.name)
-        service = ServiceProcess(spec, env=env, port=port, workers=options.workers, niceness=niceness, log=log)
+        workers = options.workers or spec.processes_on(cores)
+        service = ServiceProcess(spec, env=env, port=port, workers=workers, niceness=niceness, log=log)
         service.mark = mark(spec.name, state.root)
         services.append(service)
         environments[spec.name] = service.marked(env)

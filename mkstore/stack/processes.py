@@ -12,6 +12,9 @@ from pathlib import Path
 
 import psutil
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""Processor cores that this process may use."""
+
 _LOG_TAIL_BYTES = 64_000
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None

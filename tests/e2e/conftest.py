@@ -26,7 +26,7 @@ def unlimited_store() -> Iterator[Running]:
     with tempfile.TemporaryDirectory(prefix="mkstore-") as folder:
         Path(folder).chmod(0o711)  # PostgreSQL may run as another user, which must be able to traverse it
         home, port = str(Path(folder) / "home"), str(ports.free_port())
-        with running("--home", home, "--port", port, env={"RATE_LIMIT_ENABLED": "false"}) as mkstore:
+        with running("--home", home, "--port", port, "--workers", "1", env={"RATE_LIMIT_ENABLED": "false"}) as mkstore:
             yield mkstore
 
 

@@ -18,7 +18,7 @@ def up(
     home: Path | None = None,
     *,
     ephemeral: Annotated[bool, typer.Option("--ephemeral")] = False,
-    workers: int = 1,
+    workers: int | None = None,
 ) -> None:
     """Take the options of `mkstore up`."""
     raise typer.Exit(run(Options(port, home, ephemeral, workers), SERVICES, niceness=0))

@@ -32,7 +32,7 @@ async def running_store(name: str, settings: Mapping[str, str], users: int) -> A
 
     Raises `NotRecovered` if it does not start, `SeedFailed` if the users cannot be created.
     """
-    async with running(Kind.PLAIN, {**_QUIET, **settings}) as store:
+    async with running(Kind.DEFAULT, {**_QUIET, **settings}) as store:
         yield await store_target(name, store, users)
 
 

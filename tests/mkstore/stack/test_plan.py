@@ -1,0 +1,30 @@
+"""The processes of one run."""
+
+from pathlib import Path
+
+import pytest
+
+from mkstore.services import SERVICES
+from mkstore.stack.plan import Options, make_plan
+from mkstore.stack.state_dir import open_state_dir
+
+EXTERNAL = {"NATS_URL": "nats://127.0.0.1:4222", "DB_HOST": "127.0.0.1"}
+
+
+def _workers(home: Path, *, wanted: int | None, cores: int) -> dict[str, int]:
+    options = Options(0, home, ephemeral=False, workers=wanted)
+    with open_state_dir(home, ephemeral=False) as state:
+        plan = make_plan(options, SERVICES, state, EXTERNAL, niceness=0, cores=cores)
+    return {service.name: service.workers for service in plan.services}
+
+
+@pytest.mark.parametrize(
+    ("cores", "gateway", "others"), [(1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 2, 1), (8, 4, 2), (16, 4, 4), (64, 4, 4)]
+)
+def test_number_of_processes_follows_the_cores(tmp_path: Path, cores: int, gateway: int, others: int) -> None:
+    expected = {"users": others, "payments": others, "gateway": gateway}
+    assert _workers(tmp_path, wanted=None, cores=cores) == expected
+
+
+def test_given_number_of_processes_holds_for_each_service(tmp_path: Path) -> None:
+    assert set(_workers(tmp_path, wanted=3, cores=2).values()) == {3}
