@@ -15,15 +15,22 @@ class BatchLoader(Generic[Item, Result]):
 
     `work` takes the items and returns their results in the same order. At most `in_flight` calls of it run at once;
     items that arrive meanwhile wait for the next call, so a burst costs a few calls and a single item no delay.
-    Nothing is cached. If `work` raises, each caller of that batch gets the error.
+    Nothing is cached. If `work` raises, each caller of that batch gets the error. `before` is awaited before each batch
+    is taken, and what arrives meanwhile belongs to it.
     """
 
     def __init__(
-        self, work: Callable[[list[Item]], Awaitable[Sequence[Result]]], *, in_flight: int = 2, max_batch: int = 500
+        self,
+        work: Callable[[list[Item]], Awaitable[Sequence[Result]]],
+        *,
+        in_flight: int = 2,
+        max_batch: int = 500,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._work = work
         self._free = in_flight
         self._max_batch = max_batch
+        self._before = before
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -43,6 +50,8 @@ class BatchLoader(Generic[Item, Result]):
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self) -> None:
+        if self._before is not None:
+            await self._before()
         # Without the items of cancelled callers: while `work` hangs they would fill every batch.
         waiting = [each for each in self._waiting if not each[1].done()]
         batch, self._waiting = waiting[: self._max_batch], waiting[self._max_batch :]

@@ -1,6 +1,7 @@
 """Handlers of batches: what arrives together is handled in one call."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -17,6 +18,10 @@ AnyMessage = TypeVar("AnyMessage")
 
 MAX_CALL = 1000
 """Maximum number of commands or events in one call of a handler."""
+PACE = 0.02
+"""Seconds from one call to the next, unless the call was full."""
+FULL_CALL = 200
+"""Commands or events that make a call full: a backlog is handled without a pause."""
 
 
 class Received(NamedTuple, Generic[AnyMessage]):
@@ -36,12 +41,13 @@ class BatchHandler:
 
     A call that fails is halved until the failing item stands alone, so its neighbours are handled. The handler's other
     parameters are attributes of the service's `Dependencies`, resolved for each call. At most `in_flight` calls run at
-    once, and as many for items that are handled alone.
+    once, and as many for items that are handled alone. Calls that are not full start at least `pace` seconds apart.
     """
 
-    def __init__(self, handler: Callable[..., Awaitable[None]], in_flight: int) -> None:
+    def __init__(self, handler: Callable[..., Awaitable[None]], in_flight: int, pace: float = PACE) -> None:
         self._handler = handler
         self._in_flight = in_flight
+        self._pace = pace
         self._parameters = provided_parameters(handler)
         self._running: WeakKeyDictionary[Any, _Calls] = WeakKeyDictionary()
 
@@ -67,12 +73,17 @@ class BatchHandler:
 
     def _calls(self, dependencies: Any) -> "_Calls":
         if dependencies not in self._running:
-            together = BatchLoader(partial(self._handle_all, dependencies), in_flight=self._in_flight)
+            pace = _Pace(self._pace)
+            work = partial(self._handle_all, dependencies, pace)
+            together = BatchLoader(work, in_flight=self._in_flight, before=pace.wait)
             self._running[dependencies] = _Calls(together, asyncio.Semaphore(self._in_flight))
         return self._running[dependencies]
 
-    async def _handle_all(self, dependencies: Any, messages: Sequence[Sequence[Received[Any]]]) -> list[Outcomes]:
+    async def _handle_all(
+        self, dependencies: Any, pace: "_Pace", messages: Sequence[Sequence[Received[Any]]]
+    ) -> list[Outcomes]:
         items = [item for message in messages for item in message]
+        pace.started(len(items))
         outcomes: Outcomes = []
         for start in range(0, len(items), MAX_CALL):
             if outcomes:
@@ -91,6 +102,23 @@ class _Calls(NamedTuple):
 
     together: BatchLoader[Sequence[Received[Any]], Outcomes]
     alone: asyncio.Semaphore
+
+
+class _Pace:
+    """The time from one call to the next, so that messages that arrive at short intervals share a transaction."""
+
+    def __init__(self, pace: float) -> None:
+        self._pace = pace
+        self._next_call = 0.0
+
+    async def wait(self) -> None:
+        """Wait until the next call may start: at once after a quiet time, and after a call that was full."""
+        while (delay := self._next_call - time.monotonic()) > 0:  # noqa: ASYNC110 - a time, not a condition, is awaited
+            await asyncio.sleep(delay)
+
+    def started(self, items: int) -> None:
+        """Note that a call with this number of items starts."""
+        self._next_call = 0.0 if items >= FULL_CALL else time.monotonic() + self._pace
 
 
 def _take(outcomes: Iterator[Exception | None], number: int) -> Outcomes:
