@@ -167,6 +167,8 @@ def new_command(charge: Charge, payer: UUID, payment: UUID) -> CreatePayment:
 
 
 def _as_pending(payment: PaymentView) -> PaymentView:
+    if payment.status is PaymentStatus.PENDING:
+        return payment
     return payment.model_copy(update={"status": PaymentStatus.PENDING, "reason": None})
 
 

@@ -23,8 +23,8 @@ TIMEOUT = 60.0
 FULL = 10077
 
 
-def batches_on(broker: ScriptedStreams, **options: int) -> PaymentBatches:
-    return PaymentBatches(CommandPublisher(broker), TIMEOUT, **options)
+def batches_on(broker: ScriptedStreams, *, gather_delay: float = 0.0, **options: int) -> PaymentBatches:
+    return PaymentBatches(CommandPublisher(broker), TIMEOUT, gather_delay=gather_delay, **options)
 
 
 async def pay(batches: PaymentBatches, amount: int = 1, caller: UUID = ADA) -> CreatePayment:
@@ -85,6 +85,28 @@ async def test_payments_that_arrive_during_a_publish_are_the_next_message() -> N
     broker.go.set()
     await asyncio.gather(*tasks)
     assert sizes(broker) == [1, 9]
+
+
+async def test_batch_after_a_shared_one_takes_more_payments() -> None:
+    """Such as the next requests of the clients that were just answered."""
+    broker = ScriptedStreams()
+    batches = batches_on(broker, gather_delay=0.2)
+    await pay_together(batches, 2)
+    tasks: list[asyncio.Task[CreatePayment]] = []
+    for _ in range(3):
+        tasks.append(asyncio.create_task(pay(batches)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert sizes(broker) == [2, 3]
+
+
+async def test_lone_payments_are_published_without_a_delay() -> None:
+    broker = ScriptedStreams()
+    batches = batches_on(broker, gather_delay=TIMEOUT)
+    for _ in range(3):
+        await pay(batches)
+    assert sizes(broker) == [1] * 3
 
 
 @pytest.mark.parametrize(("options", "expected"), [({"max_payments": 4}, [4, 4, 2]), ({"max_bytes": 1}, [1] * 10)])
