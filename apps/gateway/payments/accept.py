@@ -124,7 +124,13 @@ class PaymentAcceptance:
         """
         existing = await self._find(self._find_recorded, command.id)
         if existing is None:
-            await self._check_payer(payer, caller)
+            try:
+                await self._check_payer(payer, caller)
+            except UnknownUser:  # the payer may be deleted since the first use of the key, which is still queued
+                existing = await self._find(self._find_payment, command.id)
+                if existing is None:
+                    raise
+        if existing is None:
             if await self._queue.publish_keyed(command):
                 return command.pending(), False
             existing = await self._find(self._find_payment, command.id)
