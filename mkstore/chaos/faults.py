@@ -31,6 +31,8 @@ FAILPOINTS = (
     "gateway.before-publish",
     "gateway.half-a-batch",
     "gateway.after-publish",
+    "gateway.after-batch",
+    "gateway.after-atomic-batch",
     "payments.before-commit",
     "payments.after-commit",
     "payments.before-ack",

@@ -4,6 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from kit.runtime import failpoints
 from mkstore.chaos.faults import every_fault
 from mkstore.chaos.store import PROCESSES
 from mkstore.chaos.verdict import Verdict
@@ -38,3 +39,9 @@ def test_long_run_covers_every_process() -> None:
     for name in PROCESSES:
         restart = "SIGINT postgres" if name == "postgres" else f"SIGTERM {name}"
         assert {f"kill -9 {name}", restart, f"{name} paused for 10 s"} <= set(names)
+
+
+def test_long_run_reaches_every_failpoint() -> None:
+    points = {name: value for name, value in vars(failpoints).items() if name.isupper()}
+    names = {fault.name.partition(".")[2] for fault in every_fault() if fault.name.startswith("dies at")}
+    assert names == set(points.values())

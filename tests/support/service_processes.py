@@ -24,7 +24,7 @@ class ServiceProcess:
 
     def __init__(self, process: asyncio.subprocess.Process, http: httpx.AsyncClient, output: Path) -> None:
         self.process = process
-        self._http = http
+        self.http = http
         self._output = output
 
     @property
@@ -38,7 +38,7 @@ class ServiceProcess:
     async def health(self) -> dict[str, Any]:
         """Return the report of `/health`; empty while the port is closed."""
         try:
-            response = await self._http.get("/health")
+            response = await self.http.get("/health")
         except httpx.TransportError:
             return {}
         return dict(response.json())
@@ -60,7 +60,7 @@ class ServiceProcess:
         await eventually(all_reported, describe=lambda: f"{reported} of {workers} workers reported {expected}")
 
     async def _samples(self) -> list[Sample]:
-        response = await self._http.get("/metrics")
+        response = await self.http.get("/metrics")
         assert (response.status_code, response.headers["content-type"].split(";")[0]) == (200, "text/plain")
         return [sample for family in text_string_to_metric_families(response.text) for sample in family.samples]
 

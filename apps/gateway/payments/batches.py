@@ -15,6 +15,7 @@ from apps.gateway.payments.ids import BatchIds
 from apps.gateway.payments.publishing import NEW, CommandPublisher, Outgoing, Refused, time_left
 from contracts.payments import MAX_BATCH_PAYMENTS, BatchedPayment, CreatePayment, CreatePayments
 from kit.errors import NATS, OutcomeUnknown, Unavailable
+from kit.runtime.failpoints import AFTER_BATCH, failpoint
 from kit.runtime.tracing import Trace, trace
 
 NewCommand = Callable[[UUID], CreatePayment]
@@ -155,6 +156,8 @@ class PaymentBatches:
             _fail(entries, error if isinstance(error, Exception) else Unavailable(NATS))
             raise
         else:
+            if len(entries) > 1:
+                failpoint(AFTER_BATCH)
             for entry in entries:
                 if not entry.stored.done():
                     entry.stored.set_result(entry.command)

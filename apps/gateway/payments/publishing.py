@@ -18,7 +18,7 @@ from contracts.headers import (
 )
 from kit.errors import NATS, OutcomeUnknown, Unavailable
 from kit.messaging.broker import Broker
-from kit.runtime.failpoints import AFTER_PUBLISH, BEFORE_PUBLISH, HALF_A_BATCH, failpoint
+from kit.runtime.failpoints import AFTER_ATOMIC_BATCH, AFTER_PUBLISH, BEFORE_PUBLISH, HALF_A_BATCH, failpoint
 
 NEW = {"content-type": "application/json", EXPECTED_LAST_SUBJECT_SEQUENCE: "0"}
 """Headers of a command: refused if the stream has one with the same id."""
@@ -76,6 +76,7 @@ class CommandPublisher:
             else:
                 failpoint(HALF_A_BATCH)
                 await self._commit(message, headers | {BATCH_COMMIT: "1"}, timeout)
+                failpoint(AFTER_ATOMIC_BATCH)
 
     async def _send(self, message: Outgoing, headers: Mapping[str, str]) -> None:
         try:
