@@ -109,7 +109,7 @@ class JwksVerifier:
             return (await self._current()).verify(token)
 
     async def _current(self) -> Verifier:
-        return await with_deadline(self._loader(None), self._timeout, "users service")
+        return await with_deadline(self._loader, None, self._timeout, "users service")
 
     async def _load(self, waiting: Sequence[None]) -> list[Verifier]:
         """Fetch the keys once for all that wait, unless they were fetched a moment ago."""

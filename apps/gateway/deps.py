@@ -61,11 +61,11 @@ class Dependencies:
 
     async def user(self, user_id: UUID) -> UserView | None:
         """Return a user, or None if it does not exist."""
-        return await with_deadline(self.users(user_id), self.timeout, "users service")
+        return await with_deadline(self.users, user_id, self.timeout, "users service")
 
     async def payment(self, payment_id: UUID) -> PaymentView | None:
         """Return a payment, recorded or pending, or None if it does not exist."""
-        return await with_deadline(self.payments(payment_id), self.timeout, "payments service")
+        return await with_deadline(self.payments, payment_id, self.timeout, "payments service")
 
 
 def user_loader(client: RequestClient) -> UserLoader:

@@ -97,3 +97,55 @@ async def test_missing_results_are_an_error() -> None:
     async with asyncio.timeout(30):
         with pytest.raises(ValueError, match="shorter"):
             await BatchLoader(incomplete)(1)
+
+
+async def test_each_call_has_its_own_time() -> None:
+    work = Work()
+    work.go.clear()
+    load = BatchLoader(work, in_flight=1, max_batch=2)
+    calls = [load.within(seconds, n) for n, seconds in enumerate((0.01, 60, 0.02, 60))]  # two running, two waiting
+    await eventually(lambda: calls[0].done() and calls[2].done())
+    work.go.set()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [TimeoutError, int, TimeoutError, int]
+    assert work.calls == [[0, 1], [3]]
+
+
+async def test_call_in_time_gets_its_result_or_error() -> None:
+    load = BatchLoader(Work())
+    assert await load.within(60, 1) == 2
+    with pytest.raises(LookupError):
+        await load.within(60, -1)
+    assert await load.within(60, 3) == 6
+
+
+async def test_time_is_kept_again_after_a_pause() -> None:
+    """The timer stops when no call waits."""
+    work = Work()
+    load = BatchLoader(work)
+    for _ in range(2):
+        work.go.set()
+        assert await load.within(0.01, 1) == 2
+        await asyncio.sleep(0.05)
+        work.go.clear()
+        with pytest.raises(TimeoutError):
+            await load.within(0.01, 1)
+        work.go.set()
+        await asyncio.sleep(0.05)
+
+
+async def test_cancelled_call_with_a_time_is_cancelled() -> None:
+    work = Work()
+    work.go.clear()
+    load = BatchLoader(work)
+
+    async def call() -> int:
+        return await load.within(60, 1)
+
+    task = asyncio.create_task(call())
+    await eventually(lambda: work.calls)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    work.go.set()
+    assert await load.within(60, 2) == 4

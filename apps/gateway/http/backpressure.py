@@ -1,14 +1,15 @@
 """Backpressure: a limit of concurrent requests, and a deadline for each."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TypeVar
 
 from apps.gateway.errors import AtCapacity
-from apps.gateway.http.timeouts import at_most
+from kit.batching import BatchLoader
 from kit.errors import OutcomeUnknown
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _REQUESTS, _STREAMS, _PASSWORDS = "requests", "event streams", "requests with a password"
@@ -41,10 +42,10 @@ def remaining(limit: float) -> float:
     return limit if deadline is None else min(limit, deadline.remaining())
 
 
-async def with_deadline(work: Awaitable[Result], limit: float, what: str) -> Result:
-    """Await `work` for the time that this request has left. Raises `OutcomeUnknown`, naming `what`, after it."""
+async def with_deadline(load: BatchLoader[Item, Result], item: Item, limit: float, what: str) -> Result:
+    """Load `item` in the time that this request has left. Raises `OutcomeUnknown`, naming `what`, after it."""
     try:
-        return await at_most(remaining(limit), work)
+        return await load.within(remaining(limit), item)
     except TimeoutError as error:
         raise OutcomeUnknown(what) from error
 

@@ -77,6 +77,10 @@ async def test_steps_of_a_request_share_its_deadline() -> None:
     remainders: list[float] = []
     clock = Clock()
 
+    async def hang(items: list[int]) -> list[int]:
+        await asyncio.Event().wait()
+        return items
+
     async def steps(scope: Scope, receive: Receive, send: Send) -> None:
         clock.now += 3.0
         remainders.append(remaining(2.0))
@@ -85,7 +89,7 @@ async def test_steps_of_a_request_share_its_deadline() -> None:
         remainders.append(remaining(10.0))
         clock.now += 2.5
         with pytest.raises(OutcomeUnknown, match="users service"):
-            await with_deadline(asyncio.Event().wait(), 50.0, "users service")
+            await with_deadline(BatchLoader(hang), 1, 50.0, "users service")
         remainders.append(remaining(10.0))
         await Slow()({**scope, "path": "/health"}, receive, send)
 
@@ -108,7 +112,7 @@ async def test_waiters_behind_hanging_work_time_out_and_leave_nothing() -> None:
 
     async def one(item: int) -> None:
         with pytest.raises(OutcomeUnknown):
-            await with_deadline(loader(item), 0.1, "users service")
+            await with_deadline(loader, item, 0.1, "users service")
 
     await asyncio.gather(*(one(item) for item in range(200)))
     hanging.set()
