@@ -83,13 +83,13 @@ class BatchLoader(Generic[Item, Result]):
         task.add_done_callback(self._running.pop)
 
     async def _run(self, batch: list[_Call[Item, Result]]) -> None:
-        if self._before is not None:
-            await self._before()
-        # Without the items of callers that no longer wait: while `work` hangs they would fill every batch.
-        waiting = [each for each in self._waiting if not each[1].done()]
-        batch += waiting[: self._max_batch]
-        self._waiting = waiting[self._max_batch :]
         try:
+            if self._before is not None:
+                await self._before()
+            # Without the items of callers that no longer wait: while `work` hangs they would fill every batch.
+            waiting = [each for each in self._waiting if not each[1].done()]
+            batch += waiting[: self._max_batch]
+            self._waiting = waiting[self._max_batch :]
             # Two calls that end in one turn both start a next one, and one of those finds no item left.
             results = await self._work([item for item, _, _ in batch]) if batch else ()
             completed = list(zip(batch, results, strict=True))

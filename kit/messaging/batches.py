@@ -19,9 +19,9 @@ AnyMessage = TypeVar("AnyMessage")
 MAX_CALL = 1000
 """Maximum number of commands or events in one call of a handler."""
 PACE = 0.02
-"""Seconds from one call to the next, unless the call was full."""
+"""Seconds from one call to the next, unless the call was full: a backlog is handled without a pause."""
 FULL_CALL = 200
-"""Commands or events that make a call full: a backlog is handled without a pause."""
+"""Commands or events that make a call full."""
 
 
 class Received(NamedTuple, Generic[AnyMessage]):
@@ -41,7 +41,8 @@ class BatchHandler:
 
     A call that fails is halved until the failing item stands alone, so its neighbours are handled. The handler's other
     parameters are attributes of the service's `Dependencies`, resolved for each call. At most `in_flight` calls run at
-    once, and as many for items that are handled alone. Calls that are not full start at least `pace` seconds apart.
+    once, and as many for items that are handled alone. Calls start at least `pace` seconds apart, except after one that
+    was full: with many items, or with as many messages as a consumer pulls at once.
     """
 
     def __init__(self, handler: Callable[..., Awaitable[None]], in_flight: int, pace: float = PACE) -> None:
@@ -51,10 +52,13 @@ class BatchHandler:
         self._parameters = provided_parameters(handler)
         self._running: WeakKeyDictionary[Any, _Calls] = WeakKeyDictionary()
 
-    async def handle(self, items: Sequence[Received[Any]], dependencies: Any) -> Outcomes:
-        """Handle the items of one message, with those of the messages that arrive at the same time."""
+    async def handle(self, items: Sequence[Received[Any]], dependencies: Any, share: float = 0.0) -> Outcomes:
+        """Handle the items of one message, with those of the messages that arrive at the same time.
+
+        `share` is the part that one message is of those that its consumer pulls at once.
+        """
         try:
-            return await self._calls(dependencies).together(items)
+            return await self._calls(dependencies).together(_Message(items, share))
         except (Unavailable, OutcomeUnknown) as error:
             return [error] * len(items)
 
@@ -79,28 +83,33 @@ class BatchHandler:
             self._running[dependencies] = _Calls(together, asyncio.Semaphore(self._in_flight))
         return self._running[dependencies]
 
-    async def _handle_all(
-        self, dependencies: Any, pace: "_Pace", messages: Sequence[Sequence[Received[Any]]]
-    ) -> list[Outcomes]:
-        items = [item for message in messages for item in message]
-        pace.started(len(items))
+    async def _handle_all(self, dependencies: Any, pace: "_Pace", messages: Sequence["_Message"]) -> list[Outcomes]:
+        items = [item for message in messages for item in message.items]
+        pace.started(is_full=len(items) >= FULL_CALL or sum(message.share for message in messages) >= 1)
         outcomes: Outcomes = []
         for start in range(0, len(items), MAX_CALL):
             if outcomes:
                 failpoint(HALF_HANDLED)
             outcomes += await bisect_failures(partial(self._call, dependencies), items[start : start + MAX_CALL])
         each = iter(outcomes)
-        return [_take(each, len(message)) for message in messages]
+        return [_take(each, len(message.items)) for message in messages]
 
     async def _call(self, dependencies: Any, batch: Sequence[Received[Any]]) -> None:
         arguments = {name: provided.value(dependencies) for name, provided in self._parameters.items()}
         await self._handler(batch, **arguments)
 
 
+class _Message(NamedTuple):
+    """The items of one message, and its share of those that are pulled at once."""
+
+    items: Sequence[Received[Any]]
+    share: float
+
+
 class _Calls(NamedTuple):
     """The running calls of one app in this process, which in production is the only one."""
 
-    together: BatchLoader[Sequence[Received[Any]], Outcomes]
+    together: BatchLoader["_Message", Outcomes]
     alone: asyncio.Semaphore
 
 
@@ -116,9 +125,9 @@ class _Pace:
         while (delay := self._next_call - time.monotonic()) > 0:  # noqa: ASYNC110 - a time, not a condition, is awaited
             await asyncio.sleep(delay)
 
-    def started(self, items: int) -> None:
-        """Note that a call with this number of items starts."""
-        self._next_call = 0.0 if items >= FULL_CALL else time.monotonic() + self._pace
+    def started(self, *, is_full: bool) -> None:
+        """Note that a call starts."""
+        self._next_call = 0.0 if is_full else time.monotonic() + self._pace
 
 
 def _take(outcomes: Iterator[Exception | None], number: int) -> Outcomes:

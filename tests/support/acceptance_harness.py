@@ -11,6 +11,7 @@ from apps.gateway.payments.waiters import Waiters
 from contracts.errors import ErrorKind, Problem
 from contracts.headers import SERVICE_ERROR_CODE
 from contracts.payments import Charge, CreatePayment, PaymentList, PaymentStatus, PaymentView
+from contracts.users import UserList
 from kit.messaging.client import RequestClient
 from kit.runtime.tracing import Trace
 from kit.tokens import Claims
@@ -22,7 +23,7 @@ ADA, BOB = UUID(int=1), UUID(int=2)
 class Reply:
     """A reply on NATS."""
 
-    def __init__(self, body: PaymentView | PaymentList | Problem) -> None:
+    def __init__(self, body: PaymentView | PaymentList | UserList | Problem) -> None:
         if isinstance(body, PaymentView):
             body = PaymentList(payments=(body,))
         self.body = body.model_dump_json().encode()
@@ -30,6 +31,7 @@ class Reply:
 
 
 NOT_FOUND = Reply(PaymentList(payments=()))
+NO_USER = Reply(UserList(users=()))
 
 
 def refusal(kind: ErrorKind) -> Reply:

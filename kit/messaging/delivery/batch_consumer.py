@@ -31,6 +31,7 @@ class BatchConsumer:
     def __init__(self, durable: Durable, handler: BatchHandler, ack_wait: float) -> None:
         self._contract = durable.message
         self._handler = handler
+        self._share = 1 / durable.at_once
         self._heartbeat_interval = ack_wait / _HEARTBEATS_PER_ACK_WAIT
         self._retry_policy = RetryPolicy()
         self._deliveries = Deliveries()
@@ -89,7 +90,7 @@ class BatchConsumer:
     async def _handle(self, parts: Sequence[Part], dependencies: Any) -> list[Failure]:
         failures, valid = _divide(parts)
         if valid:
-            outcomes = await self._handler.handle([received for _, received in valid], dependencies)
+            outcomes = await self._handler.handle([received for _, received in valid], dependencies, self._share)
             failures += [Failure(part, error) for (part, _), error in zip(valid, outcomes, strict=True) if error]
         return failures
 

@@ -6,12 +6,21 @@ import pytest
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
-from apps.gateway.errors import IdempotencyKeyReused
+from apps.gateway.errors import IdempotencyKeyReused, UnknownUser
 from apps.gateway.payments.accept import AcceptedPayment
 from contracts.errors import ErrorKind
 from contracts.payments import PaymentStatus
 from kit.errors import RemoteProblem, Unavailable
-from tests.support.acceptance_harness import BOB, NOT_FOUND, AcceptanceHarness, Reply, command, recorded, refusal
+from tests.support.acceptance_harness import (
+    BOB,
+    NO_USER,
+    NOT_FOUND,
+    AcceptanceHarness,
+    Reply,
+    command,
+    recorded,
+    refusal,
+)
 
 UNAVAILABLE = [
     NoRespondersError(),
@@ -59,6 +68,14 @@ async def test_known_key_with_another_body_is_refused(other: dict[str, Any]) -> 
     harness = AcceptanceHarness(Reply(recorded(command())))
     with pytest.raises(IdempotencyKeyReused):
         await harness.accept(**other)
+
+
+async def test_key_of_a_queued_payment_is_known_after_its_payer_is_deleted() -> None:
+    queued = command(payer=BOB).pending()
+    accepted = await AcceptanceHarness(NOT_FOUND, NO_USER, Reply(queued)).accept(payer=BOB)
+    assert accepted == AcceptedPayment(queued, repeated=True)
+    with pytest.raises(UnknownUser):
+        await AcceptanceHarness(NOT_FOUND, NO_USER, NOT_FOUND).accept(payer=BOB)
 
 
 @pytest.mark.parametrize("failure", UNAVAILABLE)

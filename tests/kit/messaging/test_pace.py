@@ -56,12 +56,21 @@ async def test_full_call_is_followed_without_a_pause() -> None:
     assert notes.calls == [FULL_CALL, 1]
 
 
-async def test_call_that_is_not_full_is_followed_by_a_pause() -> None:
+async def test_call_with_all_messages_of_a_pull_is_followed_without_a_pause() -> None:
     notes, dependencies = Handler(), Dependencies()
     handler = handler_of(notes, pace=NEVER)
+    await asyncio.gather(*(handler.handle(items(1), dependencies, 0.25) for _ in range(4)))
+    await handler.handle(items(1), dependencies, 0.25)
+    assert notes.calls == [4, 1]
+
+
+async def test_call_that_is_not_full_is_followed_by_a_pause() -> None:
+    notes, dependencies = Handler(), Dependencies()
+    handler = handler_of(notes, pace=0.3)
     await handler.handle(items(FULL_CALL - 1), dependencies)
     waiting = asyncio.create_task(handler.handle(items(1), dependencies))
     for _ in range(20):
         await asyncio.sleep(0)
     assert notes.calls == [FULL_CALL - 1]
-    waiting.cancel()
+    await waiting
+    assert notes.calls == [FULL_CALL - 1, 1]
