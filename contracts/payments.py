@@ -94,7 +94,15 @@ class CreatePayment(Command, Charge):
 
     def pending(self) -> "PaymentView":
         """Return the payment as it is shown until it is recorded."""
-        return PaymentView(**dict(self), status=PaymentStatus.PENDING)
+        return PaymentView(
+            id=self.id,
+            user_id=self.user_id,
+            amount=self.amount,
+            currency=self.currency,
+            metadata=self.metadata,
+            created_at=self.created_at,
+            status=PaymentStatus.PENDING,
+        )
 
 
 class BatchedPayment(BatchItem[CreatePayment]):

@@ -53,11 +53,20 @@ class _Call(NamedTuple):
 
 
 class _RouteResponse(Response):
-    """The response whose status and headers a route may set, without the cost of rendering an empty body."""
+    """The response whose status and headers a route may set: a dictionary, and nothing rendered."""
 
     def __init__(self, status: int) -> None:
         self.status_code = status
-        self.raw_headers = []
+        self._fields: dict[str, str] = {}
+
+    @property
+    def headers(self) -> Any:
+        """The header fields by name."""
+        return self._fields
+
+    def encoded(self) -> list[tuple[bytes, bytes]]:
+        """Return the header fields as ASGI has them."""
+        return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self._fields.items()]
 
 
 class FastPath:
@@ -148,7 +157,7 @@ class FastPath:
         result: BaseModel = await call.run(response)
         body = result.model_dump_json().encode()
         headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
-        headers += response.raw_headers
+        headers += response.encoded()
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -61,6 +61,23 @@ def configure_server(receive: Any) -> None:
         config.http_protocol_class = GatewayProtocol
 
 
+class _DefaultFields:
+    """The header fields that uvicorn adds to each response; it makes a new list of them each second."""
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._joined = b""
+
+    def joined(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Return the fields as they are sent."""
+        if headers is not self._headers:
+            self._headers, self._joined = headers, b"".join(b"%s: %s\r\n" % field for field in headers)
+        return self._joined
+
+
+_default_fields = _DefaultFields()
+
+
 def write_response(send: Send, method: str, start: Message, body: Message) -> bool:
     """Write a whole response to the socket at once; return False, without effect, if it has to be sent by `send`.
 
@@ -81,13 +98,13 @@ def write_response(send: Send, method: str, start: Message, body: Message) -> bo
         return False
     if cycle.disconnected:
         return True
-    head = [STATUS_LINE[start["status"]]]
-    for name, value in (*cycle.default_headers, *start["headers"]):
+    head = [STATUS_LINE[start["status"]], _default_fields.joined(cycle.default_headers)]
+    for name, value in start["headers"]:
         head += (name, b": ", value, b"\r\n")
-    head.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+    head += (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", content)
     cycle.response_started = True
     cycle.waiting_for_100_continue = False
-    cycle.transport.write(b"".join((*head, content)))
+    cycle.transport.write(b"".join(head))
     cycle.response_complete = True
     cycle.message_event.set()
     if not cycle.keep_alive:

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 
 def parse(body: bytes) -> Any:
     """Parse a JSON body. Raises `JSONDecodeError` for a duplicate name, NaN or an infinity."""
-    return json.loads(body, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
 
 
 class _StrictRequest(Request):
@@ -46,3 +46,7 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(text: str) -> NoReturn:
     raise json.JSONDecodeError(f"{text} is not JSON", "", 0)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
+"""`json.loads` with options makes a new one each time, for a third of the cost of a small body."""
