@@ -48,6 +48,8 @@ class Follower:
         self._check_interval = check_interval
         self._created: datetime | None = None
         self._in_order = asyncio.Lock()
+        self._arrived = 0
+        """The highest sequence that arrived before the position was known."""
         self.position: int | None = None
         """The sequence of the last message that was handed over or lies before the start; None before that is known."""
         self.started = asyncio.Event()
@@ -87,7 +89,7 @@ class Follower:
         async with self._in_order:
             self._created, self.position = info.created, start
             self.started.set()
-            await self._fill(info.state.last_seq)
+            await self._fill(max(info.state.last_seq, self._arrived))
 
     async def _start(self, info: StreamInfo) -> int:
         """Return the sequence before the first message to hand over."""
@@ -102,6 +104,7 @@ class Follower:
         sequence = sequence_of(message)
         async with self._in_order:
             if sequence is None or self.position is None or sequence <= self.position:
+                self._arrived = max(self._arrived, sequence or 0)
                 return  # from before the start, or filled already
             if sequence == self.position + 1 or await self._fill(sequence - 1):
                 self.position = sequence

@@ -12,6 +12,8 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import StreamInfo
 from structlog.testing import capture_logs
 
 from contracts.streams import STORED, Stream
@@ -107,6 +109,34 @@ async def test_message_right_after_the_start_is_not_missed(nats_server: NatsServ
             await now.publish(b"x")
             await now.reads(1)
             assert now.sequences == [number]
+
+
+class PublishesDuringStart(JetStreamContext):
+    """JetStream on which a message is stored, and arrives, before the reply about its stream is read."""
+
+    def __init__(self, client: Client, stream: Stream) -> None:
+        super().__init__(client)
+        self.client = client
+        self.stream = stream
+
+    async def stream_info(self, *args: Any, **options: Any) -> StreamInfo:
+        info = await super().stream_info(*args, **options)
+        before = self.client.stats["in_msgs"]
+        await self.publish(subject_in(self.stream, "happened"), b"during the start")
+        await eventually(lambda: self.client.stats["in_msgs"] >= before + 2)  # the message, and its acknowledgement
+        return info
+
+
+async def test_message_that_arrives_during_the_start_is_not_late(nats_server: NatsServer, stream: Stream) -> None:
+    async with await nats.connect(nats_server.url) as client:
+        await streams.provision(client.jetstream(), [stream])
+        each = Following(client, stream)
+        jetstream = PublishesDuringStart(client, stream)
+        follower = Follower(client, jetstream, stream, each.record, check_interval=3600)
+        running = asyncio.create_task(follower.run(lambda: False))
+        await each.reads(1)
+        running.cancel()
+        await asyncio.wait([running])
 
 
 class Losing(Client):
