@@ -8,7 +8,7 @@ from structlog.stdlib import get_logger
 from apps.payments.deps import PaymentLimit, Payments
 from apps.payments.models import Payment
 from contracts.consumers import PAYMENTS_CREATE_PAYMENT, PAYMENTS_CREATE_PAYMENTS
-from contracts.payments import CreatePayment
+from contracts.payments import CreatePayment, PaymentView
 from kit.messaging.batches import Received
 from kit.messaging.consumers import DurableRouter
 from kit.runtime.tracing import Trace
@@ -34,7 +34,7 @@ async def create_payments(commands: Sequence[Received[CreatePayment]], payments:
         await payments.emit(
             [(payment.event(), trace) for payment, trace in first_by_id.values() if payment.id in added]
         )
-        recorded = {payment_id: first_by_id[payment_id][0].view() for payment_id in added}
+        recorded: dict[UUID, Payment | PaymentView] = {payment_id: first_by_id[payment_id][0] for payment_id in added}
         if existing := first_by_id.keys() - added:
             recorded |= {view.id: view for view in await payments.get_many(existing)}
     for payment, trace in decided:

@@ -85,7 +85,7 @@ class Payment:
         """Return the payment of a command that an operator gives up, rejected whatever its amount."""
         return replace(cls.decide(command, limit=0), reason=GIVEN_UP)
 
-    def same_order_as(self, existing: PaymentView) -> bool:
+    def same_order_as(self, existing: "Payment | PaymentView") -> bool:
         """Return whether `existing` has the same payer, amount, currency and metadata."""
         order = (self.user_id, self.amount, self.currency, self.metadata)
         return order == (existing.user_id, existing.amount, existing.currency, existing.metadata)
