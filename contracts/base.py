@@ -194,6 +194,23 @@ class Event(Message):
         raise NotImplementedError
 
 
+class State(Message):
+    """The present state of one thing: its stream keeps the last message of each subject, and a new one replaces it."""
+
+    subject: ClassVar[str]
+    """The subject, with a placeholder for the key, such as `revocations.user.{userId}`."""
+
+    @property
+    def key(self) -> str:
+        """What the state belongs to, as a part of the subject."""
+        raise NotImplementedError
+
+    @property
+    def address(self) -> str:
+        """The subject of this message."""
+        return _PLACEHOLDER.sub(self.key, self.subject)
+
+
 class Done(Message):
     """An empty reply: the request succeeded."""
 

@@ -110,6 +110,17 @@ class CommandHeaders(RequestHeaders):
     )
 
 
+class StateHeaders(_Headers):
+    """Headers of a state; JetStream evaluates those that begin with `Nats-`."""
+
+    expected_last: Whole | None = Field(
+        None,
+        alias=EXPECTED_LAST_SUBJECT_SEQUENCE,
+        description="Sequence of the state that this one replaces; rejected if there is a newer one.",
+        examples=["41"],
+    )
+
+
 class EventHeaders(_Headers):
     """Headers of an event: CloudEvents 1.0 in binary mode; JetStream evaluates those that begin with `Nats-`."""
 
@@ -124,7 +135,7 @@ class EventHeaders(_Headers):
     source: str = Field(alias="ce-source", description="Publisher of the event.", examples=["mkstore/payments"])
     subject: str = Field(
         alias="ce-subject",
-        description="Id of the user or payment.",
+        description="Id of the user, payment, session or key.",
         examples=["6f1ed002-ab59-8f12-9a34-d5a3f9b1c7e2"],
     )
     time: AwareDatetime = Field(

@@ -29,6 +29,8 @@ class Stream(BaseModel):
     max_messages: int | None = None
     """The number of messages at which `discard` applies."""
     max_message_bytes: int = 1 << 20
+    compacted: bool = False
+    """Whether it keeps the last message of each subject only."""
     republish: bool = False
     """Whether NATS publishes each message again as `stored.<subject>` once it is stored."""
     memory: timedelta | None = None
@@ -60,7 +62,7 @@ KEYED_PAYMENT_COMMANDS = Stream(
 USER_EVENTS = Stream(
     name="USER_EVENTS",
     owner="users",
-    subjects=("user.*",),
+    subjects=("user.*", "session.*", "key.*"),
     retention="limits",
     discard="old",
     duplicate_window=timedelta(minutes=2),
@@ -79,6 +81,29 @@ PAYMENT_EVENTS = Stream(
     republish=True,
 )
 
+REVOCATIONS = Stream(
+    name="REVOCATIONS",
+    owner="users",
+    subjects=("revocations.*.*",),
+    retention="limits",
+    discard="old",
+    duplicate_window=timedelta(minutes=2),
+    max_age=timedelta(hours=1),  # the longest life of an access token
+    compacted=True,
+    republish=True,
+)
+
+PUBLIC_KEYS = Stream(
+    name="PUBLIC_KEYS",
+    owner="users",
+    subjects=("public_keys.current",),
+    retention="limits",
+    discard="old",
+    duplicate_window=timedelta(minutes=2),
+    compacted=True,
+    republish=True,
+)
+
 DEAD_LETTERS = Stream(
     name="DEAD_LETTERS",
     subjects=(f"{DEAD}>",),
@@ -89,7 +114,10 @@ DEAD_LETTERS = Stream(
     max_message_bytes=(1 << 20) + (1 << 16),  # the original message and the headers of the failure
 )
 
-STREAMS = (PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS, USER_EVENTS, PAYMENT_EVENTS, DEAD_LETTERS)
+STREAMS = (
+    *(PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS, USER_EVENTS, PAYMENT_EVENTS),
+    *(REVOCATIONS, PUBLIC_KEYS, DEAD_LETTERS),
+)
 
 
 def owned_by(service: str) -> tuple[Stream, ...]:

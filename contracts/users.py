@@ -19,6 +19,9 @@ _ADA = {
     "updatedAt": "2026-01-31T12:00:00Z",
 }
 
+_ACTOR = "Id of the user who asks; null for the operator."
+_SESSION = "The session that asks: the one that stays if the change ends sessions."
+
 Email = Annotated[
     EmailStr,
     Field(max_length=254, description="Email address, case-insensitive and normalized (RFC 5321, Unicode NFC)."),
@@ -87,40 +90,6 @@ class Tokens(Message):
     refresh_token: str | None = Field(default=None, repr=False)
 
 
-class JsonWebKey(Message):
-    """A public key on the curve P-256 (RFC 7517, RFC 7518)."""
-
-    model_config = example(kty="EC", crv="P-256", alg="ES256", use="sig", kid="0198c5c8", x="f83OJ3D2", y="x_FEzRu9")
-
-    kty: str
-    crv: str
-    alg: str
-    use: str
-    kid: str
-    x: str
-    y: str
-
-
-class JsonWebKeySet(Message):
-    """The public keys that verify current tokens (RFC 7517)."""
-
-    model_config = example(
-        keys=[
-            {
-                "kty": "EC",
-                "crv": "P-256",
-                "alg": "ES256",
-                "use": "sig",
-                "kid": "0198c5c8",
-                "x": "f83OJ3D2",
-                "y": "x_FEzRu9",
-            }
-        ]
-    )
-
-    keys: tuple[JsonWebKey, ...]
-
-
 class CreateUser(Request[UserView]):
     """Create a user with the default role; the email must be unused and the password not a common one."""
 
@@ -166,6 +135,9 @@ class UpdateUser(Request[UserView]):
     email: Email | None = None
     role: Role | None = None
     disabled: bool | None = None
+    actor: UUID | None = Field(None, description=_ACTOR)
+    session: UUID | None = Field(None, description=_SESSION)
+    current_password: GivenPassword | None = Field(None, description="Needed for one's own email.")
 
 
 class ChangePassword(Request[Done]):
@@ -179,6 +151,7 @@ class ChangePassword(Request[Done]):
     id: UUID
     current_password: GivenPassword
     new_password: NewPassword
+    session: UUID | None = Field(None, description=_SESSION)
 
 
 class DeleteUser(Request[Done]):
@@ -188,6 +161,8 @@ class DeleteUser(Request[Done]):
     subject: ClassVar[str] = "users.delete"
 
     id: UUID
+    actor: UUID | None = Field(None, description=_ACTOR)
+    current_password: GivenPassword | None = Field(None, description="Needed to delete oneself.")
 
 
 class Authenticate(Request[Tokens]):
@@ -201,13 +176,6 @@ class Authenticate(Request[Tokens]):
 
     email: Text = Field(max_length=1024)
     password: GivenPassword
-
-
-class GetKeys(Request[JsonWebKeySet]):
-    """Return the public keys that verify tokens."""
-
-    model_config = example()
-    subject: ClassVar[str] = "users.jwks"
 
 
 class _UserEvent(Event):
@@ -232,8 +200,15 @@ class UserCreated(_UserEvent):
 class UserUpdated(_UserEvent):
     """A user changed; `user` is its new state."""
 
-    model_config = example(user=_ADA | {"version": 2, "name": "Countess of Lovelace"})
+    model_config = example(
+        user=_ADA | {"version": 2, "name": "Countess of Lovelace"}, sessionsAfter=None, exceptSession=None
+    )
     subject: ClassVar[str] = "user.updated"
+
+    sessions_after: UUID | None = Field(
+        None, description="Sessions with an id up to this one have ended; null if the user never ended all of them."
+    )
+    except_session: UUID | None = Field(None, description="The one of those that stays.")
 
 
 class UserDeleted(Event):

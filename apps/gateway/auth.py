@@ -7,7 +7,8 @@ from uuid import UUID
 
 from apps.gateway.errors import Forbidden, Unauthorized
 from apps.gateway.http.backpressure import with_deadline
-from contracts.users import GetKeys, JsonWebKeySet, Role
+from contracts.keys import GetKeys, JsonWebKeySet
+from contracts.users import Role
 from kit.batching import BatchLoader
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.tokens import MAX_LIFETIME, Claims, InvalidToken, UnknownKey, Verifier

@@ -22,7 +22,7 @@ from uuid_utils.compat import uuid7
 from apps.users.errors import UnknownSeal, WrongSecret
 from apps.users.models import SigningKey
 from apps.users.repository import SigningKeys
-from contracts.users import JsonWebKey
+from contracts.keys import JsonWebKey
 from kit.tokens import ALGORITHM, Signer
 
 _FORMAT = b"\x01"

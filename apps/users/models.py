@@ -11,7 +11,8 @@ from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
 
 from apps.users.errors import VersionMismatch
-from contracts.users import JsonWebKey, Role, UpdateUser, UserDeleted, UserView
+from contracts.keys import JsonWebKey
+from contracts.users import Role, UpdateUser, UserDeleted, UserView
 from kit.outbox.table import outbox_table
 
 

@@ -11,7 +11,8 @@ import asyncpg
 from apps.users.errors import EmailTaken, UserNotFound
 from apps.users.models import SigningKey, User
 from contracts.base import Event
-from contracts.users import JsonWebKey, Role, UserView
+from contracts.keys import JsonWebKey
+from contracts.users import Role, UserView
 from kit.database import Transaction
 from kit.outbox.table import emit
 from kit.paging import Position

@@ -10,15 +10,14 @@ from apps.users.errors import InvalidCredentials, PasswordChanged, WrongPassword
 from apps.users.models import User
 from apps.users.passwords import reject_common
 from contracts.base import Done
+from contracts.keys import GetKeys, JsonWebKeySet
 from contracts.users import (
     Authenticate,
     ChangePassword,
     CreateUser,
     DeleteUser,
     Email,
-    GetKeys,
     GetUsers,
-    JsonWebKeySet,
     ListUsers,
     Tokens,
     UpdateUser,

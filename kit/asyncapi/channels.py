@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from contracts.base import State
 from contracts.errors import Problem
 from kit.asyncapi.delivery import of_stream
 from kit.asyncapi.operations import Operation
@@ -28,7 +29,7 @@ def _channels(operation: Operation) -> Iterator[tuple[str, dict[str, Any]]]:
         channel["description"] = f"Stored in the stream {operation.stream.name}."
     channel["messages"] = _messages(message)
     if parameters := re.findall(r"\{(\w+)\}", message.subject):
-        channel["parameters"] = {name: _parameter(name) for name in parameters}
+        channel["parameters"] = {name: _parameter(name, message) for name in parameters}
     if operation.stream is not None:
         channel["x-nats"] = {"stream": of_stream(operation.stream)}
     yield operation.channel, channel
@@ -48,9 +49,14 @@ def _messages(*messages: type[Any]) -> dict[str, Any]:
     return {message.__name__: ref("components", "messages", message.__name__) for message in messages}
 
 
-def _parameter(name: str) -> dict[str, Any]:
+def _parameter(name: str, message: type[Any]) -> dict[str, Any]:
     if name == "subject":
         return _DEAD_SUBJECT
+    if issubclass(message, State):
+        return {
+            "description": f"The `{name}` in the body: each has a separate subject, with its last state.",
+            "location": f"$message.payload#/{name}",
+        }
     if name == "batch":
         return _BATCH
     return {

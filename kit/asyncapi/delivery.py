@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from contracts.base import CommandBatch, DurableCommand
+from contracts.base import CommandBatch, DurableCommand, State
 from contracts.headers import StoredHeaders
 from contracts.streams import DEAD, STORED, Stream
 from kit.asyncapi.handlers import Handled
@@ -29,6 +29,7 @@ def of_stream(stream: Stream) -> dict[str, Any]:
         "maxMessageBytes": stream.max_message_bytes,
         "storage": "file",
         "republish": {"prefix": STORED, "headers": _STORED_HEADERS} if stream.republish else None,
+        **({"compacted": True} if stream.compacted else {}),
         **({"memorySeconds": int(stream.memory.total_seconds())} if stream.memory else {}),
     }
 
@@ -106,6 +107,13 @@ def of_publishes(stream: Stream, message: type[Any]) -> dict[str, Any]:
             "delivery": "On disk once it is acknowledged, and stored until it is processed"
             f"{', then longer as a memory' if stream.memory else ''}.",
             "order": "None: each command has a separate id and subject.",
+        }
+    if issubclass(message, State):
+        return {
+            "stream": stream.name,
+            "delivery": "On disk once it is acknowledged, until a newer one of the same subject replaces it"
+            f"{' or its time is over' if stream.max_age else ''}.",
+            "order": "One that is older than the stored one is rejected.",
         }
     return {
         "stream": stream.name,

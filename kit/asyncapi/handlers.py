@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Literal, Union
 
-from contracts.base import DurableCommand, Event, Request
+from contracts.base import DurableCommand, Event, Request, State
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,6 @@ def messages_of(handler: Callable[..., Any]) -> tuple[Any, ...]:
     is_union = typing.get_origin(first) in {Union, UnionType}
     messages = typing.get_args(first) if is_union else (first,)
     for message in messages:
-        if not (isinstance(message, type) and issubclass(message, Request | DurableCommand | Event)):
-            raise TypeError(f"{handler.__name__} handles {message!r}, which is not a request, command or event")
+        if not (isinstance(message, type) and issubclass(message, Request | DurableCommand | Event | State)):
+            raise TypeError(f"{handler.__name__} handles {message!r}, which is not a request, command, event or state")
     return messages

@@ -15,9 +15,11 @@ from contracts.headers import (
     ProblemHeaders,
     ReplyHeaders,
     RequestHeaders,
+    StateHeaders,
     header_example,
     source_of,
 )
+from contracts.streams import stream_of
 from kit.asyncapi.operations import Operation
 from kit.asyncapi.writing import described, named, prose, ref, title
 from kit.errors import Refusal
@@ -31,6 +33,7 @@ _HEADERS: dict[str, type[BaseModel]] = {
     "problem": ProblemHeaders,
     "command": CommandHeaders,
     "event": EventHeaders,
+    "state": StateHeaders,
     "dead-letter": DeadLetterHeaders,
 }
 _RECEIVED: frozenset[str] = frozenset({"request", "command"})
@@ -82,7 +85,7 @@ def _example_headers(message: type[BaseModel], kind: str, payload: Any) -> dict[
         event = message.model_validate(payload)
         own = {
             "ce-type": event.subject,
-            "ce-source": source_of(event.__module__.rpartition(".")[2]),
+            "ce-source": source_of(stream_of(event.subject).owner or ""),
             "ce-subject": str(event.aggregate_id),
             "ce-aggregateversion": str(event.aggregate_version),
         }

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from contracts.base import DurableCommand, Event, Request
+from contracts.base import DurableCommand, Event, Request, State
 from contracts.dead_letters import DeadLetter
 from contracts.errors import Problem
 from contracts.streams import DEAD_LETTERS, Stream, stream_of
@@ -26,7 +26,7 @@ class Operation:
     """What one service does with one message.
 
     The role is `replies` or `requests` for a request; `consumes` (with a durable consumer), `subscribes` (while the
-    process runs) or `publishes` for a command or event; `dead-letters` for messages that could not be handled.
+    process runs) or `publishes` for a command, event or state; `dead-letters` for messages that could not be handled.
     """
 
     service: str
@@ -48,8 +48,8 @@ class Operation:
 
     @property
     def kind(self) -> str:
-        """The kind of the message: `request`, `command`, `event` or `dead-letter`."""
-        kinds = {"request": Request, "command": DurableCommand, "event": Event}
+        """The kind of the message: `request`, `command`, `event`, `state` or `dead-letter`."""
+        kinds = {"request": Request, "command": DurableCommand, "event": Event, "state": State}
         return next((kind for kind, base in kinds.items() if issubclass(self.message, base)), "dead-letter")
 
     @cached_property
@@ -83,7 +83,7 @@ def _delivery_of(handled: Handled) -> Mapping[str, Any]:
     return delivery.of_subscribes(stream)
 
 
-def published(service: str, messages: Sequence[type[DurableCommand | Event]]) -> Iterator[Operation]:
+def published(service: str, messages: Sequence[type[DurableCommand | Event | State]]) -> Iterator[Operation]:
     """Yield an operation for each message that the service publishes."""
     for message in messages:
         details = delivery.of_publishes(stream_of(message.subject), message)

@@ -7,7 +7,7 @@ from typing import Any
 from faststream.asgi import AsgiFastStream
 from faststream.specification import AsyncAPI, License
 
-from contracts.base import DurableCommand, Event, Request
+from contracts.base import DurableCommand, Event, Request, State
 from contracts.streams import owned_by
 from kit.asyncapi.channels import channels_of
 from kit.asyncapi.handlers import handled_by
@@ -93,7 +93,7 @@ class ServiceSpecification(AsyncAPI):
         service: str,
         description: str | None,
         *,
-        publishes: Sequence[type[DurableCommand | Event]] = (),
+        publishes: Sequence[type[DurableCommand | Event | State]] = (),
         requests: Sequence[type[Request[Any]]] = (),
         refusals: Sequence[type[Refusal]] = (),
     ) -> None:

@@ -138,6 +138,6 @@ class Follower:
             log.warning("missed messages cannot be read yet", stream=self._stream.name, reason=reason)
             return False
         self.position = to
-        if missing := to - after - count:
+        if (missing := to - after - count) and not self._stream.compacted:
             log.warning("messages skipped: their stream no longer keeps them", stream=self._stream.name, count=missing)
         return True

@@ -51,6 +51,7 @@ def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
         max_age=stream.max_age.total_seconds() if stream.max_age else 0,
         max_bytes=stream.max_bytes or -1,
         max_msgs=stream.max_messages or -1,
+        max_msgs_per_subject=1 if stream.compacted else -1,
         max_msg_size=stream.max_message_bytes,
         duplicate_window=stream.duplicate_window.total_seconds(),
         storage=StorageType.FILE,

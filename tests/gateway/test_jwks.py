@@ -10,7 +10,7 @@ import pytest
 
 from apps.gateway.auth import JwksVerifier
 from apps.gateway.errors import Unauthorized
-from contracts.users import GetKeys, JsonWebKey, JsonWebKeySet
+from contracts.keys import GetKeys, JsonWebKey, JsonWebKeySet
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.tokens import MAX_LIFETIME, Signer
 from tests.support.clock import Clock

@@ -18,8 +18,9 @@ from apps.gateway.http.request_counters import MemoryCounter
 from apps.gateway.main import create_api, create_dependencies
 from apps.gateway.payments.batches import Assigned, NewCommand
 from contracts.errors import ErrorKind, Problem
+from contracts.keys import GetKeys, JsonWebKeySet
 from contracts.payments import CreatePayment, GetPayments, PaymentList, PaymentStatus, PaymentView
-from contracts.users import GetKeys, GetUsers, JsonWebKeySet, Role, UserList, UserView
+from contracts.users import GetUsers, Role, UserList, UserView
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.runtime.tracing import Trace
 from tests.support.acceptance_harness import Reply

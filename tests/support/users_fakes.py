@@ -15,7 +15,8 @@ from argon2.exceptions import Argon2Error
 from apps.users.errors import EmailTaken, UserNotFound
 from apps.users.models import SigningKey, User
 from contracts.base import Event
-from contracts.users import JsonWebKey, UserView
+from contracts.keys import JsonWebKey
+from contracts.users import UserView
 from kit.paging import Position
 from kit.runtime.tracing import Trace, trace
 

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from apps.users.errors import UnknownSeal, WrongSecret
 from apps.users.keys import load_signer, new_key, open_key
 from apps.users.repository import SigningKeys
-from contracts.users import JsonWebKey
+from contracts.keys import JsonWebKey
 from kit import database
 from kit.errors import CannotStart
 from kit.tokens import Signer, Verifier

@@ -15,16 +15,9 @@ from apps.users.models import User
 from apps.users.repository import SigningKeys, Users
 from apps.users.settings import Settings
 from contracts.errors import ErrorKind
+from contracts.keys import GetKeys
 from contracts.streams import USER_EVENTS
-from contracts.users import (
-    Authenticate,
-    CreateUser,
-    GetKeys,
-    GetUsers,
-    UpdateUser,
-    UserCreated,
-    UserUpdated,
-)
+from contracts.users import Authenticate, CreateUser, GetUsers, UpdateUser, UserCreated, UserUpdated
 from kit import database
 from kit.errors import RemoteProblem
 from kit.messaging.client import RequestClient

@@ -9,17 +9,8 @@ from argon2 import extract_parameters
 from apps.users.passwords import Passwords
 from contracts.base import Done
 from contracts.errors import ErrorKind
-from contracts.users import (
-    Authenticate,
-    ChangePassword,
-    CreateUser,
-    DeleteUser,
-    GetKeys,
-    GetUsers,
-    ListUsers,
-    Role,
-    UpdateUser,
-)
+from contracts.keys import GetKeys
+from contracts.users import Authenticate, ChangePassword, CreateUser, DeleteUser, GetUsers, ListUsers, Role, UpdateUser
 from kit.tokens import Verifier
 from tests.support.users_fakes import RecordingHasher
 from tests.support.users_harness import LOW_COST, PASSWORD, UsersService, new_email

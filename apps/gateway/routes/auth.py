@@ -10,7 +10,8 @@ from apps.gateway.errors import OAuthRefusal
 from apps.gateway.http import rate_limits
 from apps.gateway.http.openapi import responses, success
 from contracts.errors import ErrorKind
-from contracts.users import Authenticate, JsonWebKeySet
+from contracts.keys import JsonWebKeySet
+from contracts.users import Authenticate
 from kit.errors import RemoteProblem
 
 router = APIRouter(tags=["auth"])
