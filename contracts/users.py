@@ -137,7 +137,7 @@ class UpdateUser(Request[UserView]):
     disabled: bool | None = None
     actor: UUID | None = Field(None, description=_ACTOR)
     session: UUID | None = Field(None, description=_SESSION)
-    current_password: GivenPassword | None = Field(None, description="Needed for one's own email.")
+    current_password: str | None = Field(None, max_length=1024, repr=False, description="Needed for one's own email.")
 
 
 class ChangePassword(Request[Done]):
@@ -162,7 +162,7 @@ class DeleteUser(Request[Done]):
 
     id: UUID
     actor: UUID | None = Field(None, description=_ACTOR)
-    current_password: GivenPassword | None = Field(None, description="Needed to delete oneself.")
+    current_password: str | None = Field(None, max_length=1024, repr=False, description="Needed to delete oneself.")
 
 
 class Authenticate(Request[Tokens]):
