@@ -46,7 +46,7 @@ class UserRevocation(State):
     subject: ClassVar[str] = "revocations.user.{userId}"
 
     user_id: UUID
-    version: int = Field(description="Version of the user: a lower one never replaces a higher one.")
+    version: int = Field(description="Number of the revocation of this user: a lower one never replaces a higher one.")
     sessions_after: UUID | None = Field(
         description="Sessions with an id up to this one have ended (UUIDv7, so in the order of their creation)."
     )

@@ -1,5 +1,6 @@
 """Sessions: sign-in, refresh tokens and their end, over requests and events of the users service."""
 
+from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
@@ -36,7 +37,7 @@ class SessionView(Message):
 
 
 class IssuedSession(SessionView):
-    """A session with its tokens: an access token (RFC 9068), and a refresh token that rotates at each use (RFC 9700)."""
+    """A session with its tokens: an access token (RFC 9068), and a refresh token that rotates at each use."""
 
     model_config = example(
         **_SESSION, accessToken="eyJhbGciOiJFUzI1NiIs...", expiresIn=900, refreshToken=_REFRESH_TOKEN
@@ -110,6 +111,20 @@ class RevokeSessions(Request[Done]):
     except_session: UUID | None = Field(None, description="The session that stays when all others end.")
 
 
+class EndReason(StrEnum):
+    """Why a session ended before its time."""
+
+    SIGNED_OUT = "signed-out"
+    REFRESH_REUSE = "refresh-reuse"
+    """An old refresh token was used: two have a copy of it."""
+    TOO_MANY = "too-many"
+    """The user has more than 100 sessions, and this one was the least recently used."""
+    PASSWORD_CHANGED = "password-changed"  # noqa: S105 - a reason
+    EMAIL_CHANGED = "email-changed"
+    DISABLED = "disabled"
+    DELETED = "deleted"
+
+
 class SessionRevoked(Event):
     """A session ended before its time: no token of it is valid any more."""
 
@@ -120,10 +135,7 @@ class SessionRevoked(Event):
 
     id: UUID
     user_id: UUID
-    reason: str = Field(
-        description="`signed-out`, `refresh-reuse` (an old refresh token was used), `too-many` (the least recently used "
-        "one of more than 100), or `operator`."
-    )
+    reason: EndReason
     revoked_at: Instant
 
     @property

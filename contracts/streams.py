@@ -100,6 +100,7 @@ PUBLIC_KEYS = Stream(
     retention="limits",
     discard="old",
     duplicate_window=timedelta(minutes=2),
+    max_bytes=1 << 20,
     compacted=True,
     republish=True,
 )

@@ -80,16 +80,6 @@ class UserPage(Page[UserView]):
     model_config = example(data=[_ADA], hasMore=True, nextCursor="AAZJrdRJMAABmMXIfB56Up07Tx6KaywB")
 
 
-class Tokens(Message):
-    """An access token (RFC 7519, ES256) and its lifetime."""
-
-    model_config = example(accessToken="eyJhbGciOiJFUzI1NiIs...", expiresIn=900, refreshToken=None)
-
-    access_token: str = Field(repr=False)
-    expires_in: int = Field(description="Lifetime in seconds.")
-    refresh_token: str | None = Field(default=None, repr=False)
-
-
 class CreateUser(Request[UserView]):
     """Create a user with the default role; the email must be unused and the password not a common one."""
 
@@ -165,19 +155,6 @@ class DeleteUser(Request[Done]):
     current_password: str | None = Field(None, max_length=1024, repr=False, description="Needed to delete oneself.")
 
 
-class Authenticate(Request[Tokens]):
-    """Exchange email and password for an access token.
-
-    Unknown user, wrong password and disabled user get the same refusal after the same time.
-    """
-
-    model_config = example(email="ada@example.com", password="correct horse battery")
-    subject: ClassVar[str] = "users.authenticate"
-
-    email: Text = Field(max_length=1024)
-    password: GivenPassword
-
-
 class _UserEvent(Event):
     user: UserView
 
@@ -200,15 +177,8 @@ class UserCreated(_UserEvent):
 class UserUpdated(_UserEvent):
     """A user changed; `user` is its new state."""
 
-    model_config = example(
-        user=_ADA | {"version": 2, "name": "Countess of Lovelace"}, sessionsAfter=None, exceptSession=None
-    )
+    model_config = example(user=_ADA | {"version": 2, "name": "Countess of Lovelace"})
     subject: ClassVar[str] = "user.updated"
-
-    sessions_after: UUID | None = Field(
-        None, description="Sessions with an id up to this one have ended; null if the user never ended all of them."
-    )
-    except_session: UUID | None = Field(None, description="The one of those that stays.")
 
 
 class UserDeleted(Event):

@@ -49,6 +49,7 @@ class Claims(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     sub: UUID
+    sid: UUID
     role: str
     jti: UUID
     iat: int
@@ -63,13 +64,14 @@ class Signer:
         self._key = jwk.construct(_pem(key), ALGORITHM)  # parsed once, not per token
         self.lifetime = lifetime
 
-    def sign(self, subject: UUID, role: str) -> str:
-        """Return a token for `subject`, valid from now for the signer's lifetime."""
+    def sign(self, subject: UUID, role: str, session: UUID) -> str:
+        """Return a token for `subject` in `session`, valid from now for the signer's lifetime."""
         now = datetime.now(UTC)
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": str(subject),
+            "sid": str(session),
             "role": role,
             "jti": str(uuid7()),
             "iat": int(now.timestamp()),

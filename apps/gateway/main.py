@@ -30,9 +30,10 @@ from apps.gateway.sse.broadcaster import Broadcaster
 from apps.gateway.sse.history import History, StreamedHistory
 from contracts.keys import GetKeys
 from contracts.payments import CreatePayment, CreatePayments, GetPayments, ListPayments
+from contracts.sessions import Authenticate
 from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from contracts.streams import STREAMS as EVERY_STREAM
-from contracts.users import Authenticate, ChangePassword, CreateUser, DeleteUser, GetUsers, ListUsers, UpdateUser
+from contracts.users import ChangePassword, CreateUser, DeleteUser, GetUsers, ListUsers, UpdateUser
 from kit.asyncapi.specification import VERSION, ServiceSpecification
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient

@@ -2,12 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated
 
 from apps.users import passwords as password_hashes
-from apps.users import repository
+from apps.users import refresh_tokens, repository, revocations
 from kit import tokens
 from kit.runtime.depends import Factory, Provided
+
+
+@dataclass(frozen=True)
+class SessionLimits:
+    """When sessions end by themselves."""
+
+    idle: timedelta = timedelta(days=30)
+    """Without a refresh."""
+    longest: timedelta = timedelta(days=180)
+    per_user: int = 100
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,9 @@ class Dependencies:
     """Opens the same kind of connection for signing keys."""
     passwords: password_hashes.Passwords
     signer: tokens.Signer
+    session_keys: refresh_tokens.SessionKeys
+    session_limits: SessionLimits
+    revocations: revocations.Revocations
 
     def available_passwords(self) -> password_hashes.Passwords:
         """Return `passwords`. Raises `TooManyPasswords` if too many requests wait for a hash already."""
@@ -34,3 +48,8 @@ SigningKeysToRead = Annotated[repository.SigningKeys, Factory("read_signing_keys
 Passwords = Annotated[password_hashes.Passwords, Factory("available_passwords")]
 """Refuses the request before any work is done when too many wait for a hash already."""
 Signer = Annotated[tokens.Signer, Provided("signer")]
+PasswordsIfNeeded = Annotated[password_hashes.Passwords, Provided("passwords")]
+"""For a request that needs no hash in most cases: a hash is refused when it is asked for."""
+SessionKeys = Annotated[refresh_tokens.SessionKeys, Provided("session_keys")]
+Limits = Annotated[SessionLimits, Provided("session_limits")]
+Revocations = Annotated[revocations.Revocations, Provided("revocations")]

@@ -50,6 +50,48 @@ class InvalidCredentials(Refusal):
         super().__init__("The email or the password is wrong.")
 
 
+class InvalidRefreshToken(Refusal):
+    """The refresh token is not genuine, or its session has ended; the refusal does not tell which."""
+
+    kind = ErrorKind.UNAUTHENTICATED
+    slug = "invalid-refresh-token"
+
+    def __init__(self) -> None:
+        super().__init__("The refresh token is invalid, or its session has ended: sign in again.")
+
+
+class SessionNotFound(Refusal):
+    """The user has no session with this id, or it has ended."""
+
+    kind = ErrorKind.NOT_FOUND
+    slug = "session-not-found"
+
+    def __init__(self, session: UUID) -> None:
+        super().__init__(f"There is no session {session}.")
+        self.session = session
+
+
+class CurrentPasswordRequired(Refusal):
+    """One's own email, or oneself, is changed without the current password."""
+
+    kind = ErrorKind.INVALID
+    slug = "current-password-required"
+
+    def __init__(self) -> None:
+        super().__init__("This needs the current password.")
+        self.errors = (FieldError(pointer="/currentPassword", code="missing", message=str(self)),)
+
+
+class LastAdmin(Refusal):
+    """The last admin who is not disabled would be deleted, disabled or demoted."""
+
+    kind = ErrorKind.CONFLICT
+    slug = "last-admin"
+
+    def __init__(self) -> None:
+        super().__init__("This user is the last admin: make another user an admin first.")
+
+
 class PasswordTooCommon(Refusal):
     """The new password is a common one or the user's email; `errors` names its field."""
 

@@ -10,22 +10,32 @@ from pathlib import Path
 from argon2 import PasswordHasher
 
 import apps.users
-from apps.users.deps import Dependencies
+from apps.users import requests, session_requests
+from apps.users.deps import Dependencies, SessionLimits
 from apps.users.errors import (
+    CurrentPasswordRequired,
     EmailTaken,
     InvalidCredentials,
+    InvalidRefreshToken,
+    LastAdmin,
     PasswordChanged,
     PasswordTooCommon,
+    SessionNotFound,
     UserNotFound,
     VersionMismatch,
     WrongPassword,
 )
 from apps.users.keys import load_signer
 from apps.users.passwords import Passwords, common_passwords
+from apps.users.refresh_tokens import SessionKeys
 from apps.users.repository import SigningKeys, Users
-from apps.users.requests import router
+from apps.users.revocations import Revocations, publisher
+from apps.users.session_cleaner import SessionCleaner
+from apps.users.session_repository import Sessions
 from apps.users.settings import Settings
-from contracts.streams import USER_EVENTS
+from contracts.revocations import SessionRevocation, UserRevocation
+from contracts.sessions import SessionRevoked
+from contracts.streams import REVOCATIONS, USER_EVENTS
 from contracts.users import UserCreated, UserDeleted, UserUpdated
 from kit.asyncapi.specification import ServiceSpecification
 from kit.errors import COMMON_REFUSALS
@@ -34,16 +44,23 @@ from kit.runtime.app import ServiceApp
 from kit.runtime.settings import load
 
 REFUSALS = (
-    *(EmailTaken, InvalidCredentials, PasswordChanged, PasswordTooCommon, UserNotFound, VersionMismatch),
-    WrongPassword,
+    *(CurrentPasswordRequired, EmailTaken, InvalidCredentials, InvalidRefreshToken, LastAdmin, PasswordChanged),
+    *(PasswordTooCommon, SessionNotFound, UserNotFound, VersionMismatch, WrongPassword),
 )
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
 def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceApp:
     """Build the users service; nothing is connected before it starts. Tests pass fakes as `deps`."""
-    service = DatabaseService("users", settings, events=USER_EVENTS, migrations=MIGRATIONS)
-    service.broker.include_router(router)
+    service = DatabaseService("users", settings, events=USER_EVENTS, states=(REVOCATIONS,), migrations=MIGRATIONS)
+    service.broker.include_routers(requests.router, session_requests.router)
+    limits = SessionLimits(
+        idle=timedelta(days=settings.session_idle_days),
+        longest=timedelta(days=settings.session_max_days),
+        per_user=settings.max_sessions,
+    )
+    revocations = Revocations(partial(Sessions, service.pool), publisher(service.broker))
+    cleaner = SessionCleaner(partial(Sessions, service.pool), limits)
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Dependencies]:
@@ -63,6 +80,9 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
                 read_signing_keys=partial(SigningKeys, service.pool, autocommit=True),
                 passwords=passwords,
                 signer=await load_signer(partial(SigningKeys, service.pool), settings.jwt_secret, lifetime),
+                session_keys=await asyncio.to_thread(SessionKeys, settings.jwt_secret),
+                session_limits=limits,
+                revocations=revocations,
             )
         finally:
             passwords.close()
@@ -70,10 +90,10 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
     specification = ServiceSpecification(
         "users",
         apps.users.__doc__,
-        publishes=[UserCreated, UserUpdated, UserDeleted],
+        publishes=[UserCreated, UserUpdated, UserDeleted, SessionRevoked, SessionRevocation, UserRevocation],
         refusals=[*REFUSALS, *COMMON_REFUSALS],
     )
-    return service.app(specification, connect, deps)
+    return service.app(specification, connect, deps, background=[revocations, cleaner])
 
 
 app = create_app(load(Settings))

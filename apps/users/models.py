@@ -1,10 +1,27 @@
-"""Users and signing keys: the tables and the rules on them."""
+"""Users, sessions and signing keys: the tables and the rules on them."""
 
-from datetime import UTC, datetime
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from enum import Enum as PythonEnum
+from enum import auto
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import Boolean, Column, DateTime, Enum, Index, Integer, LargeBinary, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy import Table as SqlTable
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
@@ -12,6 +29,8 @@ from uuid_utils.compat import uuid7
 
 from apps.users.errors import VersionMismatch
 from contracts.keys import JsonWebKey
+from contracts.revocations import UserRevocation
+from contracts.sessions import SessionView
 from contracts.users import Role, UpdateUser, UserDeleted, UserView
 from kit.outbox.table import outbox_table
 
@@ -52,6 +71,11 @@ class User(Table, table=True):
     updated_at: datetime = Field(sa_column=_time())
     password_hash: str | None = Field(default=None, repr=False, sa_column=Column(Text))
     deleted_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
+    sessions_after: UUID | None = Field(default=None, sa_column=Column(Uuid))
+    """Sessions with an id up to this one have ended, except `except_session`."""
+    except_session: UUID | None = Field(default=None, sa_column=Column(Uuid))
+    revocations: int = Field(default=0, sa_column=Column(Integer, nullable=False))
+    """Counts the revocations, so that verifiers of tokens see which one is the last."""
 
     @classmethod
     def register(cls, *, email: str, name: str | None, password_hash: str) -> "User":
@@ -62,6 +86,11 @@ class User(Table, table=True):
     def view(self) -> UserView:
         """Return the user as it is shown to others."""
         return UserView(**{name: getattr(self, name) for name in UserView.model_fields})
+
+    @property
+    def is_active_admin(self) -> bool:
+        """Whether the user is an admin who is not disabled."""
+        return self.role is Role.ADMIN and not self.disabled
 
     def expect(self, version: int | None) -> None:
         """Check the version that the caller expects, if any. Raises `VersionMismatch` if the user has another one."""
@@ -96,9 +125,98 @@ class User(Table, table=True):
         self.password_hash = None
         return UserDeleted(id=self.id, version=self.version, deleted_at=self.deleted_at)
 
+    def new_session_id(self) -> UUID:
+        """Return the id of a new session, which is above `sessions_after` whatever the clock of this host says."""
+        return max(uuid7(), UUID(int=self.sessions_after.int + 1)) if self.sessions_after else uuid7()
+
+    def end_sessions(self, ended: Collection[UUID], *, except_session: UUID | None = None) -> None:
+        """Note that every session up to now has ended, except one; `ended` are those that had not before."""
+        self.sessions_after = max([uuid7(), *ended, *filter(None, [self.sessions_after, except_session])])
+        self.except_session = except_session
+
+    def revoke(self) -> UserRevocation:
+        """Return what verifiers of tokens must know about this user from now on; the caller saves the user."""
+        self.revocations += 1
+        return UserRevocation(
+            user_id=self.id,
+            version=self.revocations,
+            sessions_after=self.sessions_after,
+            except_session=self.except_session,
+            role=self.role,
+            revoked_at=_now(),
+        )
+
     def _changed(self) -> None:
         self.version += 1
         self.updated_at = _now()
+
+
+class Use(PythonEnum):
+    """What the use of a genuine refresh token means."""
+
+    ROTATED = auto()
+    """It was the current one: there is a new one now."""
+    REPEATED = auto()
+    """It was replaced a moment ago: its client gets the current one again."""
+    REUSED = auto()
+    """It was replaced earlier: two have a copy of it."""
+
+
+class Session(Table, table=True):
+    """A session of a user; an ended one has no row."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index("sessions_by_user", "user_id", "last_used_at"),)
+
+    REPEAT_TIME: ClassVar[timedelta] = timedelta(seconds=10)
+    """After a rotation, for which any older token gets the current one: two tabs, or a client that repeats."""
+
+    id: UUID = Field(primary_key=True)
+    user_id: UUID = Field(sa_column=Column(Uuid, ForeignKey("users.id"), nullable=False))
+    device: str = Field(sa_column=Column(Text, nullable=False))
+    address: str = Field(sa_column=Column(Text, nullable=False))
+    created_at: datetime = Field(sa_column=_time())
+    last_used_at: datetime = Field(sa_column=_time())
+    rotated_at: datetime = Field(sa_column=_time())
+    counter: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    """Number of the current refresh token."""
+    sealed: bytes = Field(repr=False, sa_column=Column(LargeBinary, nullable=False))
+    """The key of its refresh tokens, encrypted with `JWT_SECRET`."""
+
+    @classmethod
+    def begin(cls, session_id: UUID, user_id: UUID, *, device: str, address: str, sealed: bytes) -> "Session":
+        """Return a new session."""
+        now = _now()
+        return cls(
+            id=session_id,
+            user_id=user_id,
+            device=device,
+            address=address,
+            created_at=now,
+            last_used_at=now,
+            rotated_at=now,
+            sealed=sealed,
+        )
+
+    def view(self) -> SessionView:
+        """Return the session as its user sees it."""
+        return SessionView(**{name: getattr(self, name) for name in SessionView.model_fields})
+
+    def is_over(self, idle: timedelta, longest: timedelta) -> bool:
+        """Return whether it was not used for `idle`, or began `longest` ago."""
+        now = _now()
+        return now - self.last_used_at > idle or now - self.created_at > longest
+
+    def use(self, counter: int, *, device: str, address: str) -> Use:
+        """Use the refresh token with this number, which the session has issued; the number counts from 0."""
+        now = _now()
+        if counter == self.counter:
+            self.counter += 1
+            self.rotated_at = self.last_used_at = now
+            self.device, self.address = device, address
+            return Use.ROTATED
+        is_recent = now - self.rotated_at <= self.REPEAT_TIME
+        return Use.REPEATED if counter == self.counter - 1 or is_recent else Use.REUSED
 
 
 class SigningKey(Table, table=True):
@@ -120,5 +238,14 @@ class SigningKey(Table, table=True):
         """Return the public key."""
         return JsonWebKey.model_validate(self.public)
 
+
+SqlTable(
+    "revocations",
+    Table.metadata,
+    Column("subject", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("stored_at", DateTime(timezone=True), nullable=False),
+)
+"""Revocations that were committed and are not known to be published."""
 
 outbox = outbox_table(Table.metadata)

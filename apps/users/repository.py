@@ -10,35 +10,37 @@ import asyncpg
 
 from apps.users.errors import EmailTaken, UserNotFound
 from apps.users.models import SigningKey, User
-from contracts.base import Event
+from apps.users.session_repository import Sessions
 from contracts.keys import JsonWebKey
 from contracts.users import Role, UserView
 from kit.database import Transaction
-from kit.outbox.table import emit
 from kit.paging import Position
-from kit.runtime.tracing import trace
 
 _VIEWS = """
 SELECT id, email, name, role, disabled, version, created_at, updated_at FROM users WHERE deleted_at IS NULL
 """
 _USER = """
-SELECT id, email, name, role, disabled, version, created_at, updated_at, password_hash, deleted_at
+SELECT id, email, name, role, disabled, version, created_at, updated_at, password_hash, deleted_at,
+    sessions_after, except_session, revocations
 FROM users WHERE deleted_at IS NULL
 """
 _ADD = """
-INSERT INTO users (id, email, name, role, disabled, version, created_at, updated_at, password_hash, deleted_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (email) DO NOTHING RETURNING id
+INSERT INTO users (id, email, name, role, disabled, version, created_at, updated_at, password_hash, deleted_at,
+    sessions_after, except_session, revocations)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (email) DO NOTHING RETURNING id
 """
 _SAVE = """
 UPDATE users SET email = $2, name = $3, role = $4, disabled = $5, version = $6, created_at = $7, updated_at = $8,
-    password_hash = $9, deleted_at = $10
+    password_hash = $9, deleted_at = $10, sessions_after = $11, except_session = $12, revocations = $13
 WHERE id = $1
 """
+_ADMINS_LOCK = 4_217_000_003
+"""Advisory lock of those who change who is an admin."""
 _KEY = "SELECT kid, sealed, public, created_at, retired_at FROM signing_keys WHERE retired_at IS NULL"
 
 
-class Users(Transaction):
-    """Users, in one transaction; no method returns a deleted one."""
+class Users(Sessions):
+    """Users and their sessions, in one transaction; no method returns a deleted user."""
 
     async def get_many(self, ids: Collection[UUID]) -> tuple[UserView, ...]:
         """Return the users with these ids, in any order; unknown ids are left out."""
@@ -87,9 +89,16 @@ class Users(Transaction):
         unchanged = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
         await self._connection.execute(unchanged, user_id, old, new)
 
-    async def emit(self, event: Event) -> None:
-        """Store an event in the outbox; it is published after the commit."""
-        await emit(self._connection, [(event, trace.get())])
+    async def lock_admins(self) -> None:
+        """Let no other transaction change who is an admin until this one ends; to be called before a user is locked."""
+        await self._connection.execute("SELECT pg_advisory_xact_lock($1)", _ADMINS_LOCK)
+
+    async def is_only_admin(self, user_id: UUID) -> bool:
+        """Return whether no user but this one is an admin who is not disabled."""
+        other = """
+            SELECT 1 FROM users WHERE role = 'admin' AND NOT disabled AND deleted_at IS NULL AND id <> $1 LIMIT 1
+        """
+        return await self._connection.fetchval(other, user_id) is None
 
 
 class SigningKeys(Transaction):
@@ -125,6 +134,7 @@ def _values(user: User) -> tuple[Any, ...]:
     return (
         *(user.id, user.email, user.name, user.role, user.disabled, user.version),
         *(user.created_at, user.updated_at, user.password_hash, user.deleted_at),
+        *(user.sessions_after, user.except_session, user.revocations),
     )
 
 

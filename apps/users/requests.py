@@ -1,25 +1,30 @@
 """The request handlers of the users service."""
 
-from contextlib import suppress
 from datetime import UTC, datetime
+from uuid import UUID
 
-from pydantic import TypeAdapter, ValidationError
-
-from apps.users.deps import Passwords, Signer, SigningKeysToRead, Users, UsersToRead
-from apps.users.errors import InvalidCredentials, PasswordChanged, WrongPassword
+from apps.users.deps import (
+    Passwords,
+    PasswordsIfNeeded,
+    Revocations,
+    Signer,
+    SigningKeysToRead,
+    Users,
+    UsersToRead,
+)
+from apps.users.endings import end_all, revoke_user
+from apps.users.errors import CurrentPasswordRequired, LastAdmin, PasswordChanged, WrongPassword
 from apps.users.models import User
 from apps.users.passwords import reject_common
-from contracts.base import Done
+from contracts.base import Done, State
 from contracts.keys import GetKeys, JsonWebKeySet
+from contracts.sessions import EndReason
 from contracts.users import (
-    Authenticate,
     ChangePassword,
     CreateUser,
     DeleteUser,
-    Email,
     GetUsers,
     ListUsers,
-    Tokens,
     UpdateUser,
     UserCreated,
     UserList,
@@ -28,18 +33,16 @@ from contracts.users import (
     UserView,
 )
 from kit import paging
-from kit.errors import Unavailable
 from kit.messaging.server import ReplyRouter
 
 router = ReplyRouter()
 # About as many as there are database connections: more would only wait for one, and all miss their deadline.
-_READS = 32
+READS = 32
 # More than may wait for a hashing thread: a burst is refused at once and does not wait for a worker.
-_PASSWORDS = 256
-_email: TypeAdapter[str] = TypeAdapter(Email)
+HASHES = 256
 
 
-@router.reply(CreateUser, workers=_PASSWORDS)
+@router.reply(CreateUser, workers=HASHES)
 async def create_user(request: CreateUser, users: Users, passwords: Passwords) -> UserView:
     """Create a user with the default role; the email must be unused and the password not a common one."""
     reject_common(request.password, request.email, "password")
@@ -51,14 +54,14 @@ async def create_user(request: CreateUser, users: Users, passwords: Passwords) -
     return user.view()
 
 
-@router.reply(GetUsers, workers=_READS)
+@router.reply(GetUsers, workers=READS)
 async def get_users(request: GetUsers, users: UsersToRead) -> UserList:
     """Return the users with these ids, in any order; unknown ids are left out."""
     async with users:
         return UserList(users=await users.get_many(request.ids))
 
 
-@router.reply(ListUsers, workers=_READS)
+@router.reply(ListUsers, workers=READS)
 async def list_users(request: ListUsers, users: UsersToRead) -> UserPage:
     """Return a page of users, newest first, or only the user with an email."""
     before = paging.decode(request.cursor)
@@ -68,76 +71,108 @@ async def list_users(request: ListUsers, users: UsersToRead) -> UserPage:
     return UserPage(data=shown, next_cursor=next_cursor)
 
 
-@router.reply(UpdateUser, workers=_READS)
-async def update_user(request: UpdateUser, users: Users) -> UserView:
-    """Change the given fields of a user; a request that changes nothing makes no new version and no event."""
+@router.reply(UpdateUser, workers=READS)
+async def update_user(
+    request: UpdateUser, users: Users, passwords: PasswordsIfNeeded, revocations: Revocations
+) -> UserView:
+    """Change the given fields of a user; a request that changes nothing makes no new version and no event.
+
+    A new email, a new role and disabling end or change what tokens of the user are good for, before the reply.
+    """
+    verified: User | None = None
+    if request.email is not None and request.actor == request.id:
+        async with users:
+            before = await users.get(request.id)
+        if request.email != before.email:
+            verified = before
+            await _verify(passwords, before, request.current_password)
+    ended: list[State] = []
     async with users:
-        user = await users.get_locked(request.id)
+        user = await _locked(users, request.id, changes_admins=request.role is not None or request.disabled is not None)
+        _expect_password(user, verified)
         user.expect(request.expected_version)
+        email, role, was_admin = user.email, user.role, user.is_active_admin
         if user.change(request):
+            if was_admin and not user.is_active_admin and await users.is_only_admin(user.id):
+                raise LastAdmin
+            if user.disabled and request.disabled:
+                ended = await end_all(users, user, EndReason.DISABLED)
+            elif user.email != email:
+                ended = await end_all(users, user, EndReason.EMAIL_CHANGED, except_session=request.session)
+            elif user.role != role:
+                ended = await revoke_user(users, user)
             await users.save(user)
             await users.emit(UserUpdated(user=user.view()))
+    await revocations.publish(ended)
     return user.view()
 
 
-@router.reply(ChangePassword, workers=_PASSWORDS)
-async def change_password(request: ChangePassword, users: Users, passwords: Passwords) -> Done:
-    """Change the password of a user that gives the current one; the user gets a new version, and an event."""
+@router.reply(ChangePassword, workers=HASHES)
+async def change_password(
+    request: ChangePassword, users: Users, passwords: Passwords, revocations: Revocations
+) -> Done:
+    """Change the password of a user that gives the current one; every other session ends."""
     async with users:
         before = await users.get(request.id)
-    if not await passwords.verify(before.password_hash, request.current_password):
-        raise WrongPassword
+    await _verify(passwords, before, request.current_password)
     reject_common(request.new_password, before.email, "newPassword")
     password_hash = await passwords.hash(request.new_password)
     async with users:
         user = await users.get_locked(request.id)
-        if user.password_hash != before.password_hash:
-            raise PasswordChanged
+        _expect_password(user, before)
         user.change_password(password_hash)
+        ended = await end_all(users, user, EndReason.PASSWORD_CHANGED, except_session=request.session)
         await users.save(user)
         await users.emit(UserUpdated(user=user.view()))
+    await revocations.publish(ended)
     return Done()
 
 
-@router.reply(DeleteUser, workers=_READS)
-async def delete_user(request: DeleteUser, users: Users) -> Done:
+@router.reply(DeleteUser, workers=READS)
+async def delete_user(
+    request: DeleteUser, users: Users, passwords: PasswordsIfNeeded, revocations: Revocations
+) -> Done:
     """Delete a user: the row stays without name, email and password, and the email can be used again."""
+    verified: User | None = None
+    if request.actor == request.id:
+        async with users:
+            verified = await users.get(request.id)
+        await _verify(passwords, verified, request.current_password)
     async with users:
-        user = await users.get_locked(request.id)
+        user = await _locked(users, request.id, changes_admins=True)
+        _expect_password(user, verified)
+        if user.is_active_admin and await users.is_only_admin(user.id):
+            raise LastAdmin
+        ended = await end_all(users, user, EndReason.DELETED)
         deleted = user.delete()
         await users.save(user)
         await users.emit(deleted)
+    await revocations.publish(ended)
     return Done()
 
 
-@router.reply(Authenticate, workers=_PASSWORDS)
-async def authenticate(request: Authenticate, users: Users, passwords: Passwords, signer: Signer) -> Tokens:
-    """Exchange email and password for an access token; every refusal is the same and takes one password check."""
-    async with users:
-        user = await users.with_email(_normalized(request.email))
-    password_hash = user.password_hash if user else None
-    is_right = await passwords.verify(password_hash, request.password)
-    if user is None or password_hash is None or not is_right or user.disabled:
-        raise InvalidCredentials
-    if passwords.is_outdated(password_hash):
-        with suppress(Unavailable):  # it is hashed again at the next login
-            new_hash = await passwords.hash(request.password)
-            async with users:
-                await users.replace_hash(user.id, password_hash, new_hash)
-    token = signer.sign(user.id, user.role)
-    return Tokens(access_token=token, expires_in=int(signer.lifetime.total_seconds()))
-
-
-@router.reply(GetKeys, workers=_READS)
+@router.reply(GetKeys, workers=READS)
 async def get_keys(_: GetKeys, keys: SigningKeysToRead, signer: Signer) -> JsonWebKeySet:
     """Return the public keys that verify every valid token."""
     async with keys:
         return JsonWebKeySet(keys=await keys.public(retired_since=datetime.now(UTC) - signer.lifetime))
 
 
-def _normalized(email: str) -> str:
-    """Return an email in its stored form; text that is not an email is returned as it is and matches no user."""
-    try:
-        return _email.validate_python(email)
-    except ValidationError:
-        return email
+async def _verify(passwords: Passwords, user: User, current: str | None) -> None:
+    """Check the current password. Raises `CurrentPasswordRequired` without one, `WrongPassword` for another."""
+    if current is None:
+        raise CurrentPasswordRequired
+    if not await passwords.verify(user.password_hash, current):
+        raise WrongPassword
+
+
+def _expect_password(user: User, verified: User | None) -> None:
+    """Raise `PasswordChanged` if the password is not the one that was verified."""
+    if verified is not None and user.password_hash != verified.password_hash:
+        raise PasswordChanged
+
+
+async def _locked(users: Users, user_id: UUID, *, changes_admins: bool) -> User:
+    if changes_admins:
+        await users.lock_admins()
+    return await users.get_locked(user_id)

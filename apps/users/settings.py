@@ -26,3 +26,10 @@ class Settings(DatabaseSettings):
     )
     argon2_iterations: int = Field(2, ge=2, le=100, description="Iterations per password hash (argon2 t).")
     argon2_parallelism: int = Field(1, ge=1, le=16, description="Parallelism per password hash (argon2 p).")
+    session_idle_days: int = Field(
+        30, ge=1, le=365, description="Days after which a session ends that was not refreshed."
+    )
+    session_max_days: int = Field(180, ge=1, le=3650, description="Days after which a session ends in any case.")
+    max_sessions: int = Field(
+        100, ge=1, le=1000, description="Sessions of one user; the least recently used one ends above it."
+    )

@@ -1,10 +1,11 @@
 """What every service that owns a database has around its handlers, built once."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from faststream import ContextRepo
 from sqlalchemy import Table
@@ -32,13 +33,24 @@ from kit.runtime.logging import configure_logging
 from kit.runtime.settings import ConsumerSettings, DatabaseSettings
 
 
+class Background(Protocol):
+    """Work of a service beside its messages."""
+
+    async def start(self) -> None:
+        """Start to work; the broker is connected."""
+
+    async def stop(self) -> None:
+        """Stop; what is left is done after the next start, or by another replica."""
+
+
 class DatabaseService:
     """A service that owns a database: its connections, outbox relay, health checks, metrics and discovery.
 
     The composition root includes its routers in `broker`, then calls `app`. Nothing is connected before the app starts.
-    `events` is the stream that the relay publishes to. A service that consumes durable messages passes its `inbox`
-    table: processed keys are then removed after `inbox_keep_days`, and dead letters are checked and measured. With
-    `remembers`, the leader of the relay purges that durable's stream, in which at most `max_remembered` messages stay.
+    `events` is the stream that the relay publishes to, and `states` are those that the service publishes to by itself.
+    A service that consumes durable messages passes its `inbox` table: processed keys are then removed after
+    `inbox_keep_days`, and dead letters are checked and measured. With `remembers`, the leader of the relay purges that
+    durable's stream, in which at most `max_remembered` messages stay.
     """
 
     def __init__(
@@ -48,6 +60,7 @@ class DatabaseService:
         *,
         events: Stream,
         consumes: tuple[Stream, ...] = (),
+        states: tuple[Stream, ...] = (),
         inbox: Table | None = None,
         remembers: Durable | None = None,
         max_remembered: int = 0,
@@ -59,7 +72,7 @@ class DatabaseService:
         self._settings = settings
         self._migrations = migrations
         self._consumes = bool(consumes)
-        streams = (*consumes, events, *([DEAD_LETTERS] if consumes else []))
+        streams = (*consumes, events, *states, *([DEAD_LETTERS] if consumes else []))
         self.pool = database.create_pool(settings)
         self._engine = database.create_engine(settings)
         self.broker = Broker(settings.nats_url, name=name, streams=streams, replicas=settings.stream_replicas)
@@ -83,8 +96,12 @@ class DatabaseService:
         specification: ServiceSpecification,
         connect: Callable[[], AbstractAsyncContextManager[object]],
         deps: object | None = None,
+        *,
+        background: Sequence[Background] = (),
     ) -> ServiceApp:
         """Return the app; `connect` opens the handlers' dependencies at startup, unless `deps` are given.
+
+        What works in the `background` starts after the broker, and stops before it.
 
         With `deps` the handlers work as soon as the broker does, also in memory without a startup.
         """
@@ -103,7 +120,7 @@ class DatabaseService:
 
         specification.database = type(self._settings).model_fields["db_database"].default
         discovery = Discovery(self.broker, self._name, specification, self._settings.asyncapi_url)
-        background = [each for each in (self._cleaner, self._memory) if each is not None]
+        background = [*background, *(each for each in (self._cleaner, self._memory) if each is not None)]
         app = ServiceApp(
             self.broker,
             asgi_routes=[*self._health().routes(), *self._metrics().routes()],

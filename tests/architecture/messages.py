@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from contracts.base import BatchItem, Command, CommandBatch, DurableCommand, Event, Message, Page, Request
+from contracts.base import BatchItem, Command, CommandBatch, DurableCommand, Event, Message, Page, Request, State
 from tests.architecture.sources import modules
 
 
@@ -19,8 +19,9 @@ def defined() -> Iterator[type]:
                 yield value
 
 
-BASES = frozenset({Message, Page, Request, DurableCommand, Command, CommandBatch, BatchItem, Event})
+BASES = frozenset({Message, Page, Request, DurableCommand, Command, CommandBatch, BatchItem, Event, State})
 MESSAGES: list[type[Message]] = [each for each in defined() if issubclass(each, Message) and each not in BASES]
 REQUESTS: list[type[Request[Any]]] = [each for each in MESSAGES if issubclass(each, Request)]
 COMMANDS: list[type[DurableCommand]] = [each for each in MESSAGES if issubclass(each, DurableCommand)]
 EVENTS: list[type[Event]] = [each for each in MESSAGES if issubclass(each, Event)]
+STATES: list[type[State]] = [each for each in MESSAGES if issubclass(each, State)]

@@ -16,9 +16,10 @@ from contracts.headers import (
     ProblemHeaders,
     ReplyHeaders,
     RequestHeaders,
+    StateHeaders,
 )
 from kit.asyncapi.specification import VERSION
-from tests.architecture.messages import COMMANDS, EVENTS, REQUESTS
+from tests.architecture.messages import COMMANDS, EVENTS, REQUESTS, STATES
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*/*.json"))
@@ -30,6 +31,7 @@ READERS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     **{f"{request.subject}.reply": (ReplyHeaders, request.reply_type()) for request in REQUESTS},
     **{command.subject.partition(".{")[0]: (CommandHeaders, command) for command in COMMANDS},
     **{event.subject: (EventHeaders, event) for event in EVENTS},
+    **{state.subject.partition(".{")[0]: (StateHeaders, state) for state in STATES},
 }
 """Models of headers and body, by the name of the file."""
 

@@ -7,12 +7,11 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
+from contracts.sessions import Authenticate, IssuedSession, RefreshSession
 from contracts.users import (
-    Authenticate,
     ChangePassword,
     CreateUser,
     GetUsers,
-    Tokens,
     UpdateUser,
     UserCreated,
     UserUpdated,
@@ -29,6 +28,16 @@ USER: dict[str, Any] = {
     "version": 7,
     "createdAt": "2026-01-31T12:00:00Z",
     "updatedAt": "2026-01-31T12:00:00Z",
+}
+
+
+SESSION: dict[str, Any] = {
+    "id": ID,
+    "user_id": ID,
+    "device": "",
+    "address": "",
+    "created_at": USER["createdAt"],
+    "last_used_at": USER["createdAt"],
 }
 
 
@@ -109,7 +118,9 @@ def test_secret_is_not_in_the_text_of_a_message() -> None:
         create(password=secret),
         ChangePassword(id=ID, current_password=secret, new_password=secret),
         Authenticate(email="ada@example.com", password=secret),
-        Tokens(access_token=secret, expires_in=900, refresh_token=secret),
+        RefreshSession(refresh_token=secret),
+        UpdateUser(id=ID, current_password=secret),
+        IssuedSession(**SESSION, access_token=secret, expires_in=900, refresh_token=secret),
     ]
     assert not [message for message in shown if secret in repr(message) or secret in str(message)]
 

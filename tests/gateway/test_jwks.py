@@ -50,7 +50,7 @@ async def kinds(verifier: JwksVerifier, tokens: Iterable[str]) -> list[type[Base
 async def test_concurrent_tokens_fetch_the_keys_once() -> None:
     users, ada = Users(), uuid4()
     users.go.clear()
-    token = users.new_signer().sign(ada, "user")
+    token = users.new_signer().sign(ada, "user", uuid4())
     verifier = JwksVerifier(users.fetch)
     early = asyncio.create_task(kinds(verifier, [token] * 20))
     await eventually(lambda: users.requests)
@@ -64,18 +64,18 @@ async def test_concurrent_tokens_fetch_the_keys_once() -> None:
 
 async def test_claims_name_user_and_role() -> None:
     users, ada = Users(), uuid4()
-    claims = await JwksVerifier(users.fetch).claims(users.new_signer().sign(ada, "admin"))
+    claims = await JwksVerifier(users.fetch).claims(users.new_signer().sign(ada, "admin", uuid4()))
     assert (claims.sub, claims.role) == (ada, "admin")
 
 
 async def test_unknown_kid_fetches_at_most_once_per_interval() -> None:
     users, clock = Users(), Clock()
-    old = users.new_signer().sign(uuid4(), "user")
-    stranger = Users(first_key=10).new_signer().sign(uuid4(), "user")
+    old = users.new_signer().sign(uuid4(), "user", uuid4())
+    stranger = Users(first_key=10).new_signer().sign(uuid4(), "user", uuid4())
     verifier = JwksVerifier(users.fetch, clock=clock)
     assert await kinds(verifier, [old, *[stranger] * 20]) == [None, *[Unauthorized] * 20]
     assert users.requests == 1
-    new = users.new_signer().sign(uuid4(), "user")
+    new = users.new_signer().sign(uuid4(), "user", uuid4())
     assert await kinds(verifier, [new]) == [Unauthorized]
     clock.now += 5.1
     assert await kinds(verifier, [*[stranger] * 20, new, old, new]) == [*[Unauthorized] * 20, None, None, None]
@@ -87,7 +87,7 @@ async def test_unknown_kid_fetches_at_most_once_per_interval() -> None:
 
 async def test_cached_keys_serve_while_users_is_unavailable() -> None:
     users, clock = Users(), Clock()
-    token = users.new_signer().sign(uuid4(), "user")
+    token = users.new_signer().sign(uuid4(), "user", uuid4())
     verifier = JwksVerifier(users.fetch, clock=clock)
     known = await verifier.keys()
     users.failure = Unavailable("users service")
@@ -104,7 +104,7 @@ async def test_cached_keys_serve_while_users_is_unavailable() -> None:
 async def test_without_any_key_the_result_is_unavailable() -> None:
     users = Users()
     users.failure = Unavailable("users service")
-    token = users.new_signer().sign(uuid4(), "user")
+    token = users.new_signer().sign(uuid4(), "user", uuid4())
     verifier = JwksVerifier(users.fetch)
     with pytest.raises(Unavailable):
         await verifier.keys()
@@ -117,7 +117,7 @@ async def test_waiters_for_slow_keys_share_one_request() -> None:
     users = Users()
     users.go.clear()
     users.failure = OutcomeUnknown("users service")
-    token = users.new_signer().sign(uuid4(), "user")
+    token = users.new_signer().sign(uuid4(), "user", uuid4())
     verifier = JwksVerifier(users.fetch)
     asking = asyncio.create_task(kinds(verifier, [token] * 50))
     await eventually(lambda: users.requests)
@@ -128,7 +128,7 @@ async def test_waiters_for_slow_keys_share_one_request() -> None:
 
 async def test_malformed_token_does_not_fetch_keys() -> None:
     users = Users()
-    good = users.new_signer().sign(uuid4(), "user")
+    good = users.new_signer().sign(uuid4(), "user", uuid4())
     verifier = JwksVerifier(users.fetch)
     await verifier.keys()
     assert await kinds(verifier, ["x", "", good[:-5], good + "x" * 5000]) == [Unauthorized] * 4
@@ -138,13 +138,13 @@ async def test_malformed_token_does_not_fetch_keys() -> None:
 async def test_token_with_too_long_a_lifetime_is_refused() -> None:
     users = Users()
     signer = users.new_signer(MAX_LIFETIME + timedelta(seconds=2))
-    assert await kinds(JwksVerifier(users.fetch), [signer.sign(uuid4(), "user")]) == [Unauthorized]
+    assert await kinds(JwksVerifier(users.fetch), [signer.sign(uuid4(), "user", uuid4())]) == [Unauthorized]
 
 
 async def test_tokens_before_the_revocation_are_refused() -> None:
     users, ada, bob = Users(), uuid4(), uuid4()
     signer = users.new_signer()
-    hers, his = signer.sign(ada, "user"), signer.sign(bob, "user")
+    hers, his = signer.sign(ada, "user", uuid4()), signer.sign(bob, "user", uuid4())
     verifier = JwksVerifier(users.fetch)
     verifier.revoke(ada, datetime.now(UTC))
     assert await kinds(verifier, [hers, his]) == [Unauthorized, None]
@@ -158,12 +158,12 @@ async def test_token_after_the_revocation_is_accepted() -> None:
     users, ada = Users(), uuid4()
     verifier = JwksVerifier(users.fetch)
     verifier.revoke(ada, datetime.now(UTC) - timedelta(seconds=10))
-    assert await kinds(verifier, [users.new_signer().sign(ada, "user")]) == [None]
+    assert await kinds(verifier, [users.new_signer().sign(ada, "user", uuid4())]) == [None]
 
 
 async def test_cached_token_of_a_revoked_user_is_refused() -> None:
     users, ada = Users(), uuid4()
-    token = users.new_signer().sign(ada, "user")
+    token = users.new_signer().sign(ada, "user", uuid4())
     verifier = JwksVerifier(users.fetch)
     assert await kinds(verifier, [token, token]) == [None, None]
     verifier.revoke(ada, datetime.now(UTC))
@@ -173,11 +173,11 @@ async def test_cached_token_of_a_revoked_user_is_refused() -> None:
 async def test_changed_keys_verify_cached_tokens_again() -> None:
     """The token of a removed key is refused, also if it was cached."""
     users, clock = Users(), Clock()
-    old = users.new_signer().sign(uuid4(), "user")
+    old = users.new_signer().sign(uuid4(), "user", uuid4())
     verifier = JwksVerifier(users.fetch, clock=clock)
     assert await kinds(verifier, [old]) == [None]
     users.keys.clear()
-    new = users.new_signer().sign(uuid4(), "user")
+    new = users.new_signer().sign(uuid4(), "user", uuid4())
     clock.now += 5.1
     assert await kinds(verifier, [new]) == [None]
     assert await kinds(verifier, [old]) == [Unauthorized]

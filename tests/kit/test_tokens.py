@@ -20,7 +20,7 @@ def verifier(cache_size: int = 10, clock: Callable[[], float] = time.time) -> Ve
 
 
 def new_token() -> str:
-    return SIGNER.sign(uuid4(), "user")
+    return SIGNER.sign(uuid4(), "user", uuid4())
 
 
 def test_verified_token_is_cached_once() -> None:
@@ -59,7 +59,7 @@ def test_other_signature_is_refused_although_its_token_is_cached() -> None:
 
 def test_refused_token_is_not_cached() -> None:
     tokens = verifier()
-    stranger = signer(timedelta(minutes=15), number=10).sign(uuid4(), "user")
+    stranger = signer(timedelta(minutes=15), number=10).sign(uuid4(), "user", uuid4())
     for token, refusal in ((stranger, UnknownKey), ("a.b.c", InvalidToken), (new_token()[:-3], InvalidToken)):
         with pytest.raises(refusal):
             tokens.verify(token)

@@ -65,7 +65,7 @@ def recorded(command: CreatePayment, status: PaymentStatus = PaymentStatus.CREAT
 
 
 def admin() -> Caller:
-    return Caller(Claims(sub=ADA, role="admin", jti=ADA, iat=0, exp=1))
+    return Caller(Claims(sub=ADA, sid=ADA, role="admin", jti=ADA, iat=0, exp=1))
 
 
 class AcceptanceHarness:

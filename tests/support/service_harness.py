@@ -77,7 +77,7 @@ async def stored_events(broker: Broker, stream: Stream, service: str) -> list[Pu
     """Return the events of a service in its stream, in order; other tests may publish there, too."""
     count = (await broker.jetstream.stream_info(stream.name)).state.messages
     reader = await broker.jetstream.subscribe(
-        stream.subjects[0],
+        ">",
         stream=stream.name,
         ordered_consumer=True,
         config=ConsumerConfig(deliver_policy=DeliverPolicy.ALL),

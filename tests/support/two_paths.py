@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
@@ -68,15 +68,15 @@ CALLER_LIMIT, ADDRESS_LIMIT = 4, 5
 def tokens() -> dict[str, str]:
     """Return tokens by name, valid and invalid ones."""
     usual = signer(timedelta(minutes=30))
-    ada = usual.sign(ADA, "user")
+    ada = usual.sign(ADA, "user", uuid4())
     return {
         "ada": ada,
-        "bob": usual.sign(BOB, "user"),
-        "root": usual.sign(ROOT, "admin"),
-        "unknown": usual.sign(NOBODY, "user"),
-        "revoked": signer(timedelta(minutes=30)).sign(UUID(int=7), "user"),
-        "expired": signer(timedelta(minutes=-1)).sign(ADA, "user"),
-        "stranger": signer(timedelta(minutes=30), number=10).sign(ADA, "admin"),
+        "bob": usual.sign(BOB, "user", uuid4()),
+        "root": usual.sign(ROOT, "admin", uuid4()),
+        "unknown": usual.sign(NOBODY, "user", uuid4()),
+        "revoked": signer(timedelta(minutes=30)).sign(UUID(int=7), "user", uuid4()),
+        "expired": signer(timedelta(minutes=-1)).sign(ADA, "user", uuid4()),
+        "stranger": signer(timedelta(minutes=30), number=10).sign(ADA, "admin", uuid4()),
         "forged": ada[:-1] + ("g" if ada[-1] in "AQw" else "A"),
         "garbage": "x",
     }

@@ -1,8 +1,7 @@
 """Fakes of the users service: its repository in memory, and password hashers that a test observes."""
 
-import asyncio
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -19,6 +18,7 @@ from contracts.keys import JsonWebKey
 from contracts.users import UserView
 from kit.paging import Position
 from kit.runtime.tracing import Trace, trace
+from tests.support.sessions_fake import FakeSessions, SessionStore
 
 
 @dataclass
@@ -28,24 +28,25 @@ class Store:
     users: dict[UUID, User] = field(default_factory=dict)
     keys: dict[str, SigningKey] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    sessions: SessionStore = field(default_factory=SessionStore)
 
 
 def _copy(user: User) -> User:
     return User(**user.model_dump())
 
 
-class FakeUsers:
+class FakeUsers(FakeSessions):
     """Fake of `repository.Users`: same rules; `on_commit` gets each event of a committed transaction."""
 
     def __init__(self, store: Store, on_commit: Callable[[Event, Trace], None] | None = None) -> None:
         self._store = store
+        self._sessions = store.sessions
         self._on_commit = on_commit
 
     async def __aenter__(self) -> Self:
+        self.begin()
         self._saved: dict[UUID, User] = {}
         self._emitted: list[tuple[Event, Trace]] = []
-        self._locked = False
         return self
 
     async def __aexit__(
@@ -53,12 +54,12 @@ class FakeUsers:
     ) -> None:
         if error is None:
             self._store.users |= self._saved
+            self.commit()
             self._store.events += [event for event, _ in self._emitted]
             if self._on_commit:
                 for event, origin in self._emitted:
                     self._on_commit(event, origin)
-        if self._locked:
-            self._store.lock.release()
+        self.release()
 
     async def get_many(self, ids: Collection[UUID]) -> tuple[UserView, ...]:
         return tuple(user.view() for user in self._not_deleted() if user.id in ids)
@@ -85,9 +86,14 @@ class FakeUsers:
         raise UserNotFound(user_id)
 
     async def get_locked(self, user_id: UUID) -> User:
-        await self._store.lock.acquire()
-        self._locked = True
+        await self.acquire()
         return await self.get(user_id)
+
+    async def lock_admins(self) -> None:
+        await self.acquire()
+
+    async def is_only_admin(self, user_id: UUID) -> bool:
+        return not any(user.is_active_admin and user.id != user_id for user in self._not_deleted())
 
     async def add(self, user: User) -> None:
         await self.save(user)
@@ -104,7 +110,10 @@ class FakeUsers:
             self._saved[user_id] = user
 
     async def emit(self, event: Event) -> None:
-        self._emitted.append((event, trace.get()))
+        await self.emit_all([event])
+
+    async def emit_all(self, events: Sequence[Event]) -> None:
+        self._emitted += [(event, trace.get()) for event in events]
 
     def _not_deleted(self) -> list[User]:
         return [user for user in self._store.users.values() if user.deleted_at is None]

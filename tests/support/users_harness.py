@@ -11,13 +11,18 @@ from uuid import UUID, uuid4
 from argon2 import PasswordHasher
 from faststream.nats import TestNatsBroker
 
-from apps.users.deps import Dependencies
+from apps.users.deps import Dependencies, SessionLimits
 from apps.users.main import create_app
 from apps.users.passwords import Passwords
+from apps.users.refresh_tokens import SessionKeys
+from apps.users.revocations import Publish, Revocations
 from apps.users.settings import Settings
-from contracts.streams import USER_EVENTS
+from contracts.headers import STORED_SUBJECT
+from contracts.revocations import UserRevocation
+from contracts.streams import REVOCATIONS, USER_EVENTS
 from contracts.users import CreateUser, GetUsers, UserView
 from kit.messaging.broker import Broker
+from kit.messaging.reader import stream_reader
 from kit.runtime.app import ServiceApp
 from kit.runtime.depends import DEPENDENCIES
 from tests.support.service_harness import PublishedEvent, Service, running, stored_events
@@ -45,11 +50,16 @@ class UsersService(Service):
     """A running users service."""
 
     def __init__(
-        self, broker: Broker, app: ServiceApp, all_events: Callable[[], Awaitable[list[PublishedEvent]]]
+        self,
+        broker: Broker,
+        app: ServiceApp,
+        all_events: Callable[[], Awaitable[list[PublishedEvent]]],
+        revocations: Callable[[], Awaitable[dict[str, bytes]]],
     ) -> None:
         super().__init__(broker)
         self._app = app
         self._all_events = all_events
+        self._revocations = revocations
 
     async def all_events(self) -> list[PublishedEvent]:
         return await self._all_events()
@@ -61,6 +71,20 @@ class UsersService(Service):
 
     async def new_user(self, **fields: Any) -> UserView:
         return await self.request(CreateUser(**{"email": new_email(), "password": PASSWORD, **fields}))
+
+    async def revocations(self) -> dict[str, bytes]:
+        """Return the published revocations by subject."""
+        return await self._revocations()
+
+    async def user_revocation(self, user_id: UUID) -> UserRevocation:
+        """Return the published revocation of a user."""
+        return UserRevocation.model_validate_json((await self.revocations())[f"revocations.user.{user_id}"])
+
+    def limit_sessions(self, per_user: int, idle: timedelta = timedelta(days=30)) -> None:
+        """Let the handlers limit sessions like this from now on."""
+        deps: Dependencies = self._app.context.get(DEPENDENCIES)
+        limits = SessionLimits(idle=idle, per_user=per_user)
+        self._app.context.set_global(DEPENDENCIES, replace(deps, session_limits=limits))
 
     def use_passwords(self, passwords: Passwords) -> None:
         """Let the handlers use other `passwords` from now on."""
@@ -79,15 +103,21 @@ async def in_memory() -> AsyncIterator[UsersService]:
     async def all_events() -> list[PublishedEvent]:
         return [PublishedEvent(event, {}) for event in store.events]
 
+    async def published() -> dict[str, bytes]:
+        return store.sessions.published
+
     try:
         async with TestNatsBroker(broker_of(app)):
-            yield UsersService(broker_of(app), app, all_events)
+            yield UsersService(broker_of(app), app, all_events, published)
     finally:
         deps.passwords.close()
 
 
-def fake_dependencies(store: Store, open_users: Callable[[], Any]) -> Dependencies:
-    """Return dependencies that keep everything in `store`; close their `passwords`."""
+def fake_dependencies(store: Store, open_users: Callable[[], Any], publish: Publish | None = None) -> Dependencies:
+    """Return dependencies that keep everything in `store`; close their `passwords`.
+
+    `publish` takes the revocations; by default the store does.
+    """
     open_keys: Any = partial(FakeSigningKeys, store)
     key = signing_key()
     store.keys[key.kid] = key
@@ -97,6 +127,9 @@ def fake_dependencies(store: Store, open_users: Callable[[], Any]) -> Dependenci
         read_signing_keys=open_keys,
         passwords=Passwords(PasswordHasher(**LOW_COST), threads=2),
         signer=signer(LIFETIME),
+        session_keys=SessionKeys(SECRET),
+        session_limits=SessionLimits(),
+        revocations=Revocations(open_users, publish or store.sessions.publish),
     )
 
 
@@ -105,4 +138,12 @@ async def on_servers(settings: Settings) -> AsyncIterator[UsersService]:
     """Run the service on real servers until the block ends."""
     app = create_app(settings)
     async with running(app, settings.nats_url) as broker:
-        yield UsersService(broker, app, partial(stored_events, broker, USER_EVENTS, "users"))
+        yield UsersService(
+            broker, app, partial(stored_events, broker, USER_EVENTS, "users"), partial(_stored_revocations, broker)
+        )
+
+
+async def _stored_revocations(broker: Broker) -> dict[str, bytes]:
+    async with stream_reader(broker.client) as read:
+        messages = await read(REVOCATIONS.name, {"seq": 1, "next_by_subj": ">", "batch": 1000})
+    return {(message.headers or {})[STORED_SUBJECT]: message.data for message in messages}

@@ -4,8 +4,8 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+from contracts.sessions import Authenticate
 from contracts.users import (
-    Authenticate,
     ChangePassword,
     CreateUser,
     DeleteUser,

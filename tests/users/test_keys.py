@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
@@ -33,7 +34,7 @@ def test_a_key_is_opened_with_the_secret_that_sealed_it() -> None:
 def _verify(signer: Signer, keys: Iterable[JsonWebKey]) -> None:
     user_id = uuid7()
     verifier = Verifier({key.kid: key.model_dump() for key in keys})
-    assert verifier.verify(signer.sign(user_id, "user")).sub == user_id
+    assert verifier.verify(signer.sign(user_id, "user", uuid4())).sub == user_id
 
 
 def test_a_wrong_secret_is_refused_and_the_error_names_jwt_secret() -> None:

@@ -15,7 +15,8 @@ from apps.users.errors import PasswordTooCommon, TooManyPasswords
 from apps.users.passwords import Passwords, common_passwords, reject_common
 from apps.users.settings import Settings
 from contracts.errors import ErrorKind
-from contracts.users import Authenticate, ChangePassword, CreateUser
+from contracts.sessions import Authenticate
+from contracts.users import ChangePassword, CreateUser
 from tests.support.polling import eventually
 from tests.support.users_fakes import BlockingHasher, RecordingHasher
 from tests.support.users_harness import LOW_COST, PASSWORD, UsersService

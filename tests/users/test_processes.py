@@ -16,8 +16,9 @@ from apps.users.repository import SigningKeys, Users
 from apps.users.settings import Settings
 from contracts.errors import ErrorKind
 from contracts.keys import GetKeys
+from contracts.sessions import Authenticate
 from contracts.streams import USER_EVENTS
-from contracts.users import Authenticate, CreateUser, GetUsers, UpdateUser, UserCreated, UserUpdated
+from contracts.users import CreateUser, GetUsers, UpdateUser, UserCreated, UserUpdated
 from kit import database
 from kit.errors import RemoteProblem
 from kit.messaging.client import RequestClient

@@ -10,7 +10,8 @@ from apps.users.passwords import Passwords
 from contracts.base import Done
 from contracts.errors import ErrorKind
 from contracts.keys import GetKeys
-from contracts.users import Authenticate, ChangePassword, CreateUser, DeleteUser, GetUsers, ListUsers, Role, UpdateUser
+from contracts.sessions import Authenticate
+from contracts.users import ChangePassword, CreateUser, DeleteUser, GetUsers, ListUsers, Role, UpdateUser
 from kit.tokens import Verifier
 from tests.support.users_fakes import RecordingHasher
 from tests.support.users_harness import LOW_COST, PASSWORD, UsersService, new_email

@@ -11,7 +11,7 @@ from apps.gateway.http import rate_limits
 from apps.gateway.http.openapi import responses, success
 from contracts.errors import ErrorKind
 from contracts.keys import JsonWebKeySet
-from contracts.users import Authenticate
+from contracts.sessions import Authenticate
 from kit.errors import RemoteProblem
 
 router = APIRouter(tags=["auth"])

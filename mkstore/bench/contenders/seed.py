@@ -69,7 +69,7 @@ async def sign_tokens(store: Store, accounts: Sequence[Account]) -> Sequence[Acc
     """Return the accounts with tokens that are valid from now for as long as tokens can be."""
     signer = await _signer(store, MAX_LIFETIME)
     roles = {True: Role.ADMIN.value, False: Role.USER.value}
-    return [replace(one, token=signer.sign(UUID(one.id), roles[one.is_admin])) for one in accounts]
+    return [replace(one, token=signer.sign(UUID(one.id), roles[one.is_admin], uuid4())) for one in accounts]
 
 
 async def _signer(store: Store, lifetime: timedelta) -> Signer:

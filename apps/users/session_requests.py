@@ -1,0 +1,148 @@
+"""The request handlers of sessions: sign-in, refresh, and their end."""
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from pydantic import TypeAdapter, ValidationError
+
+from apps.users import refresh_tokens
+from apps.users.deps import Limits, Passwords, Revocations, SessionKeys, Signer, Users, UsersToRead
+from apps.users.endings import end_all, revoke_sessions
+from apps.users.errors import InvalidCredentials, InvalidRefreshToken, SessionNotFound, UserNotFound
+from apps.users.models import Session, Use, User
+from apps.users.requests import HASHES, READS
+from contracts.base import Done
+from contracts.sessions import (
+    Authenticate,
+    EndReason,
+    IssuedSession,
+    ListSessions,
+    RefreshSession,
+    RevokeSessions,
+    SessionList,
+)
+from contracts.users import Email
+from kit.errors import Unavailable
+from kit.messaging.server import ReplyRouter
+
+router = ReplyRouter()
+_email: TypeAdapter[str] = TypeAdapter(Email)
+
+
+@router.reply(Authenticate, workers=HASHES)
+async def authenticate(
+    request: Authenticate,
+    users: Users,
+    passwords: Passwords,
+    signer: Signer,
+    keys: SessionKeys,
+    limits: Limits,
+    revocations: Revocations,
+) -> IssuedSession:
+    """Begin a session with an email and a password; every refusal is the same and takes one password check."""
+    async with users:
+        found = await users.with_email(_normalized(request.email))
+    password_hash = found.password_hash if found else None
+    is_right = await passwords.verify(password_hash, request.password)
+    if found is None or password_hash is None or not is_right or found.disabled:
+        raise InvalidCredentials
+    new_hash = None
+    if passwords.is_outdated(password_hash):
+        with suppress(Unavailable):  # it is hashed again at the next sign-in
+            new_hash = await passwords.hash(request.password)
+    async with users:
+        user = await _still_the_same(users, found)
+        if new_hash is not None:
+            await users.replace_hash(user.id, password_hash, new_hash)
+        session_id = user.new_session_id()
+        session = Session.begin(
+            session_id, user.id, device=request.device, address=request.address, sealed=keys.new(session_id)
+        )
+        await users.add_session(session)
+        excess = await users.end_excess_sessions(user.id, limits.per_user)
+        ended = await revoke_sessions(users, user.id, excess, EndReason.TOO_MANY)
+    await revocations.publish(ended)
+    return _issued(session, user, keys, signer)
+
+
+@router.reply(RefreshSession, workers=READS)
+async def refresh_session(
+    request: RefreshSession, users: Users, signer: Signer, keys: SessionKeys, limits: Limits, revocations: Revocations
+) -> IssuedSession:
+    """Exchange a refresh token for new tokens; one that was replaced earlier ends its session."""
+    token = refresh_tokens.read(request.refresh_token)
+    if token is None:
+        raise InvalidRefreshToken
+    async with users:
+        session = await users.get_session_locked(token.session)
+        if session is None or not keys.has_issued(session, token) or session.is_over(limits.idle, limits.longest):
+            raise InvalidRefreshToken
+        try:
+            user = await users.get(session.user_id)
+        except UserNotFound:
+            raise InvalidRefreshToken from None
+        use = session.use(token.counter, device=request.device, address=request.address)
+        if use is Use.REUSED:
+            await users.end_session(user.id, session.id)
+            ended = await revoke_sessions(users, user.id, [session.id], EndReason.REFRESH_REUSE)
+        elif use is Use.ROTATED:
+            await users.save_session(session)
+    if use is Use.REUSED:
+        await revocations.publish(ended)
+        raise InvalidRefreshToken
+    return _issued(session, user, keys, signer)
+
+
+@router.reply(ListSessions, workers=READS)
+async def list_sessions(request: ListSessions, users: UsersToRead, limits: Limits) -> SessionList:
+    """Return the sessions of a user that have not ended."""
+    now = datetime.now(UTC)
+    async with users:
+        sessions = await users.sessions_of(
+            request.user_id, used_since=now - limits.idle, begun_since=now - limits.longest
+        )
+    return SessionList(data=tuple(sessions))
+
+
+@router.reply(RevokeSessions, workers=READS)
+async def end_sessions(request: RevokeSessions, users: Users, revocations: Revocations) -> Done:
+    """End one session of a user, or all of them except one; every gateway knows it before the reply."""
+    async with users:
+        if request.session_id is not None:
+            if not await users.end_session(request.user_id, request.session_id):
+                raise SessionNotFound(request.session_id)
+            ended = await revoke_sessions(users, request.user_id, [request.session_id], EndReason.SIGNED_OUT)
+        else:
+            user = await users.get_locked(request.user_id)
+            ended = await end_all(users, user, EndReason.SIGNED_OUT, except_session=request.except_session)
+            await users.save(user)
+    await revocations.publish(ended)
+    return Done()
+
+
+async def _still_the_same(users: Users, found: User) -> User:
+    """Return the user, locked. Raises `InvalidCredentials` if its password was changed, or it was closed, meanwhile."""
+    try:
+        user = await users.get_locked(found.id)
+    except UserNotFound:
+        raise InvalidCredentials from None
+    if user.password_hash != found.password_hash or user.disabled:
+        raise InvalidCredentials
+    return user
+
+
+def _issued(session: Session, user: User, keys: SessionKeys, signer: Signer) -> IssuedSession:
+    return IssuedSession(
+        **session.view().model_dump(by_alias=False),
+        access_token=signer.sign(user.id, user.role, session.id),
+        expires_in=int(signer.lifetime.total_seconds()),
+        refresh_token=keys.current_token(session),
+    )
+
+
+def _normalized(email: str) -> str:
+    """Return an email in its stored form; text that is not an email is returned as it is and matches no user."""
+    try:
+        return _email.validate_python(email)
+    except ValidationError:
+        return email
