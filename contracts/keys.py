@@ -5,11 +5,13 @@ from uuid import UUID
 
 from contracts.base import Event, Instant, Message, Request, State, example
 
+_KEY = {"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "0198c5c8", "x": "f83OJ3D2", "y": "x_FEzRu9"}
+
 
 class JsonWebKey(Message):
     """A public key on the curve P-256 (RFC 7517, RFC 7518)."""
 
-    model_config = example(kty="EC", crv="P-256", alg="ES256", use="sig", kid="0198c5c8", x="f83OJ3D2", y="x_FEzRu9")
+    model_config = example(**_KEY)
 
     kty: str
     crv: str
@@ -23,19 +25,7 @@ class JsonWebKey(Message):
 class JsonWebKeySet(Message):
     """The public keys that verify current tokens (RFC 7517)."""
 
-    model_config = example(
-        keys=[
-            {
-                "kty": "EC",
-                "crv": "P-256",
-                "alg": "ES256",
-                "use": "sig",
-                "kid": "0198c5c8",
-                "x": "f83OJ3D2",
-                "y": "x_FEzRu9",
-            }
-        ]
-    )
+    model_config = example(keys=[_KEY])
 
     keys: tuple[JsonWebKey, ...]
 
@@ -50,6 +40,7 @@ class GetKeys(Request[JsonWebKeySet]):
 class PublicKeys(State, JsonWebKeySet):
     """The public keys that verify access tokens, also the one that signs next (RFC 7517)."""
 
+    model_config = example(keys=[_KEY, _KEY | {"kid": "0198c5c9"}])
     subject: ClassVar[str] = "public_keys.current"
 
     @property

@@ -33,7 +33,14 @@ from contracts.payments import CreatePayment, CreatePayments, GetPayments, ListP
 from contracts.sessions import Authenticate
 from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
 from contracts.streams import STREAMS as EVERY_STREAM
-from contracts.users import ChangePassword, CreateUser, DeleteUser, GetUsers, ListUsers, UpdateUser
+from contracts.users import (
+    ChangePassword,
+    CreateUser,
+    DeleteUser,
+    GetUsers,
+    ListUsers,
+    UpdateUser,
+)
 from kit.asyncapi.specification import VERSION, ServiceSpecification
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient

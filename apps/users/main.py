@@ -90,7 +90,14 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
     specification = ServiceSpecification(
         "users",
         apps.users.__doc__,
-        publishes=[UserCreated, UserUpdated, UserDeleted, SessionRevoked, SessionRevocation, UserRevocation],
+        publishes=[
+            UserCreated,
+            UserUpdated,
+            UserDeleted,
+            SessionRevoked,
+            SessionRevocation,
+            UserRevocation,
+        ],
         refusals=[*REFUSALS, *COMMON_REFUSALS],
     )
     return service.app(specification, connect, deps, background=[revocations, cleaner])

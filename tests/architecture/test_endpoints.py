@@ -9,20 +9,21 @@ from faststream.nats import NatsRouter
 
 from apps.payments import requests as payments
 from apps.users import requests as users
+from apps.users import session_requests as sessions
 from kit.messaging.endpoints import endpoints_of
 from tests.architecture.messages import REQUESTS
 from tests.conftest import ROOT
 
-ROUTERS = {"users": users.router, "payments": payments.router}
+ROUTERS = [("users", users.router), ("users", sessions.router), ("payments", payments.router)]
 
 
 def test_every_request_is_an_endpoint_of_one_service() -> None:
-    endpoints = [endpoint for router in ROUTERS.values() for endpoint in endpoints_of(router)]
+    endpoints = [endpoint for _, router in ROUTERS for endpoint in endpoints_of(router)]
     assert sorted(endpoint.subject for endpoint in endpoints) == sorted(request.subject for request in REQUESTS)
     assert all(endpoint.request.subject == endpoint.subject for endpoint in endpoints)
 
 
-@pytest.mark.parametrize(("service", "router"), ROUTERS.items())
+@pytest.mark.parametrize(("service", "router"), ROUTERS)
 def test_endpoint_names_its_operation_in_the_document(service: str, router: NatsRouter) -> None:
     document: dict[str, Any] = json.loads((ROOT / f"asyncapi/{service}.json").read_text(encoding="utf-8"))
     for endpoint in endpoints_of(router):

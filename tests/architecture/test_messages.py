@@ -14,8 +14,10 @@ from contracts.streams import DEAD_LETTERS, STREAMS
 from tests.architecture.messages import BASES, COMMANDS, EVENTS, MESSAGES, REQUESTS, defined
 from tests.architecture.sources import imported, modules
 
-OWNERS = {"users": "user", "payments": "payment"}
-"""First part of the subject of requests: that of events."""
+NOUN_OF = {"users": "user", "sessions": "session", "keys": "key", "payments": "payment"}
+"""Module of the contracts: first part of the subject of its events."""
+SERVICE_OF = {"users": "users", "sessions": "users", "keys": "users", "payments": "payments"}
+"""Module of the contracts: first part of the subject of its requests, the service that owns it."""
 NOUNS = {"users.jwks", "users.sessions"}
 """Subjects of requests without a verb."""
 VERSION = r"(\.v[2-9][0-9]*)?"
@@ -38,9 +40,14 @@ def example(message: type[Message]) -> dict[str, Any]:
     return shown
 
 
+def module(message: type[Message]) -> str:
+    """Return the module of the contracts that defines the message."""
+    return message.__module__.removeprefix("contracts.")
+
+
 def owner(message: type[Message]) -> str:
     """Return the service that owns the message."""
-    return message.__module__.removeprefix("contracts.")
+    return SERVICE_OF[module(message)]
 
 
 def words(message: type[Message]) -> list[str]:
@@ -55,7 +62,6 @@ def test_contracts_have_messages_of_each_type() -> None:
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_request_subject_is_plural_owner_and_verb(request_: type[Request[Any]]) -> None:
     assert re.fullmatch(rf"{owner(request_)}\.[a-z]+(_[a-z]+)*{VERSION}", request_.subject)
-    assert owner(request_) in OWNERS
     verb = request_.subject.split(".")[1].split("_")[0]
     assert request_.subject in NOUNS or words(request_)[0] == verb
 
@@ -64,7 +70,7 @@ def test_request_subject_is_plural_owner_and_verb(request_: type[Request[Any]]) 
 def test_command_subject_is_plural_owner_verb_and_id(command: type[Any]) -> None:
     """A batch is named in the plural; `key` and `batch` tell the subjects of one command and of a batch apart."""
     verb, what = words(command)
-    noun = OWNERS[owner(command)]
+    noun = NOUN_OF[module(command)]
     if issubclass(command, CommandBatch):
         assert command.subject == f"{owner(command)}.{verb}.batch.{{batch}}"
         assert what == f"{noun}s"
@@ -76,8 +82,8 @@ def test_command_subject_is_plural_owner_verb_and_id(command: type[Any]) -> None
 @pytest.mark.parametrize("event", EVENTS)
 def test_event_subject_is_singular_owner_and_participle(event: type[Any]) -> None:
     what, happened = words(event)
-    assert re.fullmatch(rf"{OWNERS[owner(event)]}\.{happened}{VERSION}", event.subject)
-    assert what == OWNERS[owner(event)]
+    assert re.fullmatch(rf"{NOUN_OF[module(event)]}\.{happened}{VERSION}", event.subject)
+    assert what == NOUN_OF[module(event)]
     assert happened.endswith("ed")
 
 
@@ -96,7 +102,7 @@ def test_no_stream_covers_a_request_subject(request_: type[Request[Any]]) -> Non
 @pytest.mark.parametrize("message", [*COMMANDS, *EVENTS])
 def test_exactly_one_stream_stores_each_command_and_event(message: type[Any]) -> None:
     stored_in = [stream.name for stream in STREAMS for pattern in stream.subjects if covers(pattern, message.subject)]
-    singular = OWNERS[owner(message)].upper()
+    singular = NOUN_OF[owner(message)].upper()
     keyed = "KEYED_" if ".key." in message.subject else ""
     assert stored_in == [f"{keyed}{singular}_{'COMMANDS' if message in COMMANDS else 'EVENTS'}"]
 

@@ -24,7 +24,7 @@ async def test_email_and_password_give_a_token(store: Store) -> None:
     assert response.status_code == 200
     assert response.headers["cache-control"] == "no-store"
     tokens = response.json()
-    assert set(tokens) == {"access_token", "token_type", "expires_in"}
+    assert set(tokens) == {"access_token", "token_type", "expires_in", "refresh_token"}
     assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 900)
     keys = (await store.http.get("/.well-known/jwks.json")).json()["keys"]
     claims = Verifier({key["kid"]: key for key in keys}).verify(tokens["access_token"])

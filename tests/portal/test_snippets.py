@@ -99,7 +99,9 @@ async def users(server: NatsServer, *known: User) -> AsyncIterator[None]:
     broker = Broker(server.url, name="users")
     broker.include_router(router)
     read_users = partial(FakeUsers, Store(users={user.id: user for user in known}))
-    broker.context.set_global(DEPENDENCIES, SimpleNamespace(read_users=read_users, open_users=read_users))
+    broker.context.set_global(
+        DEPENDENCIES, SimpleNamespace(read_users=read_users, open_users=read_users, passwords=None, revocations=None)
+    )
     async with broker:
         await broker.start()
         await broker.check()  # a round trip: after it, the server knows the subscriptions
@@ -167,6 +169,7 @@ async def test_a_message_has_the_code_of_its_kind(name: str) -> None:
         "request": ([".request("], 1, 1),
         "command": ([".publish("], 1, 1),
         "event": ([".pull_subscribe("], 1, 1),
+        "state": ([], 0, 1),
         "dead-letter": ([], 0, 1),
         "reply": ([], 0, 0),
         "problem": ([], 0, 0),
