@@ -4,7 +4,8 @@ from enum import StrEnum
 from typing import Annotated, ClassVar
 from uuid import UUID
 
-from pydantic import AfterValidator, EmailStr, Field
+from pydantic import AfterValidator, BeforeValidator, EmailStr, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from contracts.base import Cursor, Done, Event, Instant, Message, Page, PageSize, Request, Text, example
 
@@ -22,11 +23,30 @@ _ADA = {
 _ACTOR = "Id of the user who asks; null for the operator."
 _SESSION = "The session that asks: the one that stays if the change ends sessions."
 
+
+def _address_alone(value: object) -> object:
+    """Refuse an address in angle brackets: `EmailStr` also takes `Ada <ada@example.com>`, and drops the name."""
+    if isinstance(value, str) and ("<" in value or ">" in value):
+        raise PydanticCustomError("value_error", "value is not a valid email address: only the address itself is one")
+    return value
+
+
 Email = Annotated[
     EmailStr,
     Field(max_length=254, description="Email address, case-insensitive and normalized (RFC 5321, Unicode NFC)."),
+    BeforeValidator(_address_alone),
     AfterValidator(str.lower),
 ]
+_email: TypeAdapter[str] = TypeAdapter(Email)
+
+
+def canonical_email(text: str) -> str:
+    """Return the one form in which an email is stored, compared and counted; text that is not an email as it is."""
+    try:
+        return _email.validate_python(text)
+    except ValidationError:
+        return text
+
 
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 
@@ -36,7 +56,8 @@ NewPassword = Annotated[
         min_length=8,
         max_length=128,
         repr=False,
-        description="8 to 128 characters, not a common password (NIST SP 800-63B).",
+        description="8 to 128 characters; neither a common password nor made of the words of the user's email and name "
+        "(NIST SP 800-63B).",
     ),
 ]
 

@@ -1,17 +1,19 @@
 """The dependencies of the routes."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Request, Response, Security
 from fastapi.security import OAuth2PasswordBearer
-from starlette.types import Scope
 
 from apps.gateway import auth
 from apps.gateway.errors import Unauthorized
+from apps.gateway.http.addresses import address_key, address_of
 from apps.gateway.http.backpressure import remaining, with_deadline
+from apps.gateway.http.guessing import Guesses
 from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.payments.accept import PaymentAcceptance
 from apps.gateway.payments.waiters import Waiters
@@ -46,6 +48,7 @@ class Dependencies:
     payment_events: Demand
     verifier: auth.JwksVerifier
     rate_limits: RateLimits
+    guesses: Guesses
     durability: Durability
     health: Health
     timeout: float
@@ -58,6 +61,13 @@ class Dependencies:
     async def request(self, request: base.Request[base.Reply]) -> base.Reply:
         """Send a request in the time that the HTTP request has left. Raises what `RequestClient.request` raises."""
         return await self.client.request(request, timeout=remaining(self.timeout))
+
+    def own_password(self, caller: auth.Caller, request: Request) -> AbstractAsyncContextManager[None]:
+        """Count a guess at the caller's own password, see `Guesses.attempt`.
+
+        Per user, address and session: a stolen token cannot keep the owner from changing the password elsewhere.
+        """
+        return self.guesses.attempt(f"user/{caller.id}", address(request), str(caller.claims.sid))
 
     async def user(self, user_id: UUID) -> UserView | None:
         """Return a user, or None if it does not exist."""
@@ -103,7 +113,7 @@ Deps = Annotated[Dependencies, Depends(_dependencies)]
 
 async def limit_address(request: Request, deps: Deps) -> None:
     """Count the request against the limit of its address, before any other work."""
-    await deps.rate_limits.hit("address", address(request))
+    await deps.rate_limits.hit("address", address_key(address(request)))
 
 
 bearer = OAuth2PasswordBearer("/auth/token", auto_error=False, description="The access token of POST /auth/token.")
@@ -126,9 +136,3 @@ CurrentUser = Annotated[auth.Caller, Depends(current_user)]
 def address(request: Request) -> str:
     """Return the client's address; behind a trusted proxy, the one that the proxy names."""
     return address_of(request.scope)
-
-
-def address_of(scope: Scope) -> str:
-    """Return the client's address of an ASGI connection."""
-    client: tuple[str, int] | None = scope.get("client")
-    return client[0] if client else "unknown"

@@ -19,8 +19,9 @@ from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apps.gateway.auth import Caller
-from apps.gateway.deps import Dependencies, address_of
+from apps.gateway.deps import Dependencies
 from apps.gateway.http import problems, strict_bodies
+from apps.gateway.http.addresses import address_key, address_of
 from apps.gateway.routes import payments, users
 from kit.errors import Refusal
 
@@ -152,7 +153,7 @@ class FastPath:
         """Do what FastAPI's dependencies do for these routes, call the route and send its response."""
         response = _RouteResponse(call.route.status_code or 200)
         limits = self._deps.rate_limits
-        await limits.hit("address", address_of(scope))
+        await limits.hit("address", address_key(address_of(scope)))
         await limits.hit("caller", call.caller.id.hex, response.headers)
         result: BaseModel = await call.run(response)
         body = result.model_dump_json().encode()

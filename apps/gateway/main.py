@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, closing, nullcontext
 from functools import partial
 
 from fastapi import Depends, FastAPI
+from limits import parse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import apps.gateway
@@ -16,9 +17,11 @@ from apps.gateway.http import openapi, problems
 from apps.gateway.http.access_log import AccessLog
 from apps.gateway.http.backpressure import Capacity
 from apps.gateway.http.body_limits import BodyLimit
+from apps.gateway.http.expiring_counts import open_counts
+from apps.gateway.http.guessing import Guesses, GuessingRules
 from apps.gateway.http.middleware import Middleware
 from apps.gateway.http.rate_limits import RateLimits
-from apps.gateway.http.request_counters import open_counters
+from apps.gateway.http.request_counters import open_counters, open_storage
 from apps.gateway.http.server import configure_server
 from apps.gateway.http.shutdown import on_termination
 from apps.gateway.payments.accept import PaymentAcceptance
@@ -168,6 +171,7 @@ def create_dependencies(
         if settings.live_nats_url
         else None
     )
+    storage = open_storage(settings.rate_limit_storage)
     return Dependencies(
         broker=broker,
         client=client,
@@ -178,14 +182,27 @@ def create_dependencies(
         broadcaster=Broadcaster(history or StreamedHistory(broker), owner_of, needed=payment_events.needed),
         payment_events=payment_events,
         verifier=JwksVerifier(client.request, timeout),
-        rate_limits=RateLimits(
-            open_counters(settings.rate_limits(), settings.rate_limit_storage), enabled=settings.rate_limit_enabled
-        ),
+        rate_limits=RateLimits(open_counters(settings.rate_limits(), storage), enabled=settings.rate_limit_enabled),
+        guesses=Guesses(guessing_rules(settings), partial(open_counts, storage), enabled=settings.rate_limit_enabled),
         durability=durability,
         health=Health({"nats": broker.check}, warnings=durability.checks()),
         timeout=timeout,
         monitor=monitor,
         live_for_admins=settings.app_env != "development",
+    )
+
+
+def guessing_rules(settings: Settings) -> GuessingRules:
+    """Return the rules against guessing that the settings name."""
+    free, total = parse(settings.rate_limit_account), parse(settings.rate_limit_account_total)
+    return GuessingRules(
+        free=free.amount,
+        window=free.get_expiry(),
+        first_delay=settings.guess_first_delay,
+        max_delay=settings.guess_max_delay,
+        total=total.amount,
+        total_window=total.get_expiry(),
+        strangers=settings.max_password_requests // 2,
     )
 
 

@@ -36,7 +36,18 @@ class Settings(settings.Settings):
     rate_limit_address: str = Field("12000/minute", description="Limit of requests per client address.")
     rate_limit_sign_up: str = Field("120/minute", description="Limit of POST /users per client address.")
     rate_limit_token: str = Field("240/minute", description="Limit of POST /auth/token per client address.")
-    rate_limit_account: str = Field("10/minute", description="Limit of failed sign-ins per account and client address.")
+    rate_limit_email_change: str = Field("10/hour", description="Limit of email changes per signed-in caller.")
+    rate_limit_account: str = Field(
+        "10/day", description="Limit of wrong passwords per account and client address before each further one waits."
+    )
+    rate_limit_account_total: str = Field(
+        "100/hour",
+        description="Limit of wrong passwords per account from all addresses that its owner has not signed in from.",
+    )
+    guess_first_delay: int = Field(
+        30, ge=1, description="Seconds to wait once RATE_LIMIT_ACCOUNT is used up; each wrong password doubles it."
+    )
+    guess_max_delay: int = Field(900, ge=1, description="Longest wait after a wrong password, in seconds.")
 
     @property
     def logs_requests(self) -> bool:
@@ -45,6 +56,5 @@ class Settings(settings.Settings):
 
     def rate_limits(self) -> dict[str, str]:
         """Return the rate limits by name."""
-        return {
-            name: getattr(self, f"rate_limit_{name}") for name in ("caller", "address", "sign_up", "token", "account")
-        }
+        names = ("caller", "address", "sign_up", "token", "email_change")
+        return {name: getattr(self, f"rate_limit_{name}") for name in names}

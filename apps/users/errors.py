@@ -93,7 +93,7 @@ class LastAdmin(Refusal):
 
 
 class PasswordTooCommon(Refusal):
-    """The new password is a common one or the user's email; `errors` names its field."""
+    """The new password is a common one or made of the context's words; `errors` names its field."""
 
     kind = ErrorKind.INVALID
     slug = "password-too-common"

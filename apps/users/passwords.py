@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import secrets
 import time
 from base64 import b64encode
@@ -19,6 +20,11 @@ from apps.users.errors import PasswordTooCommon, TooManyPasswords
 Result = TypeVar("Result")
 
 _MIN_LENGTH = 8
+_PRODUCT = "mkstore"
+_WORD = re.compile(r"[^\W\d_]+")
+"""Letters alone: parts of `ada.lovelace_1815` are `ada` and `lovelace`."""
+_MIN_WORD = 3
+"""Letters: shorter words stand in too many good passwords."""
 _PENDING_PER_THREAD = 33
 """One that is hashed and 32 that wait: about one second of work, which is as long as clients wait."""
 _WAIT_TIMEOUT = 1.5
@@ -34,14 +40,35 @@ def common_passwords() -> frozenset[str]:
     return frozenset(password.lower() for password in FREQUENCY_LISTS["passwords"] if len(password) >= _MIN_LENGTH)
 
 
-def reject_common(password: str, email: str, field: str) -> None:
-    """Check a new password against the common ones and the user's email (NIST SP 800-63B).
+def reject_guessable(password: str, field: str, *, email: str, name: str | None) -> None:
+    """Check a new password against the common ones and the words that its context suggests (NIST SP 800-63B, 3.1.1.2).
 
-    Raises `PasswordTooCommon`, which names the request's `field`, if the password is one of them.
+    These words are the product's name, the parts of the email and of the user's name. A password that has nothing else
+    but less than eight digits, blanks and signs is rejected, and one that repeats one character.
+
+    Raises `PasswordTooCommon`, which names the request's `field`.
     """
-    guess = normalize("NFKC", password).lower()
-    if guess in {email, email.partition("@")[0]} or guess in common_passwords():
+    guess = _folded(password)
+    if guess in common_passwords() or len(set(guess)) == 1 or _is_made_of(guess, _context(email, name)):
         raise PasswordTooCommon(field)
+
+
+def _context(email: str, name: str | None) -> set[str]:
+    """Return the words that a guesser tries first, in the form in which passwords are compared."""
+    texts = [_PRODUCT, *_folded(email).split("@"), _folded(name or "")]
+    words = {word for text in texts for word in (text, *_WORD.findall(text))}
+    return {word for word in words if len(word) >= _MIN_WORD}
+
+
+def _is_made_of(guess: str, words: set[str]) -> bool:
+    """Return whether `guess` has a word, and beside its words only a few characters, none of them a letter."""
+    longest_first = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    rest, found = re.subn(longest_first, "", guess)
+    return found > 0 and len(rest) < _MIN_LENGTH and not any(character.isalpha() for character in rest)
+
+
+def _folded(text: str) -> str:
+    return normalize("NFKC", text).lower()
 
 
 class Passwords:

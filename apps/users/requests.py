@@ -15,7 +15,7 @@ from apps.users.deps import (
 from apps.users.endings import end_all, revoke_user
 from apps.users.errors import CurrentPasswordRequired, LastAdmin, PasswordChanged, WrongPassword
 from apps.users.models import User
-from apps.users.passwords import reject_common
+from apps.users.passwords import reject_guessable
 from contracts.base import Done, State
 from contracts.keys import GetKeys, JsonWebKeySet
 from contracts.sessions import EndReason
@@ -45,7 +45,7 @@ HASHES = 256
 @router.reply(CreateUser, workers=HASHES)
 async def create_user(request: CreateUser, users: Users, passwords: Passwords) -> UserView:
     """Create a user with the default role; the email must be unused and the password not a common one."""
-    reject_common(request.password, request.email, "password")
+    reject_guessable(request.password, "password", email=request.email, name=request.name)
     password_hash = await passwords.hash(request.password)
     user = User.register(email=request.email, name=request.name, password_hash=password_hash)
     async with users:
@@ -115,7 +115,7 @@ async def change_password(
     async with users:
         before = await users.get(request.id)
     await _verify(passwords, before, request.current_password)
-    reject_common(request.new_password, before.email, "newPassword")
+    reject_guessable(request.new_password, "newPassword", email=before.email, name=before.name)
     password_hash = await passwords.hash(request.new_password)
     async with users:
         user = await users.get_locked(request.id)

@@ -3,8 +3,6 @@
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from pydantic import TypeAdapter, ValidationError
-
 from apps.users import refresh_tokens
 from apps.users.deps import Limits, Passwords, Revocations, SessionKeys, Signer, Users, UsersToRead
 from apps.users.endings import end_all, revoke_sessions
@@ -21,12 +19,11 @@ from contracts.sessions import (
     RevokeSessions,
     SessionList,
 )
-from contracts.users import Email
+from contracts.users import canonical_email
 from kit.errors import Unavailable
 from kit.messaging.server import ReplyRouter
 
 router = ReplyRouter()
-_email: TypeAdapter[str] = TypeAdapter(Email)
 
 
 @router.reply(Authenticate, workers=HASHES)
@@ -41,7 +38,7 @@ async def authenticate(
 ) -> IssuedSession:
     """Begin a session with an email and a password; every refusal is the same and takes one password check."""
     async with users:
-        found = await users.with_email(_normalized(request.email))
+        found = await users.with_email(canonical_email(request.email))
     password_hash = found.password_hash if found else None
     is_right = await passwords.verify(password_hash, request.password)
     if found is None or password_hash is None or not is_right or found.disabled:
@@ -138,11 +135,3 @@ def _issued(session: Session, user: User, keys: SessionKeys, signer: Signer) -> 
         expires_in=int(signer.lifetime.total_seconds()),
         refresh_token=keys.current_token(session),
     )
-
-
-def _normalized(email: str) -> str:
-    """Return an email in its stored form; text that is not an email is returned as it is and matches no user."""
-    try:
-        return _email.validate_python(email)
-    except ValidationError:
-        return email

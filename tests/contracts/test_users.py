@@ -16,6 +16,7 @@ from contracts.users import (
     UserCreated,
     UserUpdated,
     UserView,
+    canonical_email,
 )
 
 ID = UUID("0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01")
@@ -59,11 +60,14 @@ def refused(**fields: Any) -> set[str]:
         ("Ada@Example.COM", "ada@example.com"),
         ("ADA+store@example.com", "ada+store@example.com"),
         ("Zoe\u0308@example.com", "zo\u00eb@example.com"),
+        ("ada@\uff45xample.com", "ada@example.com"),
+        ("ada@example\u3002com", "ada@example.com"),
+        (" ada@example.com ", "ada@example.com"),
         ("\u00c9mile@b\u00fccher.example", "\u00e9mile@b\u00fccher.example"),
     ],
 )
 def test_email_is_normalised(email: str, canonical: str) -> None:
-    assert create(email=email).email == canonical
+    assert create(email=email).email == canonical_email(email) == canonical
     assert create(email=canonical).email == canonical
 
 
@@ -79,6 +83,10 @@ def test_email_is_normalised(email: str, canonical: str) -> None:
         "ada@example.com\n",
         "ada\x00@example.com",
         "Ada <ada@example.com>\x00",
+        "Ada <ada@example.com>",
+        '"Ada Lovelace" <ada@example.com>',
+        "<ada@example.com>",
+        " <ada@example.com> ",
         f"ada@{'a' * 63}.{'a' * 63}.{'a' * 63}.{'a' * 63}.com",
         None,
         1,
@@ -87,6 +95,11 @@ def test_email_is_normalised(email: str, canonical: str) -> None:
 )
 def test_invalid_email_is_refused(email: object) -> None:
     assert refused(email=email) == {"email"}
+
+
+@pytest.mark.parametrize("text", ["no email", "Ada <ada@example.com>", "ada\0@example.com", "\ud800", "x" * 1024])
+def test_text_that_is_no_email_has_no_other_form(text: str) -> None:
+    assert canonical_email(text) == text
 
 
 @pytest.mark.parametrize("length", [8, 128])

@@ -12,7 +12,7 @@ from argon2.exceptions import VerifyMismatchError
 from pydantic import ValidationError
 
 from apps.users.errors import PasswordTooCommon, TooManyPasswords
-from apps.users.passwords import Passwords, common_passwords, reject_common
+from apps.users.passwords import Passwords, common_passwords, reject_guessable
 from apps.users.settings import Settings
 from contracts.errors import ErrorKind
 from contracts.sessions import Authenticate
@@ -33,17 +33,37 @@ def passwords() -> Iterator[Passwords]:
 
 
 @pytest.mark.parametrize(
-    "password", ["12345678", "Password1", "QWERTYUIOP", "ada.lovelace", "Ada.Lovelace@example.com"]
+    "password",
+    [
+        *("12345678", "Password1", "QWERTYUIOP", "ada.lovelace", "Ada.Lovelace@example.com", "        "),
+        *("mkstore-mkstore", "MkStore2026!", "\uff4d\uff4b\uff53\uff54\uff4f\uff52\uff45 1", "2026mkstore"),
+        *(
+            "ada.lovelace!",
+            "Lovelace1815",
+            "adalovelace1",
+            "AdaAda123",
+            "example.com-1",
+            "mkstore@example",
+            "Byron!Byron",
+        ),
+    ],
 )
-def test_common_passwords_and_the_email_are_rejected(password: str) -> None:
+def test_common_passwords_and_words_of_the_context_are_rejected(password: str) -> None:
     with pytest.raises(PasswordTooCommon) as refused:
-        reject_common(password, "ada.lovelace@example.com", "password")
+        reject_guessable(password, "password", email="ada.lovelace@example.com", name="Ada King-Byron")
     assert refused.value.problem().errors[0].pointer == "/password"
 
 
-@pytest.mark.parametrize("password", ["correct horse battery", "ada.lovelace!", "passwort eins", "密码是一个秘密而已"])
+@pytest.mark.parametrize(
+    "password",
+    [
+        *("correct horse battery", "ada loves byron", "passwort eins", "密码是一个秘密而已", "mkstore horse"),
+        *("ada-73914562", "kingdom come"),
+    ],
+)
 def test_other_passwords_are_accepted(password: str) -> None:
-    reject_common(password, "ada.lovelace@example.com", "password")
+    reject_guessable(password, "password", email="ada.lovelace@example.com", name="Ada King-Byron")
+    reject_guessable(password, "password", email="a@b.example", name=None)
 
 
 def test_common_passwords_are_long_enough_to_be_chosen() -> None:

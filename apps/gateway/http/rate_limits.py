@@ -1,6 +1,5 @@
-"""Rate limits per caller, address and account, with RateLimit headers."""
+"""Rate limits per caller and address, with RateLimit headers."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -32,35 +31,19 @@ class RateLimits:
         counter = self._counters[name]
         usage = await counter.hit(key)
         if not usage.allowed:
-            raise TooManyRequests(name, _headers(name, counter, usage))
+            raise TooManyRequests(name, limit_fields(name, counter.amount, counter.window, usage))
         if headers is not None:
-            headers.update(_headers(name, counter, usage))
-
-    async def count(self, name: str, *key: str) -> None:
-        """Count against the limit `name`; never refuse."""
-        if self._enabled:
-            await self._counters[name].hit("/".join(key))
-
-    async def check(self, name: str, *key: str) -> None:
-        """Check the limit `name` without counting. Raises `TooManyRequests` if it is used up for `key`."""
-        if not self._enabled:
-            return
-        counter = self._counters[name]
-        usage = await counter.usage("/".join(key))
-        if not usage.allowed:
-            raise TooManyRequests(name, _headers(name, counter, usage))
+            headers.update(limit_fields(name, counter.amount, counter.window, usage))
 
 
-def _headers(name: str, counter: RequestCounter, usage: Usage) -> dict[str, str]:
-    """Return the fields of the IETF draft "RateLimit header fields for HTTP"; of a refusal also `Retry-After`."""
+def limit_fields(name: str, amount: int, window: int, usage: Usage) -> dict[str, str]:
+    """Return the fields of the IETF draft "RateLimit header fields for HTTP"; of a refusal also `Retry-After`.
+
+    The limit allows `amount` requests in `window` seconds.
+    """
     wait = max(1, round(usage.reset))
     headers = {
-        "RateLimit-Policy": f'"{name}";q={counter.amount};w={counter.window}',
+        "RateLimit-Policy": f'"{name}";q={amount};w={window}',
         "RateLimit": f'"{name}";r={max(0, usage.remaining)};t={wait}',
     }
     return headers if usage.allowed else headers | {"Retry-After": str(wait)}
-
-
-def account(email: str) -> str:
-    """Return the key of an account: a hash, so that no email is stored."""
-    return hashlib.sha256(email.strip().lower().encode("utf-8", "replace")).hexdigest()

@@ -22,7 +22,7 @@ class Usage(NamedTuple):
     """How much of a limit one key has used."""
 
     allowed: bool
-    """Whether the request is, or would be, within the limit."""
+    """Whether the request is within the limit."""
     remaining: int
     """Requests that are left."""
     reset: float
@@ -39,9 +39,6 @@ class RequestCounter(Protocol):
 
     async def hit(self, key: str) -> Usage:
         """Count one request, unless it exceeds the limit, and return the usage after it."""
-
-    async def usage(self, key: str) -> Usage:
-        """Return the usage without counting."""
 
 
 class MemoryCounter:
@@ -80,13 +77,6 @@ class MemoryCounter:
         self._current[key] = count
         return self._usage(left, before, count, allowed=True)
 
-    async def usage(self, key: str) -> Usage:
-        """Return the usage without counting."""
-        left = self._left()
-        before, count = self._previous.get(key, 0), self._current.get(key, 0)
-        allowed = before * left / self.window + count < self.amount
-        return self._usage(left, before, count, allowed=allowed)
-
     def _left(self) -> float:
         """Return the seconds that are left of the current window; begin a new one if it is over."""
         age = self._clock() - self._started
@@ -117,25 +107,21 @@ class StoredCounter:
 
     async def hit(self, key: str) -> Usage:
         """Count one request, unless it exceeds the limit, and return the usage after it."""
-        return await self._usage(key, allowed=await self._strategy.hit(self._item, self._name, key))
-
-    async def usage(self, key: str) -> Usage:
-        """Return the usage without counting."""
-        return await self._usage(key, allowed=await self._strategy.test(self._item, self._name, key))
-
-    async def _usage(self, key: str, *, allowed: bool) -> Usage:
+        allowed = await self._strategy.hit(self._item, self._name, key)
         stats = await self._strategy.get_window_stats(self._item, self._name, key)
         return Usage(allowed, stats.remaining, stats.reset_time - time.time())
 
 
-def open_counters(limits: Mapping[str, str], uri: str) -> dict[str, RequestCounter]:
-    """Return a counter per limit, such as "10/minute"; `uri` is a storage URI of the `limits` library.
-
-    Raises `ValueError` if it is not an async one.
-    """
+def open_storage(uri: str) -> Storage:
+    """Return the storage of the `limits` library that `uri` names. Raises `ValueError` if it is not an async one."""
     storage = storage_from_string(uri)
     if not isinstance(storage, Storage):
         raise ValueError(f"rate_limit_storage must begin with async+, unlike {uri.partition(':')[0]}")  # noqa: TRY004
+    return storage
+
+
+def open_counters(limits: Mapping[str, str], storage: Storage) -> dict[str, RequestCounter]:
+    """Return a counter in `storage` per limit, such as "10/minute"."""
     items = {name: parse(limit) for name, limit in limits.items()}
     if isinstance(storage, MemoryStorage):  # the library's own searches all keys in a task per turn of the event loop
         return {name: MemoryCounter(item.amount, item.get_expiry()) for name, item in items.items()}

@@ -7,11 +7,12 @@ from pydantic import BaseModel, Field
 
 from apps.gateway.deps import Deps, address
 from apps.gateway.errors import OAuthRefusal
-from apps.gateway.http import rate_limits
+from apps.gateway.http.addresses import address_key
 from apps.gateway.http.openapi import responses, success
 from contracts.errors import ErrorKind
 from contracts.keys import JsonWebKeySet
 from contracts.sessions import Authenticate
+from contracts.users import canonical_email
 from kit.errors import RemoteProblem
 
 router = APIRouter(tags=["auth"])
@@ -43,7 +44,7 @@ async def issue_token(
 ) -> TokenAnswer:
     """Exchange an email and a password for an access token."""
     client = address(request)
-    await deps.rate_limits.hit("token", client, response.headers)
+    await deps.rate_limits.hit("token", address_key(client), response.headers)
     response.headers["Cache-Control"] = "no-store"
     if grant_type is None:
         raise OAuthRefusal("invalid_request", "grant_type is missing.")
@@ -51,18 +52,16 @@ async def issue_token(
         raise OAuthRefusal("unsupported_grant_type", "The only grant_type is password.")
     if username is None or password is None:
         raise OAuthRefusal("invalid_request", "username and password are required.")
-    account = (rate_limits.account(username), client)
-    await deps.rate_limits.check("account", *account)
     if "\0" in username:
         raise _invalid_grant()
     try:
-        tokens = await deps.request(Authenticate(email=username, password=password))
+        async with deps.guesses.attempt(f"email/{canonical_email(username)}", client):
+            tokens = await deps.request(Authenticate(email=username, password=password))
     except RemoteProblem as error:
         if error.kind is not ErrorKind.UNAUTHENTICATED:
             raise
-        # Per account and address: slows a guesser without locking out the owner, who is elsewhere.
-        await deps.rate_limits.count("account", *account)
         raise _invalid_grant() from error
+    await deps.guesses.remember(f"user/{tokens.user_id}", client)
     return TokenAnswer(
         access_token=tokens.access_token, expires_in=tokens.expires_in, refresh_token=tokens.refresh_token
     )

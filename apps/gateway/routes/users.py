@@ -10,6 +10,7 @@ from pydantic import MISSING
 
 from apps.gateway.deps import CurrentUser, Deps, address
 from apps.gateway.errors import NotFound
+from apps.gateway.http.addresses import address_key
 from apps.gateway.http.etags import IfMatch, IfNoneMatch, etag, expected_version, is_known
 from apps.gateway.http.openapi import responses, success
 from apps.gateway.http.strict_bodies import StrictRoute
@@ -67,7 +68,7 @@ class PasswordChange(Message, extra="forbid", validate_by_name=False):
 )
 async def create_user(body: NewUser, request: Request, deps: Deps, response: Response) -> UserView:
     """Register a user."""
-    await deps.rate_limits.hit("sign_up", address(request), response.headers)
+    await deps.rate_limits.hit("sign_up", address_key(address(request)), response.headers)
     user = await deps.request(body)
     response.headers.update({"Location": f"/users/{user.id}", "ETag": etag(user)})
     return user
@@ -126,6 +127,8 @@ async def update_user(
         raise NotFound("user")
     if changes.keys() & {"role", "disabled"}:
         caller.require_admin()
+    if "email" in changes and not caller.is_admin:  # the response tells whether somebody has it
+        await deps.rate_limits.hit("email_change", caller.id.hex, response.headers)
     changes |= await expected_version(if_match, partial(deps.user, user_id))
     user = await deps.request(UpdateUser(id=user_id, **changes))
     response.headers["ETag"] = etag(user)
@@ -137,14 +140,15 @@ async def update_user(
     status_code=HTTPStatus.NO_CONTENT,
     responses=responses(401, 404, also={204: success("The password is changed.")}),
 )
-async def change_password(user_id: UUID, body: PasswordChange, caller: CurrentUser, deps: Deps) -> None:
+async def change_password(
+    user_id: UUID, body: PasswordChange, request: Request, caller: CurrentUser, deps: Deps
+) -> None:
     """Change the caller's password."""
     if user_id != caller.id:
         raise NotFound("user")
-    await deps.rate_limits.hit("account", str(user_id))
-    await deps.request(
-        ChangePassword(id=user_id, current_password=body.current_password, new_password=body.new_password)
-    )
+    change = ChangePassword(id=user_id, current_password=body.current_password, new_password=body.new_password)
+    async with deps.own_password(caller, request):
+        await deps.request(change)
 
 
 @router.delete(

@@ -18,7 +18,9 @@ LIMITS_ON = {
     "RATE_LIMIT_ADDRESS": _CEILING,
     "RATE_LIMIT_SIGN_UP": _CEILING,
     "RATE_LIMIT_TOKEN": _CEILING,
+    "RATE_LIMIT_EMAIL_CHANGE": _CEILING,
     "RATE_LIMIT_ACCOUNT": _CEILING,
+    "RATE_LIMIT_ACCOUNT_TOTAL": _CEILING,
 }
 """Settings that count every request against ceilings that no load reaches: the defaults would refuse it at once."""
 LIMITS_OFF = {"RATE_LIMIT_ENABLED": "false"}
