@@ -120,7 +120,7 @@ class Guesses:
         is_known = await self._known.count(source) > 0
         if not is_known:
             if self._strangers >= rules.strangers:
-                raise AtCapacity("sign-ins from new addresses", rules.strangers)
+                raise AtCapacity("requests with a password from new addresses", rules.strangers)
             await self._take_of_total(total)
         failures = await self._failures.add(pair, rules.window)
         if failures < rules.free:
