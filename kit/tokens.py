@@ -1,7 +1,7 @@
 """JSON Web Tokens (RFC 7519), signed and verified strictly: ES256 only, all claims required, one algorithm per key.
 
-By default python-jose accepts a missing `exp`, any `aud`, any `kid` and any algorithm of the key's family. `Verifier`
-accepts only tokens like those that `Signer` makes.
+By default python-jose accepts a missing `exp`, any `aud`, any `kid`, any `typ`, an unknown `crit`, an `iat` in the
+future and any algorithm of the key's family. `Verifier` accepts only tokens like those that `Signer` makes (RFC 9068).
 """
 
 import time
@@ -18,12 +18,19 @@ from jose.exceptions import JOSEError
 from pydantic import BaseModel, ConfigDict, ValidationError
 from uuid_utils.compat import uuid7
 
+from contracts.users import Role
+
 ALGORITHM = "ES256"
 ISSUER = "mkstore/users"
 AUDIENCE = "mkstore"
 MAX_LIFETIME = timedelta(hours=1)
 """Maximum lifetime of a token; a revoked user must be remembered for that long."""
 _CLAIMS = ("iss", "aud", "sub", "exp", "iat", "jti")
+_TYPE = "at+jwt"
+"""The media type of an access token (RFC 9068): no other token signed with the same key counts as one."""
+_MAX_CLOCK_SKEW = 5
+"""Seconds that the clock of the issuer may be ahead."""
+_ROLES = frozenset(Role)
 _MAX_LENGTH = 4096
 """Characters."""
 _EXPIRED = "The token is invalid or expired."
@@ -77,7 +84,7 @@ class Signer:
             "iat": int(now.timestamp()),
             "exp": int((now + self.lifetime).timestamp()),
         }
-        return str(jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self._kid}))
+        return str(jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"typ": _TYPE, "kid": self._kid}))
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -136,6 +143,25 @@ class Verifier:
         return claims
 
     def _check(self, token: str) -> Claims:
+        key = self._keys[self._kid(token)]
+        options = {f"require_{claim}": True for claim in _CLAIMS} | {"leeway": 0}
+        try:
+            claims = jwt.decode(token, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=options)
+            verified = Claims.model_validate(claims)
+        except JOSEError as error:
+            raise InvalidToken(_EXPIRED) from error
+        except ValidationError as error:
+            raise InvalidToken("The token has invalid claims.") from error
+        if verified.exp - verified.iat > MAX_LIFETIME.total_seconds():
+            raise InvalidToken("The lifetime of the token is too long.")
+        if verified.iat > self._clock() + _MAX_CLOCK_SKEW:
+            raise InvalidToken("The token is not valid yet.")
+        if verified.role not in _ROLES:
+            raise InvalidToken("The token has an unknown role.")
+        return verified
+
+    def _kid(self, token: str) -> str:
+        """Return the id of the key that an access token names in its header; its signature is not verified yet."""
         if len(token) > _MAX_LENGTH:
             raise InvalidToken("The token is too long.")
         try:
@@ -144,19 +170,11 @@ class Verifier:
             raise InvalidToken("The token cannot be read.") from error
         if header.get("alg") != ALGORITHM:
             raise InvalidToken("The token's algorithm is not accepted.")
+        if header.get("typ") != _TYPE:
+            raise InvalidToken("The token is not an access token.")
+        if "crit" in header:  # python-jose ignores it; RFC 7515 demands that what is not understood is refused
+            raise InvalidToken("The token has critical header parameters.")
         kid = header.get("kid")
         if not isinstance(kid, str) or kid not in self._keys:
             raise UnknownKey(str(kid))
-        options = {f"require_{claim}": True for claim in _CLAIMS} | {"leeway": 0}
-        try:
-            claims = jwt.decode(
-                token, self._keys[kid], algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=options
-            )
-            verified = Claims.model_validate(claims)
-        except JOSEError as error:
-            raise InvalidToken(_EXPIRED) from error
-        except ValidationError as error:
-            raise InvalidToken("The token has invalid claims.") from error
-        if verified.exp - verified.iat > MAX_LIFETIME.total_seconds():
-            raise InvalidToken("The lifetime of the token is too long.")
-        return verified
+        return kid

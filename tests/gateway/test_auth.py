@@ -109,7 +109,7 @@ async def test_forged_token_is_refused(store: Store) -> None:
     head, body, signature = ada.token.split(".")
     kid = jwt.get_unverified_header(ada.token)["kid"]
     claims = jwt.get_unverified_claims(ada.token)
-    forged = jwt.encode(claims, "a guess", algorithm="HS256", headers={"kid": kid})
+    forged = jwt.encode(claims, "a guess", algorithm="HS256", headers={"typ": "at+jwt", "kid": kid})
     for token in (
         "x",
         "a.b.c",

@@ -31,6 +31,7 @@ def test_verified_token_is_cached_once() -> None:
 
 def test_expired_token_is_refused_although_it_is_cached() -> None:
     clock, token = Clock(), new_token()
+    clock.now = time.time()
     tokens = verifier(clock=clock)
     clock.now = tokens.verify(token).exp - 1.0
     tokens.verify(token)

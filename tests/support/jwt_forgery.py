@@ -16,7 +16,8 @@ def forged(token: str, public: dict[str, Any]) -> dict[str, str]:
     header, claims, signature = token.split(".")
     valid = jwt.get_unverified_claims(token)
     key = _private_key()
-    kid = {"kid": public["kid"]}
+    kid = {"typ": "at+jwt", "kid": public["kid"]}  # whatever is wrong with a token, its type is right
+    es256 = kid | {"alg": "ES256"}
     pem = jwk.construct(public, "ES256").to_pem()
     admin = _part(valid | {"role": "admin"})
     without = {name: {k: v for k, v in valid.items() if k != name} for name in ("exp", "aud", "iss", "sub", "jti")}
@@ -28,16 +29,16 @@ def forged(token: str, public: dict[str, Any]) -> dict[str, str]:
         "of dots": "..",
         "of one dot": ".",
         "with other claims": f"{header}.{admin}.{signature}",
-        "with alg none": f"{_part({'alg': 'none', 'typ': 'JWT'} | kid)}.{claims}.",
-        "with alg none and a signature": f"{_part({'alg': 'none', 'typ': 'JWT'} | kid)}.{claims}.{signature}",
+        "with alg none": f"{_part({'alg': 'none', 'typ': 'at+jwt'} | kid)}.{claims}.",
+        "with alg none and a signature": f"{_part({'alg': 'none', 'typ': 'at+jwt'} | kid)}.{claims}.{signature}",
         "with the public key as HS256 secret": _hs256(claims, kid, pem),
         "with the JWK as HS256 secret": _hs256(claims, kid, json.dumps(public).encode()),
         "of another key under the same kid": jwt.encode(valid, key, algorithm="ES256", headers=kid),
-        "of another key under another kid": jwt.encode(valid, key, algorithm="ES256", headers={"kid": "mine"}),
+        "of another key under another kid": jwt.encode(valid, key, algorithm="ES256", headers=kid | {"kid": "mine"}),
         "of another key with a JWK header": jwt.encode(valid, key, "ES256", headers=kid | {"jwk": public}),
         "expired": jwt.encode(valid | {"exp": valid["iat"] - 10}, key, algorithm="ES256", headers=kid),
-        "with a kid that is not text": f"{_part({'alg': 'ES256', 'kid': {'a': 1}})}.{claims}.{signature}",
-        "with a NUL in its kid": f"{_part({'alg': 'ES256', 'kid': chr(0)})}.{claims}.{signature}",
+        "with a kid that is not text": f"{_part(es256 | {'kid': {'a': 1}})}.{claims}.{signature}",
+        "with a NUL in its kid": f"{_part(es256 | {'kid': chr(0)})}.{claims}.{signature}",
         "with claims that are a list": f"{header}.{_part([1])}.{signature}",
         "with a header that is a list": f"{_part([1])}.{claims}.{signature}",
         "deeply nested": f"{_encode(b'[' * 3000)}.{claims}.{signature}",
@@ -46,7 +47,7 @@ def forged(token: str, public: dict[str, Any]) -> dict[str, str]:
 
 
 def _hs256(claims: str, kid: dict[str, str], secret: bytes) -> str:
-    signed = f"{_part({'alg': 'HS256', 'typ': 'JWT'} | kid)}.{claims}"
+    signed = f"{_part({'alg': 'HS256', 'typ': 'at+jwt'} | kid)}.{claims}"
     return f"{signed}.{_encode(hmac.new(secret, signed.encode(), hashlib.sha256).digest())}"
 
 
