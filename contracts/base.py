@@ -44,6 +44,7 @@ class Message(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         serialize_by_alias=True,
+        hide_input_in_errors=True,  # an error in the log would show a password or a token
     )
 
 

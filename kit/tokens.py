@@ -53,7 +53,7 @@ class UnknownKey(InvalidToken):
 class Claims(BaseModel):
     """The claims of a verified token."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     sub: UUID
     sid: UUID

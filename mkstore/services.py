@@ -36,3 +36,6 @@ SERVICES = (
     ServiceSpec("gateway", "apps.gateway.main:app", cores_per_process=2),
 )
 """Every service in start order; the gateway is last."""
+
+SECRET_VARIABLES = ("NATS_URL", "DB_PASSWORD", "JWT_SECRET", "LIVE_NATS_URL", "RATE_LIMIT_STORAGE")
+"""The secrets of all services, each of which `<NAME>_FILE` may give in a file."""

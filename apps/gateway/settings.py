@@ -1,8 +1,11 @@
 """Settings of the gateway, read from the environment."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from kit.runtime import settings
+from kit.runtime.secrets import UrlSecret
 
 
 class Settings(settings.Settings):
@@ -20,7 +23,7 @@ class Settings(settings.Settings):
     )
     max_event_streams: int = Field(1000, ge=1, description="Maximum open GET /events streams per process.")
     max_body_bytes: int = Field(1 << 20, ge=1, description="Maximum request body size, in bytes; larger ones get 413.")
-    live_nats_url: str = Field(
+    live_nats_url: Annotated[str, UrlSecret(required=False)] = Field(
         "",
         repr=False,
         description="NATS URL with an observer login; enables live figures on /asyncapi (admins only in production).",
@@ -28,8 +31,9 @@ class Settings(settings.Settings):
     live_payloads: bool = Field(False, description="Whether the live view also shows message payloads.")
     access_log: bool = Field(True, description="Whether to log a line per request, at log level INFO and below.")
     rate_limit_enabled: bool = Field(True, description="Whether rate limits apply; false for benchmarks.")
-    rate_limit_storage: str = Field(
+    rate_limit_storage: Annotated[str, UrlSecret(required=False)] = Field(
         "async+memory://",
+        repr=False,
         description="Storage URI of the limits library; the default counts per process.",
     )
     rate_limit_caller: str = Field("3000/minute", description="Limit of requests per signed-in caller.")

@@ -1,8 +1,11 @@
 """Settings of the users service, read from the environment."""
 
+from typing import Annotated
+
 from pydantic import Field, SecretStr
 
-from kit.runtime.settings import DEVELOPMENT_SECRET, DatabaseSettings
+from kit.runtime.secrets import DEVELOPMENT_SECRET, Secret
+from kit.runtime.settings import DatabaseSettings
 from kit.tokens import MAX_LIFETIME
 
 
@@ -13,7 +16,7 @@ class Settings(DatabaseSettings):
     """
 
     db_database: str = Field("users_db", description="Database of the users service.")
-    jwt_secret: SecretStr = Field(
+    jwt_secret: Annotated[SecretStr, Secret(min_length=32)] = Field(
         SecretStr(DEVELOPMENT_SECRET),
         description="Encrypts the private keys that sign access tokens, stored in the users database.",
     )

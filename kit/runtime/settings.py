@@ -1,14 +1,14 @@
 """Settings from the environment, and the message for invalid ones."""
 
-from typing import Literal, Self, TypeVar
+import os
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from kit.runtime.logging import LogFormat
-
-DEVELOPMENT_SECRET = "for-development-only"  # noqa: S105 - it protects nothing: production refuses it
-"""Default of every secret setting; refused in production."""
+from kit.runtime.secrets import DEVELOPMENT_SECRET, Secret, UrlSecret, secret_files
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
@@ -16,12 +16,14 @@ AnySettings = TypeVar("AnySettings", bound="Settings")
 class Settings(BaseSettings):
     """Settings of every service; `.env.example` is generated from the subclasses."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     app_env: Literal["development", "production"] = Field(
-        "development", description="In production, a missing or default secret stops the start."
+        "development", description="In production, a missing, default or weak secret stops the start."
     )
-    nats_url: str = Field("nats://127.0.0.1:4222", description="NATS URL; separate several with commas.")
+    nats_url: Annotated[str, UrlSecret()] = Field(
+        "nats://127.0.0.1:4222", repr=False, description="NATS URL; separate several with commas."
+    )
     nats_monitor_url: str = Field(
         "", description="URL of the NATS monitoring endpoint (http_port), to check that NATS syncs messages to disk."
     )
@@ -38,16 +40,6 @@ class Settings(BaseSettings):
         "console", description="Log format, one line per event: console for people, json for machines."
     )
 
-    @model_validator(mode="after")
-    def _production_has_secrets(self) -> Self:
-        if self.app_env == "production":
-            if self.failpoints:
-                raise ValueError("FAILPOINTS must not be set in production.")
-            for name, value in self:
-                if isinstance(value, SecretStr) and value.get_secret_value() in {"", DEVELOPMENT_SECRET}:
-                    raise ValueError(f"{name.upper()} must be set to your own secret in production.")
-        return self
-
 
 class DatabaseSettings(Settings):
     """Settings of a service that owns a database; the subclass names it."""
@@ -55,7 +47,7 @@ class DatabaseSettings(Settings):
     db_host: str = Field("127.0.0.1", description="Database host.")
     db_port: int = Field(5432, ge=1, le=65535, description="Database port.")
     db_user: str = Field("postgres", description="Database user.")
-    db_password: SecretStr = Field(SecretStr(DEVELOPMENT_SECRET), description="Database password.")
+    db_password: Annotated[SecretStr, Secret()] = Field(SecretStr(DEVELOPMENT_SECRET), description="Database password.")
     db_database: str
     outbox_lag_warning: float = Field(
         10.0, gt=0, description="Seconds an event may wait in the outbox before `/health/ready` shows a warning."
@@ -96,15 +88,42 @@ class ConsumerSettings(DatabaseSettings):
 
 
 def load(settings: type[AnySettings]) -> AnySettings:
-    """Read `settings` from the environment.
+    """Read `settings` from the environment; each secret also from the file that `<NAME>_FILE` names.
 
-    Raises `SystemExit`, with one sentence per invalid variable, if the configuration is invalid.
+    Raises `SystemExit`, with one line for everything that is wrong: its variable and the repair. In production that
+    includes missing, default and weak secrets.
     """
+    rules = {name: rule for name, field in settings.model_fields.items() if (rule := secret_rule(field))}
+    values, problems = secret_files([name.upper() for name in rules], os.environ)
+    in_files: dict[str, Any] = {name.lower(): value for name, value in values.items()}
+    loaded: AnySettings | None = None
     try:
-        return settings()
+        loaded = settings(**in_files)
     except ValidationError as error:
-        sentences = [
+        problems += [
             ": ".join([*(str(part).upper() for part in e["loc"]), e["msg"].removeprefix("Value error, ")])
             for e in error.errors(include_url=False, include_input=False)
         ]
-        raise SystemExit("Invalid configuration: " + " ".join(sentences)) from None
+    problems += _problems_of_production(settings, rules, EnvSettingsSource(settings)() | in_files)
+    if loaded is None or problems:
+        raise SystemExit("\n".join(["Invalid configuration:", *problems]))
+    return loaded
+
+
+def secret_rule(field: FieldInfo) -> Secret | None:
+    """Return the rule of a setting that is a secret; None for any other setting."""
+    marks = [mark for mark in field.metadata if isinstance(mark, Secret)]
+    return marks[0] if marks else Secret() if field.annotation is SecretStr else None
+
+
+def _problems_of_production(settings: type[Settings], rules: dict[str, Secret], given: dict[str, Any]) -> list[str]:
+    """Return a line for each of the `given` values that production refuses, also if others are invalid."""
+    if given.get("app_env") != "production":
+        return []
+    problems = ["FAILPOINTS must not be set in production: unset it."] if given.get("failpoints") else []
+    for name, rule in rules.items():
+        value = given.get(name, settings.model_fields[name].default)
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        if problem := rule.problem(name.upper(), text):
+            problems.append(problem)
+    return problems

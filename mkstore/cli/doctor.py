@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from mkstore.cli.support import HomeOption, JsonOption, run_record, show
+from mkstore.cli.support import HomeOption, JsonOption, environment, run_record, show
 from mkstore.stack.servers import is_reachable
 from mkstore.stack.state_dir import DEFAULT_STATE_DIR
 
@@ -41,7 +40,7 @@ def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
     from kit.runtime.logging import configure_logging  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
 
     configure_logging("CRITICAL", "console")  # the table has every error
-    rows = asyncio.run(_report(_targets(home, os.environ)))
+    rows = asyncio.run(_report(_targets(home, environment())))
     if not as_json:
         rows = [{**row, "reason": row["reason"] or ""} for row in rows]
     show("checks", ["check", "status", "reason"], rows, as_json=as_json)

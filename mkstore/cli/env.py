@@ -24,7 +24,7 @@ _OPENING = """\
 The environment variables of the services. `uv run --env-file .env ...` and Compose read such a file.
 A commented variable has a default, which is shown. `mkstore up` needs none of them.
 Generated from the settings classes by `mkstore env`."""
-_SECRET = "Secret: production refuses the default."  # noqa: S105 - a sentence
+_SECRET = "Secret: production refuses the default. Or {name}_FILE: path of a file with it."  # noqa: S105 - a sentence
 
 
 class Variable(NamedTuple):
@@ -83,12 +83,16 @@ def example(services: "Mapping[str, type[Settings]]") -> str:
 def _variable(name: str, field: "FieldInfo") -> Variable:
     from pydantic import SecretStr  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
 
+    from kit.runtime.settings import secret_rule  # noqa: PLC0415 - same reason
+
     comment = [field.description or ""]
     if get_origin(field.annotation) is Literal:
         comment.append(f"One of: {', '.join(get_args(field.annotation))}.")
     default = None if field.is_required() else field.get_default(call_default_factory=True, validated_data={})
+    if secret_rule(field):
+        comment.append(_SECRET.format(name=name.upper()))
     if isinstance(default, SecretStr):
-        return Variable(name.upper(), (*comment, _SECRET), "")
+        return Variable(name.upper(), tuple(comment), "")
     return Variable(name.upper(), tuple(comment), None if field.is_required() else _as_text(default))
 
 

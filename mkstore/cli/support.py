@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from kit.runtime.secrets import UnreadableSecret, with_secret_files
+from mkstore.services import SECRET_VARIABLES
 from mkstore.stack.servers import is_reachable
 from mkstore.stack.state_dir import DEFAULT_STATE_DIR, RUN_FILE
 
@@ -37,9 +39,17 @@ def run_record(home: Path) -> dict[str, Any]:
     return record
 
 
+def environment() -> dict[str, str]:
+    """Return the environment, with the secrets that stand in files; exit 1 with a message if one cannot be read."""
+    try:
+        return with_secret_files(SECRET_VARIABLES, os.environ)
+    except UnreadableSecret as error:
+        fail(str(error))
+
+
 def nats_url(home: Path | None) -> str:
     """Return the address of NATS: from the state folder `home`, else NATS_URL, else the default state folder."""
-    if home is None and (url := os.environ.get("NATS_URL")):
+    if home is None and (url := environment().get("NATS_URL")):
         return url
     return str(run_record(home or DEFAULT_STATE_DIR)["nats"]["admin_url"])
 

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mkstore.services import ServiceSpec
+from kit.runtime.secrets import UnreadableSecret, with_secret_files
+from mkstore.services import SECRET_VARIABLES, ServiceSpec
 from mkstore.stack.local_stack import NICENESS, LocalStack, StartRefused, check_port
 from mkstore.stack.managed_process import ManagedProcess, ProcessFailed
 from mkstore.stack.plan import Options, Plan
@@ -21,14 +22,18 @@ def run(options: Options, specs: Sequence[ServiceSpec], *, niceness: int = NICEN
     """Run `specs`, the last of which is the gateway, until a signal; print errors and return the exit code."""
     try:
         check_port(options.port)
+        environ = with_secret_files(SECRET_VARIABLES, os.environ)
         with open_state_dir(options.home, ephemeral=options.ephemeral) as state:
-            stack = LocalStack(options, specs, state, os.environ, say=say, on_ready=print_addresses, niceness=niceness)
+            stack = LocalStack(options, specs, state, environ, say=say, on_ready=print_addresses, niceness=niceness)
             asyncio.run(stack.run())
     except ProcessFailed as error:
         say(f"mkstore could not start: {error}." + (f" The end of its log:\n{error.log}" if error.log else ""))
         return 1
     except (StartRefused, StateDirInUse) as error:
         say(f"mkstore could not start: {error}.")
+        return 1
+    except UnreadableSecret as error:
+        say(f"mkstore could not start: {error}")
         return 1
     except OSError as error:
         say(f"mkstore could not start: {error.strerror or error}: {error.filename or options.home}.")

@@ -1,7 +1,7 @@
 """The processes of one `mkstore up`: its own servers, unless the environment names others, and the services."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mkstore import permissions
@@ -42,9 +42,9 @@ class Plan:
     nats: NatsServer | None
     postgres: PostgresServer | None
     services: Sequence[ServiceProcess]
-    environments: Mapping[str, Mapping[str, str]]
-    nats_url: str
-    admin_url: str
+    environments: Mapping[str, Mapping[str, str]] = field(repr=False)
+    nats_url: str = field(repr=False)
+    admin_url: str = field(repr=False)
     monitor_url: str
     database: DatabaseLogin
 

@@ -73,6 +73,7 @@ class StateDir:
 def open_state_dir(root: Path | None, *, ephemeral: bool) -> Iterator[StateDir]:
     """Lock a state folder and yield it; the data of an ephemeral one are in a temporary folder, removed at the end.
 
+    What this process and its children write meanwhile is readable by their own user only (umask 077).
     Waits up to 15 s while the processes of a killed launcher are being ended. Raises `StateDirInUse` if another
     launcher runs there, `OSError` if the folder cannot be used.
     """
@@ -87,10 +88,12 @@ def open_state_dir(root: Path | None, *, ephemeral: bool) -> Iterator[StateDir]:
     root.mkdir(parents=True, exist_ok=True, mode=0o711)
     try:
         lock = _locked(root)
+        umask = os.umask(0o077)
         try:
             (root / "logs").mkdir(exist_ok=True, mode=0o700)
             yield StateDir(root.resolve(), (temporary or root).resolve(), lock, ephemeral)
         finally:
+            os.umask(umask)
             os.close(lock)
     finally:
         if temporary is not None:

@@ -1,5 +1,6 @@
 """In production no service starts on a NATS server that can lose acknowledged messages in a power failure."""
 
+import secrets
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,12 @@ async def test_production_refuses_to_start_and_names_the_fix(
 ) -> None:
     database = {} if service == "gateway" else new_database(service)
     with UnsyncedNats(tmp_path / "nats") as nats:
-        servers = {**database, "NATS_URL": nats.url, "NATS_MONITOR_URL": nats.monitor_url, "JWT_SECRET": "s" * 32}
+        servers = {
+            **database,
+            "NATS_URL": nats.url,
+            "NATS_MONITOR_URL": nats.monitor_url,
+            "JWT_SECRET": secrets.token_hex(32),
+        }
         async with run_service(service, tmp_path, {**servers, "APP_ENV": "production"}) as process:
             assert await process.wait_exit() not in {0, None}
             assert "set `sync_interval: always` in its jetstream block" in process.text

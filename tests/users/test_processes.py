@@ -13,7 +13,6 @@ import pytest
 from apps.users.keys import load_signer
 from apps.users.models import User
 from apps.users.repository import SigningKeys, Users
-from apps.users.settings import Settings
 from contracts.errors import ErrorKind
 from contracts.keys import GetKeys
 from contracts.sessions import Authenticate
@@ -22,7 +21,6 @@ from contracts.users import CreateUser, GetUsers, UpdateUser, UserCreated, UserU
 from kit import database
 from kit.errors import RemoteProblem
 from kit.messaging.client import RequestClient
-from kit.runtime.settings import load
 from kit.tokens import Verifier
 from mkstore.stack import ports
 from mkstore.stack.servers import NatsServer, PostgresServer
@@ -89,13 +87,6 @@ async def test_another_secret_stops_the_process(
         assert await users.wait_exit() == 3
         assert "JWT_SECRET does not open the signing key" in users.text
         assert "Traceback" not in users.text
-
-
-def test_production_without_a_secret_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"APP_ENV": "production", "JWT_SECRET": "", "DB_PASSWORD": "x"}.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit, match="JWT_SECRET must be set to your own secret"):
-        load(Settings)
 
 
 async def test_a_service_that_waits_for_its_database_can_be_stopped(tmp_path: Path) -> None:

@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
-from kit.runtime.settings import Settings
+from kit.runtime.settings import Settings, load
 
 PROGRAM = """
 import sys
@@ -40,6 +39,8 @@ def test_failpoints_are_off_without_a_folder(tmp_path: Path, monkeypatch: pytest
     assert run("") == (0, "0\n1\n2\n")
 
 
-def test_production_refuses_failpoints() -> None:
-    with pytest.raises(ValidationError, match="FAILPOINTS must not be set in production"):
-        Settings(app_env="production", failpoints="somewhere")
+def test_production_refuses_failpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"APP_ENV": "production", "FAILPOINTS": "somewhere"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match="FAILPOINTS must not be set in production"):
+        load(Settings)

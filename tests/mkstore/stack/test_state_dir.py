@@ -1,6 +1,7 @@
 """State folders: one launcher at a time; a start waits for the cleanup of a killed launcher."""
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +38,15 @@ def test_start_waits_for_the_reaper_of_a_killed_launcher(tmp_path: Path) -> None
             assert home.root == tmp_path
     finally:
         launcher.wait()
+
+
+def test_what_is_written_while_it_is_open_is_private(tmp_path: Path) -> None:
+    own = os.umask(0o022)
+    try:
+        with open_state_dir(tmp_path / "home", ephemeral=False) as state:
+            state.log("gateway").touch()
+            assert stat.S_IMODE(state.log("gateway").stat().st_mode) == 0o600
+        (tmp_path / "later").touch()
+        assert stat.S_IMODE((tmp_path / "later").stat().st_mode) == 0o644
+    finally:
+        os.umask(own)
