@@ -11,8 +11,8 @@ from fastapi.security import OAuth2PasswordBearer
 
 from apps.gateway import auth
 from apps.gateway.errors import Unauthorized
-from apps.gateway.http.addresses import address_key, address_of
-from apps.gateway.http.backpressure import remaining, with_deadline
+from apps.gateway.http.addresses import address_of
+from apps.gateway.http.backpressure import Capacity, remaining, with_deadline
 from apps.gateway.http.guessing import Guesses
 from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.payments.accept import PaymentAcceptance
@@ -48,6 +48,7 @@ class Dependencies:
     payment_events: Demand
     verifier: auth.JwksVerifier
     rate_limits: RateLimits
+    capacity: Capacity
     guesses: Guesses
     durability: Durability
     health: Health
@@ -109,11 +110,6 @@ async def _dependencies(request: Request) -> Dependencies:
 
 
 Deps = Annotated[Dependencies, Depends(_dependencies)]
-
-
-async def limit_address(request: Request, deps: Deps) -> None:
-    """Count the request against the limit of its address, before any other work."""
-    await deps.rate_limits.hit("address", address_key(address(request)))
 
 
 bearer = OAuth2PasswordBearer("/auth/token", auto_error=False, description="The access token of POST /auth/token.")

@@ -50,6 +50,39 @@ class BodyTooLarge(GatewayRefusal):
         super().__init__(f"The body may have at most {limit} bytes.")
 
 
+class HeadersTooLarge(GatewayRefusal):
+    """The header section is longer than the limit (RFC 6585, 5)."""
+
+    kind = ErrorKind.TOO_LARGE
+    slug = "headers-too-large"
+    headers = _CLOSE
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The header section may have at most {limit} bytes.")
+
+
+class RequestTimeout(GatewayRefusal):
+    """The client did not send its request in time (RFC 9110, 15.5.9)."""
+
+    kind = ErrorKind.MALFORMED
+    slug = "request-timeout"
+    headers = _CLOSE
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(f"The {what} did not arrive within {seconds:g} s.")
+
+
+class InvalidHost(GatewayRefusal):
+    """The request has no `Host` field, or more than one (RFC 9112, 3.2)."""
+
+    kind = ErrorKind.MALFORMED
+    slug = "invalid-host"
+    headers = _CLOSE
+
+    def __init__(self) -> None:
+        super().__init__("A request has exactly one Host field.")
+
+
 class InvalidRequest(GatewayRefusal):
     """Some fields of the request are invalid."""
 
@@ -137,6 +170,17 @@ class AtCapacity(Unavailable):
 
     def __init__(self, what: str, limit: int) -> None:
         Refusal.__init__(self, f"The gateway serves at most {limit} {what} at once; try again in a moment.")
+
+
+class TooManyEventStreams(GatewayRefusal):
+    """The caller already has the maximum number of open event streams at this gateway process."""
+
+    kind = ErrorKind.RATE_LIMITED
+    slug = "too-many-event-streams"
+    headers = {"Retry-After": "1"}  # noqa: RUF012 - read only
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"You have {limit} open event streams, and may have no more.")
 
 
 class OAuthRefusal(GatewayRefusal):

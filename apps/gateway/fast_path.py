@@ -3,9 +3,10 @@
 `GET /users/me`, `GET /users/{id}`, `GET /payments/{id}` and `POST /payments` cost 200 to 300 µs in FastAPI, a tenth of
 it in the route itself. A request that this module recognizes calls the same route function with the same values.
 Everything else falls through to FastAPI, before any effect: what is not listed here, and what FastAPI would refuse. So
-a new feature of a route needs no change here. From the first effect on, which is to count the request against the rate
-limits, the request is answered here: to begin again would count twice, or publish twice. Refusals then go through the
-same functions as in FastAPI. tests/gateway/test_fast_path.py compares the two paths. See docs/adr/0015-fast-path.md.
+a new feature of a route needs no change here. From the first effect on, which is to count the request against the limit
+of its caller, the request is answered here: to begin again would count twice, or publish twice. Refusals then go
+through the same functions as in FastAPI. tests/gateway/test_fast_path.py compares the two paths. See
+docs/adr/0015-fast-path.md.
 """
 
 import re
@@ -21,7 +22,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from apps.gateway.auth import Caller
 from apps.gateway.deps import Dependencies
 from apps.gateway.http import problems, strict_bodies
-from apps.gateway.http.addresses import address_key, address_of
 from apps.gateway.routes import payments, users
 from kit.errors import Refusal
 
@@ -95,7 +95,7 @@ class FastPath:
         scope["route"] = call.route
         scope.setdefault("state", {})["caller"] = call.caller.id
         try:
-            await self._answer(call, scope, send)
+            await self._answer(call, send)
         except Refusal as refusal:
             await problems.refusal_response(refusal, scope["method"])(scope, receive, send)
         except Exception as error:
@@ -149,12 +149,10 @@ class FastPath:
         claims = self._deps.verifier.known(authorization[len(_BEARER) :].decode("latin-1"))
         return None if claims is None else Caller(claims)
 
-    async def _answer(self, call: _Call, scope: Scope, send: Send) -> None:
+    async def _answer(self, call: _Call, send: Send) -> None:
         """Do what FastAPI's dependencies do for these routes, call the route and send its response."""
         response = _RouteResponse(call.route.status_code or 200)
-        limits = self._deps.rate_limits
-        await limits.hit("address", address_key(address_of(scope)))
-        await limits.hit("caller", call.caller.id.hex, response.headers)
+        await self._deps.rate_limits.hit("caller", call.caller.id.hex, response.headers)
         result: BaseModel = await call.run(response)
         body = result.model_dump_json().encode()
         headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]

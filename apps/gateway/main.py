@@ -4,19 +4,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, nullcontext
 from functools import partial
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from limits import parse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import apps.gateway
 from apps.gateway.auth import JwksVerifier
-from apps.gateway.deps import Dependencies, limit_address, payment_loader, user_loader
+from apps.gateway.deps import Dependencies, payment_loader, user_loader
 from apps.gateway.events import event_router, owner_of
 from apps.gateway.fast_path import FastPath
 from apps.gateway.http import openapi, problems
 from apps.gateway.http.access_log import AccessLog
 from apps.gateway.http.backpressure import Capacity
-from apps.gateway.http.body_limits import BodyLimit
+from apps.gateway.http.cors import cors
 from apps.gateway.http.expiring_counts import open_counts
 from apps.gateway.http.guessing import Guesses, GuessingRules
 from apps.gateway.http.middleware import Middleware
@@ -74,12 +74,14 @@ class Gateway(ServiceApp):
     """FastAPI behind the middleware and the fast path."""
     api: FastAPI
     """FastAPI alone; it has the OpenAPI document."""
+    hsts_max_age: int
+    """Seconds of `Strict-Transport-Security`."""
     deps: Dependencies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the lifespan of the process."""
         if scope["type"] == "lifespan":
-            configure_server(receive)
+            configure_server(receive, self.hsts_max_age)
             await super().__call__(scope, receive, send)
         else:
             await self.http(scope, receive, send)
@@ -111,14 +113,9 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
         specification=documented,
         logger=None,
     )
-    capacity = Capacity(
-        requests=settings.max_requests_in_flight,
-        streams=settings.max_event_streams,
-        passwords=settings.max_password_requests,
-        timeout=settings.request_timeout,
-    )
-    app.http = Middleware(FastPath(api, deps), capacity, BodyLimit(settings.max_body_bytes), access_log)
-    app.api, app.deps = api, deps
+    wrap = cors(settings.cors_origins)
+    app.http = Middleware(FastPath(api, deps), deps.capacity, deps.rate_limits, access_log, wrap=wrap)
+    app.api, app.deps, app.hsts_max_age = api, deps, settings.hsts_max_age
     return app
 
 
@@ -131,11 +128,11 @@ def create_api(deps: Dependencies) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=openapi.operation_id,
-        responses=openapi.responses(400, 413, 422, 500, 503, 504),
+        responses=openapi.responses(400, 408, 413, 422, 431, 500, 503, 504),
     )
     api.state.deps = deps
     for module in (users, auth, payments, events):
-        api.include_router(module.router, dependencies=[Depends(limit_address)], responses=openapi.responses(429))
+        api.include_router(module.router, responses=openapi.responses(429))
     api.include_router(health.router)  # health probes are not rate-limited
     api.openapi = partial(openapi.document, api)  # type: ignore[method-assign]
     documentation.mount(api, deps)
@@ -179,10 +176,22 @@ def create_dependencies(
         payments=payments,
         acceptance=acceptance,
         waiters=waiters,
-        broadcaster=Broadcaster(history or StreamedHistory(broker), owner_of, needed=payment_events.needed),
+        broadcaster=Broadcaster(
+            history or StreamedHistory(broker),
+            owner_of,
+            needed=payment_events.needed,
+            max_replayed=settings.max_replayed_events,
+        ),
         payment_events=payment_events,
         verifier=JwksVerifier(client.request, timeout),
         rate_limits=RateLimits(open_counters(settings.rate_limits(), storage), enabled=settings.rate_limit_enabled),
+        capacity=Capacity(
+            requests=settings.max_requests_in_flight,
+            streams=settings.max_event_streams,
+            streams_per_caller=settings.max_event_streams_per_caller,
+            passwords=settings.max_password_requests,
+            timeout=timeout,
+        ),
         guesses=Guesses(guessing_rules(settings), partial(open_counts, storage), enabled=settings.rate_limit_enabled),
         durability=durability,
         health=Health({"nats": broker.check}, warnings=durability.checks()),

@@ -22,7 +22,18 @@ class Settings(settings.Settings):
         64, ge=1, description="Maximum concurrent requests per process that hash a password (sign-in, sign-up, change)."
     )
     max_event_streams: int = Field(1000, ge=1, description="Maximum open GET /events streams per process.")
-    max_body_bytes: int = Field(1 << 20, ge=1, description="Maximum request body size, in bytes; larger ones get 413.")
+    max_event_streams_per_caller: int = Field(
+        10, ge=1, description="Maximum open GET /events streams per caller and process; more get 429."
+    )
+    max_replayed_events: int = Field(
+        10_000, ge=1, description="Maximum stored events, of all users, that one Last-Event-ID makes the gateway read."
+    )
+    hsts_max_age: int = Field(
+        0, ge=0, description="Seconds of Strict-Transport-Security; set it only behind TLS. 0 sends no such field."
+    )
+    cors_origins: str = Field(
+        "", description="Origins whose pages may call the API, separated by commas; none by default."
+    )
     live_nats_url: Annotated[str, UrlSecret(required=False)] = Field(
         "",
         repr=False,

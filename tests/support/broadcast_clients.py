@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-from apps.gateway.sse.broadcaster import Broadcaster, Item
+from apps.gateway.sse.broadcaster import Broadcaster
 from apps.gateway.sse.history import Position
+from apps.gateway.sse.replay import Item
 from contracts.streams import Stream
 from kit.messaging.reader import StoredMessage
 from tests.support.gateway_fakes import FakeHistory

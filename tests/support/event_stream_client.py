@@ -82,7 +82,7 @@ async def open_event_stream(app: ASGIApp, token: str, last_id: str | None = None
             stream.text += message.get("body", b"").decode()
             stream.ended = not message.get("more_body", False)
 
-    headers = [(b"authorization", f"Bearer {token}".encode())]
+    headers = [(b"host", b"store"), (b"authorization", f"Bearer {token}".encode())]
     headers += [(b"last-event-id", last_id.encode())] if last_id else []
     scope = {
         "type": "http",

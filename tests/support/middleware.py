@@ -4,10 +4,16 @@ from starlette.types import ASGIApp
 
 from apps.gateway.http.access_log import AccessLog
 from apps.gateway.http.backpressure import Capacity
-from apps.gateway.http.body_limits import BodyLimit
 from apps.gateway.http.middleware import Middleware
+from apps.gateway.http.rate_limits import RateLimits
 
 
-def middleware(app: ASGIApp, capacity: Capacity | None = None, access_log: AccessLog | None = None) -> Middleware:
+def middleware(
+    app: ASGIApp,
+    capacity: Capacity | None = None,
+    access_log: AccessLog | None = None,
+    rate_limits: RateLimits | None = None,
+) -> Middleware:
     """Return the middleware, with limits that no test reaches unless it passes its own."""
-    return Middleware(app, capacity or Capacity(requests=100, streams=100, timeout=60), BodyLimit(1 << 20), access_log)
+    capacity = capacity or Capacity(requests=100, streams=100, timeout=60)
+    return Middleware(app, capacity, rate_limits or RateLimits({}, enabled=False), access_log)

@@ -198,7 +198,9 @@ class Path:
             self.through_fastapi += 1
             await api(scope, receive, send)
 
-        self.app: ASGIApp = middleware(FastPath(counted, self.deps) if fast else counted)
+        self.app: ASGIApp = middleware(
+            FastPath(counted, self.deps) if fast else counted, rate_limits=self.deps.rate_limits
+        )
 
     def next_minute(self, outage: Outage) -> None:
         """Forget what was counted, and begin an outage."""

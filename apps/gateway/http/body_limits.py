@@ -1,55 +1,75 @@
-"""The size limit of request bodies."""
+"""Request bodies: read before a request takes a place or anything parses them, up to the limit of their route."""
 
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from http import HTTPStatus
 
-from fastapi import HTTPException
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
 
-from apps.gateway.errors import BodyTooLarge
+from apps.gateway.errors import BodyTooLarge, MalformedBody, RequestTimeout
 
+LATE = "body_timeout"
+"""Member of the scope's `state` once the body is late: the server's limit, in seconds."""
 _DISCARD_FACTOR = 16
 """Up to this many times the limit of a body that is too large is read and discarded."""
 _DISCARD_TIMEOUT = 5.0
 
 
-class BodyLimit:
-    """Refuses bodies above `limit` bytes with 413, with or without `Content-Length`."""
+class BodyLimits:
+    """Reads whole bodies of at most `payments` bytes at `/payments`, and `others` elsewhere."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, *, payments: int = 256 * 1024, others: int = 16 * 1024) -> None:
+        self._payments = payments
+        self._others = others
 
-    async def check(self, headers: Mapping[bytes, bytes], receive: Receive) -> None:
-        """Raise `BodyTooLarge` if the request announces a body above the limit."""
+    async def read(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> Receive:
+        """Read the body and return a `receive` for the application that begins with all of it.
+
+        Raises `BodyTooLarge` above the limit, with or without `Content-Length`; `RequestTimeout` once the server says
+        that the body is late; `MalformedBody` if the client is gone.
+        """
+        limit = self._payments if scope["path"] == "/payments" else self._others
         length = headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > self._limit:  # the server refuses a length that is not a number
+        if length.isdigit() and int(length) > limit:  # the server refuses a length that is not a number
             if b"expect" not in headers:  # a client that waits for 100 (Continue) sends nothing
-                await self._discard(receive)
-            raise BodyTooLarge(self._limit)
+                await _discard(receive, limit)
+            raise BodyTooLarge(limit)
+        message = await receive()
+        if message.get("more_body"):
+            message = await _whole(scope, message, receive, limit)
+        if len(message.get("body", b"")) > limit:
+            raise BodyTooLarge(limit)
+        if message["type"] == "http.disconnect":
+            raise MalformedBody
+        return _replay(message, receive)
 
-    def limited(self, receive: Receive) -> Receive:
-        """Return `receive` for the application; it raises `HTTPException` 413 above the limit."""
-        read = 0
 
-        async def receive_limited() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._limit:
-                if message.get("more_body"):
-                    await self._discard(receive)
-                # FastAPI passes on only an HTTPException while it reads a body.
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, headers={"Connection": "close"})
-            return message
+async def _whole(scope: Scope, message: Message, receive: Receive, limit: int) -> Message:
+    body = bytearray(message.get("body", b""))
+    while message.get("more_body"):
+        if len(body) > limit:
+            await _discard(receive, limit)
+            raise BodyTooLarge(limit)
+        if timeout := scope.get("state", {}).get(LATE):
+            raise RequestTimeout("body", timeout)
+        message = await receive()
+        body += message.get("body", b"")
+    return {**message, "body": bytes(body)}
 
-        return receive_limited
 
-    async def _discard(self, receive: Receive) -> None:
-        """Read the rest, up to a bound: if the connection closed earlier, the client would lose the response."""
-        left = self._limit * _DISCARD_FACTOR
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_DISCARD_TIMEOUT):
-                while left > 0 and (message := await receive()).get("more_body"):
-                    left -= len(message.get("body", b""))
+def _replay(message: Message, receive: Receive) -> Receive:
+    messages = [message]
+
+    async def replayed() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replayed
+
+
+async def _discard(receive: Receive, limit: int) -> None:
+    """Read the rest, up to a bound: if the connection closed earlier, the client would lose the response."""
+    left = limit * _DISCARD_FACTOR
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_TIMEOUT):
+            while left > 0 and (message := await receive()).get("more_body"):
+                left -= len(message.get("body", b""))

@@ -1,4 +1,4 @@
-"""The one ASGI layer around the API: request ids, capacity, size limit, access log, responses in one write."""
+"""The one ASGI layer around the API: request ids, limits, capacity, access log, responses in one write."""
 
 import time
 from collections.abc import Callable
@@ -6,34 +6,48 @@ from uuid import UUID
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from apps.gateway.errors import InvalidHost
 from apps.gateway.http.access_log import Access, AccessLog
+from apps.gateway.http.addresses import address_key, address_of
 from apps.gateway.http.backpressure import Capacity
-from apps.gateway.http.body_limits import BodyLimit
+from apps.gateway.http.body_limits import BodyLimits
 from apps.gateway.http.problems import problem_response
+from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.http.request_ids import HEADER, trace_of
 from apps.gateway.http.server import write_response
 from kit.errors import Refusal
 from kit.runtime.tracing import trace
 
+_NO_STORE = (b"cache-control", b"no-store")
+
+Wrap = Callable[[ASGIApp], ASGIApp]
+"""Returns an application with a layer around it, such as CORS."""
+
 
 class Middleware:
     """Serves requests with `app`: each further layer would cost 5 to 10 µs per request.
 
-    Every response has an `X-Request-Id`. Without `access_log` no line is written. `clock` is monotonic, in seconds.
+    Every response has an `X-Request-Id` and a `Cache-Control`. A request is counted against the limit of its address,
+    and its body is read, before it takes a place. Health probes are not counted. `wrap` is put around `app` and around
+    the refusals of this layer. Without `access_log` no line is written. `clock` is monotonic, in seconds.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         capacity: Capacity,
-        body_limit: BodyLimit,
+        rate_limits: RateLimits,
         access_log: AccessLog | None = None,
         *,
+        body_limits: BodyLimits | None = None,
+        wrap: Wrap | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._app = app
+        self._wrap = wrap or _unchanged
+        self._app = self._wrap(app)
         self._capacity = capacity
-        self._body_limit = body_limit
+        self._rate_limits = rate_limits
+        self._body_limits = body_limits or BodyLimits()
         self._access_log = access_log
         self._clock = clock
 
@@ -49,11 +63,16 @@ class Middleware:
         response = _Response(send, scope["method"], current.request_id)
         place = None
         try:
+            if len(headers) < len(scope["headers"]) or b"host" not in headers:
+                _check_host(scope)
+            if not scope["path"].startswith("/health"):
+                await self._rate_limits.hit("address", address_key(address_of(scope)))
+            if b"content-length" in headers or b"transfer-encoding" in headers:
+                receive = await self._body_limits.read(scope, headers, receive)
             place = self._capacity.acquire(scope["method"], scope["path"])
-            await self._body_limit.check(headers, receive)
-            await self._app(scope, self._body_limit.limited(receive), response.send)
+            await self._app(scope, receive, response.send)
         except Refusal as refusal:  # of this layer: the API answers its own
-            await problem_response(refusal)(scope, receive, response.send)
+            await self._wrap(problem_response(refusal))(scope, receive, response.send)
         finally:
             self._capacity.release(place)
             if self._access_log:
@@ -86,7 +105,13 @@ class _Response:
         start = self._start
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self._start = {**message, "headers": [*message.get("headers", ()), self._request_id]}
+            headers = [*message.get("headers", ()), self._request_id]
+            for name, _ in headers:
+                if name == b"cache-control":
+                    break
+            else:
+                headers.append(_NO_STORE)
+            self._start = {**message, "headers": headers}
         elif start is None:
             await self._send(message)
         else:
@@ -94,6 +119,17 @@ class _Response:
             if not write_response(self._send, self._method, start, message):
                 await self._send(start)
                 await self._send(message)
+
+
+def _unchanged(app: ASGIApp) -> ASGIApp:
+    return app
+
+
+def _check_host(scope: Scope) -> None:
+    """Raise `InvalidHost` unless there is one `Host`, or none in HTTP/1.0 (RFC 9112, 3.2)."""
+    hosts = sum(name == b"host" for name, _ in scope["headers"])
+    if hosts > 1 or (not hosts and scope["http_version"] != "1.0"):
+        raise InvalidHost
 
 
 def _path(scope: Scope) -> str:

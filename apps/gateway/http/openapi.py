@@ -45,7 +45,7 @@ def operation_id(route: APIRoute) -> str:
 
 def success(meaning: str, *headers: str) -> dict[str, Any]:
     """Describe a success and its headers."""
-    return {"description": meaning, "headers": _headers(*headers)}
+    return {"description": meaning, "headers": _headers("Cache-Control", *headers)}
 
 
 def _headers(*names: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from structlog.stdlib import get_logger
 
-from apps.gateway.errors import GatewayRefusal, InvalidRequest, MalformedBody
+from apps.gateway.errors import GatewayRefusal, HeadersTooLarge, InvalidRequest, MalformedBody, RequestTimeout
 from contracts.errors import ErrorKind, FieldError, json_pointer
 from kit.errors import Refusal, RemoteProblem
 from kit.runtime.tracing import trace
@@ -38,6 +38,8 @@ STATUS = {
     ErrorKind.INTERNAL: 500,
 }
 """HTTP status of each kind of refusal."""
+_STATUS_OF_CLASS: Mapping[type[Refusal], int] = {RequestTimeout: 408, HeadersTooLarge: 431}
+"""Statuses of what only HTTP refuses."""
 
 PHRASES = {
     400: "Bad Request",
@@ -45,19 +47,18 @@ PHRASES = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    408: "Request Timeout",
     409: "Conflict",
     412: "Precondition Failed",
     413: "Content Too Large",
     422: "Unprocessable Content",
     429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
 """Reason phrases of RFC 9110; those of `http.HTTPStatus` differ between Python 3.12 and 3.13."""
-
-_SLUGS = {413: "body-too-large"}
-"""Slugs of framework errors that differ from the reason phrase."""
 
 
 def problem_response(refusal: Refusal) -> Response:
@@ -66,7 +67,7 @@ def problem_response(refusal: Refusal) -> Response:
     extensions: Mapping[str, str] = {}
     if isinstance(refusal, GatewayRefusal):
         headers, extensions = refusal.headers, refusal.extensions
-    status = STATUS[refusal.kind]
+    status = _STATUS_OF_CLASS.get(type(refusal)) or STATUS[refusal.kind]
     return _response(status, refusal.slug, str(refusal), errors=refusal.errors, headers=headers, extensions=extensions)
 
 
@@ -102,7 +103,7 @@ def install(app: FastAPI) -> None:
     async def framework_error(request: Request, error: HTTPException) -> Response:
         status = error.status_code
         phrase = PHRASES.get(status) or HTTPStatus(status).phrase
-        slug = _SLUGS.get(status, phrase.lower().replace(" ", "-"))
+        slug = phrase.lower().replace(" ", "-")
         headers = {"Allow": ", ".join(_methods(request))} if status == HTTPStatus.METHOD_NOT_ALLOWED else error.headers
         return _response(status, slug, f"{request.method} {request.url.path}: {phrase}.", headers=headers)
 

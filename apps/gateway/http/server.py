@@ -1,64 +1,40 @@
-"""Uvicorn for the gateway: settings that `faststream run` has no option for, problems, and responses in one write."""
+"""Uvicorn for the gateway: what `faststream run` has no option for, and responses in one write."""
 
-from typing import Any
+import asyncio
+from functools import partial
+from typing import Any, cast
 
 from starlette.types import Message, Send
-from structlog.stdlib import get_logger
-from uuid_utils.compat import uuid7
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import (
-    HEADER_RE,
-    HEADER_VALUE_RE,
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
-from apps.gateway.errors import MalformedRequest
-from apps.gateway.http import problems
-from contracts.headers import REQUEST_ID
-from kit.runtime.tracing import Trace, new_traceparent, trace
-
-log = get_logger(__name__)
+from apps.gateway.http.protocol import ConnectionLimits, GatewayProtocol, Sweep
 
 KEEP_ALIVE_TIMEOUT = 75
 """Keep-alive timeout of idle connections, longer than that of usual clients and proxies."""
 
+_FIELDS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+"""Fields of every response. uvicorn adds them to the date once a second, so they cost nothing per request."""
 _CONNECTION_HEADERS = frozenset({b"connection", b"transfer-encoding"})
 
 
-class GatewayProtocol(HttpToolsProtocol):
-    """HTTP without uvicorn's access log, which costs 20 µs per request, and with problems.
-
-    Malformed HTTP (RFC 9112) is refused with a problem; uvicorn's own response is plain text.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.access_log = False
-
-    def send_400_response(self, msg: str) -> None:
-        """Respond with a problem and close the connection: the start of the next request is unknown."""
-        request_id = uuid7().hex
-        trace.set(Trace(request_id, new_traceparent()))
-        log.warning("malformed HTTP request", reason=msg)
-        response = problems.problem_response(MalformedRequest())
-        response.headers[REQUEST_ID] = request_id
-        head = [b"HTTP/1.1 400 Bad Request", *map(b": ".join, response.raw_headers), b"", b""]
-        self.transport.write(b"\r\n".join(head) + bytes(response.body))
-        self.transport.close()
-
-
-def configure_server(receive: Any) -> None:
+def configure_server(receive: Any, hsts_max_age: int = 0, limits: ConnectionLimits | None = None) -> None:
     """Configure the uvicorn server behind `receive` of the ASGI lifespan; do nothing under another server.
 
     uvicorn closes an idle connection after 5 s, the moment when many clients still send on it; that request is lost.
-    `faststream run` passes options on as strings, so it cannot set the number of seconds.
+    `faststream run` passes options on as strings, so it cannot set the number of seconds. With `hsts_max_age`, in
+    seconds, browsers use TLS only (RFC 6797).
     """
     config = getattr(getattr(receive, "__self__", None), "config", None)
-    if isinstance(config, Config):
-        config.timeout_keep_alive = KEEP_ALIVE_TIMEOUT
-        config.http_protocol_class = GatewayProtocol
+    if not isinstance(config, Config):
+        return
+    config.timeout_keep_alive = KEEP_ALIVE_TIMEOUT
+    limits = limits or ConnectionLimits()
+    protocol = partial(GatewayProtocol, limits=limits, sweep=Sweep(limits.sweep_interval))
+    config.http_protocol_class = cast("type[asyncio.Protocol]", protocol)  # uvicorn only calls it
+    config.encoded_headers = list(_FIELDS)  # instead of `server`
+    if hsts_max_age:
+        config.encoded_headers.append((b"strict-transport-security", b"max-age=%d" % hsts_max_age))
 
 
 class _DefaultFields:

@@ -26,19 +26,23 @@ _RETRY_MILLISECONDS = 1000
 @router.get(
     "/events",
     response_class=StreamingResponse,
-    responses=responses(401, also={200: {**success("The events."), "content": {"text/event-stream": {}}}}),
+    responses=responses(401, 429, also={200: {**success("The events."), "content": {"text/event-stream": {}}}}),
 )
 async def stream_events(
     caller: CurrentUser,
     deps: Deps,
     last_event_id: Annotated[str | None, Header(max_length=50, description="Begin after this event.")] = None,
 ) -> StreamingResponse:
-    """Stream the caller's own `payment.*` and `user.*`, from now on or after an event; ends with the token."""
+    """Stream the caller's own `payment.*` and `user.*`, from now on or after an event; ends with the token.
+
+    The event `reset` means that events were left out: too many were stored after `Last-Event-ID`.
+    """
     try:
         since = Position.parse(last_event_id) if last_event_id else None
     except ValueError:
         message = "Input should be the id of an event of this stream"
         raise InvalidField("header/last-event-id", "invalid_event_id", message) from None
+    deps.capacity.become_stream(caller.id)
     await deps.broadcaster.wait_started()
     async with deps.broadcaster.listening() as now:  # refused while NATS is unavailable; `_lines` needs it once more
         lines = _lines(deps.broadcaster, caller.id, since or now, caller.claims.exp - time.time())

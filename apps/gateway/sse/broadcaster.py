@@ -3,31 +3,20 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import NamedTuple
 from uuid import UUID
 
 from structlog.stdlib import get_logger
 
 from apps.gateway.sse.history import History, Position
-from contracts.streams import PAYMENT_EVENTS, USER_EVENTS
+from apps.gateway.sse.replay import Item, OwnerOf, Replays
+from contracts.streams import PAYMENT_EVENTS
 from kit.errors import NATS, Unavailable
 from kit.messaging.demand import Needed, always
 from kit.messaging.reader import StoredMessage
 
 log = get_logger(__name__)
-
-OwnerOf = Callable[[str, bytes], UUID | None]
-"""Returns the user that an event belongs to, from its subject and body."""
-
-
-class Item(NamedTuple):
-    """One event for one client."""
-
-    at: Position
-    type: str
-    body: bytes
 
 
 class _Subscriber:
@@ -55,7 +44,8 @@ class Broadcaster:
     """Passes each event to the clients of its owner; it stores nothing for absent clients, the streams do.
 
     A client that is `queue_limit` events behind is disconnected; it resumes with `Last-Event-ID` and misses nothing.
-    `ping_interval` and `start_timeout` are in seconds; `needed` lets the events of payments arrive.
+    `ping_interval` and `start_timeout` are in seconds; `needed` lets the events of payments arrive. A client that
+    resumes more than `max_replayed` stored events ago gets a `reset` instead of them.
     """
 
     def __init__(
@@ -67,6 +57,7 @@ class Broadcaster:
         ping_interval: float = 15.0,
         start_timeout: float = 2.0,
         needed: Needed = always,
+        max_replayed: int = 10_000,
     ) -> None:
         self._history = history
         self._owner_of = owner_of
@@ -74,6 +65,7 @@ class Broadcaster:
         self._ping_interval = ping_interval
         self._start_timeout = start_timeout
         self._needed = needed
+        self._replays = Replays(history, owner_of, max_events=max_replayed)
         self._position = Position()
         self._subscribers: dict[UUID, set[_Subscriber]] = defaultdict(set)
         self._closed = False
@@ -151,7 +143,7 @@ class Broadcaster:
         if self._closed:
             subscriber.disconnect()
         try:
-            async with aclosing(self._missed(user, since, now)) as missed:
+            async with aclosing(self._replays.missed(user, since, now)) as missed:
                 async for item in missed:
                     yield item
             while (left := ends - time.monotonic()) > 0:
@@ -177,16 +169,3 @@ class Broadcaster:
             return since
         last = await self._history.position()  # another gateway may have read further than this one
         return Position(*(own if own <= end else 0 for own, end in zip(since, last, strict=True)))
-
-    async def _missed(self, user: UUID, since: Position, now: Position) -> AsyncGenerator[Item, None]:
-        at = since
-        for stream, after, to in (
-            (USER_EVENTS, since.users, now.users),
-            (PAYMENT_EVENTS, since.payments, now.payments),
-        ):
-            async with aclosing(self._history.between(stream, after, to)) as stored:
-                async for event in stored:
-                    at = at.advanced(event.stream, event.sequence)
-                    if self._owner_of(event.subject, event.body) == user:
-                        yield Item(at, event.subject, event.body)
-            at = at.advanced(stream.name, to)

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -16,13 +17,16 @@ from tests.support.polling import eventually
 
 
 class Slow:
-    """An application that responds once `go` is set."""
+    """An application that responds once `go` is set; the caller of an event stream is the number in its query."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.inside = 0
+        self.capacity: Capacity | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.capacity and scope["path"] == "/events":
+            self.capacity.become_stream(UUID(int=int(scope["query_string"] or 0)))
         self.inside += 1
         if not scope["path"].startswith("/health"):
             await self.go.wait()
@@ -37,11 +41,14 @@ def client(app: Any) -> httpx.AsyncClient:
 
 async def test_requests_above_the_limit_are_refused_except_health() -> None:
     slow = Slow()
+    slow.capacity = Capacity(requests=3, streams=2, timeout=1)
     async with (
-        client(middleware(slow, Capacity(requests=3, streams=2, timeout=1))) as http,
+        client(middleware(slow, slow.capacity)) as http,
         asyncio.TaskGroup() as tasks,
     ):
-        served = [tasks.create_task(http.get(path)) for path in ("/payments", "/users", "/x", "/events", "/events")]
+        served = [tasks.create_task(http.get(path)) for path in ("/events", "/events")]
+        await eventually(lambda: slow.inside == 2)
+        served = [*served, *(tasks.create_task(http.get(path)) for path in ("/x", "/users", "/payments"))]
         await eventually(lambda: slow.inside == 5)
         for path in ("/payments", "/events"):
             refused = await http.get(path)
@@ -50,11 +57,28 @@ async def test_requests_above_the_limit_are_refused_except_health() -> None:
         assert (await http.get("/health/ready")).status_code == 200
         served.pop().cancel()  # a client that disconnects frees its place
         await eventually(lambda: slow.inside == 5)
-        tasks.create_task(http.get("/events"))
+        tasks.create_task(http.get("/users"))
         await eventually(lambda: slow.inside == 6)
         slow.go.set()
         assert [(await each).status_code for each in served] == [200] * 4
         assert (await http.get("/payments")).status_code == 200
+
+
+async def test_event_streams_are_bounded_per_caller_and_take_no_place_of_requests() -> None:
+    slow = Slow()
+    slow.capacity = Capacity(requests=1, streams=3, streams_per_caller=2, timeout=1)
+    async with client(middleware(slow, slow.capacity)) as http, asyncio.TaskGroup() as tasks:
+        streams = []
+        for number in (1, 1, 2):
+            streams.append(tasks.create_task(http.get(f"/events?{number}")))
+            await eventually(lambda: slow.inside == len(streams))
+        for number, status, code in ((1, 429, "too-many-event-streams"), (2, 503, "service-unavailable")):
+            refused = await http.get(f"/events?{number}")
+            assert (refused.status_code, refused.json()["code"]) == (status, code)
+            assert refused.headers["retry-after"] == "1"
+        slow.go.set()
+        await asyncio.gather(*streams)
+        assert (await http.get("/events?1")).status_code == 200
 
 
 @pytest.mark.parametrize(

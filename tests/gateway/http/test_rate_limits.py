@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+import pytest
 
 from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.http.request_counters import MemoryCounter
@@ -50,6 +51,17 @@ async def test_address_limit_counts_all_callers() -> None:
             assert (await store.http.get("/.well-known/jwks.json")).status_code == 200
         assert refused(await store.http.get("/.well-known/jwks.json"), "address", 5)
         assert refused(await store.http.get("/users/me"), "address", 5)
+
+
+@pytest.mark.parametrize("path", ["/users", "/auth/token", "/payments", "/nothing"])
+async def test_address_limit_counts_before_the_body_is_read(path: str) -> None:
+    """A request whose body is invalid counts, once, and above the limit its body is not even looked at."""
+    async with limited(address="2/minute") as store:
+        json = {"Content-Type": "application/json"}
+        for _ in range(2):
+            assert (await store.http.post(path, content=b"{", headers=json)).status_code in {400, 404, 422}
+        assert refused(await store.http.post(path, content=b"{", headers=json), "address", 2)
+        assert refused(await store.http.post(path, content=b"x" * (1 << 20), headers=json), "address", 2)
 
 
 async def test_health_probes_are_not_limited() -> None:

@@ -9,7 +9,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from apps.gateway.http.server import GatewayProtocol
+from apps.gateway.http.protocol import GatewayProtocol
 from tests.support.middleware import middleware
 from tests.support.polling import eventually
 
@@ -26,6 +26,9 @@ class Transport(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         self.writes.append(bytes(data))
+
+    def can_write_eof(self) -> bool:
+        return False
 
     def is_closing(self) -> bool:
         return self.closed
@@ -69,7 +72,8 @@ def with_id(app: ASGIApp) -> ASGIApp:
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_id(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], (b"x-request-id", b"abc")]}
+                added = [(b"x-request-id", b"abc"), (b"cache-control", b"no-store")]
+                message = {**message, "headers": [*message["headers"], *added]}
             await send(message)
 
         await app(scope, receive, send_with_id)

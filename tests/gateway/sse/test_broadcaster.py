@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from apps.gateway.sse.broadcaster import Item
 from apps.gateway.sse.history import Position
+from apps.gateway.sse.replay import Item
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
 from kit.errors import Unavailable
 from kit.messaging.reader import StoredMessage

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from uuid import UUID
 
@@ -133,6 +134,20 @@ async def test_deletion_and_disabling_end_the_users_streams(store: Store) -> Non
         assert not staying.ended
         async with store.events(ada) as again:
             assert again.status == 401
+
+
+async def test_eleventh_stream_of_a_caller_is_refused(store: Store) -> None:
+    ada, bob = await listener(store), await listener(store)
+    async with AsyncExitStack() as streams:
+        for _ in range(10):
+            stream = await streams.enter_async_context(store.events(ada))
+            assert stream.status == 200
+        response = await ada.get("/events")
+        assert (response.status_code, response.json()["code"]) == (429, "too-many-event-streams")
+        async with store.events(bob) as other:
+            assert other.status == 200
+    async with store.events(ada) as again:
+        assert again.status == 200
 
 
 async def test_ended_streams_leave_nothing(store: Store) -> None:
