@@ -1,7 +1,10 @@
 """The keys that sign access tokens: public keys, and their rotation."""
 
+from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
+
+from pydantic import Field
 
 from contracts.base import Event, Instant, Message, Request, State, example
 
@@ -35,6 +38,68 @@ class GetKeys(Request[JsonWebKeySet]):
 
     model_config = example()
     subject: ClassVar[str] = "users.jwks"
+
+
+class KeyState(StrEnum):
+    """What a signing key is used for."""
+
+    NEXT = "next"
+    """It is published and does not sign yet."""
+    ACTIVE = "active"
+    """It signs access tokens."""
+    RETIRED = "retired"
+    """It is published until the last token that it signed has expired."""
+
+
+_NEXT_KEY = {
+    "kid": "0198c5c87c1e7a529d3b4f1e8a6b2c01",
+    "state": "next",
+    "createdAt": "2026-02-01T11:55:00Z",
+    "signsFrom": "2026-02-01T12:00:00Z",
+    "leavesAt": None,
+}
+
+
+class SigningKeyView(Message):
+    """A signing key as an operator sees it: nothing of the key itself."""
+
+    model_config = example(**_NEXT_KEY)
+
+    kid: str
+    state: KeyState
+    created_at: Instant
+    signs_from: Instant | None = Field(
+        description="Time from which it signs; of the next key the earliest one, and null until it is published."
+    )
+    leaves_at: Instant | None = Field(description="Time at which a retired key is published no longer; null before.")
+
+
+class SigningKeyList(Message):
+    """The signing keys that are published or will be, the newest first."""
+
+    model_config = example(data=[_NEXT_KEY])
+
+    data: tuple[SigningKeyView, ...]
+
+
+class ListKeys(Request[SigningKeyList]):
+    """Return the signing keys and their states.
+
+    For operators.
+    """
+
+    model_config = example()
+    subject: ClassVar[str] = "users.list_keys"
+
+
+class RotateKey(Request[SigningKeyView]):
+    """Create and publish the next signing key; the users service signs with it after the cache time.
+
+    For operators. Refused while there is a next key already.
+    """
+
+    model_config = example()
+    subject: ClassVar[str] = "users.rotate_key"
 
 
 class PublicKeys(State, JsonWebKeySet):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
+from apps.users import key_rotation, refresh_tokens, repository, revocations
 from apps.users import passwords as password_hashes
-from apps.users import refresh_tokens, repository, revocations
 from kit import tokens
 from kit.runtime.depends import Factory, Provided
 
@@ -29,10 +29,8 @@ class Dependencies:
     """Opens a transaction."""
     read_users: Callable[[], repository.Users]
     """Opens a connection that commits each statement: reads save the two round trips of a transaction."""
-    read_signing_keys: Callable[[], repository.SigningKeys]
-    """Opens the same kind of connection for signing keys."""
     passwords: password_hashes.Passwords
-    signer: tokens.Signer
+    keys: key_rotation.KeyRing
     session_keys: refresh_tokens.SessionKeys
     session_limits: SessionLimits
     revocations: revocations.Revocations
@@ -41,13 +39,17 @@ class Dependencies:
         """Return `passwords`. Raises `TooManyPasswords` if too many requests wait for a hash already."""
         return self.passwords.available()
 
+    def current_signer(self) -> tokens.Signer:
+        """Return the signer of access tokens. Raises `NoSigningKey` if none may sign now."""
+        return self.keys.signer()
+
 
 Users = Annotated[repository.Users, Factory("open_users")]
 UsersToRead = Annotated[repository.Users, Factory("read_users")]
-SigningKeysToRead = Annotated[repository.SigningKeys, Factory("read_signing_keys")]
+Keys = Annotated[key_rotation.KeyRing, Provided("keys")]
 Passwords = Annotated[password_hashes.Passwords, Factory("available_passwords")]
 """Refuses the request before any work is done when too many wait for a hash already."""
-Signer = Annotated[tokens.Signer, Provided("signer")]
+Signer = Annotated[tokens.Signer, Factory("current_signer")]
 PasswordsIfNeeded = Annotated[password_hashes.Passwords, Provided("passwords")]
 """For a request that needs no hash in most cases: a hash is refused when it is asked for."""
 SessionKeys = Annotated[refresh_tokens.SessionKeys, Provided("session_keys")]

@@ -132,6 +132,23 @@ class TooManyPasswords(Unavailable):
         self.pending = pending
 
 
+class RotationInProgress(Refusal):
+    """There is a next signing key already; it signs once its cache time is over."""
+
+    kind = ErrorKind.CONFLICT
+    slug = "rotation-in-progress"
+
+    def __init__(self) -> None:
+        super().__init__("There is a next signing key already: wait until it signs.")
+
+
+class NoSigningKey(Unavailable):
+    """No signing key is known to be published and active."""
+
+    def __init__(self) -> None:
+        super().__init__("signing key")
+
+
 class WrongSecret(CannotStart):
     """The secret is not the one that the signing key was sealed with."""
 

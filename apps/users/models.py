@@ -1,4 +1,4 @@
-"""Users, sessions and signing keys: the tables and the rules on them."""
+"""Users and sessions: the tables and the rules on them."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -22,13 +22,11 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy import Table as SqlTable
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
 
 from apps.users.errors import VersionMismatch
-from contracts.keys import JsonWebKey
 from contracts.revocations import UserRevocation
 from contracts.sessions import SessionView
 from contracts.users import Role, UpdateUser, UserDeleted, UserView
@@ -217,26 +215,6 @@ class Session(Table, table=True):
             return Use.ROTATED
         is_recent = now - self.rotated_at <= self.REPEAT_TIME
         return Use.REPEATED if counter == self.counter - 1 or is_recent else Use.REUSED
-
-
-class SigningKey(Table, table=True):
-    """A key that signs tokens, with its private key encrypted; a retired one does not sign any more."""
-
-    __tablename__ = "signing_keys"
-    __table_args__ = (
-        # At most one active key: of several replicas that start on an empty table, one creates it.
-        Index("signing_keys_one_active", "retired_at", unique=True, postgresql_nulls_not_distinct=True),
-    )
-
-    kid: str = Field(sa_column=Column(Text, primary_key=True))
-    sealed: bytes = Field(repr=False, sa_column=Column(LargeBinary, nullable=False))
-    public: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
-    created_at: datetime = Field(default_factory=_now, sa_column=_time())
-    retired_at: datetime | None = Field(default=None, sa_column=_time(nullable=True))
-
-    def view(self) -> JsonWebKey:
-        """Return the public key."""
-        return JsonWebKey.model_validate(self.public)
 
 
 SqlTable(

@@ -1,19 +1,15 @@
 """All SQL of the users service; one object is one transaction."""
 
-import json
 from collections.abc import Collection
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from apps.users.errors import EmailTaken, UserNotFound
-from apps.users.models import SigningKey, User
+from apps.users.models import User
 from apps.users.session_repository import Sessions
-from contracts.keys import JsonWebKey
 from contracts.users import Role, UserView
-from kit.database import Transaction
 from kit.paging import Position
 
 _VIEWS = """
@@ -36,7 +32,6 @@ WHERE id = $1
 """
 _ADMINS_LOCK = 4_217_000_003
 """Advisory lock of those who change who is an admin."""
-_KEY = "SELECT kid, sealed, public, created_at, retired_at FROM signing_keys WHERE retired_at IS NULL"
 
 
 class Users(Sessions):
@@ -99,35 +94,6 @@ class Users(Sessions):
             SELECT 1 FROM users WHERE role = 'admin' AND NOT disabled AND deleted_at IS NULL AND id <> $1 LIMIT 1
         """
         return await self._connection.fetchval(other, user_id) is None
-
-
-class SigningKeys(Transaction):
-    """Signing keys, in one transaction."""
-
-    async def active(self) -> SigningKey | None:
-        """Return the key that signs, or None."""
-        row = await self._connection.fetchrow(_KEY)
-        return None if row is None else SigningKey(**{**row, "public": json.loads(row["public"])})
-
-    async def insert_if_none(self, key: SigningKey) -> None:
-        """Insert `key` as the active one, unless there is an active one."""
-        await self._connection.execute(
-            """
-            INSERT INTO signing_keys (kid, sealed, public, created_at, retired_at) VALUES ($1, $2, $3, $4, $5)
-            ON CONFLICT DO NOTHING
-            """,
-            *(key.kid, key.sealed, json.dumps(key.public), key.created_at, key.retired_at),
-        )
-
-    async def public(self, *, retired_since: datetime) -> tuple[JsonWebKey, ...]:
-        """Return the public keys of the active key and of those retired after `retired_since`, newest first."""
-        rows = await self._connection.fetch(
-            """
-            SELECT public FROM signing_keys WHERE retired_at IS NULL OR retired_at > $1 ORDER BY created_at DESC
-            """,
-            retired_since,
-        )
-        return tuple(JsonWebKey.model_validate_json(row["public"]) for row in rows)
 
 
 def _values(user: User) -> tuple[Any, ...]:

@@ -1,14 +1,11 @@
 """The request handlers of the users service."""
 
-from datetime import UTC, datetime
 from uuid import UUID
 
 from apps.users.deps import (
     Passwords,
     PasswordsIfNeeded,
     Revocations,
-    Signer,
-    SigningKeysToRead,
     Users,
     UsersToRead,
 )
@@ -17,7 +14,6 @@ from apps.users.errors import CurrentPasswordRequired, LastAdmin, PasswordChange
 from apps.users.models import User
 from apps.users.passwords import reject_guessable
 from contracts.base import Done, State
-from contracts.keys import GetKeys, JsonWebKeySet
 from contracts.sessions import EndReason
 from contracts.users import (
     ChangePassword,
@@ -149,13 +145,6 @@ async def delete_user(
         await users.emit(deleted)
     await revocations.publish(ended)
     return Done()
-
-
-@router.reply(GetKeys, workers=READS)
-async def get_keys(_: GetKeys, keys: SigningKeysToRead, signer: Signer) -> JsonWebKeySet:
-    """Return the public keys that verify every valid token."""
-    async with keys:
-        return JsonWebKeySet(keys=await keys.public(retired_since=datetime.now(UTC) - signer.lifetime))
 
 
 async def _verify(passwords: Passwords, user: User, current: str | None) -> None:

@@ -23,6 +23,13 @@ class Settings(DatabaseSettings):
     access_token_seconds: int = Field(
         900, ge=60, le=int(MAX_LIFETIME.total_seconds()), description="Lifetime of an access token, in seconds."
     )
+    key_cache_seconds: int = Field(
+        300,
+        ge=2,
+        le=86_400,
+        description="Seconds for which a new signing key is published before it signs: as long as a verifier may cache "
+        "the public keys.",
+    )
     password_threads: int = Field(0, ge=0, le=64, description="Threads that hash passwords; 0: one per processor.")
     argon2_memory_kib: int = Field(
         19_456, ge=19_456, le=1 << 20, description="Memory per password hash, in KiB (argon2 m)."

@@ -1,6 +1,6 @@
 """What every service that owns a database has around its handlers, built once."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -98,10 +98,12 @@ class DatabaseService:
         deps: object | None = None,
         *,
         background: Sequence[Background] = (),
+        checks: Mapping[str, Check] | None = None,
     ) -> ServiceApp:
         """Return the app; `connect` opens the handlers' dependencies at startup, unless `deps` are given.
 
-        What works in the `background` starts after the broker, and stops before it.
+        What works in the `background` starts after the broker, and stops before it. A process is not ready while one of
+        the `checks` fails.
 
         With `deps` the handlers work as soon as the broker does, also in memory without a startup.
         """
@@ -123,7 +125,7 @@ class DatabaseService:
         background = [*background, *(each for each in (self._cleaner, self._memory) if each is not None)]
         app = ServiceApp(
             self.broker,
-            asgi_routes=[*self._health().routes(), *self._metrics().routes()],
+            asgi_routes=[*self._health(checks or {}).routes(), *self._metrics().routes()],
             lifespan=lifespan,
             after_startup=[
                 self._relay.start,
@@ -140,11 +142,12 @@ class DatabaseService:
             app.context.set_global(DEPENDENCIES, deps)
         return app
 
-    def _health(self) -> Health:
+    def _health(self, others: Mapping[str, Check]) -> Health:
         checks: dict[str, Check] = {
             "nats": self.broker.check,
             "database": partial(database.ping, self._engine),
             "outbox": self._relay.check,
+            **others,
         }
         warnings: dict[str, Check] = dict(self._durability.checks()) | {
             "outbox-lag": partial(backlog.check_outbox, self._engine, self._settings.outbox_lag_warning)

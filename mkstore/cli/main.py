@@ -9,8 +9,10 @@ from mkstore.cli import docs, env
 from mkstore.cli.bench import bench
 from mkstore.cli.dead_letters import app as dead_letters
 from mkstore.cli.doctor import doctor
+from mkstore.cli.keys import app as keys
 from mkstore.cli.prove import prove
 from mkstore.cli.provision import provision
+from mkstore.cli.sessions import app as sessions
 from mkstore.cli.up import up
 from mkstore.cli.users import app as users
 
@@ -32,4 +34,6 @@ app.command("prove")(prove)
 app.command("provision")(provision)
 app.command("bench")(bench)
 app.add_typer(users, name="users")
+app.add_typer(keys, name="keys")
+app.add_typer(sessions, name="sessions")
 app.add_typer(dead_letters, name="dead-letters")

@@ -8,13 +8,14 @@ import pytest
 from faststream.nats import NatsRouter
 
 from apps.payments import requests as payments
+from apps.users import key_requests as keys
 from apps.users import requests as users
 from apps.users import session_requests as sessions
 from kit.messaging.endpoints import endpoints_of
 from tests.architecture.messages import REQUESTS
 from tests.conftest import ROOT
 
-ROUTERS = [("users", users.router), ("users", sessions.router), ("payments", payments.router)]
+ROUTERS = [("users", users.router), ("users", sessions.router), ("users", keys.router), ("payments", payments.router)]
 
 
 def test_every_request_is_an_endpoint_of_one_service() -> None:

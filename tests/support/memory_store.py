@@ -98,6 +98,8 @@ async def in_memory(**options: Any) -> AsyncIterator[MemoryStore]:
     payments_app = payments_main.create_app(PaymentsSettings(), payments_deps)
     brokers = (broker, broker_of(users_app), broker_of(payments_app))
     try:
+        await users_deps.keys.load()
+        await users_deps.keys.look()
         async with TestNatsBroker(*brokers), running(app), client_of(app) as http:
             store = MemoryStore(app, http, broker, _MemoryOutages(broker, queue, http))
             store.queue, store.outbox = queue, outbox

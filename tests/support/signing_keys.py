@@ -2,21 +2,26 @@
 
 from datetime import timedelta
 from functools import cache
+from itertools import count
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from pydantic import SecretStr
 
-from apps.users.keys import new_key, open_key
-from apps.users.models import SigningKey
+from apps.users.key_models import SigningKey
+from apps.users.keys import KeySeal, new_key, open_key
 from kit.tokens import Signer
 
 SECRET = SecretStr("a secret of the tests")
 
 
+_opened: dict[str, EllipticCurvePrivateKey] = {}
+
+
 @cache
 def _key(number: int) -> tuple[SigningKey, EllipticCurvePrivateKey]:
     key = new_key(SECRET)
-    return key, open_key(key, SECRET)
+    _opened[key.kid] = open_key(key, SECRET)
+    return key, _opened[key.kid]
 
 
 def signing_key(number: int = 0) -> SigningKey:
@@ -28,3 +33,17 @@ def signer(lifetime: timedelta, number: int = 0) -> Signer:
     """Return a signer with the key of this number."""
     key, private = _key(number)
     return Signer(key.kid, private, lifetime)
+
+
+class CachedSeal(KeySeal):
+    """Creates the keys with the numbers from `first` on, and opens keys that this process has created."""
+
+    def __init__(self, first: int = 0) -> None:
+        super().__init__(SECRET)
+        self._numbers = count(first)
+
+    async def new(self) -> SigningKey:
+        return signing_key(next(self._numbers))
+
+    async def open(self, key: SigningKey) -> EllipticCurvePrivateKey:
+        return _opened.get(key.kid) or await super().open(key)

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 from uuid import UUID
@@ -12,12 +11,12 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
 
 from apps.users.errors import EmailTaken, UserNotFound
-from apps.users.models import SigningKey, User
+from apps.users.models import User
 from contracts.base import Event
-from contracts.keys import JsonWebKey
 from contracts.users import UserView
 from kit.paging import Position
 from kit.runtime.tracing import Trace, trace
+from tests.support.keys_fake import KeyStore
 from tests.support.sessions_fake import FakeSessions, SessionStore
 
 
@@ -26,7 +25,7 @@ class Store:
     """The committed state: users, signing keys and published events."""
 
     users: dict[UUID, User] = field(default_factory=dict)
-    keys: dict[str, SigningKey] = field(default_factory=dict)
+    keys: KeyStore = field(default_factory=KeyStore)
     events: list[Event] = field(default_factory=list)
     sessions: SessionStore = field(default_factory=SessionStore)
 
@@ -117,32 +116,6 @@ class FakeUsers(FakeSessions):
 
     def _not_deleted(self) -> list[User]:
         return [user for user in self._store.users.values() if user.deleted_at is None]
-
-
-class FakeSigningKeys:
-    """Fake of `repository.SigningKeys`: same interface, same rules."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        return None
-
-    async def active(self) -> SigningKey | None:
-        return next((key for key in self._store.keys.values() if key.retired_at is None), None)
-
-    async def insert_if_none(self, key: SigningKey) -> None:
-        if await self.active() is None:
-            self._store.keys[key.kid] = key
-
-    async def public(self, *, retired_since: datetime) -> tuple[JsonWebKey, ...]:
-        recent = (k for k in self._store.keys.values() if k.retired_at is None or k.retired_at > retired_since)
-        return tuple(key.view() for key in sorted(recent, key=lambda key: key.created_at, reverse=True))
 
 
 class Verification(NamedTuple):

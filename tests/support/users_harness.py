@@ -12,6 +12,8 @@ from argon2 import PasswordHasher
 from faststream.nats import TestNatsBroker
 
 from apps.users.deps import Dependencies, SessionLimits
+from apps.users.key_models import KeyTimes
+from apps.users.key_rotation import RETIREMENT, KeyRing
 from apps.users.main import create_app
 from apps.users.passwords import Passwords
 from apps.users.refresh_tokens import SessionKeys
@@ -25,10 +27,12 @@ from kit.messaging.broker import Broker
 from kit.messaging.reader import stream_reader
 from kit.runtime.app import ServiceApp
 from kit.runtime.depends import DEPENDENCIES
+from tests.support.clock import Clock
+from tests.support.keys_fake import FakeSigningKeys
 from tests.support.service_harness import PublishedEvent, Service, running, stored_events
 from tests.support.service_processes import broker_of
-from tests.support.signing_keys import SECRET, signer, signing_key
-from tests.support.users_fakes import FakeSigningKeys, FakeUsers, Store
+from tests.support.signing_keys import SECRET, CachedSeal
+from tests.support.users_fakes import FakeUsers, Store
 
 PASSWORD = "correct horse battery"
 LOW_COST: dict[str, Any] = {"memory_cost": 8, "time_cost": 1, "parallelism": 1}
@@ -107,6 +111,8 @@ async def in_memory() -> AsyncIterator[UsersService]:
         return store.sessions.published
 
     try:
+        await deps.keys.load()
+        await deps.keys.look()
         async with TestNatsBroker(broker_of(app)):
             yield UsersService(broker_of(app), app, all_events, published)
     finally:
@@ -114,19 +120,25 @@ async def in_memory() -> AsyncIterator[UsersService]:
 
 
 def fake_dependencies(store: Store, open_users: Callable[[], Any], publish: Publish | None = None) -> Dependencies:
-    """Return dependencies that keep everything in `store`; close their `passwords`.
+    """Return dependencies that keep everything in `store`; load their `keys` and look once, close their `passwords`.
 
     `publish` takes the revocations; by default the store does.
     """
-    open_keys: Any = partial(FakeSigningKeys, store)
-    key = signing_key()
-    store.keys[key.kid] = key
+    open_keys: Any = partial(FakeSigningKeys, store.keys)
+    keys = KeyRing(
+        open_keys,
+        open_keys,
+        CachedSeal(),
+        store.keys.publish,
+        lifetime=LIFETIME,
+        times=KeyTimes(timedelta(minutes=5), RETIREMENT),
+        clock=Clock(),
+    )
     return Dependencies(
         open_users=open_users,
         read_users=open_users,
-        read_signing_keys=open_keys,
         passwords=Passwords(PasswordHasher(**LOW_COST), threads=2),
-        signer=signer(LIFETIME),
+        keys=keys,
         session_keys=SessionKeys(SECRET),
         session_limits=SessionLimits(),
         revocations=Revocations(open_users, publish or store.sessions.publish),

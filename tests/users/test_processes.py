@@ -5,14 +5,14 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from apps.users.keys import load_signer
+from apps.users.key_repository import SigningKeys
+from apps.users.keys import new_key
 from apps.users.models import User
-from apps.users.repository import SigningKeys, Users
+from apps.users.repository import Users
 from contracts.errors import ErrorKind
 from contracts.keys import GetKeys
 from contracts.sessions import Authenticate
@@ -31,7 +31,7 @@ from tests.support.polling import eventually
 from tests.support.service_harness import stored_events
 from tests.support.service_processes import ServiceProcess, connect
 from tests.support.signing_keys import SECRET
-from tests.support.users_harness import LIFETIME, PASSWORD, low_cost, new_email, on_servers
+from tests.support.users_harness import PASSWORD, low_cost, new_email, on_servers
 from tests.users.conftest import settings_for
 
 
@@ -81,7 +81,8 @@ async def test_another_secret_stops_the_process(
 ) -> None:
     environment = new_database("users")
     pool = database.create_pool(settings_for(environment, nats_server.url))
-    await load_signer(partial(SigningKeys, pool), SECRET, LIFETIME)  # creates the key
+    async with SigningKeys(pool) as keys:
+        await keys.add_first(new_key(SECRET))
     await pool.close()
     async with run_users(tmp_path, {**environment, "NATS_URL": nats_server.url, "JWT_SECRET": "another"}) as users:
         assert await users.wait_exit() == 3
@@ -107,6 +108,7 @@ async def test_it_may_start_before_its_servers(tmp_path: Path, servers: Killable
             "nats": "failed",
             "database": "ok",
             "outbox": "failed",
+            "keys": "failed",
             "nats-sync": "warning",
             "nats-clock": "ok",
             "database-clock": "ok",

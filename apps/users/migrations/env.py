@@ -1,5 +1,6 @@
 """Alembic environment of the users service."""
 
+import apps.users.key_models  # noqa: F401 - adds its table
 from apps.users.models import Table
 from apps.users.settings import Settings
 from kit import database, migrations

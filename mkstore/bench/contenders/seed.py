@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 import asyncpg
 from pydantic import SecretStr
 
+from apps.users.key_models import SigningKey
 from apps.users.keys import open_key
-from apps.users.models import SigningKey
 from contracts.users import Role
 from kit.tokens import MAX_LIFETIME, Signer
 from mkstore.bench.load.calls import json_call

@@ -1,0 +1,55 @@
+"""`mkstore keys`: lists and rotates the keys that sign access tokens."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from mkstore.cli.support import HomeOption, JsonOption, on_nats, show
+
+if TYPE_CHECKING:
+    from contracts.keys import SigningKeyView
+    from kit.messaging.broker import Broker
+
+app = typer.Typer(help="List and rotate the keys that sign access tokens.", no_args_is_help=True)
+
+_COLUMNS = ("kid", "state", "createdAt", "signsFrom", "leavesAt")
+_TIMEOUT = 10.0
+"""Seconds to wait for the users service: it creates the key and waits until NATS has stored it."""
+
+
+@app.callback()
+def keys() -> None:
+    """List and rotate the keys that sign access tokens."""
+
+
+@app.command("list")
+def list_keys(home: HomeOption = None, json: JsonOption = False) -> None:
+    """List the keys that are published or will be, the newest first."""
+    from contracts.keys import ListKeys  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+    from kit.messaging.client import RequestClient  # noqa: PLC0415
+
+    async def work(broker: "Broker") -> "tuple[SigningKeyView, ...]":
+        return (await RequestClient(broker, _TIMEOUT).request(ListKeys())).data
+
+    rows = [_row(key) for key in on_nats(home, work)]
+    show(f"{len(rows)} signing keys", _COLUMNS, rows, as_json=json)
+
+
+@app.command()
+def rotate(home: HomeOption = None, json: JsonOption = False) -> None:
+    """Create the next key and return once it is published; the users service does the rest.
+
+    It signs with the key once the cache time is over. The key before stays published until its last token has expired.
+    """
+    from contracts.keys import RotateKey  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+    from kit.messaging.client import RequestClient  # noqa: PLC0415
+
+    async def work(broker: "Broker") -> "SigningKeyView":
+        return await RequestClient(broker, _TIMEOUT).request(RotateKey())
+
+    show("published; it signs later, see signsFrom", _COLUMNS, [_row(on_nats(home, work))], as_json=json)
+
+
+def _row(key: "SigningKeyView") -> dict[str, object]:
+    row = key.model_dump(mode="json", by_alias=True)
+    return {name: "" if value is None else value for name, value in row.items()}
