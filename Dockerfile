@@ -20,7 +20,9 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 
 FROM python:${PYTHON_VERSION}-slim AS service
 ARG SERVICE
-ENV PATH=/opt/venv/bin:$PATH \
+# FORWARDED_ALLOW_IPS: no peer is a proxy unless it is named; uvicorn trusts the loopback by default.
+ENV FORWARDED_ALLOW_IPS= \
+    PATH=/opt/venv/bin:$PATH \
     PORT=8000 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

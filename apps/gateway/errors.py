@@ -162,6 +162,7 @@ class TooManyRequests(GatewayRefusal):
 
     def __init__(self, limit: str, headers: Mapping[str, str]) -> None:
         super().__init__(f"Too many requests: the limit `{limit}` is used up.")
+        self.limit = limit
         self.headers = headers
 
 

@@ -30,6 +30,7 @@ from contracts.users import (
 )
 from kit import paging
 from kit.messaging.server import ReplyRouter
+from kit.runtime.security_log import security_event
 
 router = ReplyRouter()
 # About as many as there are database connections: more would only wait for one, and all miss their deadline.
@@ -99,6 +100,8 @@ async def update_user(
                 ended = await revoke_user(users, user)
             await users.save(user)
             await users.emit(UserUpdated(user=user.view()))
+    if user.role != role:
+        security_event("role-changed", user=user.id)
     await revocations.publish(ended)
     return user.view()
 

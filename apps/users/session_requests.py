@@ -22,6 +22,7 @@ from contracts.sessions import (
 from contracts.users import canonical_email
 from kit.errors import Unavailable
 from kit.messaging.server import ReplyRouter
+from kit.runtime.security_log import security_event
 
 router = ReplyRouter()
 
@@ -42,13 +43,13 @@ async def authenticate(
     password_hash = found.password_hash if found else None
     is_right = await passwords.verify(password_hash, request.password)
     if found is None or password_hash is None or not is_right or found.disabled:
-        raise InvalidCredentials
+        raise _refused(found, request)
     new_hash = None
     if passwords.is_outdated(password_hash):
         with suppress(Unavailable):  # it is hashed again at the next sign-in
             new_hash = await passwords.hash(request.password)
     async with users:
-        user = await _still_the_same(users, found)
+        user = await _still_the_same(users, found, request)
         if new_hash is not None:
             await users.replace_hash(user.id, password_hash, new_hash)
         session_id = user.new_session_id()
@@ -59,6 +60,7 @@ async def authenticate(
         excess = await users.end_excess_sessions(user.id, limits.per_user)
         ended = await revoke_sessions(users, user.id, excess, EndReason.TOO_MANY)
     await revocations.publish(ended)
+    security_event("sign-in", user=user.id, session=session.id, address=request.address)
     return _issued(session, user, keys, signer)
 
 
@@ -117,14 +119,19 @@ async def end_sessions(request: RevokeSessions, users: Users, revocations: Revoc
     return Done()
 
 
-async def _still_the_same(users: Users, found: User) -> User:
+def _refused(found: User | None, request: Authenticate) -> InvalidCredentials:
+    security_event("sign-in-refused", user=found.id if found else None, address=request.address)
+    return InvalidCredentials()
+
+
+async def _still_the_same(users: Users, found: User, request: Authenticate) -> User:
     """Return the user, locked. Raises `InvalidCredentials` if its password was changed, or it was closed, meanwhile."""
     try:
         user = await users.get_locked(found.id)
     except UserNotFound:
-        raise InvalidCredentials from None
+        raise _refused(found, request) from None
     if user.password_hash != found.password_hash or user.disabled:
-        raise InvalidCredentials
+        raise _refused(found, request)
     return user
 
 

@@ -23,6 +23,25 @@ def _add_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _drop_colours(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event.pop("color_message", None)  # uvicorn's message once more, with escape sequences
+    return event
+
+
+def _take_over_uvicorn() -> None:
+    """Let uvicorn's loggers write in this format, also after its `Config` has configured them from its dictionary.
+
+    `faststream run` has no usable option for the configuration of uvicorn's logging.
+    """
+    from uvicorn.config import LOGGING_CONFIG  # noqa: PLC0415 - only where it is imported already
+
+    for name, logger in LOGGING_CONFIG["loggers"].items():
+        logger.pop("handlers", None)
+        logger["propagate"] = True
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+
+
 def configure_logging(level: str, style: LogFormat) -> None:
     """Log events of at least `level`, those of libraries included, to standard error."""
     shared: list[Processor] = [
@@ -40,11 +59,13 @@ def configure_logging(level: str, style: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],  # for the events of libraries
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _drop_colours, *shared],  # for the events of libraries
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    if "uvicorn" in sys.modules:
+        _take_over_uvicorn()
     # Without this, structlog prints every level to standard output.
     structlog.configure(
         processors=[

@@ -1,6 +1,5 @@
 """Settings from the environment, and the message for invalid ones."""
 
-import os
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -94,7 +93,9 @@ def load(settings: type[AnySettings]) -> AnySettings:
     includes missing, default and weak secrets.
     """
     rules = {name: rule for name, field in settings.model_fields.items() if (rule := secret_rule(field))}
-    values, problems = secret_files([name.upper() for name in rules], os.environ)
+    source = EnvSettingsSource(settings)
+    environ = {name.upper(): value for name, value in source.env_vars.items() if value is not None}
+    values, problems = secret_files([name.upper() for name in rules], environ)
     in_files: dict[str, Any] = {name.lower(): value for name, value in values.items()}
     loaded: AnySettings | None = None
     try:
@@ -104,7 +105,7 @@ def load(settings: type[AnySettings]) -> AnySettings:
             ": ".join([*(str(part).upper() for part in e["loc"]), e["msg"].removeprefix("Value error, ")])
             for e in error.errors(include_url=False, include_input=False)
         ]
-    problems += _problems_of_production(settings, rules, EnvSettingsSource(settings)() | in_files)
+    problems += _problems_of_production(settings, rules, source() | in_files)
     if loaded is None or problems:
         raise SystemExit("\n".join(["Invalid configuration:", *problems]))
     return loaded

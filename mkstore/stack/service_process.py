@@ -65,6 +65,8 @@ def service_environment(
             "DB_PASSWORD": database.password,
             "DB_DATABASE": spec.database,
         }
+    # By default uvicorn believes X-Forwarded-For of the loopback: any local tunnel could name its own address.
+    env.setdefault("FORWARDED_ALLOW_IPS", "")
     return env | own | {"PYTHONUNBUFFERED": "1"}
 
 

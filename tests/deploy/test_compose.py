@@ -59,6 +59,10 @@ def test_ports_are_configurable() -> None:
     assert "PORT" not in services["gateway"]["environment"]  # inside it is the image's own
 
 
+def test_no_proxy_is_trusted_unless_it_is_named(model: dict[str, Any]) -> None:
+    assert model["services"]["gateway"]["environment"]["FORWARDED_ALLOW_IPS"] == ""
+
+
 def test_service_waits_for_servers_and_migrations(model: dict[str, Any]) -> None:
     waits = {
         name: {other: how["condition"] for other, how in service.get("depends_on", {}).items()}

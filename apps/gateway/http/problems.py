@@ -13,9 +13,18 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from structlog.stdlib import get_logger
 
-from apps.gateway.errors import GatewayRefusal, HeadersTooLarge, InvalidRequest, MalformedBody, RequestTimeout
+from apps.gateway.errors import (
+    GatewayRefusal,
+    HeadersTooLarge,
+    InvalidRequest,
+    MalformedBody,
+    RequestTimeout,
+    TooManyRequests,
+)
+from apps.gateway.http.addresses import address_of
 from contracts.errors import ErrorKind, FieldError, json_pointer
 from kit.errors import Refusal, RemoteProblem
+from kit.runtime.security_log import security_event
 from kit.runtime.tracing import trace
 
 log = get_logger(__name__)
@@ -60,6 +69,9 @@ PHRASES = {
 }
 """Reason phrases of RFC 9110; those of `http.HTTPStatus` differ between Python 3.12 and 3.13."""
 
+_LIMITS_OF_LOAD = frozenset({"address", "caller"})
+"""Limits of requests of every kind: they say nothing about an attack, and have a line in the access log."""
+
 
 def problem_response(refusal: Refusal) -> Response:
     """Return the response to a refused request."""
@@ -90,6 +102,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, error: Refusal) -> Response:
+        if isinstance(error, TooManyRequests) and error.limit not in _LIMITS_OF_LOAD:
+            caller = getattr(request.state, "caller", None)
+            security_event("throttled", user=caller, address=address_of(request.scope))
         return refusal_response(error, request.method)
 
     @app.exception_handler(RequestValidationError)

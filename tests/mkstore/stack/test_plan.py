@@ -28,3 +28,12 @@ def test_number_of_processes_follows_the_cores(tmp_path: Path, cores: int, gatew
 
 def test_given_number_of_processes_holds_for_each_service(tmp_path: Path) -> None:
     assert set(_workers(tmp_path, wanted=3, cores=2).values()) == {3}
+
+
+@pytest.mark.parametrize(("given", "trusted"), [({}, ""), ({"FORWARDED_ALLOW_IPS": "10.0.0.1"}, "10.0.0.1")])
+def test_no_proxy_is_trusted_unless_it_is_named(tmp_path: Path, given: dict[str, str], trusted: str) -> None:
+    options = Options(0, tmp_path, ephemeral=False, workers=1)
+    with open_state_dir(tmp_path, ephemeral=False) as state:
+        plan = make_plan(options, SERVICES, state, EXTERNAL | given, niceness=0)
+        assert {env["FORWARDED_ALLOW_IPS"] for env in plan.environments.values()} == {trusted}
+        assert "127.0.0.1:4222" not in repr(plan)
