@@ -87,3 +87,18 @@ async def test_the_newest_users_are_found_with_an_index(pool: AsyncEngine) -> No
     assert "Index" in plan
     assert "users_newest" in plan
     assert "Sort" not in plan
+
+
+async def test_keys_of_the_first_schema_keep_their_role(pool: AsyncEngine) -> None:
+    await asyncio.to_thread(command.downgrade, ALEMBIC, "0002")
+    async with pool.begin() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO signing_keys (kid, sealed, public, created_at, retired_at)"
+            " VALUES ('old', '', '{}', now(), now()), ('new', '', '{}', now(), NULL)"
+        )
+    await asyncio.to_thread(command.upgrade, ALEMBIC, "head")
+    async with pool.connect() as connection:
+        rows = await connection.exec_driver_sql(
+            "SELECT kid, state, published_at IS NULL, signs_from = created_at FROM signing_keys ORDER BY kid"
+        )
+        assert [tuple(row) for row in rows] == [("new", "active", True, True), ("old", "retired", True, True)]

@@ -76,7 +76,7 @@ async def _signer(store: Store, lifetime: timedelta) -> Signer:
     """Return a signer with the active key of the store's database, opened with the secret in its state folder."""
     secret = SecretStr(json.loads((store.home / "secrets.json").read_text())["jwt_secret"])
     async with store.database("users_db") as connection:
-        row = await connection.fetchrow("SELECT kid, sealed FROM signing_keys WHERE retired_at IS NULL")
+        row = await connection.fetchrow("SELECT kid, sealed FROM signing_keys WHERE state = 'active'")
     if row is None:
         raise SeedFailed("the store has no signing key")
     key = SigningKey(kid=row["kid"], sealed=bytes(row["sealed"]), public={})
