@@ -1,20 +1,17 @@
-"""Access tokens: verified with the users service's public keys, which are fetched once and cached."""
+"""Access tokens: verified with the users service's public keys, and refused when their session has ended."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from uuid import UUID
 
 from apps.gateway.errors import Forbidden, Unauthorized
-from apps.gateway.http.backpressure import with_deadline
+from apps.gateway.http.backpressure import remaining, with_deadline
+from apps.gateway.revocations import Revocations
 from contracts.keys import GetKeys, JsonWebKeySet
 from contracts.users import Role
 from kit.batching import BatchLoader
 from kit.errors import OutcomeUnknown, Unavailable
-from kit.tokens import MAX_LIFETIME, Claims, InvalidToken, UnknownKey, Verifier
-
-_REVOCATIONS_PER_CLEANUP = 1000
-"""Number of revocations after which the expired ones are removed."""
+from kit.tokens import Claims, InvalidToken, UnknownKey, Verifier
 
 
 class Caller:
@@ -23,6 +20,7 @@ class Caller:
     def __init__(self, claims: Claims) -> None:
         self.claims = claims
         self.id = claims.sub
+        self.session = claims.sid
         self.is_admin = claims.role == Role.ADMIN
 
     def may_see(self, user: UUID) -> bool:
@@ -36,7 +34,7 @@ class Caller:
 
 
 class JwksVerifier:
-    """Verifies access tokens and refuses those of revoked users.
+    """Verifies access tokens and refuses those of sessions that have ended, according to `revocations`.
 
     `fetch` gets the public keys: at the first token, and again for an unknown `kid`, which anybody can send; so at most
     once per `refetch_interval` seconds. `timeout` is in seconds, `clock` is monotonic.
@@ -45,12 +43,14 @@ class JwksVerifier:
     def __init__(
         self,
         fetch: Callable[[GetKeys], Awaitable[JsonWebKeySet]],
+        revocations: Revocations,
         timeout: float = 2.0,
         *,
         refetch_interval: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
+        self._revocations = revocations
         self._timeout = timeout
         self._refetch_interval = refetch_interval
         self._clock = clock
@@ -58,25 +58,27 @@ class JwksVerifier:
         self._verifier: Verifier | None = None
         self._fetched_at = 0.0
         self._loader: BatchLoader[None, Verifier] = BatchLoader(self._load, in_flight=1)
-        self._revoked: dict[UUID, float] = {}
 
     async def claims(self, token: str) -> Claims:
         """Verify a token and return its claims.
 
-        Raises `Unauthorized` if the token is invalid or revoked, `Unavailable` if no key was ever fetched.
+        Raises `Unauthorized` if the token is invalid or its session has ended, `Unavailable` if no key was ever fetched
+        or the revocations are not known yet.
         """
+        await self._revocations.wait_caught_up(remaining(self._timeout))
         try:
             claims = await self._verified(token)
         except InvalidToken as error:
             raise Unauthorized(str(error), "invalid_token") from error
-        if self._is_revoked(claims):
-            raise Unauthorized("The user of this token is deleted or disabled.", "invalid_token")
-        return claims
+        current = self._revocations.check(claims)
+        if current is None:
+            raise Unauthorized("The session of this token has ended: sign in again.", "invalid_token")
+        return current
 
     def known(self, token: str) -> Claims | None:
-        """Return the claims of a token that was verified before; None if it was not, or is expired or revoked."""
+        """Return the claims of a token that was verified before; None if it was not, has expired or has ended."""
         claims = self._verifier.known(token) if self._verifier else None
-        return None if claims is None or self._is_revoked(claims) else claims
+        return None if claims is None else self._revocations.check(claims)
 
     async def keys(self) -> JsonWebKeySet:
         """Return the current public keys; while the users service is unavailable, the cached ones."""
@@ -86,21 +88,6 @@ class JwksVerifier:
             if self._verifier is None:
                 raise
         return self._keys
-
-    def revoke(self, user: UUID, until: datetime) -> None:
-        """Refuse all tokens of `user` that were issued up to `until`."""
-        self._revoked[user] = max(until.timestamp(), self._revoked.get(user, 0))
-        if len(self._revoked) % _REVOCATIONS_PER_CLEANUP == 0:
-            oldest = time.time() - MAX_LIFETIME.total_seconds()  # every older token has expired
-            self._revoked = {user: at for user, at in self._revoked.items() if at > oldest}
-
-    @property
-    def revocations(self) -> frozenset[UUID]:
-        """The users with a revocation that may still matter."""
-        return frozenset(self._revoked)
-
-    def _is_revoked(self, claims: Claims) -> bool:
-        return claims.iat <= self._revoked.get(claims.sub, 0)
 
     async def _verified(self, token: str) -> Claims:
         verifier = self._verifier or await self._current()

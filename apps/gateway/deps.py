@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Request, Response, Security
-from fastapi.security import OAuth2PasswordBearer
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from apps.gateway import auth
 from apps.gateway.errors import Unauthorized
@@ -17,6 +17,7 @@ from apps.gateway.http.guessing import Guesses
 from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.payments.accept import PaymentAcceptance
 from apps.gateway.payments.waiters import Waiters
+from apps.gateway.revocations import Revocations
 from apps.gateway.sse.broadcaster import Broadcaster
 from contracts import base
 from contracts.payments import GetPayments, PaymentView
@@ -47,6 +48,7 @@ class Dependencies:
     broadcaster: Broadcaster
     payment_events: Demand
     verifier: auth.JwksVerifier
+    revocations: Revocations
     rate_limits: RateLimits
     capacity: Capacity
     guesses: Guesses
@@ -112,15 +114,15 @@ async def _dependencies(request: Request) -> Dependencies:
 Deps = Annotated[Dependencies, Depends(_dependencies)]
 
 
-bearer = OAuth2PasswordBearer("/auth/token", auto_error=False, description="The access token of POST /auth/token.")
-Token = Annotated[str | None, Security(bearer)]
+bearer = HTTPBearer(bearerFormat="JWT", auto_error=False, description="The access token of POST /auth/sessions.")
+Token = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 
 
 async def current_user(request: Request, token: Token, deps: Deps, response: Response) -> auth.Caller:
     """Return the caller. Raises `Unauthorized` if there is no valid token, `TooManyRequests` above the limit."""
     if token is None:
         raise Unauthorized("An access token is required: Authorization: Bearer ...")
-    caller = auth.Caller(await deps.verifier.claims(token))
+    caller = auth.Caller(await deps.verifier.claims(token.credentials))
     request.state.caller = caller.id  # for the access log
     await deps.rate_limits.hit("caller", caller.id.hex, response.headers)
     return caller

@@ -182,15 +182,3 @@ class TooManyEventStreams(GatewayRefusal):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"You have {limit} open event streams, and may have no more.")
-
-
-class OAuthRefusal(GatewayRefusal):
-    """A token request is refused: a problem that also has the members that OAuth clients read (RFC 6749, 5.2)."""
-
-    kind = ErrorKind.MALFORMED
-    headers = {"Cache-Control": "no-store"}  # noqa: RUF012 - read only
-
-    def __init__(self, error: str, detail: str) -> None:
-        super().__init__(detail)
-        self.slug = error
-        self.extensions = {"error": error, "error_description": detail}

@@ -1,15 +1,16 @@
-"""Reactions to other services' events: wake waiting requests, feed the event streams, revoke tokens."""
+"""Reactions to what other services publish: wake waiting requests, feed the event streams, end sessions."""
 
 from datetime import UTC, datetime
 from uuid import UUID
 
 from pydantic import BaseModel
 
-from apps.gateway.auth import JwksVerifier
 from apps.gateway.payments.waiters import Waiters
+from apps.gateway.revocations import Revocations, has_ended
 from apps.gateway.sse.broadcaster import Broadcaster
 from contracts.payments import PaymentCreated, PaymentRejected
-from contracts.streams import PAYMENT_EVENTS, USER_EVENTS
+from contracts.revocations import SessionRevocation, UserRevocation
+from contracts.streams import PAYMENT_EVENTS, REVOCATIONS, USER_EVENTS
 from contracts.users import UserCreated, UserDeleted, UserUpdated
 from kit.messaging.demand import Demand
 from kit.messaging.reader import StoredMessage
@@ -46,7 +47,7 @@ def payment_of(body: bytes) -> UUID | None:
     return payment.id if payment else None
 
 
-def event_router(broadcaster: Broadcaster, waiters: Waiters, verifier: JwksVerifier, payments: Demand) -> EventRouter:
+def event_router(broadcaster: Broadcaster, waiters: Waiters, revocations: Revocations, payments: Demand) -> EventRouter:
     """Return the router with the one subscription of this process to each event stream.
 
     Events of payments arrive only while there is a demand.
@@ -64,19 +65,23 @@ def event_router(broadcaster: Broadcaster, waiters: Waiters, verifier: JwksVerif
         waiters.wake(event.payment)
 
     def is_read(event: StoredMessage) -> bool:
-        """Send the event to its user's clients."""
-        broadcaster.publish(event)
-        return True
+        """Send an event of a user to its clients; what it means for tokens stands in the revocations."""
+        if event.subject.startswith("user."):
+            broadcaster.publish(event)
+        return False
 
-    # From before the start: tokens of users who were deleted or disabled since may not have expired.
-    @router.subscribe(USER_EVENTS, since=datetime.now(UTC) - MAX_LIFETIME, before=is_read)
+    @router.subscribe(USER_EVENTS, before=is_read)
     async def user_event(event: UserDeleted | UserUpdated | UserCreated) -> None:
-        """Send the event to the user's clients, and revoke the tokens of a deleted or disabled user."""
-        if isinstance(event, UserDeleted):
-            verifier.revoke(event.id, event.deleted_at)
-            broadcaster.disconnect(event.id)
-        elif event.user.disabled:
-            verifier.revoke(event.user.id, event.user.updated_at)
-            broadcaster.disconnect(event.user.id)
+        """Send the event to the user's clients."""
+
+    # From before the start: tokens of sessions that ended since may not have expired.
+    @router.subscribe(REVOCATIONS, since=datetime.now(UTC) - MAX_LIFETIME, caught_up=revocations.caught_up)
+    async def revocation(revoked: SessionRevocation | UserRevocation) -> None:
+        """Refuse the tokens of sessions that have ended, and end their event streams."""
+        revocations.apply(revoked)
+        if isinstance(revoked, SessionRevocation):
+            broadcaster.disconnect(revoked.user_id, lambda session: session == revoked.session_id)
+        else:
+            broadcaster.disconnect(revoked.user_id, lambda session: has_ended(revoked, session))
 
     return router

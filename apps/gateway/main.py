@@ -27,14 +27,15 @@ from apps.gateway.http.shutdown import on_termination
 from apps.gateway.payments.accept import PaymentAcceptance
 from apps.gateway.payments.queue import JetStreamPaymentQueue, PaymentQueue
 from apps.gateway.payments.waiters import Waiters
-from apps.gateway.routes import auth, documentation, events, health, payments, users
+from apps.gateway.revocations import Revocations
+from apps.gateway.routes import documentation, events, health, keys, payments, sessions, users
 from apps.gateway.settings import Settings
 from apps.gateway.sse.broadcaster import Broadcaster
 from apps.gateway.sse.history import History, StreamedHistory
 from contracts.keys import GetKeys
 from contracts.payments import CreatePayment, CreatePayments, GetPayments, ListPayments
-from contracts.sessions import Authenticate
-from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS
+from contracts.sessions import Authenticate, ListSessions, RefreshSession, RevokeSessions
+from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, PAYMENT_EVENTS, REVOCATIONS, USER_EVENTS
 from contracts.streams import STREAMS as EVERY_STREAM
 from contracts.users import (
     ChangePassword,
@@ -58,10 +59,11 @@ from kit.runtime.settings import load
 from portal.live import SystemMonitor
 
 TITLE = "mkstore"
-STREAMS = (PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS)
+STREAMS = (PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS, REVOCATIONS)
 """The streams that the gateway writes to and reads from."""
 REQUESTS = (
-    *(Authenticate, ChangePassword, CreateUser, DeleteUser, GetKeys, GetUsers, ListUsers, UpdateUser),
+    *(Authenticate, ListSessions, RefreshSession, RevokeSessions, GetKeys),
+    *(ChangePassword, CreateUser, DeleteUser, GetUsers, ListUsers, UpdateUser),
     *(GetPayments, ListPayments),
 )
 """The requests that the gateway sends to the services."""
@@ -91,7 +93,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
     """Build the gateway; nothing is connected before it starts. Tests pass `deps` with fakes."""
     deps = deps or create_dependencies(settings)
     broker = deps.broker
-    broker.include_router(event_router(deps.broadcaster, deps.waiters, deps.verifier, deps.payment_events))
+    broker.include_router(event_router(deps.broadcaster, deps.waiters, deps.revocations, deps.payment_events))
     api = create_api(deps)
     access_log = AccessLog(settings.log_format) if settings.logs_requests else None
 
@@ -131,7 +133,7 @@ def create_api(deps: Dependencies) -> FastAPI:
         responses=openapi.responses(400, 408, 413, 422, 431, 500, 503, 504),
     )
     api.state.deps = deps
-    for module in (users, auth, payments, events):
+    for module in (users, sessions, keys, payments, events):
         api.include_router(module.router, responses=openapi.responses(429))
     api.include_router(health.router)  # health probes are not rate-limited
     api.openapi = partial(openapi.document, api)  # type: ignore[method-assign]
@@ -152,7 +154,7 @@ def create_dependencies(
     client = RequestClient(broker, timeout)
     durability = Durability.of(broker, settings)
     users, payments = user_loader(client), payment_loader(client)
-    payment_events = Demand()
+    payment_events, revocations = Demand(), Revocations()
     waiters = Waiters(settings.max_requests_in_flight // 2, payment_events.needed)
     acceptance = PaymentAcceptance(
         find_recorded=payment_loader(client, queued=False),
@@ -183,7 +185,8 @@ def create_dependencies(
             max_replayed=settings.max_replayed_events,
         ),
         payment_events=payment_events,
-        verifier=JwksVerifier(client.request, timeout),
+        verifier=JwksVerifier(client.request, revocations, timeout),
+        revocations=revocations,
         rate_limits=RateLimits(open_counters(settings.rate_limits(), storage), enabled=settings.rate_limit_enabled),
         capacity=Capacity(
             requests=settings.max_requests_in_flight,

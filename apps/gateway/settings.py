@@ -50,7 +50,7 @@ class Settings(settings.Settings):
     rate_limit_caller: str = Field("3000/minute", description="Limit of requests per signed-in caller.")
     rate_limit_address: str = Field("12000/minute", description="Limit of requests per client address.")
     rate_limit_sign_up: str = Field("120/minute", description="Limit of POST /users per client address.")
-    rate_limit_token: str = Field("240/minute", description="Limit of POST /auth/token per client address.")
+    rate_limit_session: str = Field("240/minute", description="Limit of sign-ins and refreshes per client address.")
     rate_limit_email_change: str = Field("10/hour", description="Limit of email changes per signed-in caller.")
     rate_limit_account: str = Field(
         "10/day", description="Limit of wrong passwords per account and client address before each further one waits."
@@ -71,5 +71,5 @@ class Settings(settings.Settings):
 
     def rate_limits(self) -> dict[str, str]:
         """Return the rate limits by name."""
-        names = ("caller", "address", "sign_up", "token", "email_change")
+        names = ("caller", "address", "sign_up", "session", "email_change")
         return {name: getattr(self, f"rate_limit_{name}") for name in names}

@@ -28,6 +28,7 @@ class Follower:
     Core NATS loses what is sent while the connection is down or the process is slow. A gap in the sequence shows that,
     and so does the last sequence of a stream from which nothing has arrived for `check_interval` seconds; what is
     missing is then read from the stream. A message that the stream no longer keeps is skipped with a warning.
+    `caught_up` is set when everything from before the start is handed over.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Follower:
         hand_over: Callable[[Msg], Awaitable[None]],
         *,
         since: datetime | None = None,
+        caught_up: asyncio.Event | None = None,
         check_interval: float = CHECK_INTERVAL,
     ) -> None:
         self._client = client
@@ -45,6 +47,7 @@ class Follower:
         self._stream = stream
         self._hand_over = hand_over
         self._since = since
+        self._caught_up = caught_up or asyncio.Event()
         self._check_interval = check_interval
         self._created: datetime | None = None
         self._in_order = asyncio.Lock()
@@ -89,7 +92,8 @@ class Follower:
         async with self._in_order:
             self._created, self.position = info.created, start
             self.started.set()
-            await self._fill(max(info.state.last_seq, self._arrived))
+            if await self._fill(max(info.state.last_seq, self._arrived)):
+                self._caught_up.set()
 
     async def _start(self, info: StreamInfo) -> int:
         """Return the sequence before the first message to hand over."""
@@ -120,7 +124,8 @@ class Follower:
             if info.created != self._created or info.state.last_seq < (self.position or 0):
                 log.warning("stream was created anew: all of it is read", stream=self._stream.name)
                 self._created, self.position = info.created, 0
-            await self._fill(info.state.last_seq)
+            if await self._fill(info.state.last_seq):
+                self._caught_up.set()
 
     async def _fill(self, to: int) -> bool:
         """Hand over the stored messages up to `to`; return False if they cannot be read now."""

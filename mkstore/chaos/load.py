@@ -49,9 +49,9 @@ async def _register(api: Api, deadline: float) -> User:
     user = User(f"{uuid4()}@example.com")
     body = {"email": user.email, "password": PASSWORD}
     created = await _retried(lambda: api("POST", "/users", json=body), deadline, after_loss="email-taken")
-    form = {"grant_type": "password", "username": user.email, "password": PASSWORD}
-    signed_in = await _retried(lambda: api("POST", "/auth/token", form=form), deadline)
-    user.token = signed_in.json["access_token"]
+    credentials = {"email": user.email, "password": PASSWORD}
+    signed_in = await _retried(lambda: api("POST", "/auth/sessions", json=credentials), deadline)
+    user.token = signed_in.json["accessToken"]
     if created.outcome is not Outcome.DONE:  # the response to the sign-up was lost
         created = await _retried(lambda: api("GET", "/users/me", token=user.token), deadline)
     user.id = created.json["id"]
@@ -218,16 +218,17 @@ class LoadGenerator:
                 await asyncio.sleep(_RETRY_DELAY)
                 continue
             user.id = created.json["id"]
-            form = {"grant_type": "password", "username": user.email, "password": PASSWORD}
-            signed_in = await self._api("POST", "/auth/token", form=form)
+            credentials = {"email": user.email, "password": PASSWORD}
+            signed_in = await self._api("POST", "/auth/sessions", json=credentials)
             self.ledger.record("sign in", signed_in)
             if signed_in.outcome is not Outcome.DONE:
                 continue
-            user.token = signed_in.json["access_token"]
+            user.token = signed_in.json["accessToken"]
             for name in ("1", "2"):
                 await self._change(user, Change("updated", name), "PATCH", f"/users/{user.id}", {"name": name})
             if number % 2:
-                await self._change(user, Change("deleted"), "DELETE", f"/users/{user.id}", None)
+                password = {"currentPassword": PASSWORD}
+                await self._change(user, Change("deleted"), "DELETE", f"/users/{user.id}", password)
             if self._rate:
                 await asyncio.sleep(max(_USER_INTERVAL, _PAYMENTS_PER_USER / self._rate))
 

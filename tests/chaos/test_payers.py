@@ -33,7 +33,7 @@ class FakeApi(Api):
         return next(self._answers)
 
 
-SIGN_UP, SIGN_IN, READ = ("POST", "/users"), ("POST", "/auth/token"), ("GET", "/users/me")
+SIGN_UP, SIGN_IN, READ = ("POST", "/users"), ("POST", "/auth/sessions"), ("GET", "/users/me")
 
 
 async def test_refusals_that_pass_are_retried() -> None:

@@ -97,8 +97,8 @@ def pay(store: Running) -> UUID:
     password = "correct horse battery staple"
     with httpx.Client(base_url=store.url, timeout=30) as http:
         assert http.post("/users", json={"email": _EMAIL, "password": password}).is_success
-        login = {"grant_type": "password", "username": _EMAIL, "password": password}
-        token = http.post("/auth/token", data=login).json()["access_token"]
+        login = {"email": _EMAIL, "password": password}
+        token = http.post("/auth/sessions", json=login).json()["accessToken"]
         headers = {"Authorization": f"Bearer {token}", "Prefer": "wait=20"}
         response = http.post("/payments", json={"amount": 1999}, headers=headers)
     assert response.status_code == httpx.codes.CREATED, response.text

@@ -7,7 +7,7 @@ difference that depends on the server (the HTTP parser, `Connection`), or on the
 import asyncio
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from kit.errors import OutcomeUnknown, Unavailable
 from tests.support.generated_traffic import PARENT, requests, single_oddities
+from tests.support.revoked import user_revoked
 from tests.support.two_paths import (
     ADA,
     ADAS_PAYMENT,
@@ -160,7 +161,7 @@ async def test_unverified_token_reaches_fastapi_once() -> None:
 
 async def test_user_that_is_revoked_meanwhile_is_refused(both: Both) -> None:
     for path in (both.fast, both.full):
-        path.deps.verifier.revoke(ADA, datetime.now(UTC))
+        path.deps.revocations.apply(user_revoked(ADA, sessions_after=UUID(int=(1 << 128) - 1)))
     assert (await both.send(get("/users/me"))).status == 401
 
 

@@ -20,7 +20,7 @@ HOME, OFFICE = "10.0.0.1", "10.0.0.2"
 
 def limited(**options: Any) -> Any:
     """Return a store in which only guesses are limited."""
-    high = dict.fromkeys(("rate_limit_token", "rate_limit_sign_up", "rate_limit_address"), "100000/minute")
+    high = dict.fromkeys(("rate_limit_session", "rate_limit_sign_up", "rate_limit_address"), "100000/minute")
     return in_memory(rate_limit_enabled=True, **high, **options)
 
 

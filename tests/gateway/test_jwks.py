@@ -1,10 +1,10 @@
-"""Verification of access tokens: cached public keys, and revoked users."""
+"""Verification of access tokens: cached public keys."""
 
 import asyncio
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import count
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -15,6 +15,7 @@ from kit.errors import OutcomeUnknown, Unavailable
 from kit.tokens import MAX_LIFETIME, Signer
 from tests.support.clock import Clock
 from tests.support.polling import eventually
+from tests.support.revoked import caught_up
 from tests.support.signing_keys import signer, signing_key
 
 
@@ -51,7 +52,7 @@ async def test_concurrent_tokens_fetch_the_keys_once() -> None:
     users, ada = Users(), uuid4()
     users.go.clear()
     token = users.new_signer().sign(ada, "user", uuid4())
-    verifier = JwksVerifier(users.fetch)
+    verifier = JwksVerifier(users.fetch, caught_up())
     early = asyncio.create_task(kinds(verifier, [token] * 20))
     await eventually(lambda: users.requests)
     late = asyncio.create_task(kinds(verifier, [token] * 20))
@@ -64,7 +65,7 @@ async def test_concurrent_tokens_fetch_the_keys_once() -> None:
 
 async def test_claims_name_user_and_role() -> None:
     users, ada = Users(), uuid4()
-    claims = await JwksVerifier(users.fetch).claims(users.new_signer().sign(ada, "admin", uuid4()))
+    claims = await JwksVerifier(users.fetch, caught_up()).claims(users.new_signer().sign(ada, "admin", uuid4()))
     assert (claims.sub, claims.role) == (ada, "admin")
 
 
@@ -72,7 +73,7 @@ async def test_unknown_kid_fetches_at_most_once_per_interval() -> None:
     users, clock = Users(), Clock()
     old = users.new_signer().sign(uuid4(), "user", uuid4())
     stranger = Users(first_key=10).new_signer().sign(uuid4(), "user", uuid4())
-    verifier = JwksVerifier(users.fetch, clock=clock)
+    verifier = JwksVerifier(users.fetch, caught_up(), clock=clock)
     assert await kinds(verifier, [old, *[stranger] * 20]) == [None, *[Unauthorized] * 20]
     assert users.requests == 1
     new = users.new_signer().sign(uuid4(), "user", uuid4())
@@ -88,7 +89,7 @@ async def test_unknown_kid_fetches_at_most_once_per_interval() -> None:
 async def test_cached_keys_serve_while_users_is_unavailable() -> None:
     users, clock = Users(), Clock()
     token = users.new_signer().sign(uuid4(), "user", uuid4())
-    verifier = JwksVerifier(users.fetch, clock=clock)
+    verifier = JwksVerifier(users.fetch, caught_up(), clock=clock)
     known = await verifier.keys()
     users.failure = Unavailable("users service")
     clock.now += 3600
@@ -105,7 +106,7 @@ async def test_without_any_key_the_result_is_unavailable() -> None:
     users = Users()
     users.failure = Unavailable("users service")
     token = users.new_signer().sign(uuid4(), "user", uuid4())
-    verifier = JwksVerifier(users.fetch)
+    verifier = JwksVerifier(users.fetch, caught_up())
     with pytest.raises(Unavailable):
         await verifier.keys()
     assert await kinds(verifier, [token, token]) == [Unavailable, Unavailable]
@@ -118,7 +119,7 @@ async def test_waiters_for_slow_keys_share_one_request() -> None:
     users.go.clear()
     users.failure = OutcomeUnknown("users service")
     token = users.new_signer().sign(uuid4(), "user", uuid4())
-    verifier = JwksVerifier(users.fetch)
+    verifier = JwksVerifier(users.fetch, caught_up())
     asking = asyncio.create_task(kinds(verifier, [token] * 50))
     await eventually(lambda: users.requests)
     users.go.set()
@@ -129,7 +130,7 @@ async def test_waiters_for_slow_keys_share_one_request() -> None:
 async def test_malformed_token_does_not_fetch_keys() -> None:
     users = Users()
     good = users.new_signer().sign(uuid4(), "user", uuid4())
-    verifier = JwksVerifier(users.fetch)
+    verifier = JwksVerifier(users.fetch, caught_up())
     await verifier.keys()
     assert await kinds(verifier, ["x", "", good[:-5], good + "x" * 5000]) == [Unauthorized] * 4
     assert users.requests == 1
@@ -138,55 +139,19 @@ async def test_malformed_token_does_not_fetch_keys() -> None:
 async def test_token_with_too_long_a_lifetime_is_refused() -> None:
     users = Users()
     signer = users.new_signer(MAX_LIFETIME + timedelta(seconds=2))
-    assert await kinds(JwksVerifier(users.fetch), [signer.sign(uuid4(), "user", uuid4())]) == [Unauthorized]
-
-
-async def test_tokens_before_the_revocation_are_refused() -> None:
-    users, ada, bob = Users(), uuid4(), uuid4()
-    signer = users.new_signer()
-    hers, his = signer.sign(ada, "user", uuid4()), signer.sign(bob, "user", uuid4())
-    verifier = JwksVerifier(users.fetch)
-    verifier.revoke(ada, datetime.now(UTC))
-    assert await kinds(verifier, [hers, his]) == [Unauthorized, None]
-    verifier.revoke(bob, datetime.fromtimestamp((await verifier.claims(his)).iat, UTC))  # in the same second
-    assert await kinds(verifier, [his]) == [Unauthorized]
-    verifier.revoke(ada, datetime.now(UTC) - timedelta(seconds=10))  # an older event, delivered again
-    assert await kinds(verifier, [hers]) == [Unauthorized]
-
-
-async def test_token_after_the_revocation_is_accepted() -> None:
-    users, ada = Users(), uuid4()
-    verifier = JwksVerifier(users.fetch)
-    verifier.revoke(ada, datetime.now(UTC) - timedelta(seconds=10))
-    assert await kinds(verifier, [users.new_signer().sign(ada, "user", uuid4())]) == [None]
-
-
-async def test_cached_token_of_a_revoked_user_is_refused() -> None:
-    users, ada = Users(), uuid4()
-    token = users.new_signer().sign(ada, "user", uuid4())
-    verifier = JwksVerifier(users.fetch)
-    assert await kinds(verifier, [token, token]) == [None, None]
-    verifier.revoke(ada, datetime.now(UTC))
-    assert await kinds(verifier, [token, token]) == [Unauthorized, Unauthorized]
+    assert await kinds(JwksVerifier(users.fetch, caught_up()), [signer.sign(uuid4(), "user", uuid4())]) == [
+        Unauthorized
+    ]
 
 
 async def test_changed_keys_verify_cached_tokens_again() -> None:
     """The token of a removed key is refused, also if it was cached."""
     users, clock = Users(), Clock()
     old = users.new_signer().sign(uuid4(), "user", uuid4())
-    verifier = JwksVerifier(users.fetch, clock=clock)
+    verifier = JwksVerifier(users.fetch, caught_up(), clock=clock)
     assert await kinds(verifier, [old]) == [None]
     users.keys.clear()
     new = users.new_signer().sign(uuid4(), "user", uuid4())
     clock.now += 5.1
     assert await kinds(verifier, [new]) == [None]
     assert await kinds(verifier, [old]) == [Unauthorized]
-
-
-def test_expired_revocations_are_removed() -> None:
-    verifier = JwksVerifier(Users().fetch)
-    long_ago, now = datetime.now(UTC) - timedelta(hours=2), datetime.now(UTC)
-    for number in range(999):
-        verifier.revoke(UUID(int=number), long_ago)
-    verifier.revoke(UUID(int=1000), now)
-    assert verifier.revocations == {UUID(int=1000)}

@@ -15,6 +15,7 @@ from tests.conftest import NewDatabase
 from tests.support.polling import eventually
 from tests.support.real_store import Servers, on_real_servers
 from tests.support.store import SignedInUser, Store, new_key
+from tests.support.users_harness import CONFIRMED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -139,7 +140,10 @@ async def test_user_deleted_right_after_nats_restart_is_refused(nats_server: Nat
     await asyncio.to_thread(nats_server.start)
 
     async def deleted() -> bool:
-        return (await ada.request("DELETE", f"/users/{ada.id}")).status_code in {204, 404}
+        return (await ada.request("DELETE", f"/users/{ada.id}", json=CONFIRMED)).status_code in {
+            204,
+            404,
+        }
 
     async def refused() -> bool:
         return (await ada.get("/users/me")).status_code == 401

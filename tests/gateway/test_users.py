@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.polling import eventually
 from tests.support.store import SignedInUser, Store
-from tests.support.users_harness import PASSWORD, new_email
+from tests.support.users_harness import CONFIRMED, PASSWORD, new_email
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -149,7 +149,7 @@ async def test_listing_users_is_for_admins(store: Store) -> None:
 async def test_patch_changes_only_the_given_fields(store: Store) -> None:
     ada = await store.sign_up(name="Ada")
     email = new_email()
-    response = await ada.request("PATCH", f"/users/{ada.id}", json={"email": email.upper()})
+    response = await ada.request("PATCH", f"/users/{ada.id}", json=CONFIRMED | {"email": email.upper()})
     assert (response.status_code, response.headers["etag"]) == (200, '"2"')
     assert (response.json()["email"], response.json()["name"], response.json()["version"]) == (email, "Ada", 2)
     nameless = await ada.request("PATCH", f"/users/{ada.id}", json={"name": None})
@@ -187,7 +187,7 @@ async def test_role_and_disabled_are_for_admins(store: Store, body: dict[str, An
 
 async def test_changing_to_a_taken_email_is_a_conflict(store: Store) -> None:
     ada, bob = await store.sign_up(), await store.sign_up()
-    response = await ada.request("PATCH", f"/users/{ada.id}", json={"email": bob.user["email"]})
+    response = await ada.request("PATCH", f"/users/{ada.id}", json=CONFIRMED | {"email": bob.user["email"]})
     assert problem(response) == (409, "email-taken")
 
 
@@ -252,7 +252,7 @@ async def refused(caller: SignedInUser) -> bool:
 
 async def test_deletion_revokes_the_token_and_frees_the_email(store: Store) -> None:
     ada = await store.sign_up()
-    response = await ada.request("DELETE", f"/users/{ada.id}")
+    response = await ada.request("DELETE", f"/users/{ada.id}", json=CONFIRMED)
     assert (response.status_code, response.content) == (204, b"")
     await eventually(lambda: refused(ada))
     response = await ada.get("/payments")
@@ -266,12 +266,12 @@ async def test_disabled_user_is_refused_until_the_next_sign_in(store: Store) -> 
     ada, admin = await store.sign_up(), await store.admin()
     assert (await admin.request("PATCH", f"/users/{ada.id}", json={"disabled": True})).json()["disabled"] is True
     await eventually(lambda: refused(ada))
-    form = {"grant_type": "password", "username": ada.user["email"], "password": PASSWORD}
-    assert problem(await store.http.post("/auth/token", data=form)) == (400, "invalid_grant")
+    credentials = {"email": ada.user["email"], "password": PASSWORD}
+    assert problem(await store.http.post("/auth/sessions", json=credentials)) == (401, "invalid-credentials")
     await admin.request("PATCH", f"/users/{ada.id}", json={"disabled": False})
     assert await refused(ada)
 
-    async def signed_in_again() -> bool:  # `iat` is in seconds: a token of the same second is refused too
+    async def signed_in_again() -> bool:
         return not await refused(SignedInUser(store.http, ada.user, await store.token(ada.user["email"])))
 
     await eventually(signed_in_again)

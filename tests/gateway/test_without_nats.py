@@ -5,14 +5,14 @@ from uuid import uuid4
 from kit.errors import OutcomeUnknown, Unavailable
 from tests.support.memory_store import in_memory
 from tests.support.store import new_key
-from tests.support.users_harness import PASSWORD, new_email
+from tests.support.users_harness import CONFIRMED, PASSWORD, new_email
 
 
 async def test_every_route_is_unavailable_without_nats() -> None:
     async with in_memory() as store:
         ada, admin = await store.sign_up(), await store.admin()
         store.broker.connected = False
-        form = {"grant_type": "password", "username": ada.user["email"], "password": PASSWORD}
+        credentials = {"email": ada.user["email"], "password": PASSWORD}
         for response in (
             await ada.get("/users/me"),
             await ada.get("/payments"),
@@ -22,9 +22,9 @@ async def test_every_route_is_unavailable_without_nats() -> None:
             await ada.pay(None, "wait=30"),
             await admin.pay(userId=ada.id),
             await ada.request("PATCH", f"/users/{ada.id}", json={"name": "Ada"}),
-            await ada.request("DELETE", f"/users/{ada.id}"),
+            await ada.request("DELETE", f"/users/{ada.id}", json=CONFIRMED),
             await store.http.post("/users", json={"email": new_email(), "password": PASSWORD}),
-            await store.http.post("/auth/token", data=form),
+            await store.http.post("/auth/sessions", json=credentials),
         ):
             assert (response.status_code, response.json()["code"]) == (503, "service-unavailable")
             assert response.headers["retry-after"] == "1"

@@ -16,6 +16,7 @@ from tests.support.gateway_fakes import FakeHistory
 from tests.support.polling import eventually
 
 ADA, BOB = UUID(int=1), UUID(int=2)
+SESSION = UUID(int=3)
 
 
 class Streams:
@@ -37,7 +38,7 @@ class Streams:
             self.broadcaster.publish(self.keep(stream, user))
 
     def client(self, since: Position | None = None, user: UUID = ADA, seconds: float = 30) -> "Client":
-        return Client(self.broadcaster.events(user, since or self.broadcaster.position, seconds))
+        return Client(self.broadcaster.events(user, SESSION, since or self.broadcaster.position, seconds))
 
 
 class Client:

@@ -100,10 +100,9 @@ def unused_email() -> str:
 
 async def token(http: httpx.AsyncClient, email: str, password: str = PASSWORD) -> str:
     """Sign in and return the access token."""
-    form = {"grant_type": "password", "username": email, "password": password}
-    answer = await http.post("/auth/token", data=form)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["access_token"])
+    answer = await http.post("/auth/sessions", json={"email": email, "password": password})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["accessToken"])
 
 
 async def sign_up(http: httpx.AsyncClient, email: str | None = None) -> Caller:

@@ -91,7 +91,12 @@ async def in_memory(**options: Any) -> AsyncIterator[MemoryStore]:
     queue = FakePaymentQueue(consume)
     gateway_settings = settings(**options)
     app = create_app(gateway_settings, create_dependencies(gateway_settings, broker, queue, history))
-    users_deps = users_harness.fake_dependencies(users, partial(FakeUsers, users, outbox.add))
+    app.deps.revocations.caught_up.set()  # nothing is stored before the start
+
+    async def publish(subject: str, body: bytes) -> None:
+        await broker.publish(body, subject, headers={"content-type": "application/json"})
+
+    users_deps = users_harness.fake_dependencies(users, partial(FakeUsers, users, outbox.add), publish)
     users_app = users_main.create_app(users_harness.low_cost(UsersSettings(jwt_secret=SECRET)), users_deps)
     open_payments = partial(FakePayments, Table(), outbox.add)
     payments_deps = payments_harness.fake_dependencies(open_payments, queue.find)

@@ -7,9 +7,9 @@ from tests.support.users_harness import PASSWORD
 
 
 async def sign_in(store: Store, email: str, password: str = PASSWORD, *, address: str = "127.0.0.1") -> httpx.Response:
-    form = {"grant_type": "password", "username": email, "password": password}
+    credentials = {"email": email, "password": password}
     async with at_address(store, address) as http:
-        return await http.post("/auth/token", data=form)
+        return await http.post("/auth/sessions", json=credentials)
 
 
 def at_address(store: Store, address: str) -> httpx.AsyncClient:

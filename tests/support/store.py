@@ -98,10 +98,9 @@ class Store:
     known: dict[str, SignedInUser] = field(default_factory=dict)
 
     async def token(self, email: str, password: str = PASSWORD) -> str:
-        form = {"grant_type": "password", "username": email, "password": password}
-        response = await self.http.post("/auth/token", data=form)
-        assert response.status_code == 200, response.text
-        return str(response.json()["access_token"])
+        response = await self.http.post("/auth/sessions", json={"email": email, "password": password})
+        assert response.status_code == 201, response.text
+        return str(response.json()["accessToken"])
 
     async def sign_up(self, **body: Any) -> SignedInUser:
         response = await self.http.post("/users", json={"email": new_email(), "password": PASSWORD, **body})

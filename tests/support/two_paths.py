@@ -27,6 +27,7 @@ from tests.support.acceptance_harness import Reply
 from tests.support.clock import Clock
 from tests.support.gateway_fakes import FakeHistory, FakePaymentQueue, MemoryBroker
 from tests.support.middleware import middleware
+from tests.support.revoked import caught_up, user_revoked
 from tests.support.signing_keys import signer, signing_key
 from tests.support.store import settings
 
@@ -188,9 +189,12 @@ class Path:
         deps = create_dependencies(settings(), self._services, self.queue, FakeHistory())
         limits = {"caller": CALLER_LIMIT, "address": ADDRESS_LIMIT}
         counters = {name: MemoryCounter(limit, 60, clock=self.clock) for name, limit in limits.items()}
-        verifier = type(deps.verifier)(_keys)
-        verifier.revoke(UUID(int=7), datetime.now(UTC) + timedelta(minutes=1))
-        self.deps = replace(deps, rate_limits=RateLimits(counters, enabled=True), verifier=verifier)
+        revocations = caught_up()
+        revocations.apply(user_revoked(UUID(int=7), sessions_after=UUID(int=(1 << 128) - 1)))
+        verifier = type(deps.verifier)(_keys, revocations)
+        self.deps = replace(
+            deps, rate_limits=RateLimits(counters, enabled=True), verifier=verifier, revocations=revocations
+        )
         api = create_api(self.deps)
         self.through_fastapi = 0
 

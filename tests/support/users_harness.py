@@ -35,6 +35,7 @@ from tests.support.signing_keys import SECRET, CachedSeal
 from tests.support.users_fakes import FakeUsers, Store
 
 PASSWORD = "correct horse battery"
+CONFIRMED = {"currentPassword": PASSWORD}
 LOW_COST: dict[str, Any] = {"memory_cost": 8, "time_cost": 1, "parallelism": 1}
 """argon2 parameters of tests; the environment has a minimum."""
 LIFETIME = timedelta(minutes=15)

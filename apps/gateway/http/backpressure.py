@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _REQUESTS, _STREAMS, _PASSWORDS = "requests", "event streams", "requests with a password"
-_PASSWORD_PATHS = frozenset({"/auth/token", "/users"})
+_PASSWORD_PATHS = frozenset({"/auth/sessions", "/users"})
 _MIN_TIMEOUT = 0.05
 """Seconds that every step may take, even if the request is late: a dependency that is up replies sooner."""
 

@@ -3,13 +3,13 @@
 import time
 from collections.abc import AsyncIterator
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from structlog.stdlib import get_logger
 
+from apps.gateway.auth import Caller
 from apps.gateway.deps import CurrentUser, Deps
 from apps.gateway.http.openapi import responses, success
 from apps.gateway.sse.broadcaster import Broadcaster
@@ -45,17 +45,18 @@ async def stream_events(
     deps.capacity.become_stream(caller.id)
     await deps.broadcaster.wait_started()
     async with deps.broadcaster.listening() as now:  # refused while NATS is unavailable; `_lines` needs it once more
-        lines = _lines(deps.broadcaster, caller.id, since or now, caller.claims.exp - time.time())
+        lines = _lines(deps.broadcaster, caller, since or now)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(lines, media_type="text/event-stream", headers=headers)
 
 
-async def _lines(broadcaster: Broadcaster, user: UUID, since: Position, seconds: float) -> AsyncIterator[bytes]:
+async def _lines(broadcaster: Broadcaster, caller: Caller, since: Position) -> AsyncIterator[bytes]:
     # An id before the first event: a client that is disconnected before it resumes here.
     yield format_sse_event(id=str(since), retry=_RETRY_MILLISECONDS)
     try:
         async with broadcaster.listening():
-            async for item in broadcaster.events(user, since, seconds):
+            seconds = caller.claims.exp - time.time()
+            async for item in broadcaster.events(caller.id, caller.session, since, seconds):
                 if item is None:
                     yield KEEPALIVE_COMMENT
                 else:

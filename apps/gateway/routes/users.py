@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import MISSING
+from pydantic import MISSING, Field
 
 from apps.gateway.deps import CurrentUser, Deps, address
 from apps.gateway.errors import NotFound
@@ -52,6 +52,9 @@ class UserChanges(Message, extra="forbid", validate_by_name=False):
     email: Email | MISSING = MISSING
     role: Role | MISSING = MISSING
     disabled: bool | MISSING = MISSING
+    current_password: Annotated[str, Field(max_length=1024)] | MISSING = Field(
+        default=MISSING, repr=False, description="Needed for one's own email."
+    )
 
 
 class PasswordChange(Message, extra="forbid", validate_by_name=False):
@@ -59,6 +62,12 @@ class PasswordChange(Message, extra="forbid", validate_by_name=False):
 
     current_password: GivenPassword
     new_password: NewPassword
+
+
+class Deletion(Message, extra="forbid", validate_by_name=False):
+    """The current password; an admin who deletes another user gives none."""
+
+    current_password: GivenPassword
 
 
 @router.post(
@@ -116,6 +125,7 @@ async def list_users(
 async def update_user(
     user_id: UUID,
     body: UserChanges,
+    request: Request,
     caller: CurrentUser,
     deps: Deps,
     response: Response,
@@ -130,7 +140,12 @@ async def update_user(
     if "email" in changes and not caller.is_admin:  # the response tells whether somebody has it
         await deps.rate_limits.hit("email_change", caller.id.hex, response.headers)
     changes |= await expected_version(if_match, partial(deps.user, user_id))
-    user = await deps.request(UpdateUser(id=user_id, **changes))
+    change = UpdateUser(id=user_id, actor=caller.id, session=caller.session, **changes)
+    if change.current_password is None:
+        user = await deps.request(change)
+    else:
+        async with deps.own_password(caller, request):
+            user = await deps.request(change)
     response.headers["ETag"] = etag(user)
     return user
 
@@ -143,10 +158,15 @@ async def update_user(
 async def change_password(
     user_id: UUID, body: PasswordChange, request: Request, caller: CurrentUser, deps: Deps
 ) -> None:
-    """Change the caller's password."""
+    """Change the caller's password; every other session ends."""
     if user_id != caller.id:
         raise NotFound("user")
-    change = ChangePassword(id=user_id, current_password=body.current_password, new_password=body.new_password)
+    change = ChangePassword(
+        id=user_id,
+        current_password=body.current_password,
+        new_password=body.new_password,
+        session=caller.session,
+    )
     async with deps.own_password(caller, request):
         await deps.request(change)
 
@@ -154,10 +174,16 @@ async def change_password(
 @router.delete(
     "/{user_id}",
     status_code=HTTPStatus.NO_CONTENT,
-    responses=responses(401, 404, also={204: success("The user is deleted.")}),
+    responses=responses(401, 404, 409, also={204: success("The user is deleted.")}),
 )
-async def delete_user(user_id: UUID, caller: CurrentUser, deps: Deps) -> None:
-    """Delete a user: the caller; for an admin any user. Payments stay recorded."""
+async def delete_user(
+    user_id: UUID, request: Request, caller: CurrentUser, deps: Deps, body: Deletion | None = None
+) -> None:
+    """Delete a user: the caller, with the current password; for an admin any user. Payments stay recorded."""
     if not caller.may_see(user_id):
         raise NotFound("user")
-    await deps.request(DeleteUser(id=user_id))
+    if body is None:
+        await deps.request(DeleteUser(id=user_id, actor=caller.id))
+        return
+    async with deps.own_password(caller, request):
+        await deps.request(DeleteUser(id=user_id, actor=caller.id, current_password=body.current_password))

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from uuid import UUID
 
@@ -20,7 +20,8 @@ log = get_logger(__name__)
 
 
 class _Subscriber:
-    def __init__(self, at: Position, queue_limit: int) -> None:
+    def __init__(self, session: UUID, at: Position, queue_limit: int) -> None:
+        self.session = session
         self.at = at
         self.queue: asyncio.Queue[Item | None] = asyncio.Queue()
         self._queue_limit = queue_limit
@@ -106,16 +107,17 @@ class Broadcaster:
         for subscriber in self._subscribers.get(owner, ()) if owner else ():
             subscriber.enqueue(event, self._position)
 
-    def disconnect(self, user: UUID) -> None:
-        """End the streams of a user."""
+    def disconnect(self, user: UUID, has_ended: Callable[[UUID], bool]) -> None:
+        """End the streams of those sessions of a user that have ended."""
         for subscriber in self._subscribers.get(user, ()):
-            subscriber.disconnect()
+            if has_ended(subscriber.session):
+                subscriber.disconnect()
 
     def close(self) -> None:
         """End all streams, also those that begin later: the process stops."""
         self._closed = True
         for user in self._subscribers:
-            self.disconnect(user)
+            self.disconnect(user, lambda _: True)
 
     @property
     def position(self) -> Position:
@@ -127,10 +129,10 @@ class Broadcaster:
         """The number of open streams of each user who has one."""
         return {user: len(subscribers) for user, subscribers in self._subscribers.items()}
 
-    async def events(self, user: UUID, since: Position, seconds: float) -> AsyncIterator[Item | None]:
+    async def events(self, user: UUID, session: UUID, since: Position, seconds: float) -> AsyncIterator[Item | None]:
         """Yield the user's stored events after `since`, then each new one, and None after a silent `ping_interval`.
 
-        Used inside `listening`. Ends after `seconds`, and when the client is disconnected.
+        Used inside `listening`. Ends after `seconds`, and when the client is disconnected, such as with its session.
         """
         ends = time.monotonic() + seconds
         try:
@@ -138,7 +140,7 @@ class Broadcaster:
         except Unavailable:
             return
         now = self._position
-        subscriber = _Subscriber(now.merged(since), self._queue_limit)
+        subscriber = _Subscriber(session, now.merged(since), self._queue_limit)
         self._subscribers[user].add(subscriber)  # before the history is read, so that there is no gap between the two
         if self._closed:
             subscriber.disconnect()

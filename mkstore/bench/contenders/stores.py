@@ -1,9 +1,10 @@
 """The store of this project as a contender: started by `mkstore up` on a temporary state folder."""
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from mkstore.bench.contenders.seed import seed_store, sign_tokens
 from mkstore.bench.load.calls import Call
@@ -17,7 +18,7 @@ LIMITS_ON = {
     "RATE_LIMIT_CALLER": _CEILING,
     "RATE_LIMIT_ADDRESS": _CEILING,
     "RATE_LIMIT_SIGN_UP": _CEILING,
-    "RATE_LIMIT_TOKEN": _CEILING,
+    "RATE_LIMIT_SESSION": _CEILING,
     "RATE_LIMIT_EMAIL_CHANGE": _CEILING,
     "RATE_LIMIT_ACCOUNT": _CEILING,
     "RATE_LIMIT_ACCOUNT_TOTAL": _CEILING,
@@ -68,5 +69,5 @@ def _database_url(store: Store, name: str) -> str:
 
 
 def _sign_in(account: Account) -> Call:
-    form = urlencode({"grant_type": "password", "username": account.email, "password": PASSWORD})
-    return Call("POST", "/auth/token", body=form.encode(), content_type="application/x-www-form-urlencoded")
+    credentials = json.dumps({"email": account.email, "password": PASSWORD})
+    return Call("POST", "/auth/sessions", body=credentials.encode())

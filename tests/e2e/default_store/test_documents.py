@@ -101,7 +101,7 @@ async def send_everything(store: Running, http: httpx.AsyncClient) -> str:
     finally:
         await client.close()
     await (await sign_up(http, unused_email()))("GET", "/users/me")
-    await ada("DELETE", f"/users/{ada.id}")
+    await ada("DELETE", f"/users/{ada.id}", json={"currentPassword": PASSWORD})
     return invalid_subject
 
 

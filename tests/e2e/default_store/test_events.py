@@ -3,7 +3,7 @@
 import httpx
 
 from tests.support.event_source import listening
-from tests.support.http_client import assert_problem, sign_up
+from tests.support.http_client import PASSWORD, assert_problem, sign_up
 from tests.support.polling import eventually
 
 
@@ -42,6 +42,6 @@ async def test_malformed_last_event_id_is_refused(http: httpx.AsyncClient) -> No
 async def test_stream_ends_when_its_user_is_deleted(http: httpx.AsyncClient) -> None:
     ada = await sign_up(http)
     async with listening(ada) as source:
-        await ada("DELETE", f"/users/{ada.id}")
+        await ada("DELETE", f"/users/{ada.id}", json={"currentPassword": PASSWORD})
         await eventually(lambda: source.endings == ["ended"], describe=lambda: str(source.endings))
     assert [event.type for event in source.events] == ["user.deleted"]

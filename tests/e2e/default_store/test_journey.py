@@ -35,13 +35,13 @@ async def test_user_signs_up_signs_in_and_reads_their_account(http: httpx.AsyncC
     assert uuid.UUID(user["id"]).version == 7
     assert "password" not in created.text
 
-    answer = await http.post("/auth/token", data={"grant_type": "password", "username": email, "password": PASSWORD})
+    answer = await http.post("/auth/sessions", json={"email": email, "password": PASSWORD})
     tokens = answer.json()
-    assert (answer.status_code, tokens["token_type"].lower()) == (200, "bearer")
-    assert 0 < tokens["expires_in"] <= 900
+    assert (answer.status_code, tokens["userId"]) == (201, user["id"])
+    assert 0 < tokens["expiresIn"] <= 900
     assert answer.headers["Cache-Control"] == "no-store"
 
-    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    bearer = {"Authorization": f"Bearer {tokens['accessToken']}"}
     for path in ("/users/me", f"/users/{user['id']}"):
         seen = await http.get(path, headers=bearer)
         assert (seen.status_code, seen.json()) == (200, user)
@@ -69,7 +69,11 @@ async def test_etag_avoids_a_body_and_a_lost_update(http: httpx.AsyncClient) -> 
     assert (moved.json()["email"], moved.json()["name"]) == (email, None)
     await token(http, email)
     other = await sign_up(http)
-    assert_problem(await other("PATCH", f"/users/{other.id}", json={"email": email}), 409, "email-taken")
+    assert_problem(
+        await other("PATCH", f"/users/{other.id}", json={"email": email, "currentPassword": PASSWORD}),
+        409,
+        "email-taken",
+    )
     assert_problem(await ada("PATCH", path, json={"role": "admin"}), 403)
 
 
@@ -82,19 +86,16 @@ async def test_new_password_replaces_the_old_one(http: httpx.AsyncClient) -> Non
     done = await ada("PUT", path, json={"currentPassword": PASSWORD, "newPassword": new})
     assert (done.status_code, done.content) == (204, b"")
     await token(http, ada.email, new)
-    form = {"grant_type": "password", "username": ada.email, "password": PASSWORD}
-    refused = await http.post("/auth/token", data=form)
-    assert_problem(refused, 400, "invalid_grant")
-    assert refused.json()["error"] == "invalid_grant"
+    refused = await http.post("/auth/sessions", json={"email": ada.email, "password": PASSWORD})
+    assert_problem(refused, 401, "invalid-credentials")
 
 
 async def test_unknown_email_and_wrong_password_get_the_same_answer(http: httpx.AsyncClient) -> None:
     ada = await sign_up(http)
 
     async def refusal(email: str) -> dict[str, object]:
-        form = {"grant_type": "password", "username": email, "password": "no such password"}
-        answer = await http.post("/auth/token", data=form)
-        assert_problem(answer, 400, "invalid_grant")
+        answer = await http.post("/auth/sessions", json={"email": email, "password": "no such password"})
+        assert_problem(answer, 401, "invalid-credentials")
         body: dict[str, object] = answer.json()
         del body["requestId"]
         return body
@@ -218,15 +219,15 @@ async def test_resources_of_other_users_are_not_found(http: httpx.AsyncClient) -
 async def test_deleted_user_is_gone_and_the_email_is_free(store: Running, http: httpx.AsyncClient) -> None:
     ada = await sign_up(http)
     payment = await ada.paid()
-    done = await ada("DELETE", f"/users/{ada.id}")
+    done = await ada("DELETE", f"/users/{ada.id}", json={"currentPassword": PASSWORD})
     assert (done.status_code, done.content) == (204, b"")
 
     async def token_is_refused() -> bool:
         return (await ada("GET", "/payments")).status_code == 401
 
     await eventually(token_is_refused)
-    form = {"grant_type": "password", "username": ada.email, "password": PASSWORD}
-    assert_problem(await http.post("/auth/token", data=form), 400, "invalid_grant")
+    credentials = {"email": ada.email, "password": PASSWORD}
+    assert_problem(await http.post("/auth/sessions", json=credentials), 401, "invalid-credentials")
     heir = await sign_up(http, ada.email)
     assert heir.id != ada.id
     assert_problem(await heir("GET", f"/payments/{payment['id']}"), 404)

@@ -98,10 +98,10 @@ async def test_storm_of_sign_ins_is_refused_early(unlimited_store: Running) -> N
     """Other requests still succeed during the storm, and signing in succeeds after it."""
     async with calling(unlimited_store) as http:
         ada, storm, others = await sign_up(http), Callers(), Callers()
-        form = {"grant_type": "password", "username": ada.email, "password": PASSWORD}
+        credentials = {"email": ada.email, "password": PASSWORD}
 
         async def sign_in() -> httpx.Response:
-            answer = await http.post("/auth/token", data=form)
+            answer = await http.post("/auth/sessions", json=credentials)
             assert answer.status_code != 503 or answer.headers["Retry-After"]
             return answer
 

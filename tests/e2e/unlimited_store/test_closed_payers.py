@@ -2,7 +2,7 @@
 
 import signal
 
-from tests.support.http_client import assert_problem, calling, sign_up, sign_up_admin
+from tests.support.http_client import PASSWORD, assert_problem, calling, sign_up, sign_up_admin
 from tests.support.polling import eventually
 from tests.support.running_store import Running
 from tests.support.stored_data import event_ids, rows, wait_until_idle
@@ -16,7 +16,7 @@ async def test_waiting_payments_of_a_deleted_payer_are_recorded_once(unlimited_s
         paid = await ada.paid()
         unlimited_store.send("payments", signal.SIGSTOP)  # commands that are sent from now on wait
         waiting = [(await person.pay()).json()["id"] for _ in range(COUNT) for person in (ada, eve)]
-        assert (await ada("DELETE", f"/users/{ada.id}")).status_code == 204
+        assert (await ada("DELETE", f"/users/{ada.id}", json={"currentPassword": PASSWORD})).status_code == 204
         unlimited_store.kill("payments")
         await unlimited_store.wait_until_recovered()
         await wait_until_idle(unlimited_store)

@@ -13,8 +13,8 @@ def token(unlimited_store: Running) -> str:
     account = {"email": unused_email(), "password": PASSWORD}
     with httpx.Client(base_url=unlimited_store.url, timeout=15, trust_env=False) as http:
         assert http.post("/users", json=account).status_code == 201
-        form = {"grant_type": "password", "username": account["email"], "password": PASSWORD}
-        return str(http.post("/auth/token", data=form).json()["access_token"])
+        credentials = {"email": account["email"], "password": PASSWORD}
+        return str(http.post("/auth/sessions", json=credentials).json()["accessToken"])
 
 
 @pytest.mark.parametrize("mode", ["positive", "negative"])

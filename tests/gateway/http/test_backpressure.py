@@ -82,7 +82,7 @@ async def test_event_streams_are_bounded_per_caller_and_take_no_place_of_request
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/auth/token"), ("POST", "/users"), ("PUT", "/users/1/password")]
+    ("method", "path"), [("POST", "/auth/sessions"), ("POST", "/users"), ("PUT", "/users/1/password")]
 )
 async def test_requests_with_a_password_have_a_separate_limit(method: str, path: str) -> None:
     slow = Slow()

@@ -9,9 +9,9 @@ from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.http.request_counters import MemoryCounter
 from tests.support.memory_store import in_memory
 from tests.support.sign_in import sign_in
-from tests.support.users_harness import PASSWORD, new_email
+from tests.support.users_harness import CONFIRMED, PASSWORD, new_email
 
-OFF = {f"rate_limit_{name}": "100000/minute" for name in ("caller", "address", "sign_up", "token", "email_change")}
+OFF = {f"rate_limit_{name}": "100000/minute" for name in ("caller", "address", "sign_up", "session", "email_change")}
 
 
 def limited(**limits: str) -> Any:
@@ -53,7 +53,7 @@ async def test_address_limit_counts_all_callers() -> None:
         assert refused(await store.http.get("/users/me"), "address", 5)
 
 
-@pytest.mark.parametrize("path", ["/users", "/auth/token", "/payments", "/nothing"])
+@pytest.mark.parametrize("path", ["/users", "/auth/sessions", "/payments", "/nothing"])
 async def test_address_limit_counts_before_the_body_is_read(path: str) -> None:
     """A request whose body is invalid counts, once, and above the limit its body is not even looked at."""
     async with limited(address="2/minute") as store:
@@ -81,31 +81,35 @@ async def test_sign_ups_per_address_are_limited() -> None:
         assert refused(response, "sign_up", 2)
 
 
-async def test_token_requests_per_address_are_limited() -> None:
-    async with limited(token="2/minute") as store:
-        assert (await sign_in(store, new_email())).status_code == 400
-        assert (await sign_in(store, new_email())).status_code == 400
-        assert refused(await sign_in(store, new_email()), "token", 2)
-        assert (await sign_in(store, new_email(), address="10.0.0.2")).status_code == 400
+async def test_sign_ins_per_address_are_limited() -> None:
+    async with limited(session="2/minute") as store:
+        assert (await sign_in(store, new_email())).status_code == 401
+        assert (await sign_in(store, new_email())).status_code == 401
+        assert refused(await sign_in(store, new_email()), "session", 2)
+        assert (await sign_in(store, new_email(), address="10.0.0.2")).status_code == 401
 
 
 async def test_email_changes_per_caller_are_limited() -> None:
     async with limited(email_change="2/minute") as store:
         ada, bob = await store.sign_up(), await store.sign_up()
         for _ in range(2):
-            response = await ada.request("PATCH", f"/users/{ada.id}", json={"email": bob.user["email"]})
+            response = await ada.request("PATCH", f"/users/{ada.id}", json=CONFIRMED | {"email": bob.user["email"]})
             assert response.status_code == 409
-        assert refused(await ada.request("PATCH", f"/users/{ada.id}", json={"email": new_email()}), "email_change", 2)
+        assert refused(
+            await ada.request("PATCH", f"/users/{ada.id}", json=CONFIRMED | {"email": new_email()}), "email_change", 2
+        )
         assert (await ada.request("PATCH", f"/users/{ada.id}", json={"name": "Ada"})).status_code == 200
-        assert (await bob.request("PATCH", f"/users/{bob.id}", json={"email": new_email()})).status_code == 200
+        assert (
+            await bob.request("PATCH", f"/users/{bob.id}", json=CONFIRMED | {"email": new_email()})
+        ).status_code == 200
 
 
 async def test_addresses_of_one_network_share_one_limit() -> None:
-    async with limited(token="2/minute") as store:
+    async with limited(session="2/minute") as store:
         for host in ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2"):
-            assert (await sign_in(store, new_email(), address=host)).status_code == 400
-        assert refused(await sign_in(store, new_email(), address="2001:db8:0:1::3"), "token", 2)
-        assert (await sign_in(store, new_email(), address="2001:db8:0:2::1")).status_code == 400
+            assert (await sign_in(store, new_email(), address=host)).status_code == 401
+        assert refused(await sign_in(store, new_email(), address="2001:db8:0:1::3"), "session", 2)
+        assert (await sign_in(store, new_email(), address="2001:db8:0:2::1")).status_code == 401
 
 
 async def test_disabled_limits_count_nothing() -> None:

@@ -10,6 +10,7 @@ import pytest
 from apps.gateway.payments.ids import payment_id
 from tests.support.payments_harness import LIMIT as PAYMENT_LIMIT
 from tests.support.store import Store, new_key
+from tests.support.users_harness import CONFIRMED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -96,7 +97,7 @@ async def test_other_payer_is_another_order(store: Store) -> None:
     first = await admin.pay(key, userId=ada.id)
     assert first.status_code == 202
     assert problem(await admin.pay(key)) == (422, "idempotency-key-reused")
-    await ada.request("DELETE", f"/users/{ada.id}")
+    await ada.request("DELETE", f"/users/{ada.id}", json=CONFIRMED)
     again = await admin.pay(key, userId=ada.id)
     assert (again.status_code, again.content) == (202, first.content)  # although the payer is deleted
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.payments_harness import LIMIT as PAYMENT_LIMIT
 from tests.support.store import Store, new_key
+from tests.support.users_harness import CONFIRMED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -109,7 +110,7 @@ async def test_only_an_admin_pays_for_another_user(store: Store) -> None:
 
 async def test_payer_must_exist(store: Store) -> None:
     admin, gone = await store.admin(), await store.sign_up()
-    await gone.request("DELETE", f"/users/{gone.id}")
+    await gone.request("DELETE", f"/users/{gone.id}", json=CONFIRMED)
     for user_id in (uuid4(), gone.id):
         response = await admin.pay(userId=str(user_id))
         assert problem(response) == (422, "unknown-user")

@@ -14,7 +14,7 @@ from apps.gateway.sse.replay import Item
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
 from kit.errors import Unavailable
 from kit.messaging.reader import StoredMessage
-from tests.support.broadcast_clients import ADA, BOB, Streams, started
+from tests.support.broadcast_clients import ADA, BOB, SESSION, Streams, started
 from tests.support.gateway_fakes import FakeHistory
 from tests.support.polling import eventually
 
@@ -172,7 +172,7 @@ async def test_clients_wait_until_the_position_is_known() -> None:
 
 async def test_slow_client_is_disconnected_and_resumes_without_a_gap() -> None:
     async with started(queue_limit=10) as streams:
-        events = streams.broadcaster.events(ADA, Position(), 30)
+        events = streams.broadcaster.events(ADA, SESSION, Position(), 30)
         streams.happen(PAYMENT_EVENTS)
         first = await anext(events)
         streams.happen(PAYMENT_EVENTS, times=50)
@@ -203,11 +203,11 @@ async def test_disconnected_client_still_gets_its_queued_events() -> None:
         ada, bob = streams.client(), streams.client(user=BOB)
         await asyncio.sleep(0)
         streams.happen(USER_EVENTS)
-        streams.broadcaster.disconnect(ADA)
+        streams.broadcaster.disconnect(ADA, lambda session: session == SESSION)
         streams.happen(USER_EVENTS)
         await ada.end()
         assert ada.numbers == [1]
-        streams.broadcaster.disconnect(uuid4())
+        streams.broadcaster.disconnect(uuid4(), lambda _: True)
         assert not bob.reading.done()
 
 
@@ -231,7 +231,7 @@ async def test_ended_streams_leave_nothing() -> None:
         for client in reading:
             await client.leave()
         assert not streams.broadcaster.open_streams
-        async with aclosing(streams.broadcaster.events(ADA, Position(), 30)) as events:  # type: ignore[type-var]
+        async with aclosing(streams.broadcaster.events(ADA, SESSION, Position(), 30)) as events:  # type: ignore[type-var]
             streams.happen(PAYMENT_EVENTS)
             await anext(events)
         assert not streams.broadcaster.open_streams
