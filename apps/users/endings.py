@@ -1,14 +1,15 @@
 """The end of sessions before their time: events for everybody, and revocations for those who verify tokens."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
 from apps.users.models import User
 from apps.users.repository import Users
 from contracts.base import State
-from contracts.revocations import SessionRevocation
+from contracts.revocations import SessionRevocation, UserRevocation
 from contracts.sessions import EndReason, SessionRevoked
+from kit.runtime.security_log import security_event
 
 
 async def end_all(users: Users, user: User, reason: EndReason, *, except_session: UUID | None = None) -> list[State]:
@@ -41,3 +42,12 @@ async def revoke_sessions(users: Users, user_id: UUID, ended: Collection[UUID], 
 async def _emit(users: Users, user_id: UUID, ended: Collection[UUID], reason: EndReason) -> None:
     now = datetime.now(UTC)
     await users.emit_all([SessionRevoked(id=each, user_id=user_id, reason=reason, revoked_at=now) for each in ended])
+
+
+def log_ended(revocations: Sequence[State]) -> None:
+    """Write a line of the security log for each session, or user, whose end was committed."""
+    for each in revocations:
+        if isinstance(each, SessionRevocation):
+            security_event("session-revoked", user=each.user_id, session=each.session_id)
+        elif isinstance(each, UserRevocation):
+            security_event("session-revoked", user=each.user_id)

@@ -9,7 +9,7 @@ from apps.users.deps import (
     Users,
     UsersToRead,
 )
-from apps.users.endings import end_all, revoke_user
+from apps.users.endings import end_all, log_ended, revoke_user
 from apps.users.errors import CurrentPasswordRequired, LastAdmin, PasswordChanged, WrongPassword
 from apps.users.models import User
 from apps.users.passwords import reject_guessable
@@ -102,6 +102,8 @@ async def update_user(
             await users.emit(UserUpdated(user=user.view()))
     if user.role != role:
         security_event("role-changed", user=user.id)
+    elif ended:
+        log_ended(ended)
     await revocations.publish(ended)
     return user.view()
 
@@ -123,6 +125,7 @@ async def change_password(
         ended = await end_all(users, user, EndReason.PASSWORD_CHANGED, except_session=request.session)
         await users.save(user)
         await users.emit(UserUpdated(user=user.view()))
+    log_ended(ended)
     await revocations.publish(ended)
     return Done()
 
@@ -146,6 +149,7 @@ async def delete_user(
         deleted = user.delete()
         await users.save(user)
         await users.emit(deleted)
+    log_ended(ended)
     await revocations.publish(ended)
     return Done()
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from apps.users import refresh_tokens
 from apps.users.deps import Limits, Passwords, Revocations, SessionKeys, Signer, Users, UsersToRead
-from apps.users.endings import end_all, revoke_sessions
+from apps.users.endings import end_all, log_ended, revoke_sessions
 from apps.users.errors import InvalidCredentials, InvalidRefreshToken, SessionNotFound, UserNotFound
 from apps.users.models import Session, Use, User
 from apps.users.requests import HASHES, READS
@@ -87,6 +87,7 @@ async def refresh_session(
         elif use is Use.ROTATED:
             await users.save_session(session)
     if use is Use.REUSED:
+        security_event("refresh-reuse", user=user.id, session=session.id, address=request.address)
         await revocations.publish(ended)
         raise InvalidRefreshToken
     return _issued(session, user, keys, signer)
@@ -115,6 +116,7 @@ async def end_sessions(request: RevokeSessions, users: Users, revocations: Revoc
             user = await users.get_locked(request.user_id)
             ended = await end_all(users, user, EndReason.SIGNED_OUT, except_session=request.except_session)
             await users.save(user)
+    log_ended(ended)
     await revocations.publish(ended)
     return Done()
 

@@ -72,7 +72,9 @@ class Auditor:
         """Compare the ledger of a finished and drained round with rows and events."""
         verdict = Verdict()
         await self._audit_payments(ledger, await self._new_events(PAYMENT_EVENTS.name), verdict)
-        await self._audit_users(ledger, await self._new_events(USER_EVENTS.name), verdict)
+        events = [each for each in await self._new_events(USER_EVENTS.name) if each.subject.startswith("user.")]
+        await self._audit_users(ledger, events, verdict)
+        verdict.revived += ledger.accepted_after_end
         return verdict
 
     async def _audit_payments(self, ledger: Ledger, events: list[StreamEvent], verdict: Verdict) -> None:

@@ -89,7 +89,6 @@ class Api:
         token: str = "",
         headers: Mapping[str, str] | None = None,
         json: Any = None,
-        form: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Answer:
         """Send a request; a failed connection is an `Answer` too."""
@@ -98,8 +97,6 @@ class Api:
             request = request.bearer_auth(token)
         if json is not None:
             request = request.body_json(json)
-        if form is not None:
-            request = request.form(dict(form))
         if body is not None:
             request = request.body_bytes(body)
         began = time.monotonic()

@@ -6,6 +6,8 @@ from uuid import uuid4
 
 from mkstore.chaos.http_client import Answer
 
+PASSWORD = "a long enough sentence"  # noqa: S105 - of simulated users
+
 
 @dataclass
 class Attempt:
@@ -52,6 +54,8 @@ class Ledger:
     refusals: Counter[str] = field(default_factory=Counter)
     unexpected: list[str] = field(default_factory=list)
     """Responses that no fault justifies."""
+    accepted_after_end: list[str] = field(default_factory=list)
+    """Tokens that were accepted more than two seconds after the answer that ended their session."""
     accepted: int = 0
     slowest: float = 0.0
 

@@ -8,9 +8,9 @@ from http import HTTPStatus
 from uuid import uuid4
 
 from mkstore.chaos.http_client import Answer, Api, Outcome
-from mkstore.chaos.ledger import Attempt, Change, Ledger, User
+from mkstore.chaos.ledger import PASSWORD, Attempt, Change, Ledger, User
+from mkstore.chaos.sessions import SessionLoad
 
-PASSWORD = "a long enough sentence"  # noqa: S105 - of simulated users
 _RETRY_DELAY = 0.1
 _ACCEPT_TIMEOUT = 120.0
 """Seconds until a payment that is refused on every retry is reported."""
@@ -107,6 +107,7 @@ class LoadGenerator:
         self._read_back_share = read_back
         self._changes_users = changes_users
         self._probes = PROBES if probes else {}
+        self._sessions = SessionLoad(api, ledger)
         self._stopped = asyncio.Event()
         self._next = 0.0
         self._paying: list[asyncio.Task[None]] = []
@@ -129,6 +130,7 @@ class LoadGenerator:
         """Finish the current operations; a payment with a key is retried until there is a response."""
         self._stopped.set()
         await asyncio.gather(*self._paying, *self._others)
+        await self._sessions.finish()
 
     async def cancel(self) -> None:
         """End the load at once; requests in progress are abandoned."""
@@ -224,6 +226,7 @@ class LoadGenerator:
             if signed_in.outcome is not Outcome.DONE:
                 continue
             user.token = signed_in.json["accessToken"]
+            await self._sessions.run(user)
             for name in ("1", "2"):
                 await self._change(user, Change("updated", name), "PATCH", f"/users/{user.id}", {"name": name})
             if number % 2:

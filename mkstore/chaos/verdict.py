@@ -21,6 +21,8 @@ class Verdict:
     unannounced: list[str] = field(default_factory=list)
     """Rows without the right event."""
     out_of_order: list[str] = field(default_factory=list)
+    revived: list[str] = field(default_factory=list)
+    """Tokens that were accepted more than two seconds after the answer that ended their session."""
 
     @property
     def violations(self) -> dict[str, list[str]]:
@@ -31,6 +33,7 @@ class Verdict:
             "phantom": self.phantom,
             "unannounced": self.unannounced,
             "out of order": self.out_of_order,
+            "accepted after the end": self.revived,
         }
 
     @property
