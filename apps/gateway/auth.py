@@ -1,17 +1,13 @@
 """Access tokens: verified with the users service's public keys, and refused when their session has ended."""
 
-import time
-from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from apps.gateway.errors import Forbidden, Unauthorized
-from apps.gateway.http.backpressure import remaining, with_deadline
+from apps.gateway.http.backpressure import remaining
+from apps.gateway.public_keys import PublishedKeys
 from apps.gateway.revocations import Revocations
-from contracts.keys import GetKeys, JsonWebKeySet
 from contracts.users import Role
-from kit.batching import BatchLoader
-from kit.errors import OutcomeUnknown, Unavailable
-from kit.tokens import Claims, InvalidToken, UnknownKey, Verifier
+from kit.tokens import Claims, InvalidToken
 
 
 class Caller:
@@ -33,41 +29,26 @@ class Caller:
             raise Forbidden("This is for admins.")
 
 
-class JwksVerifier:
-    """Verifies access tokens and refuses those of sessions that have ended, according to `revocations`.
+class TokenVerifier:
+    """Verifies access tokens with `keys`, and refuses those of sessions that have ended, according to `revocations`.
 
-    `fetch` gets the public keys: at the first token, and again for an unknown `kid`, which anybody can send; so at most
-    once per `refetch_interval` seconds. `timeout` is in seconds, `clock` is monotonic.
+    `timeout` is in seconds.
     """
 
-    def __init__(
-        self,
-        fetch: Callable[[GetKeys], Awaitable[JsonWebKeySet]],
-        revocations: Revocations,
-        timeout: float = 2.0,
-        *,
-        refetch_interval: float = 5.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._fetch = fetch
+    def __init__(self, keys: PublishedKeys, revocations: Revocations, timeout: float = 2.0) -> None:
+        self._keys = keys
         self._revocations = revocations
         self._timeout = timeout
-        self._refetch_interval = refetch_interval
-        self._clock = clock
-        self._keys = JsonWebKeySet(keys=())
-        self._verifier: Verifier | None = None
-        self._fetched_at = 0.0
-        self._loader: BatchLoader[None, Verifier] = BatchLoader(self._load, in_flight=1)
 
     async def claims(self, token: str) -> Claims:
         """Verify a token and return its claims.
 
-        Raises `Unauthorized` if the token is invalid or its session has ended, `Unavailable` if no key was ever fetched
-        or the revocations are not known yet.
+        Raises `Unauthorized` if the token is invalid or its session has ended, `Unavailable` if the revocations are not
+        known yet or there are no current keys.
         """
         await self._revocations.wait_caught_up(remaining(self._timeout))
         try:
-            claims = await self._verified(token)
+            claims = await self._keys.verify(token)
         except InvalidToken as error:
             raise Unauthorized(str(error), "invalid_token") from error
         current = self._revocations.check(claims)
@@ -77,34 +58,5 @@ class JwksVerifier:
 
     def known(self, token: str) -> Claims | None:
         """Return the claims of a token that was verified before; None if it was not, has expired or has ended."""
-        claims = self._verifier.known(token) if self._verifier else None
+        claims = self._keys.known(token)
         return None if claims is None else self._revocations.check(claims)
-
-    async def keys(self) -> JsonWebKeySet:
-        """Return the current public keys; while the users service is unavailable, the cached ones."""
-        try:
-            await self._current()
-        except (Unavailable, OutcomeUnknown):
-            if self._verifier is None:
-                raise
-        return self._keys
-
-    async def _verified(self, token: str) -> Claims:
-        verifier = self._verifier or await self._current()
-        try:
-            return verifier.verify(token)
-        except UnknownKey:
-            return (await self._current()).verify(token)
-
-    async def _current(self) -> Verifier:
-        return await with_deadline(self._loader, None, self._timeout, "users service")
-
-    async def _load(self, waiting: Sequence[None]) -> list[Verifier]:
-        """Fetch the keys once for all that wait, unless they were fetched a moment ago."""
-        if self._verifier is None or self._clock() - self._fetched_at > self._refetch_interval:
-            keys = await self._fetch(GetKeys())
-            if self._verifier is None or keys != self._keys:  # a new verifier has cached no token of a removed key
-                self._keys = keys
-                self._verifier = Verifier({key.kid: key.model_dump() for key in keys.keys})
-            self._fetched_at = self._clock()
-        return [self._verifier for _ in waiting]

@@ -17,6 +17,7 @@ from apps.gateway.http.guessing import Guesses
 from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.payments.accept import PaymentAcceptance
 from apps.gateway.payments.waiters import Waiters
+from apps.gateway.public_keys import PublishedKeys
 from apps.gateway.revocations import Revocations
 from apps.gateway.sse.broadcaster import Broadcaster
 from contracts import base
@@ -47,7 +48,8 @@ class Dependencies:
     waiters: Waiters
     broadcaster: Broadcaster
     payment_events: Demand
-    verifier: auth.JwksVerifier
+    verifier: auth.TokenVerifier
+    public_keys: PublishedKeys
     revocations: Revocations
     rate_limits: RateLimits
     capacity: Capacity

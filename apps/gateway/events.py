@@ -6,11 +6,13 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from apps.gateway.payments.waiters import Waiters
+from apps.gateway.public_keys import PublishedKeys
 from apps.gateway.revocations import Revocations, has_ended
 from apps.gateway.sse.broadcaster import Broadcaster
+from contracts.keys import PublicKeys
 from contracts.payments import PaymentCreated, PaymentRejected
 from contracts.revocations import SessionRevocation, UserRevocation
-from contracts.streams import PAYMENT_EVENTS, REVOCATIONS, USER_EVENTS
+from contracts.streams import PAYMENT_EVENTS, PUBLIC_KEYS, REVOCATIONS, USER_EVENTS
 from contracts.users import UserCreated, UserDeleted, UserUpdated
 from kit.messaging.demand import Demand
 from kit.messaging.reader import StoredMessage
@@ -47,7 +49,9 @@ def payment_of(body: bytes) -> UUID | None:
     return payment.id if payment else None
 
 
-def event_router(broadcaster: Broadcaster, waiters: Waiters, revocations: Revocations, payments: Demand) -> EventRouter:
+def event_router(
+    broadcaster: Broadcaster, waiters: Waiters, revocations: Revocations, keys: PublishedKeys, payments: Demand
+) -> EventRouter:
     """Return the router with the one subscription of this process to each event stream.
 
     Events of payments arrive only while there is a demand.
@@ -75,7 +79,7 @@ def event_router(broadcaster: Broadcaster, waiters: Waiters, revocations: Revoca
         """Send the event to the user's clients."""
 
     # From before the start: tokens of sessions that ended since may not have expired.
-    @router.subscribe(REVOCATIONS, since=datetime.now(UTC) - MAX_LIFETIME, caught_up=revocations.caught_up)
+    @router.subscribe(REVOCATIONS, since=datetime.now(UTC) - MAX_LIFETIME, up_to_date=revocations.caught_up.set)
     async def revocation(revoked: SessionRevocation | UserRevocation) -> None:
         """Refuse the tokens of sessions that have ended, and end their event streams."""
         revocations.apply(revoked)
@@ -83,5 +87,11 @@ def event_router(broadcaster: Broadcaster, waiters: Waiters, revocations: Revoca
             broadcaster.disconnect(revoked.user_id, lambda session: session == revoked.session_id)
         else:
             broadcaster.disconnect(revoked.user_id, lambda session: has_ended(revoked, session))
+
+    # The last set is stored for any time; each check of the stream confirms that no newer one exists.
+    @router.subscribe(PUBLIC_KEYS, since=datetime.fromtimestamp(0, UTC), up_to_date=keys.confirm)
+    async def public_keys(published: PublicKeys) -> None:
+        """Verify tokens with these keys from now on."""
+        keys.apply(published)
 
     return router

@@ -9,7 +9,7 @@ from limits import parse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import apps.gateway
-from apps.gateway.auth import JwksVerifier
+from apps.gateway.auth import TokenVerifier
 from apps.gateway.deps import Dependencies, payment_loader, user_loader
 from apps.gateway.events import event_router, owner_of
 from apps.gateway.fast_path import FastPath
@@ -27,15 +27,22 @@ from apps.gateway.http.shutdown import on_termination
 from apps.gateway.payments.accept import PaymentAcceptance
 from apps.gateway.payments.queue import JetStreamPaymentQueue, PaymentQueue
 from apps.gateway.payments.waiters import Waiters
+from apps.gateway.public_keys import PublishedKeys, ReadKeys, stored_keys
 from apps.gateway.revocations import Revocations
 from apps.gateway.routes import documentation, events, health, keys, payments, sessions, users
 from apps.gateway.settings import Settings
 from apps.gateway.sse.broadcaster import Broadcaster
 from apps.gateway.sse.history import History, StreamedHistory
-from contracts.keys import GetKeys
 from contracts.payments import CreatePayment, CreatePayments, GetPayments, ListPayments
 from contracts.sessions import Authenticate, ListSessions, RefreshSession, RevokeSessions
-from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, PAYMENT_EVENTS, REVOCATIONS, USER_EVENTS
+from contracts.streams import (
+    KEYED_PAYMENT_COMMANDS,
+    PAYMENT_COMMANDS,
+    PAYMENT_EVENTS,
+    PUBLIC_KEYS,
+    REVOCATIONS,
+    USER_EVENTS,
+)
 from contracts.streams import STREAMS as EVERY_STREAM
 from contracts.users import (
     ChangePassword,
@@ -59,10 +66,10 @@ from kit.runtime.settings import load
 from portal.live import SystemMonitor
 
 TITLE = "mkstore"
-STREAMS = (PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS, REVOCATIONS)
+STREAMS = (PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS, REVOCATIONS, PUBLIC_KEYS)
 """The streams that the gateway writes to and reads from."""
 REQUESTS = (
-    *(Authenticate, ListSessions, RefreshSession, RevokeSessions, GetKeys),
+    *(Authenticate, ListSessions, RefreshSession, RevokeSessions),
     *(ChangePassword, CreateUser, DeleteUser, GetUsers, ListUsers, UpdateUser),
     *(GetPayments, ListPayments),
 )
@@ -93,7 +100,9 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
     """Build the gateway; nothing is connected before it starts. Tests pass `deps` with fakes."""
     deps = deps or create_dependencies(settings)
     broker = deps.broker
-    broker.include_router(event_router(deps.broadcaster, deps.waiters, deps.revocations, deps.payment_events))
+    broker.include_router(
+        event_router(deps.broadcaster, deps.waiters, deps.revocations, deps.public_keys, deps.payment_events)
+    )
     api = create_api(deps)
     access_log = AccessLog(settings.log_format) if settings.logs_requests else None
 
@@ -147,14 +156,16 @@ def create_dependencies(
     broker: Broker | None = None,
     queue: PaymentQueue | None = None,
     history: History | None = None,
+    read_keys: ReadKeys | None = None,
 ) -> Dependencies:
-    """Build what the routes need; tests pass fakes of the broker, of the payment queue and of the event history."""
+    """Build what the routes need; tests pass fakes of what talks to NATS."""
     timeout = settings.request_timeout
     broker = broker or make_broker(settings)
     client = RequestClient(broker, timeout)
     durability = Durability.of(broker, settings)
     users, payments = user_loader(client), payment_loader(client)
     payment_events, revocations = Demand(), Revocations()
+    public_keys = PublishedKeys(read_keys or stored_keys(broker), timeout)
     waiters = Waiters(settings.max_requests_in_flight // 2, payment_events.needed)
     acceptance = PaymentAcceptance(
         find_recorded=payment_loader(client, queued=False),
@@ -185,7 +196,8 @@ def create_dependencies(
             max_replayed=settings.max_replayed_events,
         ),
         payment_events=payment_events,
-        verifier=JwksVerifier(client.request, revocations, timeout),
+        verifier=TokenVerifier(public_keys, revocations, timeout),
+        public_keys=public_keys,
         revocations=revocations,
         rate_limits=RateLimits(open_counters(settings.rate_limits(), storage), enabled=settings.rate_limit_enabled),
         capacity=Capacity(

@@ -28,7 +28,7 @@ class Follower:
     Core NATS loses what is sent while the connection is down or the process is slow. A gap in the sequence shows that,
     and so does the last sequence of a stream from which nothing has arrived for `check_interval` seconds; what is
     missing is then read from the stream. A message that the stream no longer keeps is skipped with a warning.
-    `caught_up` is set when everything from before the start is handed over.
+    `up_to_date` is called when everything that is stored was handed over: at the start, and after each such check.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Follower:
         hand_over: Callable[[Msg], Awaitable[None]],
         *,
         since: datetime | None = None,
-        caught_up: asyncio.Event | None = None,
+        up_to_date: Callable[[], None] | None = None,
         check_interval: float = CHECK_INTERVAL,
     ) -> None:
         self._client = client
@@ -47,7 +47,7 @@ class Follower:
         self._stream = stream
         self._hand_over = hand_over
         self._since = since
-        self._caught_up = caught_up or asyncio.Event()
+        self._up_to_date = up_to_date or (lambda: None)
         self._check_interval = check_interval
         self._created: datetime | None = None
         self._in_order = asyncio.Lock()
@@ -93,7 +93,7 @@ class Follower:
             self._created, self.position = info.created, start
             self.started.set()
             if await self._fill(max(info.state.last_seq, self._arrived)):
-                self._caught_up.set()
+                self._up_to_date()
 
     async def _start(self, info: StreamInfo) -> int:
         """Return the sequence before the first message to hand over."""
@@ -125,7 +125,7 @@ class Follower:
                 log.warning("stream was created anew: all of it is read", stream=self._stream.name)
                 self._created, self.position = info.created, 0
             if await self._fill(info.state.last_seq):
-                self._caught_up.set()
+                self._up_to_date()
 
     async def _fill(self, to: int) -> bool:
         """Hand over the stored messages up to `to`; return False if they cannot be read now."""

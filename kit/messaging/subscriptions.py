@@ -48,7 +48,7 @@ class StreamSubscription:
         since: datetime | None,
         before: BeforeHandler | None,
         demand: Demand | None,
-        caught_up: asyncio.Event | None,
+        up_to_date: Callable[[], None] | None,
         check_interval: float,
     ) -> None:
         self.stream = stream
@@ -56,7 +56,7 @@ class StreamSubscription:
         self._since = since
         self._before = before
         self._demand = demand
-        self._caught_up = caught_up
+        self._up_to_date = up_to_date
         self._check_interval = check_interval
         self._follower: Follower | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,7 +117,7 @@ class StreamSubscription:
             self.stream,
             self._receive,
             since=self._since,
-            caught_up=self._caught_up,
+            up_to_date=self._up_to_date,
             check_interval=self._check_interval,
         )
         task = asyncio.create_task(follower.run(self._is_over))
@@ -185,13 +185,14 @@ class EventRouter(NatsRouter):
         since: datetime | None = None,
         before: BeforeHandler | None = None,
         demand: Demand | None = None,
-        caught_up: asyncio.Event | None = None,
+        up_to_date: Callable[[], None] | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register a handler for all events of a stream from now on, or since a time, without a gap.
 
         The annotation of its first parameter names the events: one class, or a union. `before` sees each event as it is
         stored, and decides whether it is validated and handled, which costs much more. With a `demand`, events arrive
-        only while something needs them. `caught_up` is set when everything that was stored before the start is handled.
+        only while something needs them. `up_to_date` is called when everything that is stored was handled: at the
+        start, and after each check of a quiet stream.
         """
 
         def register(handler: Handler) -> Handler:
@@ -204,7 +205,7 @@ class EventRouter(NatsRouter):
                 since=since,
                 before=before,
                 demand=demand,
-                caught_up=caught_up,
+                up_to_date=up_to_date,
                 check_interval=self._check_interval,
             )
             self._subscriptions.append(subscription)

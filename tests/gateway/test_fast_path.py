@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contracts.users import Role
 from kit.errors import OutcomeUnknown, Unavailable
 from tests.support.generated_traffic import PARENT, requests, single_oddities
 from tests.support.revoked import user_revoked
@@ -20,8 +21,10 @@ from tests.support.two_paths import (
     ADA,
     ADAS_PAYMENT,
     ADDRESS_LIMIT,
+    BOB,
     CALLER_LIMIT,
     OUTAGES,
+    ROOT,
     Answer,
     HttpRequest,
     Outage,
@@ -163,6 +166,22 @@ async def test_user_that_is_revoked_meanwhile_is_refused(both: Both) -> None:
     for path in (both.fast, both.full):
         path.deps.revocations.apply(user_revoked(ADA, sessions_after=UUID(int=(1 << 128) - 1)))
     assert (await both.send(get("/users/me"))).status == 401
+
+
+async def test_present_role_counts_on_both_paths(both: Both) -> None:
+    for path in (both.fast, both.full):
+        path.deps.revocations.apply(user_revoked(ROOT, role=Role.USER))
+        path.deps.revocations.apply(user_revoked(BOB, role=Role.ADMIN))
+    assert (await both.send(get(f"/users/{ADA}", caller="root"))).status == 404
+    assert (await both.send(get(f"/users/{ADA}", caller="bob"))).status == 200
+    assert both.fast.through_fastapi == 0
+
+
+async def test_no_token_counts_with_keys_that_are_too_old(both: Both) -> None:
+    for path in (both.fast, both.full):
+        path.clock.now += 301
+    for request in (get("/users/me"), post()):
+        assert (await both.send(request)).status == 503
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Verification of access tokens: cached public keys."""
+"""Verification of access tokens with the published keys: which set counts, and how long."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,10 +8,11 @@ from uuid import uuid4
 
 import pytest
 
-from apps.gateway.auth import JwksVerifier
+from apps.gateway.auth import TokenVerifier
 from apps.gateway.errors import Unauthorized
-from contracts.keys import GetKeys, JsonWebKey, JsonWebKeySet
-from kit.errors import OutcomeUnknown, Unavailable
+from apps.gateway.public_keys import PublishedKeys
+from contracts.keys import JsonWebKey, PublicKeys
+from kit.errors import NATS, Unavailable
 from kit.tokens import MAX_LIFETIME, Signer
 from tests.support.clock import Clock
 from tests.support.polling import eventually
@@ -19,12 +20,12 @@ from tests.support.revoked import caught_up
 from tests.support.signing_keys import signer, signing_key
 
 
-class Users:
-    """A users service with signing keys from number `first_key` on, that counts the requests for them."""
+class KeyStream:
+    """The stream of public keys with keys from number `first_key` on, that counts its reads."""
 
     def __init__(self, first_key: int = 0) -> None:
         self.keys: list[JsonWebKey] = []
-        self.requests = 0
+        self.reads = 0
         self._numbers = count(first_key)
         self.failure: Exception | None = None
         self.go = asyncio.Event()
@@ -35,123 +36,151 @@ class Users:
         self.keys.append(signing_key(number).view())
         return signer(lifetime, number)
 
-    async def fetch(self, _: GetKeys) -> JsonWebKeySet:
-        self.requests += 1
+    def stored(self) -> PublicKeys | None:
+        return PublicKeys(keys=tuple(self.keys)) if self.keys else None
+
+    async def read(self) -> PublicKeys | None:
+        self.reads += 1
         await self.go.wait()
         if self.failure:
             raise self.failure
-        return JsonWebKeySet(keys=tuple(self.keys))
+        return self.stored()
 
 
-async def kinds(verifier: JwksVerifier, tokens: Iterable[str]) -> list[type[BaseException] | None]:
+def token_of(signer: Signer, role: str = "user") -> str:
+    return signer.sign(uuid4(), role, uuid4())
+
+
+async def kinds(keys: PublishedKeys, tokens: Iterable[str]) -> list[type[BaseException] | None]:
+    verifier = TokenVerifier(keys, caught_up())
     results = await asyncio.gather(*map(verifier.claims, tokens), return_exceptions=True)
     return [type(result) if isinstance(result, BaseException) else None for result in results]
 
 
-async def test_concurrent_tokens_fetch_the_keys_once() -> None:
-    users, ada = Users(), uuid4()
-    users.go.clear()
-    token = users.new_signer().sign(ada, "user", uuid4())
-    verifier = JwksVerifier(users.fetch, caught_up())
-    early = asyncio.create_task(kinds(verifier, [token] * 20))
-    await eventually(lambda: users.requests)
-    late = asyncio.create_task(kinds(verifier, [token] * 20))
+async def test_concurrent_first_tokens_read_the_stream_once() -> None:
+    stream = KeyStream()
+    stream.go.clear()
+    token = token_of(stream.new_signer())
+    keys = PublishedKeys(stream.read)
+    early = asyncio.create_task(kinds(keys, [token] * 20))
+    await eventually(lambda: stream.reads)
+    late = asyncio.create_task(kinds(keys, [token] * 20))
     await asyncio.sleep(0)
-    users.go.set()
+    stream.go.set()
     assert await early + await late == [None] * 40
-    assert await kinds(verifier, [token]) == [None]
-    assert users.requests == 1
+    assert stream.reads == 1
+
+
+async def test_published_set_needs_no_read() -> None:
+    stream = KeyStream()
+    token = token_of(stream.new_signer())
+    keys = PublishedKeys(stream.read)
+    keys.apply(PublicKeys(keys=tuple(stream.keys)))
+    assert await kinds(keys, [token]) == [None]
+    assert (await keys.current())[0].keys == tuple(stream.keys)
+    assert stream.reads == 0
 
 
 async def test_claims_name_user_and_role() -> None:
-    users, ada = Users(), uuid4()
-    claims = await JwksVerifier(users.fetch, caught_up()).claims(users.new_signer().sign(ada, "admin", uuid4()))
+    stream, ada = KeyStream(), uuid4()
+    token = stream.new_signer().sign(ada, "admin", uuid4())
+    claims = await TokenVerifier(PublishedKeys(stream.read), caught_up()).claims(token)
     assert (claims.sub, claims.role) == (ada, "admin")
 
 
-async def test_unknown_kid_fetches_at_most_once_per_interval() -> None:
-    users, clock = Users(), Clock()
-    old = users.new_signer().sign(uuid4(), "user", uuid4())
-    stranger = Users(first_key=10).new_signer().sign(uuid4(), "user", uuid4())
-    verifier = JwksVerifier(users.fetch, caught_up(), clock=clock)
-    assert await kinds(verifier, [old, *[stranger] * 20]) == [None, *[Unauthorized] * 20]
-    assert users.requests == 1
-    new = users.new_signer().sign(uuid4(), "user", uuid4())
-    assert await kinds(verifier, [new]) == [Unauthorized]
+async def test_unknown_kid_reads_at_most_once_per_interval() -> None:
+    stream, clock = KeyStream(), Clock()
+    old = token_of(stream.new_signer())
+    stranger = token_of(KeyStream(first_key=10).new_signer())
+    keys = PublishedKeys(stream.read, clock=clock)
+    assert await kinds(keys, [old, *[stranger] * 20]) == [None, *[Unauthorized] * 20]
+    assert stream.reads == 1
+    new = token_of(stream.new_signer())
+    assert await kinds(keys, [new]) == [Unauthorized]
     clock.now += 5.1
-    assert await kinds(verifier, [*[stranger] * 20, new, old, new]) == [*[Unauthorized] * 20, None, None, None]
-    assert users.requests == 2
+    assert await kinds(keys, [*[stranger] * 20, new, old, new]) == [*[Unauthorized] * 20, None, None, None]
+    assert stream.reads == 2
     clock.now += 5.1
-    assert await kinds(verifier, [old, new]) == [None, None]
-    assert users.requests == 2
+    assert await kinds(keys, [old, new]) == [None, None]
+    assert stream.reads == 2
 
 
-async def test_cached_keys_serve_while_users_is_unavailable() -> None:
-    users, clock = Users(), Clock()
-    token = users.new_signer().sign(uuid4(), "user", uuid4())
-    verifier = JwksVerifier(users.fetch, caught_up(), clock=clock)
-    known = await verifier.keys()
-    users.failure = Unavailable("users service")
-    clock.now += 3600
-    assert await kinds(verifier, [token]) == [None]
-    assert await verifier.keys() == known
-    users.failure = OutcomeUnknown("users service")
-    assert await verifier.keys() == known
-    users.failure = None
-    users.new_signer()
-    assert len((await verifier.keys()).keys) == 2
-
-
-async def test_without_any_key_the_result_is_unavailable() -> None:
-    users = Users()
-    users.failure = Unavailable("users service")
-    token = users.new_signer().sign(uuid4(), "user", uuid4())
-    verifier = JwksVerifier(users.fetch, caught_up())
+async def test_set_is_not_used_when_not_confirmed_for_five_minutes() -> None:
+    stream, clock = KeyStream(), Clock()
+    token = token_of(stream.new_signer())
+    keys = PublishedKeys(stream.read, clock=clock)
+    assert await kinds(keys, [token]) == [None]
+    stream.failure = Unavailable(NATS)
+    clock.now += 299
+    assert await kinds(keys, [token]) == [None]
+    assert keys.known(token) is not None
+    keys.confirm()
+    clock.now += 299
+    assert await kinds(keys, [token]) == [None]
+    clock.now += 2
+    assert keys.known(token) is None
+    assert await kinds(keys, [token]) == [Unavailable]
     with pytest.raises(Unavailable):
-        await verifier.keys()
-    assert await kinds(verifier, [token, token]) == [Unavailable, Unavailable]
-    users.failure = None
-    assert await kinds(verifier, [token]) == [None]
+        await keys.current()
+    stream.failure = None
+    clock.now += 5.1
+    assert await kinds(keys, [token]) == [None]
 
 
-async def test_waiters_for_slow_keys_share_one_request() -> None:
-    users = Users()
-    users.go.clear()
-    users.failure = OutcomeUnknown("users service")
-    token = users.new_signer().sign(uuid4(), "user", uuid4())
-    verifier = JwksVerifier(users.fetch, caught_up())
-    asking = asyncio.create_task(kinds(verifier, [token] * 50))
-    await eventually(lambda: users.requests)
-    users.go.set()
-    assert await asking == [OutcomeUnknown] * 50
-    assert users.requests == 1
+@pytest.mark.parametrize("failure", [None, Unavailable(NATS)])
+async def test_without_any_set_tokens_are_refused_at_once(failure: Exception | None) -> None:
+    stream, clock = KeyStream(), Clock()
+    stream.failure = failure
+    token = token_of(KeyStream(first_key=10).new_signer())
+    keys = PublishedKeys(stream.read, clock=clock)
+    keys.confirm()
+    with pytest.raises(Unavailable, match="set of public keys"):
+        await keys.current()
+    assert await kinds(keys, [token, token]) == [Unavailable, Unavailable]
+    assert stream.reads == 1
 
 
-async def test_malformed_token_does_not_fetch_keys() -> None:
-    users = Users()
-    good = users.new_signer().sign(uuid4(), "user", uuid4())
-    verifier = JwksVerifier(users.fetch, caught_up())
-    await verifier.keys()
-    assert await kinds(verifier, ["x", "", good[:-5], good + "x" * 5000]) == [Unauthorized] * 4
-    assert users.requests == 1
+async def test_hanging_read_is_unavailable_not_unknown() -> None:
+    stream = KeyStream()
+    stream.go.clear()
+    token = token_of(stream.new_signer())
+    assert await kinds(PublishedKeys(stream.read, 0.05), [token]) == [Unavailable]
+    stream.go.set()
+
+
+async def test_malformed_token_does_not_read_the_stream() -> None:
+    stream = KeyStream()
+    good = token_of(stream.new_signer())
+    keys = PublishedKeys(stream.read)
+    keys.apply(PublicKeys(keys=tuple(stream.keys)))
+    assert await kinds(keys, ["x", "", good[:-5], good + "x" * 5000]) == [Unauthorized] * 4
+    assert stream.reads == 0
 
 
 async def test_token_with_too_long_a_lifetime_is_refused() -> None:
-    users = Users()
-    signer = users.new_signer(MAX_LIFETIME + timedelta(seconds=2))
-    assert await kinds(JwksVerifier(users.fetch, caught_up()), [signer.sign(uuid4(), "user", uuid4())]) == [
-        Unauthorized
-    ]
+    stream = KeyStream()
+    token = token_of(stream.new_signer(MAX_LIFETIME + timedelta(seconds=2)))
+    assert await kinds(PublishedKeys(stream.read), [token]) == [Unauthorized]
 
 
-async def test_changed_keys_verify_cached_tokens_again() -> None:
-    """The token of a removed key is refused, also if it was cached."""
-    users, clock = Users(), Clock()
-    old = users.new_signer().sign(uuid4(), "user", uuid4())
-    verifier = JwksVerifier(users.fetch, caught_up(), clock=clock)
-    assert await kinds(verifier, [old]) == [None]
-    users.keys.clear()
-    new = users.new_signer().sign(uuid4(), "user", uuid4())
-    clock.now += 5.1
-    assert await kinds(verifier, [new]) == [None]
-    assert await kinds(verifier, [old]) == [Unauthorized]
+async def test_cached_token_of_a_removed_key_is_refused() -> None:
+    stream = KeyStream()
+    old = token_of(stream.new_signer())
+    keys = PublishedKeys(stream.read)
+    assert await kinds(keys, [old]) == [None]
+    before = (await keys.current())[1]
+    stream.keys.clear()
+    new = token_of(stream.new_signer())
+    keys.apply(PublicKeys(keys=tuple(stream.keys)))
+    assert keys.known(old) is None
+    assert await kinds(keys, [new, old]) == [None, Unauthorized]
+    assert (await keys.current())[1] != before
+
+
+async def test_repeated_set_keeps_verified_tokens() -> None:
+    stream = KeyStream()
+    token = token_of(stream.new_signer())
+    keys = PublishedKeys(stream.read)
+    assert await kinds(keys, [token]) == [None]
+    keys.apply(PublicKeys(keys=tuple(stream.keys)))
+    assert keys.known(token) is not None

@@ -7,16 +7,18 @@ from uuid import UUID, uuid4
 import pytest
 from uuid_utils.compat import uuid7
 
-from apps.gateway.auth import JwksVerifier
+from apps.gateway.auth import TokenVerifier
 from apps.gateway.errors import Unauthorized
+from apps.gateway.public_keys import PublishedKeys
 from apps.gateway.revocations import Revocations
-from contracts.keys import GetKeys, JsonWebKeySet
+from contracts.keys import JsonWebKeySet
 from contracts.sessions import ListSessions, RevokeSessions
 from contracts.users import Role
 from kit.errors import Unavailable
 from kit.messaging.client import RequestClient
 from kit.tokens import Claims
 from tests.support.clock import Clock
+from tests.support.gateway_fakes import no_stored_keys
 from tests.support.polling import eventually
 from tests.support.real_store import Servers, on_real_servers
 from tests.support.revoked import caught_up, session_revoked, user_revoked
@@ -168,10 +170,9 @@ async def revoked_before_the_start(store: Store, servers: Servers) -> None:
 async def test_cached_token_of_an_ended_session_is_refused() -> None:
     revocations = caught_up()
 
-    async def keys(_: GetKeys) -> JsonWebKeySet:
-        return JsonWebKeySet(keys=(signing_key().view(),))
-
-    verifier = JwksVerifier(keys, revocations)
+    keys = PublishedKeys(no_stored_keys)
+    keys.apply(JsonWebKeySet(keys=(signing_key().view(),)))
+    verifier = TokenVerifier(keys, revocations)
     session, ada = uuid7(), uuid4()
     token = signer(timedelta(minutes=15)).sign(ada, "user", session)
     assert (await verifier.claims(token)).sid == session

@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from kit.errors import OutcomeUnknown, Unavailable
+from kit.errors import NATS, OutcomeUnknown, Unavailable
 from tests.support.memory_store import in_memory
 from tests.support.store import new_key
 from tests.support.users_harness import CONFIRMED, PASSWORD, new_email
@@ -11,7 +11,7 @@ from tests.support.users_harness import CONFIRMED, PASSWORD, new_email
 async def test_every_route_is_unavailable_without_nats() -> None:
     async with in_memory() as store:
         ada, admin = await store.sign_up(), await store.admin()
-        store.broker.connected = False
+        store.broker.connected, store.queue.refusal = False, Unavailable(NATS)
         credentials = {"email": ada.user["email"], "password": PASSWORD}
         for response in (
             await ada.get("/users/me"),
@@ -29,13 +29,13 @@ async def test_every_route_is_unavailable_without_nats() -> None:
             assert (response.status_code, response.json()["code"]) == (503, "service-unavailable")
             assert response.headers["retry-after"] == "1"
             assert response.json()["detail"] == "The message broker is unavailable."
-        store.broker.connected = True
+        store.broker.connected, store.queue.refusal = True, None
         assert (await ada.get("/users/me")).json() == ada.user
 
 
 async def test_gateway_is_alive_but_not_ready_without_nats() -> None:
     async with in_memory() as store:
-        store.broker.connected = False
+        store.broker.connected, store.queue.refusal = False, Unavailable(NATS)
         response = await store.http.get("/health")
         assert (response.status_code, response.json()["status"]) == (503, "failed")
         assert response.json()["checks"]["nats"]["reason"]

@@ -47,6 +47,10 @@ class MemoryBroker(Broker):
         return await super().request(message, subject, *args, **options)
 
 
+async def no_stored_keys() -> None:
+    """Find no public keys in the stream: they arrive as messages only."""
+
+
 class FakeHistory:
     """The event streams, one list each; sequence numbers begin with 1."""
 

@@ -16,10 +16,12 @@ from apps.payments import main as payments_main
 from apps.payments.settings import Settings as PaymentsSettings
 from apps.users import main as users_main
 from apps.users.settings import Settings as UsersSettings
+from contracts.keys import GetKeys, PublicKeys
 from contracts.payments import CreatePayment
+from kit.messaging.client import RequestClient
 from kit.runtime.tracing import Trace
 from tests.support import payments_harness, users_harness
-from tests.support.gateway_fakes import FakeHistory, FakePaymentQueue, MemoryBroker, Outbox
+from tests.support.gateway_fakes import FakeHistory, FakePaymentQueue, MemoryBroker, Outbox, no_stored_keys
 from tests.support.payment_commands import published
 from tests.support.payments_fakes import FakePayments, Table
 from tests.support.service_processes import broker_of
@@ -90,7 +92,7 @@ async def in_memory(**options: Any) -> AsyncIterator[MemoryStore]:
 
     queue = FakePaymentQueue(consume)
     gateway_settings = settings(**options)
-    app = create_app(gateway_settings, create_dependencies(gateway_settings, broker, queue, history))
+    app = create_app(gateway_settings, create_dependencies(gateway_settings, broker, queue, history, no_stored_keys))
     app.deps.revocations.caught_up.set()  # nothing is stored before the start
 
     async def publish(subject: str, body: bytes) -> None:
@@ -108,6 +110,8 @@ async def in_memory(**options: Any) -> AsyncIterator[MemoryStore]:
         async with TestNatsBroker(*brokers), running(app), client_of(app) as http:
             store = MemoryStore(app, http, broker, _MemoryOutages(broker, queue, http))
             store.queue, store.outbox = queue, outbox
+            keys = await RequestClient(broker).request(GetKeys())
+            await publish(PublicKeys.subject, PublicKeys(keys=keys.keys).model_dump_json().encode())
             async with in_background(outbox.relay(), queue.work()):
                 yield store
     finally:

@@ -17,15 +17,16 @@ from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.http.request_counters import MemoryCounter
 from apps.gateway.main import create_api, create_dependencies
 from apps.gateway.payments.batches import Assigned, NewCommand
+from apps.gateway.public_keys import PublishedKeys
 from contracts.errors import ErrorKind, Problem
-from contracts.keys import GetKeys, JsonWebKeySet
+from contracts.keys import JsonWebKeySet
 from contracts.payments import CreatePayment, GetPayments, PaymentList, PaymentStatus, PaymentView
 from contracts.users import GetUsers, Role, UserList, UserView
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.runtime.tracing import Trace
 from tests.support.acceptance_harness import Reply
 from tests.support.clock import Clock
-from tests.support.gateway_fakes import FakeHistory, FakePaymentQueue, MemoryBroker
+from tests.support.gateway_fakes import FakeHistory, FakePaymentQueue, MemoryBroker, no_stored_keys
 from tests.support.middleware import middleware
 from tests.support.revoked import caught_up, user_revoked
 from tests.support.signing_keys import signer, signing_key
@@ -191,9 +192,14 @@ class Path:
         counters = {name: MemoryCounter(limit, 60, clock=self.clock) for name, limit in limits.items()}
         revocations = caught_up()
         revocations.apply(user_revoked(UUID(int=7), sessions_after=UUID(int=(1 << 128) - 1)))
-        verifier = type(deps.verifier)(_keys, revocations)
+        keys = PublishedKeys(no_stored_keys, clock=self.clock)
+        keys.apply(JsonWebKeySet(keys=(signing_key().view(),)))
         self.deps = replace(
-            deps, rate_limits=RateLimits(counters, enabled=True), verifier=verifier, revocations=revocations
+            deps,
+            rate_limits=RateLimits(counters, enabled=True),
+            verifier=type(deps.verifier)(keys, revocations),
+            public_keys=keys,
+            revocations=revocations,
         )
         api = create_api(self.deps)
         self.through_fastapi = 0
@@ -209,6 +215,7 @@ class Path:
     def next_minute(self, outage: Outage) -> None:
         """Forget what was counted, and begin an outage."""
         self.clock.now += 600.0
+        self.deps.public_keys.confirm()
         self._services.outage = outage
         self.queue.refusal = outage.queue
         self.queue.pending.clear()
@@ -278,7 +285,3 @@ def _order(command: CreatePayment) -> tuple[Any, ...]:
 
 def _given(origin: Trace) -> tuple[str, ...]:
     return tuple(part for part in origin if part.startswith(("given", "00-4bf9")))
-
-
-async def _keys(_: GetKeys) -> JsonWebKeySet:
-    return JsonWebKeySet(keys=(signing_key().view(),))

@@ -23,10 +23,15 @@ def etag(user: UserView) -> str:
 
 def is_known(user: UserView, if_none_match: str | None) -> bool:
     """Return whether an If-None-Match field names the user's ETag (weak comparison)."""
+    return names(if_none_match, etag(user))
+
+
+def names(if_none_match: str | None, tag: str) -> bool:
+    """Return whether an If-None-Match field names an ETag (weak comparison)."""
     if if_none_match is None:
         return False
-    tags = [tag.removeprefix("W/") for tag in _tags(if_none_match)]
-    return "*" in tags or etag(user) in tags
+    tags = [each.removeprefix("W/") for each in _tags(if_none_match)]
+    return "*" in tags or tag in tags
 
 
 async def expected_version(if_match: str | None, find: Callable[[], Awaitable[UserView | None]]) -> dict[str, int]:

@@ -1,16 +1,32 @@
 """The public keys that verify access tokens (RFC 7517)."""
 
-from fastapi import APIRouter, Response
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
 
 from apps.gateway.deps import Deps
+from apps.gateway.http import etags
 from apps.gateway.http.openapi import responses, success
 from contracts.keys import JsonWebKeySet
 
 router = APIRouter(tags=["sessions"])
 
+_RESPONSES = responses(
+    also={
+        200: success("The keys.", "ETag", "Cache-Control"),
+        304: success("The keys have not changed.", "ETag", "Cache-Control"),
+    }
+)
+IfNoneMatch = Annotated[str | None, Header(description="Return the keys only if their ETag is another one (RFC 9110).")]
 
-@router.get("/.well-known/jwks.json", responses=responses(also={200: success("The keys.", "Cache-Control")}))
-async def get_keys(deps: Deps, response: Response) -> JsonWebKeySet:
-    """Return the public keys that verify access tokens."""
-    response.headers["Cache-Control"] = "public, max-age=300"
-    return await deps.verifier.keys()
+
+@router.get("/.well-known/jwks.json", response_model=JsonWebKeySet, responses=_RESPONSES)
+async def get_keys(deps: Deps, response: Response, if_none_match: IfNoneMatch = None) -> JsonWebKeySet | Response:
+    """Return the public keys that verify access tokens, also the one that signs next."""
+    keys, etag = await deps.public_keys.current()
+    headers = {"ETag": etag, "Cache-Control": "public, max-age=300"}
+    if etags.names(if_none_match, etag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    response.headers.update(headers)
+    return keys

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from apps.gateway.auth import JwksVerifier
+from apps.gateway.auth import TokenVerifier
 from apps.gateway.events import owner_of
 from apps.gateway.main import create_api
 from apps.gateway.sse.broadcaster import Broadcaster
@@ -114,12 +114,12 @@ async def test_stream_ends_when_the_token_expires(store: Store) -> None:
     ada = await store.sign_up()
     claims = (await store.app.deps.verifier.claims(ada.token)).model_copy(update={"exp": int(time.time()) + 1})
 
-    class ShortLived(JwksVerifier):
+    class ShortLived(TokenVerifier):
         async def claims(self, token: str) -> Claims:
             return claims
 
     deps = store.app.deps
-    verifier = ShortLived(deps.client.request, deps.revocations)
+    verifier = ShortLived(deps.public_keys, deps.revocations)
     async with open_event_stream(create_api(replace(deps, verifier=verifier)), ada.token) as stream:
         await stream.end()
 
