@@ -193,6 +193,7 @@ def create_dependencies(
             history or StreamedHistory(broker),
             owner_of,
             needed=payment_events.needed,
+            has_ended=revocations.has_ended,
             max_replayed=settings.max_replayed_events,
         ),
         payment_events=payment_events,

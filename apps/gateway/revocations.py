@@ -54,6 +54,11 @@ class Revocations:
             return None
         return claims if claims.role == user.role else claims.model_copy(update={"role": user.role.value})
 
+    def has_ended(self, user: UUID, session: UUID) -> bool:
+        """Return whether a session of a user has ended."""
+        entry = self._users.get(user)
+        return session in self._sessions or (entry is not None and has_ended(entry[0], session))
+
     async def wait_caught_up(self, timeout: float) -> None:  # noqa: ASYNC109 - translated to Unavailable
         """Wait until the revocations are known. Raises `Unavailable` after `timeout` seconds."""
         if self.caught_up.is_set():

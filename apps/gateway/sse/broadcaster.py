@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from uuid import UUID
 
@@ -17,6 +17,9 @@ from kit.messaging.demand import Needed, always
 from kit.messaging.reader import StoredMessage
 
 log = get_logger(__name__)
+
+HasEnded = Callable[[UUID, UUID], bool]
+"""Returns whether a user's session has ended."""
 
 
 class _Subscriber:
@@ -58,6 +61,7 @@ class Broadcaster:
         ping_interval: float = 15.0,
         start_timeout: float = 2.0,
         needed: Needed = always,
+        has_ended: HasEnded = lambda _user, _session: False,
         max_replayed: int = 10_000,
     ) -> None:
         self._history = history
@@ -66,6 +70,7 @@ class Broadcaster:
         self._ping_interval = ping_interval
         self._start_timeout = start_timeout
         self._needed = needed
+        self._has_ended = has_ended
         self._replays = Replays(history, owner_of, max_events=max_replayed)
         self._position = Position()
         self._subscribers: dict[UUID, set[_Subscriber]] = defaultdict(set)
@@ -145,9 +150,11 @@ class Broadcaster:
         if self._closed:
             subscriber.disconnect()
         try:
-            async with aclosing(self._replays.missed(user, since, now)) as missed:
+            async with aclosing(self._replayed(user, session, since, now)) as missed:
                 async for item in missed:
                     yield item
+            if self._has_ended(user, session):  # before it was in `_subscribers`, or during the replay
+                return
             while (left := ends - time.monotonic()) > 0:
                 try:
                     async with asyncio.timeout(min(self._ping_interval, left)):
@@ -164,6 +171,14 @@ class Broadcaster:
             self._subscribers[user].discard(subscriber)
             if not self._subscribers[user]:
                 del self._subscribers[user]
+
+    async def _replayed(self, user: UUID, session: UUID, since: Position, now: Position) -> AsyncGenerator[Item, None]:
+        """Yield the stored events until the session ends."""
+        async with aclosing(self._replays.missed(user, since, now)) as missed:
+            async for item in missed:
+                if self._has_ended(user, session):
+                    return
+                yield item
 
     async def _valid(self, since: Position) -> Position:
         """Return `since`, with 0 for a stream that was created anew: all events of that are new to the client."""
