@@ -125,7 +125,7 @@ async def test_a_stream_page_shows_its_messages_and_consumers(client: AsyncClien
         ("users", "/asyncapi/users"),
         ("user_events", "/asyncapi/streams/USER_EVENTS"),
         ("email-taken", "/asyncapi/messages/Problem#problems"),
-        ("ce-id", "/asyncapi/messages/PaymentCreated#headers"),
+        ("ce-id", "/asyncapi/messages/KeyRotated#headers"),
         ("payment.amount", "/asyncapi/messages/PaymentCreated#field-payment.amount"),
         ("minor unit jpy", "/asyncapi/messages/CreatePayment#field-amount"),
     ],

@@ -7,7 +7,10 @@ from tests.support.portal_host import DOCUMENTS
 
 SYSTEM: dict[str, Any] = json.loads((DOCUMENTS / "mkstore.json").read_bytes())
 MESSAGES = sorted(SYSTEM["components"]["messages"])
-STREAMS = ["DEAD_LETTERS", "KEYED_PAYMENT_COMMANDS", "PAYMENT_COMMANDS", "PAYMENT_EVENTS", "REVOCATIONS", "USER_EVENTS"]
+STREAMS = [
+    *("DEAD_LETTERS", "KEYED_PAYMENT_COMMANDS", "PAYMENT_COMMANDS", "PAYMENT_EVENTS", "PUBLIC_KEYS", "REVOCATIONS"),
+    "USER_EVENTS",
+]
 SERVICES = ["gateway", "mkstore", "payments", "users"]
 ADDRESSES = {
     *("/docs", "/asyncapi", "/asyncapi/messages", "/llms.txt", "/asyncapi/mkstore.json"),
