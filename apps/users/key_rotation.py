@@ -19,6 +19,7 @@ from apps.users.key_repository import SigningKeys
 from apps.users.keys import KeySeal
 from contracts.keys import KeyRotated, KeyState, PublicKeys, SigningKeyList, SigningKeyView
 from kit.errors import NATS, OutcomeUnknown, Refusal
+from kit.runtime.security_log import security_event
 from kit.runtime.tasks import cancel_and_wait
 from kit.tokens import MAX_LIFETIME, Signer
 
@@ -212,5 +213,6 @@ class KeyRing:
                 return  # another replica was faster
             await changed.activate(due)
             await changed.emit(KeyRotated(kid=due.kid, rotated_at=now))
+        security_event("key-rotated")
         log.info("signing key rotated", kid=due.kid)
         await self._read()
