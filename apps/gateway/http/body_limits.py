@@ -10,8 +10,8 @@ from apps.gateway.errors import BodyTooLarge, MalformedBody, RequestTimeout
 
 LATE = "body_timeout"
 """Member of the scope's `state` once the body is late: the server's limit, in seconds."""
-_DISCARD_FACTOR = 16
-"""Up to this many times the limit of a body that is too large is read and discarded."""
+_MAX_DISCARDED = 16 << 20
+"""Bytes of a body that is too large that are read and discarded."""
 _DISCARD_TIMEOUT = 5.0
 
 
@@ -32,7 +32,7 @@ class BodyLimits:
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limit:  # the server refuses a length that is not a number
             if b"expect" not in headers:  # a client that waits for 100 (Continue) sends nothing
-                await _discard(receive, limit)
+                await _discard(receive)
             raise BodyTooLarge(limit)
         message = await receive()
         if message.get("more_body"):
@@ -48,7 +48,7 @@ async def _whole(scope: Scope, message: Message, receive: Receive, limit: int) -
     body = bytearray(message.get("body", b""))
     while message.get("more_body"):
         if len(body) > limit:
-            await _discard(receive, limit)
+            await _discard(receive)
             raise BodyTooLarge(limit)
         if timeout := scope.get("state", {}).get(LATE):
             raise RequestTimeout("body", timeout)
@@ -66,9 +66,9 @@ def _replay(message: Message, receive: Receive) -> Receive:
     return replayed
 
 
-async def _discard(receive: Receive, limit: int) -> None:
+async def _discard(receive: Receive) -> None:
     """Read the rest, up to a bound: if the connection closed earlier, the client would lose the response."""
-    left = limit * _DISCARD_FACTOR
+    left = _MAX_DISCARDED
     with suppress(TimeoutError):
         async with asyncio.timeout(_DISCARD_TIMEOUT):
             while left > 0 and (message := await receive()).get("more_body"):

@@ -183,12 +183,12 @@ async def test_invalid_headers_are_refused_or_ignored(ada: Caller) -> None:
         '"-1"',
         "",
         "\xff",
-        '"1' + "0" * 50_000,
+        '"1' + "0" * 20_000,
     ):
         answer = await ada("PATCH", f"/users/{ada.id}", json={"name": "x"}, headers={"If-Match": tag})
         assert_problem(answer, 412)
     for name in ("Prefer", "X-Request-Id", "traceparent", "Accept", "If-None-Match", "Cookie", "X-Forwarded-For"):
-        for value in ("", "\xff\xfe", "\xed\xa0\x80", "wait=9" * 9, "wait=" + "9" * 4000, "x" * 50_000):
+        for value in ("", "\xff\xfe", "\xed\xa0\x80", "wait=9" * 9, "wait=" + "9" * 4000, "x" * 20_000):
             answer = await ada("POST", "/payments", headers={name: value}, **body)
             refused(answer, (name, value))
             assert answer.status_code == 422, (name, value, answer.text)
