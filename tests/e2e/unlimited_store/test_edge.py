@@ -11,7 +11,7 @@ from tests.support.running_store import Running
 
 MIB = 1 << 20
 HALVES = {
-    "a sign-in": b"POST /auth/token HTTP/1.1\r\nHost: store\r\nContent-Length: 60\r\n\r\n",
+    "a sign-in": b"POST /auth/sessions HTTP/1.1\r\nHost: store\r\nContent-Length: 60\r\n\r\n",
     "a sign-up": b"POST /users HTTP/1.1\r\nHost: store\r\nContent-Length: 60\r\n\r\n{",
     "a payment": b"POST /payments HTTP/1.1\r\nHost: store\r\nTransfer-Encoding: chunked\r\n\r\n",
     "a header section": b"GET /users/me HTTP/1.1\r\nHost: st",
@@ -26,10 +26,10 @@ async def test_half_requests_leave_the_store_to_others(unlimited_store: Running,
         for connection in halves:
             connection.send(HALVES[half])
         await asyncio.gather(*(connection.writer.drain() for connection in halves))
-        form = {"grant_type": "password", "username": ada.email, "password": PASSWORD}
+        credentials = {"email": ada.email, "password": PASSWORD}
         for _ in range(3):
-            answers = [await http.post("/auth/token", data=form), await ada("GET", "/users/me")]
-            assert [answer.status_code for answer in answers] == [200, 200]
+            answers = [await http.post("/auth/sessions", json=credentials), await ada("GET", "/users/me")]
+            assert [answer.status_code for answer in answers] == [201, 200]
         say(f"{sockets} sockets with half of {half}: {[answer.elapsed.total_seconds() for answer in answers]} s")
         late, *_ = await asyncio.gather(*(connection.rest() for connection in halves))
         assert late.startswith(b"HTTP/1.1 408 ")
