@@ -5,8 +5,8 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
-from pydantic import MISSING, Field
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import MISSING, BeforeValidator, Field, WithJsonSchema
 
 from apps.gateway.deps import CurrentUser, Deps, address
 from apps.gateway.errors import NotFound
@@ -39,6 +39,15 @@ _USER_RESPONSES = responses(
         304: success("The user has not changed.", "ETag", "Cache-Control"),
     },
 )
+
+
+UserId = Annotated[
+    UUID | None,
+    BeforeValidator(lambda value: None if value == "me" else value),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "uuid"}, {"type": "string", "const": "me"}]}),
+    Path(description="Id of the user; `me` is the caller."),
+]
+"""A user in a path; None for `me`."""
 
 
 class NewUser(CreateUser, extra="forbid", validate_by_name=False):
@@ -123,7 +132,7 @@ async def list_users(
     responses=responses(401, 403, 404, 409, 412, also={200: success("The changed user.", "ETag")}),
 )
 async def update_user(
-    user_id: UUID,
+    user_id: UserId,
     body: UserChanges,
     request: Request,
     caller: CurrentUser,
@@ -133,14 +142,15 @@ async def update_user(
 ) -> UserView:
     """Change a user: the caller; for an admin any user."""
     changes = body.model_dump(exclude_unset=True, by_alias=False)
-    if not caller.may_see(user_id):
+    wanted = user_id or caller.id
+    if not caller.may_see(wanted):
         raise NotFound("user")
     if changes.keys() & {"role", "disabled"}:
         caller.require_admin()
     if "email" in changes and not caller.is_admin:  # the response tells whether somebody has it
         await deps.rate_limits.hit("email_change", caller.id.hex, response.headers)
-    changes |= await expected_version(if_match, partial(deps.user, user_id))
-    change = UpdateUser(id=user_id, actor=caller.id, session=caller.session, **changes)
+    changes |= await expected_version(if_match, partial(deps.user, wanted))
+    change = UpdateUser(id=wanted, actor=caller.id, session=caller.session, **changes)
     if change.current_password is None:
         user = await deps.request(change)
     else:
@@ -156,13 +166,13 @@ async def update_user(
     responses=responses(401, 404, also={204: success("The password is changed.")}),
 )
 async def change_password(
-    user_id: UUID, body: PasswordChange, request: Request, caller: CurrentUser, deps: Deps
+    user_id: UserId, body: PasswordChange, request: Request, caller: CurrentUser, deps: Deps
 ) -> None:
     """Change the caller's password; every other session ends."""
-    if user_id != caller.id:
+    if user_id not in {None, caller.id}:
         raise NotFound("user")
     change = ChangePassword(
-        id=user_id,
+        id=caller.id,
         current_password=body.current_password,
         new_password=body.new_password,
         session=caller.session,
@@ -177,13 +187,14 @@ async def change_password(
     responses=responses(401, 404, 409, also={204: success("The user is deleted.")}),
 )
 async def delete_user(
-    user_id: UUID, request: Request, caller: CurrentUser, deps: Deps, body: Deletion | None = None
+    user_id: UserId, request: Request, caller: CurrentUser, deps: Deps, body: Deletion | None = None
 ) -> None:
     """Delete a user: the caller, with the current password; for an admin any user. Payments stay recorded."""
-    if not caller.may_see(user_id):
+    wanted = user_id or caller.id
+    if not caller.may_see(wanted):
         raise NotFound("user")
     if body is None:
-        await deps.request(DeleteUser(id=user_id, actor=caller.id))
+        await deps.request(DeleteUser(id=wanted, actor=caller.id))
         return
     async with deps.own_password(caller, request):
-        await deps.request(DeleteUser(id=user_id, actor=caller.id, current_password=body.current_password))
+        await deps.request(DeleteUser(id=wanted, actor=caller.id, current_password=body.current_password))
