@@ -97,7 +97,7 @@ async def test_all_event_streams_share_one_reader(store: Store) -> None:
     before = await consumers(store)
     async with contextlib.AsyncExitStack() as stack:
         streams = [
-            await stack.enter_async_context(store.events(ada, "0-0" if number % 2 else None)) for number in range(30)
+            await stack.enter_async_context(store.events(ada, "0-0" if number % 2 else None)) for number in range(10)
         ]
         await ada.paid()
         for number, stream in enumerate(streams):
