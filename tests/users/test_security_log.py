@@ -28,6 +28,7 @@ async def test_sign_ins_and_refusals_name_user_and_address(service: UsersService
         {"security": "sign-in", "session": str(session.id), "address": "192.0.2.7"} | own,
         {"security": "sign-in-refused"} | own | address,
         {"security": "sign-in-refused"} | address,
+        {"security": "session-revoked"} | own,
         {"security": "sign-in-refused"} | own | address,
     ]
     assert not any(secret in str(logs) for secret in (user.email, stranger, PASSWORD, session.access_token))
