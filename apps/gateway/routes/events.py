@@ -35,7 +35,7 @@ async def stream_events(
 ) -> StreamingResponse:
     """Stream the caller's own `payment.*` and `user.*`, from now on or after an event; ends with the token.
 
-    The event `reset` means that events were left out: too many were stored after `Last-Event-ID`.
+    The event `reset` means that events were left out, since too many were stored after `Last-Event-ID`.
     """
     try:
         since = Position.parse(last_event_id) if last_event_id else None
