@@ -46,6 +46,10 @@ class _Stage(Enum):
     REFUSED = "its end"
 
 
+# Python 3.11 calls a descriptor for each `_Stage.HEAD`, six times per request.
+_HEAD, _BODY, _IDLE, _REFUSED = _Stage
+
+
 class Sweep:
     """Checks the open connections at an interval: one timer per process, instead of one per request."""
 
@@ -87,7 +91,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self.access_log = False
         self._limits = limits
         self._sweep = sweep or Sweep(limits.sweep_interval)
-        self._stage = _Stage.HEAD
+        self._stage: _Stage = _HEAD
         self._since = self.loop.time()
         self._header_bytes = 0
         """Bytes of the current header section; with pipelining also the end of the message before it."""
@@ -114,13 +118,13 @@ class GatewayProtocol(HttpToolsProtocol):
             data = data[size:]
 
     def _parse(self, data: bytes) -> None:
-        if self._stage is _Stage.REFUSED:
+        if self._stage is _REFUSED:
             self._discarded += len(data)
             if self._discarded > _MAX_DISCARDED:
                 self.transport.close()
             return
         super().data_received(data)
-        if self._stage is _Stage.HEAD:
+        if self._stage is _HEAD:
             self._header_bytes += len(data)
             if self._header_bytes >= self._limits.header_bytes:
                 self._refuse(HeadersTooLarge(self._limits.header_bytes))
@@ -128,45 +132,45 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a message; the first one of a connection began with the connection."""
         super().on_message_begin()
-        if self._stage is not _Stage.HEAD:
-            self._stage = _Stage.HEAD
+        if self._stage is not _HEAD:
+            self._stage = _HEAD
             self._since = self.loop.time()
 
     def on_headers_complete(self) -> None:
         """Start the request, and begin to wait for its body."""
         super().on_headers_complete()
-        self._stage = _Stage.BODY
+        self._stage = _BODY
         self._since = self.loop.time()
         self._header_bytes = 0
 
     def on_message_complete(self) -> None:
         """End the message."""
         super().on_message_complete()
-        self._stage = _Stage.IDLE
+        self._stage = _IDLE
 
     def check(self, now: float) -> None:
         """Refuse or close the connection if the client is too late; `now` is the time of the event loop."""
-        if self._stage is _Stage.IDLE:
+        if self._stage is _IDLE:
             # Bytes that begin no message, such as empty lines, have stopped uvicorn's keep-alive timer.
             if self.cycle.response_complete and self.timeout_keep_alive_task is None:
-                self._stage, self._since = _Stage.HEAD, now
+                self._stage, self._since = _HEAD, now
             return
-        if self.flow.read_paused or (self._stage is _Stage.REFUSED and self._is_serving()):
+        if self.flow.read_paused or (self._stage is _REFUSED and self._is_serving()):
             self._since = now  # it waits for the gateway, not for the client
             return
         age = now - self._since
-        if self._stage is _Stage.HEAD and age >= self._limits.header_timeout:
+        if self._stage is _HEAD and age >= self._limits.header_timeout:
             if self._header_bytes:
                 self._refuse(RequestTimeout("header section", self._limits.header_timeout))
             else:
                 self.transport.close()
-        elif self._stage is _Stage.BODY and age >= self._limits.body_timeout:
+        elif self._stage is _BODY and age >= self._limits.body_timeout:
             if self.cycle.response_started:
                 self.transport.close()
             else:
                 self.cycle.scope["state"][LATE] = self._limits.body_timeout
                 self.cycle.message_event.set()
-        elif self._stage is _Stage.REFUSED and age >= self._limits.linger_timeout:
+        elif self._stage is _REFUSED and age >= self._limits.linger_timeout:
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
@@ -179,10 +183,10 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _refuse(self, refusal: GatewayRefusal) -> None:
         """Respond with a problem and end the connection: where the next request begins is unknown."""
-        stage, self._stage, self._since = self._stage, _Stage.REFUSED, self.loop.time()
+        stage, self._stage, self._since = self._stage, _REFUSED, self.loop.time()
         self._header_bytes = 0
         if self._is_serving():
-            if stage is not _Stage.BODY or self.cycle.response_started or self.pipeline:
+            if stage is not _BODY or self.cycle.response_started or self.pipeline:
                 self.cycle.keep_alive = False  # the requests before it are answered first
                 return
             self.cycle.disconnected = True
