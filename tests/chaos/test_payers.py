@@ -10,7 +10,7 @@ from mkstore.chaos.ledger import Change
 from mkstore.chaos.load import RegistrationFailed, register_payers
 
 CREATED = {"id": "u1"}
-SIGNED_IN = {"access_token": "t1"}
+SIGNED_IN = {"accessToken": "t1"}
 
 
 def done(status: int, body: dict[str, str]) -> Answer:

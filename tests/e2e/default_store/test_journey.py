@@ -65,7 +65,7 @@ async def test_etag_avoids_a_body_and_a_lost_update(http: httpx.AsyncClient) -> 
     assert (again.status_code, again.json()) == (200, changed.json())
 
     email = unused_email()
-    moved = await ada("PATCH", path, json={"email": email, "name": None})
+    moved = await ada("PATCH", path, json={"email": email, "name": None, "currentPassword": PASSWORD})
     assert (moved.json()["email"], moved.json()["name"]) == (email, None)
     await token(http, email)
     other = await sign_up(http)
