@@ -35,6 +35,8 @@ class Stream(BaseModel):
     """Whether NATS publishes each message again as `stored.<subject>` once it is stored."""
     memory: timedelta | None = None
     """How long an acknowledged message stays, as the memory that it was handled: the owner purges the stream."""
+    append_only: bool = False
+    """Whether NATS refuses to delete a message and to purge the stream; that can never be revoked."""
 
 
 PAYMENT_COMMANDS = Stream(
@@ -64,10 +66,12 @@ USER_EVENTS = Stream(
     owner="users",
     subjects=("user.*", "session.*", "key.*"),
     retention="limits",
-    discard="old",
+    discard="new",  # what is refused waits in the outbox, and no consumer misses an event
     duplicate_window=timedelta(minutes=2),
     max_age=timedelta(days=7),
+    max_bytes=1 << 30,  # `mkstore provision` takes another one from EVENT_STREAM_BYTES
     republish=True,
+    append_only=True,
 )
 
 PAYMENT_EVENTS = Stream(
@@ -75,10 +79,12 @@ PAYMENT_EVENTS = Stream(
     owner="payments",
     subjects=("payment.*",),
     retention="limits",
-    discard="old",
+    discard="new",  # what is refused waits in the outbox, and no consumer misses an event
     duplicate_window=timedelta(minutes=2),
     max_age=timedelta(days=7),
+    max_bytes=1 << 30,  # `mkstore provision` takes another one from EVENT_STREAM_BYTES
     republish=True,
+    append_only=True,
 )
 
 REVOCATIONS = Stream(

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from contracts.inboxes import inbox_prefix
+from contracts.streams import STREAMS
 from kit.asyncapi.reader import DocumentReader, wildcard_subject
 from mkstore import generated
 
 FILE = "deploy/nats-permissions.conf"
 _REPLIES = {"max": 1, "expires": "30s"}
 """A service may publish one reply per request; it may not publish to inboxes otherwise."""
+_APPEND_ONLY = {stream.name for stream in STREAMS if stream.append_only}
 _HEAD = """\
 # NATS permissions of each service. Generated from asyncapi/*.json by `mkstore docs`; nats.conf includes this file.
 """
@@ -19,14 +21,15 @@ _HEAD = """\
 def permissions_of(service: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the `permissions` of a service's login, in the format of nats-server's configuration.
 
-    A service may publish the messages that its document lists, reply to its requests, create and read its streams and
-    consumers, purge a stream if its document lists that, and subscribe to its own inbox and to what its streams
-    republish.
+    A service may publish the messages that its document lists, reply to its requests, look at its streams, read those
+    that it must search, pull from its consumers, purge a stream if its document lists that, and subscribe to its own
+    inbox and to what its streams republish. It may not create or change a stream or a consumer (ADR 29).
     """
     reader = DocumentReader(document)
     subscribe = [*_srv(service), f"{inbox_prefix(service)}.>"]
     publish: list[str] = []
     streams: set[str] = set()
+    followed: set[str] = set()
     for operation in reader.operations:
         x_nats = operation.x_nats
         subject = wildcard_subject(reader.channels[operation.channel].address)
@@ -48,7 +51,12 @@ def permissions_of(service: str, document: Mapping[str, Any]) -> dict[str, Any]:
                     publish.append(f"$JS.API.STREAM.PURGE.{x_nats['stream']}")
             case "subscribes":
                 subscribe += x_nats["republished"]
-    publish += [subject for stream in streams for subject in _stream(stream)]
+                followed.add(x_nats["stream"])
+    # Not what it only writes or pulls: JetStream sends what is read to any subject that the reader names (ADR 29).
+    searched = streams - _APPEND_ONLY
+    publish += [f"$JS.API.STREAM.INFO.{stream}" for stream in streams]
+    publish += [subject for stream in searched | followed for subject in _direct_get(stream)]
+    publish += [f"$JS.API.STREAM.MSG.GET.{stream}" for stream in followed]  # which replica lags behind, the leader says
     return {
         "publish": {"allow": sorted(set(publish))},
         "subscribe": {"allow": sorted(set(subscribe))},
@@ -68,15 +76,13 @@ def as_configuration(permissions: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join([_HEAD, *blocks])
 
 
-def _stream(stream: str) -> Iterator[str]:
-    yield from (f"$JS.API.STREAM.{verb}.{stream}" for verb in ("INFO", "CREATE", "UPDATE", "MSG.GET"))
+def _direct_get(stream: str) -> Iterator[str]:
     yield from (f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}.>")
 
 
 def _durable(stream: str, consumer: Mapping[str, Any]) -> Iterator[str]:
     name = f"{stream}.{consumer['durable']}"
-    yield f"$JS.API.CONSUMER.CREATE.{name}.{consumer['filterSubject']}"
-    yield from (f"$JS.API.CONSUMER.{verb}.{name}" for verb in ("DURABLE.CREATE", "INFO", "MSG.NEXT"))
+    yield from (f"$JS.API.CONSUMER.{verb}.{name}" for verb in ("INFO", "MSG.NEXT"))
     yield f"$JS.ACK.{name}.>"
 
 

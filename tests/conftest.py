@@ -17,6 +17,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.support.migrated_database import database_environment, migrate
+from tests.support.provisioning import provision
 
 Gear = Literal["memory", "real"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,8 +98,9 @@ def gear(request: pytest.FixtureRequest) -> Gear:
 
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """Run a nats-server with JetStream for the whole session; a test that needs it fails if it does not start."""
+    """Run a provisioned nats-server for the whole session; a test that needs it fails if it does not start."""
     with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        provision(server.url)
         yield server
 
 

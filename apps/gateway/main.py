@@ -119,7 +119,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
     app = Gateway(
         broker,
         lifespan=lifespan,
-        after_startup=[deps.broadcaster.start, discovery.start, deps.durability.log_findings],
+        after_startup=[deps.durability.log_findings, deps.broadcaster.start, discovery.start],
         on_shutdown=[discovery.stop, *([deps.monitor.close] if deps.monitor else [])],
         specification=documented,
         logger=None,

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterable
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -14,7 +13,7 @@ from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
+from nats.js.api import ConsumerConfig
 from structlog.stdlib import get_logger
 
 from contracts.inboxes import inbox_prefix
@@ -28,8 +27,6 @@ from kit.runtime.tasks import cancel_and_wait
 log = get_logger(__name__)
 
 _DRAIN_TIMEOUT = 10.0
-REPAIR_INTERVAL = 5.0
-"""Seconds between checks of the streams and consumers."""
 _CLOSE_TIMEOUT = 2.0
 
 
@@ -37,21 +34,13 @@ class Broker(NatsBroker):
     """FastStream's broker with production behaviour.
 
     It reconnects forever, and terminates the process if the connection is closed for good: a process that runs on
-    without NATS is worse than none. It creates the streams that the service needs before it subscribes, and recreates
-    streams and durable consumers if NATS restarts without them, checking every `repair_interval` seconds. On stop it
-    unsubscribes first and then finishes the requests that it has received: FastStream alone waits for those in progress
-    and drops those that are queued.
+    without NATS is worse than none. It changes no stream and no consumer, since its login must not (ADR 29): `check`
+    says which one is missing or wrong, and once an operator has provisioned it, messages flow without a restart. On
+    stop it unsubscribes first and then finishes the requests that it has received: FastStream alone waits for those in
+    progress and drops those that are queued.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        name: str,
-        streams: Iterable[Stream] = (),
-        replicas: int = 1,
-        repair_interval: float = REPAIR_INTERVAL,
-    ) -> None:
+    def __init__(self, url: str, *, name: str, streams: Iterable[Stream] = (), replicas: int = 1) -> None:
         super().__init__(
             url.split(","),
             name=name,
@@ -68,10 +57,8 @@ class Broker(NatsBroker):
         )
         self._streams = tuple(streams)
         self._replicas = replicas
-        self._repair_interval = repair_interval
         self._stopping = False
         self._lost = asyncio.Event()
-        self._repair_task: asyncio.Task[None] | None = None
 
     @property
     def client(self) -> Client:
@@ -101,20 +88,15 @@ class Broker(NatsBroker):
         await self._lost.wait()
 
     async def start(self) -> None:
-        """Connect, create the streams and subscribe; wait until NATS is available."""
-        await self.connect()
-        while True:
-            try:
-                await self._provision()
-                break
-            except NatsError as error:  # JetStream starts later than the server's port
-                log.warning("stream creation failed", reason=str(error) or type(error).__name__)
-                await asyncio.sleep(1)
+        """Connect and subscribe; wait until NATS is available. Streams and consumers may come later."""
         await super().start()
+        try:
+            await self.check()
+        except (RuntimeError, NatsError) as error:
+            log.warning("NATS is not ready for this service", reason=str(error) or type(error).__name__)
         for subscriber in self.subscribers:
             if isinstance(subscriber.subscription, StreamSubscription):  # type: ignore[attr-defined]
                 await subscriber.subscription.wait_started()  # type: ignore[attr-defined]
-        self._repair_task = asyncio.create_task(self._repair())
 
     async def check(self) -> None:
         """Check the connection, the streams and the durable consumers. Raises `RuntimeError` or nats-py's error."""
@@ -122,8 +104,8 @@ class Broker(NatsBroker):
             raise RuntimeError("NATS is disconnected")
         await self.client.flush(timeout=1)
         await jetstreams.check(self.jetstream, self._streams, self._replicas)
-        for subscriber, durable in durables(self.subscribers):
-            await jetstreams.check_consumer(self.jetstream, subscriber.stream.name, durable)
+        for stream, wanted in durables(self.subscribers):
+            await jetstreams.check_consumer(self.jetstream, stream, wanted)
 
     async def stop(
         self,
@@ -133,8 +115,6 @@ class Broker(NatsBroker):
     ) -> None:
         """Unsubscribe, finish the received requests (at most 10 s) and disconnect."""
         self._stopping = True
-        if self._repair_task is not None:
-            await cancel_and_wait([self._repair_task])
         try:
             if self._connection is not None and self._connection.is_connected:
                 await self._drain()
@@ -173,30 +153,6 @@ class Broker(NatsBroker):
             await cancel_and_wait(subscriber.tasks)  # each returns the messages that it has not handed out
         await finish_work(subscriber)
 
-    async def _provision(self) -> None:
-        await jetstreams.provision(self.jetstream, self._streams, self._replicas)
-
-    async def _repair(self) -> None:
-        """Recreate streams and consumers if NATS restarts with an empty store, which the client does not notice."""
-        while True:
-            await asyncio.sleep(self._repair_interval)
-            if not self.is_connected():
-                continue
-            try:
-                await self._provision()
-                for subscriber, durable in durables(self.subscribers):
-                    await self._repair_consumer(subscriber, durable)
-            except NatsError as error:
-                log.warning("stream check failed", reason=str(error) or type(error).__name__)
-
-    async def _repair_consumer(self, subscriber: Any, durable: str) -> None:
-        try:
-            await self.jetstream.consumer_info(subscriber.stream.name, durable)
-        except NotFoundError:
-            log.warning("consumer recreated", stream=subscriber.stream.name, durable=durable)
-            config = replace(subscriber.config, durable_name=durable, filter_subject=subscriber.subject.broker_address)
-            await self.jetstream.add_consumer(subscriber.stream.name, config)
-
     async def _failed(self, error: Exception) -> None:
         log.warning("NATS error", reason=str(error) or type(error).__name__)
 
@@ -215,7 +171,10 @@ class Broker(NatsBroker):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def durables(subscribers: Iterable[Any]) -> list[tuple[Any, str]]:
-    """Return the subscribers that have a durable consumer, each with the name of that consumer."""
-    options = ((subscriber, getattr(subscriber, "extra_options", {})) for subscriber in subscribers)
-    return [(subscriber, extra["durable"]) for subscriber, extra in options if extra.get("durable")]
+def durables(subscribers: Iterable[Any]) -> list[tuple[str, ConsumerConfig]]:
+    """Return the stream and the configuration of each durable consumer that one of the subscribers uses."""
+    return [
+        (subscriber.stream.name, subscriber.config)
+        for subscriber in subscribers
+        if getattr(subscriber, "extra_options", {}).get("durable")
+    ]

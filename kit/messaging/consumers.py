@@ -11,13 +11,12 @@ from nats.aio.msg import Msg
 from nats.errors import NotJSMessageError
 
 from contracts.consumers import Durable
-from contracts.inboxes import inbox_prefix
 from kit.asyncapi.handlers import Handled
 from kit.messaging.batches import BatchHandler
 from kit.messaging.delivery.acknowledgement import Failure, acknowledge, settle
 from kit.messaging.delivery.batch_consumer import BatchConsumer
 from kit.messaging.delivery.parts import Invalid, Part
-from kit.messaging.faststream_compat import context_of, replace_processing, replace_pull_loop
+from kit.messaging.faststream_compat import context_of, pull_from, replace_processing
 from kit.messaging.pull import pull
 from kit.messaging.retry import RETRY_POLICY, RetryPolicy
 from kit.messaging.streams import ACK_WAIT, consumer_config
@@ -119,11 +118,10 @@ class DurableRouter(NatsRouter):
             durable=durable.name,
             # One message per call, not a list: one invalid message would fail its whole list.
             pull_sub=PullSub(batch_size=durable.at_once),
-            inbox_prefix=f"{inbox_prefix(durable.service)}.".encode(),
             config=consumer_config(durable, self._ack_wait),
             ack_policy=AckPolicy.MANUAL,
         )
-        replace_pull_loop(subscriber, partial(pull, batch=durable.at_once))
+        pull_from(subscriber, durable.name, partial(pull, batch=durable.at_once))
         subscriber(receive)
         self.handled.append(Handled("consumes", durable.message, handler, subscriber, durable=durable.name))
         return subscriber

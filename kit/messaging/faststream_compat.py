@@ -15,13 +15,22 @@ PullLoop = Callable[[Any, Callable[[Msg], Awaitable[Any]]], Awaitable[None]]
 """Pulls messages of a subscriber and calls the callback with each, until cancelled."""
 
 
-def replace_pull_loop(subscriber: Any, loop: PullLoop) -> None:
-    """Let a pull subscriber use `loop` instead of FastStream's own.
+def pull_from(subscriber: Any, durable: str, loop: PullLoop) -> None:
+    """Let a pull subscriber use an existing durable consumer, and `loop` instead of FastStream's own.
 
-    Reason: FastStream's loop calls nats-py's `fetch`, which holds single messages back for seconds (see
-    `kit.messaging.pull`). Related: FastStream issue 2219, nats-py issue 791.
+    Reason: FastStream's `pull_subscribe` creates a consumer that is missing, which a service's login must not do, and
+    its loop calls nats-py's `fetch`, which holds single messages back for seconds (see `kit.messaging.pull`). Related:
+    FastStream issue 2219, nats-py issue 791.
     """
-    subscriber._consume_pull = partial(loop, subscriber)  # noqa: SLF001
+
+    async def create_subscription() -> None:
+        if subscriber.subscription is None:
+            subscriber.subscription = await subscriber.jetstream.pull_subscribe_bind(
+                durable=durable, stream=subscriber.stream.name
+            )
+            subscriber.add_task(partial(loop, subscriber), func_kwargs={"cb": subscriber.consume})
+
+    replace_subscription(subscriber, create_subscription)
 
 
 def replace_processing(subscriber: Any, process: Callable[[Msg], Awaitable[None]]) -> None:

@@ -41,6 +41,7 @@ async def pull(subscriber: Any, cb: Callable[[Msg], Awaitable[Any]], *, batch: i
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox, cb=arrived.put)
     in_progress: set[asyncio.Future[Any]] = set()
+    refused = ""
     try:
         while True:
             try:
@@ -49,10 +50,12 @@ async def pull(subscriber: Any, cb: Callable[[Msg], Awaitable[Any]], *, batch: i
                     next_messages = next_message_subject(subscriber.subscription)
                     await client.publish(next_messages, request, inbox)
                     await _dispatch(arrived, cb, in_progress, batch)
+                    refused = ""
                 else:
                     await asyncio.sleep(_RETRY_DELAY)
-            except NatsError as error:  # no consumer or no JetStream: the broker recreates the consumer
-                log.warning("pull failed", subject=subscriber.subject.template, reason=str(error))
+            except NatsError as error:  # such as no consumer yet: readiness names it, and `mkstore provision`
+                if refused != (refused := str(error)):  # a line for each attempt, twice a second, would hide the rest
+                    log.warning("pull failed", subject=subscriber.subject.template, reason=refused)
                 await asyncio.sleep(_RETRY_DELAY)
     finally:
         # Otherwise they are redelivered only after the consumer's ack wait.

@@ -1,4 +1,4 @@
-"""JetStream streams and consumers: create, update and check."""
+"""JetStream streams and consumers: what they must be, created and updated by an operator, checked by a service."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -21,7 +21,7 @@ ACK_WAIT = 10.0
 
 _PENDING_REQUESTS = 10
 """Pull requests whose messages may be unacknowledged: those that wait for a retry delay no others."""
-_REPAIR = "a running service repairs this within seconds; if not, run `mkstore provision`."
+_REPAIR = "run `mkstore provision`."
 
 
 class Change(NamedTuple):
@@ -39,6 +39,7 @@ class ProvisioningRefused(NatsError):
     def __init__(self, change: Change, error: APIError) -> None:
         super().__init__(error.description or str(error))
         self.change = change
+        self.code = error.err_code
 
 
 def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
@@ -59,6 +60,8 @@ def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
         allow_direct=True,
         allow_atomic=True,
         republish=RePublish(src=">", dest=f"{STORED}>") if stream.republish else None,
+        deny_delete=stream.append_only,
+        deny_purge=stream.append_only,
     )
 
 
@@ -140,13 +143,21 @@ async def check(jetstream: JetStreamContext, streams: Iterable[Stream], replicas
             current = (await jetstream.stream_info(stream.name)).config
         except NotFoundError:
             raise RuntimeError(f"stream {stream.name} is missing: {_REPAIR}") from None
-        if differences := _differences(stream_config(stream, replicas), current, always=("republish",)):
-            raise RuntimeError(f"stream {stream.name} has the wrong configuration {differences}: {_REPAIR}")
+        differences = _differences(stream_config(stream, replicas), current, always=("republish",))
+        if stream.append_only:
+            differences.pop("max_bytes", None)  # the operator's choice
+        if differences:
+            text = _text(differences)
+            raise RuntimeError(f"stream {stream.name} has the wrong configuration ({text}): {_REPAIR}")
 
 
-async def check_consumer(jetstream: JetStreamContext, stream: str, durable: str) -> None:
-    """Check that the durable consumer exists. Raises `RuntimeError` if not."""
+async def check_consumer(jetstream: JetStreamContext, stream: str, wanted: ConsumerConfig) -> None:
+    """Check that a durable consumer exists with this configuration. Raises `RuntimeError` with its name if not."""
+    name = wanted.durable_name or ""
     try:
-        await jetstream.consumer_info(stream, durable)
+        current = (await jetstream.consumer_info(stream, name)).config
     except NotFoundError:
-        raise RuntimeError(f"consumer {durable} of stream {stream} is missing: {_REPAIR}") from None
+        raise RuntimeError(f"consumer {name} of stream {stream} is missing: {_REPAIR}") from None
+    if differences := _differences(wanted, current):
+        text = _text(differences)
+        raise RuntimeError(f"consumer {name} of stream {stream} has the wrong configuration ({text}): {_REPAIR}")

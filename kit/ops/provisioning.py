@@ -5,19 +5,21 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.js.errors import ServiceUnavailableError
 
+from contracts import nats_errors
 from contracts.consumers import durables
-from contracts.streams import STREAMS
+from contracts.streams import STREAMS, Stream
 from kit.errors import CannotStart
 from kit.messaging import streams
 from kit.messaging.streams import Change, ProvisioningRefused
-from kit.runtime.settings import Settings, load
+from kit.runtime.settings import ProvisioningSettings, load
 
 UNCHANGED = "NATS is provisioned already: nothing has changed."
 
@@ -26,14 +28,27 @@ _TIMEOUT = 20.0
 """Seconds for the connection and all requests."""
 
 
+class Sizes(NamedTuple):
+    """What an operator decides about the streams."""
+
+    replicas: int = 1
+    event_stream_bytes: int | None = None
+    """Maximum size of each stream of events; None keeps that of its contract."""
+
+    def streams(self) -> Sequence[Stream]:
+        """Return every stream with these sizes."""
+        size = {"max_bytes": self.event_stream_bytes} if self.event_stream_bytes else {}
+        return [stream.model_copy(update=size) if stream.append_only else stream for stream in STREAMS]
+
+
 class NotProvisioned(CannotStart):
     """NATS could not be provisioned; the message is one sentence for the operator."""
 
 
-async def provision(urls: str, replicas: int) -> list[Change]:
+async def provision(urls: str, sizes: Sizes) -> list[Change]:
     """Create or update what is missing or differs on the NATS servers at `urls`; return the changes.
 
-    Each stream has that many replicas. No message is removed. Raises `NotProvisioned`.
+    No message is removed. Raises `NotProvisioned`.
     """
     client, errors = Client(), list[str]()
 
@@ -50,7 +65,7 @@ async def provision(urls: str, replicas: int) -> list[Change]:
                 reconnect_time_wait=0,
                 connect_timeout=_CONNECT_TIMEOUT,
             )
-            changes = await streams.provision(client.jetstream(), STREAMS, replicas)
+            changes = await streams.provision(client.jetstream(), sizes.streams(), sizes.replicas)
             return changes + await streams.provision_consumers(client.jetstream(), durables())
     except (NatsError, OSError, TimeoutError) as error:
         raise NotProvisioned(_sentence(error, " ".join([*errors, str(error)]).lower())) from error
@@ -74,6 +89,11 @@ def _sentence(error: Exception, reported: str) -> str:
 
 def _refusal(error: ProvisioningRefused) -> str:
     change = error.change
+    if error.code == nats_errors.NO_STORAGE:
+        return (
+            f"NATS has no room for the {change.kind} {change.name} ({error}): free space on its disk, raise "
+            "max_file_store, or set EVENT_STREAM_BYTES to a smaller size."
+        )
     if change.action == "created":
         return f"NATS refuses to create the {change.kind} {change.name}: {error}."
     return (
@@ -82,19 +102,27 @@ def _refusal(error: ProvisioningRefused) -> str:
     )
 
 
-def replicas_in(environ: Mapping[str, str]) -> int:
-    """Return the number in `STREAM_REPLICAS`, 1 by default. Raises `NotProvisioned` if it is none."""
-    given = environ.get("STREAM_REPLICAS") or "1"
+def sizes_in(environ: Mapping[str, str]) -> Sizes:
+    """Return the sizes in `STREAM_REPLICAS` and `EVENT_STREAM_BYTES`. Raises `NotProvisioned` for text."""
+    replicas = _number(environ, "STREAM_REPLICAS", "1 or 3")
+    return Sizes(replicas or 1, _number(environ, "EVENT_STREAM_BYTES", "1073741824"))
+
+
+def _number(environ: Mapping[str, str], name: str, example: str) -> int | None:
+    if not (given := environ.get(name)):
+        return None
     if not given.isdecimal() or not int(given):
-        raise NotProvisioned(f"STREAM_REPLICAS must be a number such as 1 or 3, not {given!r}.")
+        raise NotProvisioned(f"{name} must be a number such as {example}, not {given!r}.")
     return int(given)
 
 
 def main() -> int:
     """Provision the servers in `NATS_URL`, print the changes and return the exit code."""
-    settings = load(Settings)
+    settings = load(ProvisioningSettings)
     try:
-        changes = asyncio.run(provision(settings.nats_url, settings.stream_replicas))
+        changes = asyncio.run(
+            provision(settings.nats_url, Sizes(settings.stream_replicas, settings.event_stream_bytes))
+        )
     except NotProvisioned as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -40,6 +40,16 @@ class Settings(BaseSettings):
     )
 
 
+class ProvisioningSettings(Settings):
+    """Settings of `mkstore provision`, which NATS_URL gives an operator's login."""
+
+    event_stream_bytes: int = Field(
+        1 << 30,
+        ge=1 << 20,
+        description="Bytes reserved for each stream of events; when they are used, new events wait in the outbox.",
+    )
+
+
 class DatabaseSettings(Settings):
     """Settings of a service that owns a database; the subclass names it."""
 

@@ -168,7 +168,7 @@ async def _fills_the_streams(store: Store) -> None:
         try:
             for _ in range(round(BROKEN_DURATION / _UPDATE_INTERVAL)):
                 for config in full:
-                    await jetstream.update_stream(config)  # the services restore the limit whenever they check it
+                    await jetstream.update_stream(config)  # `mkstore up` restores the limit whenever it checks it
                 await asyncio.sleep(_UPDATE_INTERVAL)
         finally:
             for config in configs:

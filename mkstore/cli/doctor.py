@@ -1,7 +1,6 @@
 """`mkstore doctor`: checks servers and databases, and prints a fix for each failure."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -147,34 +146,20 @@ def _with_fix(check: "Check") -> "Check":
 
 
 def _stream_checks(broker: "Broker", replicas: int) -> "dict[str, Check]":
-    from contracts.streams import STREAMS  # noqa: PLC0415 - same reason
+    from contracts.consumers import Durable, durables  # noqa: PLC0415 - same reason
+    from contracts.streams import STREAMS  # noqa: PLC0415
     from kit.messaging import streams  # noqa: PLC0415
 
     async def check_stream(name: str) -> None:
         await _check_nats(broker)
         await streams.check(broker.jetstream, [stream for stream in STREAMS if stream.name == name], replicas)
 
-    async def check_consumer(stream: str, durable: str) -> None:
+    async def check_consumer(durable: Durable) -> None:
         await _check_nats(broker)
-        await streams.check_consumer(broker.jetstream, stream, durable)
+        await streams.check_consumer(broker.jetstream, durable.stream.name, streams.consumer_config(durable))
 
     checks: dict[str, Check] = {f"stream {stream.name}": partial(check_stream, stream.name) for stream in STREAMS}
-    return checks | {f"consumer {durable}": partial(check_consumer, stream, durable) for stream, durable in consumers()}
-
-
-def consumers() -> list[tuple[str, str]]:
-    """Return the stream and the name of each durable consumer, from the committed documents of the services."""
-    from kit.asyncapi.reader import DocumentReader  # noqa: PLC0415 - same reason
-    from mkstore.generated import ROOT  # noqa: PLC0415
-    from mkstore.services import SERVICES  # noqa: PLC0415
-
-    pairs: dict[tuple[str, str], None] = {}  # several operations may share a consumer
-    for spec in SERVICES:
-        with suppress(FileNotFoundError):  # the check of its contract fails then
-            reader = DocumentReader(json.loads((ROOT / f"asyncapi/{spec.name}.json").read_text("utf-8")))
-            consumed = (operation.x_nats for operation in reader.operations if operation.role == "consumes")
-            pairs |= dict.fromkeys((x_nats["stream"], x_nats["consumer"]["durable"]) for x_nats in consumed)
-    return list(pairs)
+    return checks | {f"consumer {durable.name}": partial(check_consumer, durable) for durable in durables()}
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ def provision(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     configure_logging("CRITICAL", "console")  # the changes are printed below
     try:
-        changes = asyncio.run(provisioning.provision(nats_url(home), provisioning.replicas_in(os.environ)))
+        changes = asyncio.run(provisioning.provision(nats_url(home), provisioning.sizes_in(os.environ)))
     except provisioning.NotProvisioned as error:
         fail(str(error))
     if not changes and not as_json:

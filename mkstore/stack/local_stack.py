@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 import asyncpg
 import psutil
 
+from kit.errors import CannotStart
+from kit.runtime.tasks import cancel_and_wait
 from mkstore.services import ServiceSpec
 from mkstore.stack import ports
 from mkstore.stack.managed_process import ProcessFailed
@@ -31,6 +33,7 @@ Under full load users answers again after 2.2 to 2.8 s instead of 3.6 to 3.7 s (
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REPEATED_SIGNAL_DELAY = 0.5
 _WATCH_INTERVAL = 0.5
+_PROVISION_INTERVAL = 5.0
 
 
 class StartRefused(Exception):
@@ -64,6 +67,7 @@ class LocalStack:
         self._environ = environ
         self._plan = make_plan(options, specs, state, environ, niceness=niceness, map_port=map_port)
         self._reaper = Reaper(state)
+        self._provisioning: asyncio.Task[None] | None = None
         self._supervisor = Supervisor(say, self._write_run_file, ready_timeout=ready_timeout)
         self._stop_requested = asyncio.Event()
         self._requested_at = 0.0
@@ -103,7 +107,10 @@ class LocalStack:
         await asyncio.gather(supervisor.start(*plan.servers), imported)
         if plan.nats is None and not await is_reachable(plan.nats_url):
             raise StartRefused("no NATS server listens at NATS_URL; start it, or unset NATS_URL to use an embedded one")
-        await self._provision()
+        try:
+            await self._provision()
+        except CannotStart as error:
+            raise StartRefused(str(error).removesuffix(".")) from error
         if behind := await self._databases():
             self._say(f"migrating {', '.join(str(spec.database) for spec in behind)} to the newest schema")
             work = [(spec, plan.environments[spec.name], self._state.log(f"migrations-{spec.name}")) for spec in behind]
@@ -111,19 +118,24 @@ class LocalStack:
         self._say(f"starting {', '.join(service.name for service in plan.services)}")
         await supervisor.start(*plan.services)
         self._is_up = True
+        if plan.nats is not None:
+            self._provisioning = asyncio.create_task(self._keep_provisioned())
         self._write_run_file()
         self._on_ready(plan, self._state)
 
     async def _provision(self) -> None:
+        """Create and update streams and consumers; no service may. Raises `CannotStart`."""
         from kit.ops import provisioning  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
 
-        try:
-            replicas = provisioning.replicas_in(self._environ)
-            changes = await provisioning.provision(self._plan.admin_url, replicas)
-        except provisioning.NotProvisioned as error:
-            raise StartRefused(str(error).removesuffix(".")) from error
-        if changes:
+        if changes := await provisioning.provision(self._plan.admin_url, provisioning.sizes_in(self._environ)):
             self._say(f"provisioned {', '.join(change.name for change in changes)}")
+
+    async def _keep_provisioned(self) -> None:
+        """Provision its own NATS server anew when it has lost its data, or somebody has changed a stream."""
+        while True:
+            await asyncio.sleep(_PROVISION_INTERVAL)
+            with contextlib.suppress(CannotStart):  # the server is away, or readiness of the services names the stream
+                await self._provision()
 
     async def _databases(self) -> list[ServiceSpec]:
         """Create missing databases; return the services whose database may have an old schema."""
@@ -141,6 +153,8 @@ class LocalStack:
 
     async def _bring_down(self) -> None:
         plan, supervisor = self._plan, self._supervisor
+        if self._provisioning is not None:
+            await cancel_and_wait([self._provisioning])
         await supervisor.stop(plan.gateway)
         await supervisor.stop(*plan.services[:-1])
         for server in plan.servers:

@@ -17,6 +17,7 @@ from mkstore.stack.servers.accounts import postgres_program
 from mkstore.stack.servers.nats import nats_server_program
 from tests.conftest import ROOT
 from tests.support.compose import config, environment_of
+from tests.support.provisioning import provision
 
 
 class ConfiguredNats(ManagedProcess):
@@ -66,7 +67,10 @@ def composed() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def configured_nats(composed: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConfiguredNats]:
     """A nats-server as docker-compose.yml starts it."""
-    with ConfiguredNats(tmp_path_factory.mktemp("nats"), environment_of(composed, "nats")) as server:
+    environment = environment_of(composed, "nats")
+    with ConfiguredNats(tmp_path_factory.mktemp("nats"), environment) as server:
+        password = environment["NATS_OPERATOR_PASSWORD"].strip('"')
+        provision(f"nats://operator:{password}@{server.address}")
         yield server
 
 

@@ -43,7 +43,7 @@ def test_nats_syncs_every_message_and_accepts_the_largest_body(configured_nats: 
 
 
 @pytest.mark.parametrize("service", NAMES)
-async def test_service_creates_its_own_streams_and_no_others(configured_nats: ConfiguredNats, service: str) -> None:
+async def test_service_finds_its_own_streams_and_creates_none(configured_nats: ConfiguredNats, service: str) -> None:
     client = await nats_client.connect(
         f"nats://{service}:{PASSWORD}@{configured_nats.address}",
         inbox_prefix=inbox_prefix(service),
@@ -51,7 +51,7 @@ async def test_service_creates_its_own_streams_and_no_others(configured_nats: Co
         error_cb=ignore,
     )
     try:
-        await streams.provision(client.jetstream(), streams_of(service))
+        await streams.check(client.jetstream(), streams_of(service))
         with pytest.raises(TimeoutError):
             await client.jetstream(timeout=0.3).add_stream(name="STRANGE", subjects=["strange"])
     finally:

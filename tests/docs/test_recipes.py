@@ -32,7 +32,7 @@ CHECKS = (
     "docs/test_service_readmes.py::test_readme_has_a_diagram[receipts]",
     "deploy/test_compose.py",
     "deploy/test_servers.py::test_nats_accepts_its_configuration",
-    "deploy/test_servers.py::test_service_creates_its_own_streams_and_no_others[receipts]",
+    "deploy/test_servers.py::test_service_finds_its_own_streams_and_creates_none[receipts]",
     "deploy/test_servers.py::test_service_connects_to_its_own_database_only[receipts]",
     "deploy/test_images.py::test_image_contains_only_dependencies_of_its_service[receipts]",
     "deploy/test_images.py::test_service_becomes_ready_alone[receipts]",

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NewDatabase
+from tests.support.provisioning import provision
 from tests.support.service_processes import run_service
 from tests.support.unsynced_nats import UnsyncedNats
 
@@ -31,6 +32,7 @@ async def test_production_refuses_to_start_and_names_the_fix(
 async def test_development_starts_and_warns(tmp_path: Path) -> None:
     with UnsyncedNats(tmp_path / "nats") as nats:
         servers = {"NATS_URL": nats.url, "NATS_MONITOR_URL": nats.monitor_url}
+        provision(nats.url)
         async with run_service("gateway", tmp_path, servers) as gateway:
             await gateway.wait_ready()
             await gateway.wait_for_log("NATS acknowledges messages before they are synced to disk")

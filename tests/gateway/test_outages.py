@@ -13,6 +13,7 @@ from contracts.streams import PAYMENT_EVENTS, USER_EVENTS
 from mkstore.stack.servers import NatsServer
 from tests.conftest import NewDatabase
 from tests.support.polling import eventually
+from tests.support.provisioning import provision
 from tests.support.real_store import Servers, on_real_servers
 from tests.support.store import SignedInUser, Store, new_key
 from tests.support.users_harness import CONFIRMED
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """Run a nats-server that the tests may kill and fill."""
     with NatsServer(tmp_path_factory.mktemp("outages")) as server:
+        provision(server.url)
         yield server
 
 

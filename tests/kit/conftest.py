@@ -10,10 +10,11 @@ from nats.js import JetStreamContext
 
 from contracts.base import Command
 from contracts.streams import DEAD_LETTERS, Stream
-from kit.messaging.broker import REPAIR_INTERVAL, Broker
+from kit.messaging.broker import Broker
 from kit.runtime.logging import configure_logging
 from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.support.outbox_events import OutboxSource, outbox_source
+from tests.support.provisioning import ProvisionedBroker
 from tests.support.streams import new_stream, subject_in
 
 configure_logging("INFO", "console")  # structlog's default takes seconds to render a traceback
@@ -57,7 +58,7 @@ def greetings() -> Greetings:
     return Greetings(OwnGreet, stream)
 
 
-NewBroker = Callable[..., Broker]
+NewBroker = Callable[..., ProvisionedBroker]
 
 
 @pytest.fixture
@@ -65,9 +66,8 @@ async def new_broker(nats_server: NatsServer, greetings: Greetings) -> AsyncIter
     """Return a function that creates brokers with the test's stream; the fixture stops them."""
     async with AsyncExitStack() as stack:
 
-        def make(url: str = nats_server.url, *, repair_interval: float = REPAIR_INTERVAL) -> Broker:
-            streams = [greetings.stream, DEAD_LETTERS]
-            broker = Broker(url, name="test", streams=streams, repair_interval=repair_interval)
+        def make(url: str = nats_server.url) -> ProvisionedBroker:
+            broker = ProvisionedBroker(url, name="test", streams=[greetings.stream, DEAD_LETTERS])
             stack.push_async_callback(broker.stop)
             return broker
 

@@ -1,10 +1,19 @@
 """Real servers for the tests of mkstore."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 
+import nats as nats_client
 import pytest
+from nats.aio.client import Client
 
-from mkstore.stack.servers import NatsServer, PostgresServer
+from contracts.inboxes import inbox_prefix
+from mkstore import permissions
+from mkstore.services import SERVICES
+from mkstore.stack.servers import Login, NatsServer, PostgresServer
+from tests.support.provisioning import provision
+
+NAMES = [spec.name for spec in SERVICES]
 
 
 @pytest.fixture
@@ -25,3 +34,42 @@ def postgres(one_postgres: PostgresServer) -> PostgresServer:
     if not one_postgres.is_running:
         one_postgres.start()
     return one_postgres
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A provisioned server with the logins that `mkstore up` creates."""
+    logins = [Login(name, permissions=permissions.documented(name)) for name in NAMES]
+    with NatsServer(tmp_path_factory.mktemp("permissions"), others=logins) as running:
+        provision(running.url)
+        yield running
+
+
+class Connection:
+    """A service's connection and its permission errors."""
+
+    def __init__(self, service: str, client: Client, errors: asyncio.Queue[str]) -> None:
+        self.service = service
+        self.client = client
+        self._errors = errors
+
+    async def error(self) -> str:
+        """Return the error of the last operation; empty if it was allowed."""
+        for _ in range(2):  # a first PING may overtake what is buffered
+            await self.client.flush()
+        return self._errors.get_nowait() if self._errors.qsize() else ""
+
+
+@pytest.fixture
+async def connection(server: NatsServer, request: pytest.FixtureRequest) -> AsyncIterator[Connection]:
+    """The connection of the service in the test's parameter."""
+    errors: asyncio.Queue[str] = asyncio.Queue()
+
+    async def remember(error: Exception) -> None:
+        await errors.put(str(error))
+
+    client = await nats_client.connect(
+        server.url_as(request.param, server.port), inbox_prefix=inbox_prefix(request.param), error_cb=remember
+    )
+    yield Connection(request.param, client, errors)
+    await client.close()

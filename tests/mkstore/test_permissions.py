@@ -1,58 +1,18 @@
 """NATS permissions: a service may do what its document describes, and nothing else."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+import json
 
 import nats as nats_client
 import pytest
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from contracts.inboxes import inbox_prefix
-from contracts.streams import KEYED_PAYMENT_COMMANDS, STREAMS, USER_EVENTS
+from contracts.consumers import durables
+from contracts.streams import KEYED_PAYMENT_COMMANDS, STREAMS
+from kit.asyncapi.reader import DocumentReader
 from kit.messaging import streams
-from mkstore import permissions
-from mkstore.services import SERVICES
-from mkstore.stack.servers import Login, NatsServer
-
-NAMES = [spec.name for spec in SERVICES]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """A server with the logins that `mkstore up` creates."""
-    logins = [Login(name, permissions=permissions.documented(name)) for name in NAMES]
-    with NatsServer(tmp_path_factory.mktemp("permissions"), others=logins) as running:
-        yield running
-
-
-class Connection:
-    """A service's connection and its permission errors."""
-
-    def __init__(self, client: Client, errors: asyncio.Queue[str]) -> None:
-        self.client = client
-        self._errors = errors
-
-    async def error(self) -> str:
-        """Return the error of the last operation; empty if it was allowed."""
-        for _ in range(2):  # a first PING may overtake what is buffered
-            await self.client.flush()
-        return self._errors.get_nowait() if self._errors.qsize() else ""
-
-
-@pytest.fixture
-async def connection(server: NatsServer, request: pytest.FixtureRequest) -> AsyncIterator[Connection]:
-    """The connection of the service in the test's parameter."""
-    errors: asyncio.Queue[str] = asyncio.Queue()
-
-    async def remember(error: Exception) -> None:
-        await errors.put(str(error))
-
-    client = await nats_client.connect(
-        server.url_as(request.param, server.port), inbox_prefix=inbox_prefix(request.param), error_cb=remember
-    )
-    yield Connection(client, errors)
-    await client.close()
+from mkstore.stack.servers import NatsServer
+from tests.conftest import ROOT
+from tests.mkstore.conftest import NAMES, Connection
 
 
 @pytest.mark.parametrize(
@@ -132,10 +92,14 @@ async def test_service_may_reply_once(server: NatsServer, connection: Connection
     assert "permissions violation for publish" in (await connection.error()).lower()
 
 
-@pytest.mark.parametrize("connection", ["payments"], indirect=True)
-async def test_payments_may_provision_every_stream_that_it_uses(connection: Connection) -> None:
-    used = [stream for stream in STREAMS if stream.owner != "users" or stream is USER_EVENTS]
-    await streams.provision(connection.client.jetstream(), used)
+@pytest.mark.parametrize("connection", NAMES, indirect=True)
+async def test_service_may_check_its_streams_and_consumers(connection: Connection) -> None:
+    document = json.loads((ROOT / f"asyncapi/{connection.service}.json").read_text())
+    used = {operation.x_nats.get("stream") for operation in DocumentReader(document).operations}
+    await streams.check(connection.client.jetstream(), [stream for stream in STREAMS if stream.name in used])
+    for durable in (each for each in durables() if each.service == connection.service):
+        config = streams.consumer_config(durable)
+        await streams.check_consumer(connection.client.jetstream(), durable.stream.name, config)
     assert await connection.error() == ""
 
 

@@ -15,15 +15,15 @@ from nats.errors import Error as NatsError
 
 from contracts.consumers import PAYMENTS_CREATE_PAYMENT, PAYMENTS_CREATE_PAYMENTS
 from contracts.payments import CreatePayment, PaymentCreated
-from contracts.streams import DEAD, DEAD_LETTERS, KEYED_PAYMENT_COMMANDS, STREAMS
+from contracts.streams import DEAD, DEAD_LETTERS, KEYED_PAYMENT_COMMANDS
 from kit.messaging.broker import Broker
-from kit.messaging.streams import provision
 from tests.payments.conftest import client_of
 from tests.support import service_processes
 from tests.support.killable_servers import KillableServers
 from tests.support.payment_commands import UNKEYED, new_command, new_commands
 from tests.support.payments_harness import OnServers, unhandled
 from tests.support.polling import eventually
+from tests.support.provisioning import provision
 from tests.support.service_processes import ServiceProcess, connect
 
 run_payments = partial(service_processes.run_service, "payments")
@@ -84,7 +84,6 @@ async def test_every_payment_is_recorded_once_whatever_is_killed(
     commands = [each for number in range(20) for each in (*_keyed(number), *new_commands(5, amount=number + 1))]
     ids = {command.id for command in commands}
     async with connect(servers.nats.url) as broker:
-        await provision(broker.jetstream, STREAMS)
         client = client_of(servers, broker)
         async with run_payments(tmp_path, servers.environment) as first:
             await first.wait_ready()
@@ -182,7 +181,9 @@ async def test_health_and_metrics_of_every_worker_survive_outages(tmp_path: Path
         await payments.wait_for_metrics(expected, workers=2)
         await payments.wait_ready()
         await broker.jetstream.delete_stream(DEAD_LETTERS.name)
-        assert await _failed(payments) <= {"nats"}  # the service recreates it
+        reason = (await payments.health())["checks"]["nats"]["reason"]
+        assert reason == f"stream {DEAD_LETTERS.name} is missing: run `mkstore provision`."
+        provision(servers.nats.url)
         await payments.wait_ready()
 
 
@@ -210,7 +211,6 @@ async def test_batch_is_recorded_once_when_the_service_dies_in_between(
     commands = new_commands(50)
     ids = {command.id for command in commands}
     async with connect(servers.nats.url) as broker:
-        await provision(broker.jetstream, STREAMS)
         client = client_of(servers, broker)
         async with run_payments(tmp_path, environment) as payments:
             await payments.wait_ready()
@@ -238,7 +238,6 @@ async def test_no_payment_is_lost_when_the_service_dies_around_a_purge(
     commands = [new_command() for _ in range(60)]
     ids = {command.id for command in commands}
     async with connect(servers.nats.url) as broker:
-        await provision(broker.jetstream, STREAMS)
         client = client_of(servers, broker)
         await client.send(*commands)
         async with run_payments(tmp_path, environment) as payments:

@@ -9,9 +9,8 @@ from nats.js.errors import NotFoundError
 
 from apps.payments.models import Payer
 from contracts.consumers import PAYMENTS_CHANGE_PAYER, PAYMENTS_CLOSE_PAYER, PAYMENTS_OPEN_PAYER
-from contracts.streams import STREAMS, USER_EVENTS
+from contracts.streams import USER_EVENTS
 from kit.messaging.broker import Broker
-from kit.messaging.streams import provision
 from kit.runtime.failpoints import AFTER_COMMIT, BEFORE_COMMIT
 from tests.payments.conftest import client_of
 from tests.support import service_processes
@@ -19,6 +18,7 @@ from tests.support.killable_servers import KillableServers
 from tests.support.payment_commands import new_command
 from tests.support.payments_harness import OnServers, UserEvent, event_id, user_event
 from tests.support.polling import eventually
+from tests.support.provisioning import provision
 from tests.support.service_processes import connect
 
 run_payments = partial(service_processes.run_service, "payments")
@@ -44,7 +44,6 @@ async def test_payer_events_are_applied_once_when_the_service_dies(tmp_path: Pat
     random.shuffle(deliveries)
     environment = {**servers.environment, "FAILPOINTS": str(tmp_path)}
     async with connect(servers.nats.url) as broker:
-        await provision(broker.jetstream, STREAMS)
         client = client_of(servers, broker)
         for part, point in enumerate((BEFORE_COMMIT, AFTER_COMMIT)):
             armed = tmp_path / f"payments.{point}"
@@ -61,10 +60,10 @@ async def test_payer_events_are_applied_once_when_the_service_dies(tmp_path: Pat
             commands = [new_command(user_id=user) for user in (closed, active)]
             await client.send(*commands)
             assert [(await client.recorded(each.id)).reason for each in commands] == ["payer-closed", None]
-            # A lost consumer is recreated and delivers all events again: nothing changes.
+            # A lost consumer is provisioned again and delivers all events again: nothing changes.
             for name in DURABLES.values():
                 await broker.jetstream.delete_consumer(USER_EVENTS.name, name)
-            await payments.wait_for_log("consumer recreated")
+            provision(servers.nats.url)
             await eventually(lambda: _all_acked(broker), describe=lambda: payments.text)
             await _check_applied_once(client, events)
             assert "Traceback" not in payments.text

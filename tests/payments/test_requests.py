@@ -22,11 +22,11 @@ from contracts.payments import (
     RejectPayment,
 )
 from contracts.streams import KEYED_PAYMENT_COMMANDS
-from kit.errors import RemoteProblem
+from mkstore.stack.servers import NatsServer
 from tests.support.payment_commands import new_command
 from tests.support.payments_fakes import FakePayments, Table
 from tests.support.payments_harness import LIMIT, FakePending, OnServers, PaymentsService
-from tests.support.polling import eventually
+from tests.support.provisioning import provision
 
 
 async def test_an_unrecorded_payment_is_pending(service: PaymentsService) -> None:
@@ -102,7 +102,9 @@ async def test_a_payment_recorded_between_two_lookups_is_found() -> None:
     assert [view.id for view in reply.payments] == [command.id]
 
 
-async def test_unknown_payment_is_unavailable_while_the_stream_is_missing(real_service: OnServers) -> None:
+async def test_unknown_payment_is_unavailable_while_the_stream_is_missing(
+    real_service: OnServers, nats_server: NatsServer
+) -> None:
     command = new_command()
     await real_service.send(command)
     view = await real_service.recorded(command.id)
@@ -113,13 +115,8 @@ async def test_unknown_payment_is_unavailable_while_the_stream_is_missing(real_s
     assert problem.kind == ErrorKind.UNAVAILABLE
     assert await real_service.get(command.id) == view
 
-    async def unknown_again() -> bool:
-        try:
-            return await real_service.get(uuid4()) is None
-        except RemoteProblem:
-            return False
-
-    await eventually(unknown_again)  # the service has recreated the stream
+    provision(nats_server.url)
+    assert await real_service.get(uuid4()) is None
     last = new_command()
     await real_service.send(last)
     await real_service.recorded(last.id)

@@ -10,9 +10,9 @@ from nats.js.api import ConsumerConfig
 
 from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS
 from kit.errors import Unavailable
-from kit.messaging import streams
 from mkstore.stack.servers import NatsServer
 from portal.live import SystemMonitor, redacted
+from tests.support.provisioning import provision
 
 BODY = {"payment": {"id": "1", "amount": 1999, "tags": ["a", "b"], "paid": True, "reason": None}}
 SHOWN = {"payment": {"id": "string", "amount": "number", "tags": ["string"], "paid": "boolean", "reason": None}}
@@ -23,9 +23,10 @@ async def client(nats_server: NatsServer) -> AsyncIterator[Client]:
     """An operator's connection to a server with empty streams."""
     client = Client()
     await client.connect(nats_server.admin_url)
-    await streams.provision(client.jetstream(), [PAYMENT_COMMANDS, PAYMENT_EVENTS])
+    jetstream = client.jetstream()
     for stream in (PAYMENT_COMMANDS, PAYMENT_EVENTS):
-        await client.jetstream().purge_stream(stream.name)
+        await jetstream.delete_stream(stream.name)
+    provision(nats_server.url)
     yield client
     await client.close()
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.support.migrated_database import database_environment, migrate
+from tests.support.provisioning import provision
 
 
 class KillableServers(NamedTuple):
@@ -30,6 +31,7 @@ class KillableServers(NamedTuple):
 def killable_servers(folder: Path, service: str) -> Iterator[KillableServers]:
     """Run the servers until the block ends."""
     with NatsServer(folder / "nats") as nats, PostgresServer(folder / "postgres") as postgres:
+        provision(nats.url)
         name = f"{service}_db"
         postgres.create_databases(name)
         environment = {"NATS_URL": nats.url} | database_environment(postgres, name)

@@ -20,6 +20,7 @@ from kit.messaging.broker import Broker
 from kit.outbox.table import emit, outbox_table
 from kit.runtime.tracing import Trace
 from mkstore.stack.servers import PostgresServer, create_databases
+from tests.support.provisioning import ProvisionedBroker
 from tests.support.streams import new_stream, subject_in
 
 METADATA = MetaData()
@@ -112,11 +113,11 @@ async def outbox_source(
         await pool.dispose()
 
 
-class InterceptedBroker(Broker):
+class InterceptedBroker(ProvisionedBroker):
     """A broker whose JetStream publishes with `publish` instead."""
 
     def __init__(self, url: str, stream: Stream, publish: Callable[..., Awaitable[None]]) -> None:
-        super().__init__(url, name="tests", streams=[stream])
+        super().__init__(url, streams=[stream])
         self.publish_instead = publish
 
     @property

@@ -16,10 +16,10 @@ from contracts.consumers import Durable
 from contracts.payments import CreatePayment, CreatePayments
 from contracts.streams import DEAD_LETTERS, Stream
 from kit.messaging.batches import Received
-from kit.messaging.broker import Broker
 from kit.messaging.consumers import DurableRouter
 from kit.runtime.depends import DEPENDENCIES, Provided
 from kit.runtime.logging import configure_logging
+from tests.support.provisioning import ProvisionedBroker
 
 
 class Target:
@@ -46,7 +46,7 @@ async def main(nats_url: str, stream_json: str, poison: str, file: str) -> None:
         with file.open("a") as out:
             out.write("".join(f"{each.message.id}\n" for each in commands))
 
-    broker = Broker(nats_url, name="tests", streams=[stream, DEAD_LETTERS])
+    broker = ProvisionedBroker(nats_url, name="tests", streams=[stream, DEAD_LETTERS])
     broker.context.set_global(DEPENDENCIES, Target(poison, Path(file)))
     broker.include_router(router)
     await broker.start()

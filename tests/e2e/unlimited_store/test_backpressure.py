@@ -131,7 +131,7 @@ async def test_full_queue_refuses_payments_and_loses_none(unlimited_store: Runni
 
                 async def are_refused() -> bool:
                     for config in full:
-                        await jetstream.update_stream(config)  # the gateway restores the limit every few seconds
+                        await jetstream.update_stream(config)  # `mkstore up` restores the limit every few seconds
                     await asyncio.sleep(0.1)
                     return load.ledger.refusals["503 service-unavailable"] > 8
 

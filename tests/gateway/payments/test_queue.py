@@ -10,9 +10,9 @@ from apps.gateway.payments.queue import JetStreamPaymentQueue
 from contracts.streams import KEYED_PAYMENT_COMMANDS
 from kit.errors import Unavailable
 from kit.messaging.broker import Broker
-from kit.messaging.streams import provision
 from mkstore.stack.servers import NatsServer
 from tests.support.acceptance_harness import command
+from tests.support.provisioning import provision
 from tests.support.service_processes import connect
 from tests.support.subject_tap import SubjectTap
 
@@ -23,7 +23,6 @@ TIMEOUT = 60.0
 @pytest.fixture
 async def broker(nats_server: NatsServer) -> AsyncIterator[Broker]:
     async with connect(nats_server.url) as broker:
-        await provision(broker.jetstream, [KEYED_PAYMENT_COMMANDS])
         yield broker
 
 
@@ -51,8 +50,9 @@ async def test_concurrent_lookups_are_one_request(broker: Broker) -> None:
     assert 1 <= len(await requests.read()) <= 4
 
 
-async def test_missing_stream_is_unavailable(broker: Broker) -> None:
+async def test_missing_stream_is_unavailable(broker: Broker, nats_server: NatsServer) -> None:
     queue = JetStreamPaymentQueue(broker, TIMEOUT)
     await broker.jetstream.delete_stream(KEYED_PAYMENT_COMMANDS.name)
     with pytest.raises(Unavailable):
         await queue.find_keyed(UUID(int=1))
+    provision(nats_server.url)

@@ -19,8 +19,13 @@ from kit.errors import Unavailable
 from kit.messaging.broker import Broker
 from mkstore.stack.servers import NatsServer
 from tests.support.polling import eventually
+from tests.support.provisioning import ProvisionedBroker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+_DELETABLE = PAYMENT_EVENTS.model_copy(update={"append_only": False})
+"""As if events had expired, which a test cannot wait for."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,7 @@ async def broker(own_nats: NatsServer) -> AsyncIterator[Broker]:
         for stream in (USER_EVENTS, PAYMENT_EVENTS):
             with suppress(NotFoundError):
                 await connection.jetstream().delete_stream(stream.name)
-    broker = Broker(own_nats.url, name="a test", streams=[USER_EVENTS, PAYMENT_EVENTS])
+    broker = ProvisionedBroker(own_nats.url, name="a test", streams=[USER_EVENTS, _DELETABLE])
     await broker.start()
     yield broker
     await broker.stop()

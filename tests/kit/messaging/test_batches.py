@@ -28,6 +28,7 @@ from mkstore.stack.servers import NatsServer
 from tests.conftest import ROOT
 from tests.support.payment_commands import batch_of, new_commands
 from tests.support.polling import eventually
+from tests.support.provisioning import ProvisionedBroker
 
 DURABLE = "tests-batches"
 BATCHES = Stream(
@@ -72,7 +73,7 @@ async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
 
 @pytest.fixture
 async def broker(server: NatsServer) -> AsyncIterator[Broker]:
-    broker = Broker(server.url, name="tests", streams=[BATCHES, DEAD_LETTERS])
+    broker = ProvisionedBroker(server.url, name="tests", streams=[BATCHES, DEAD_LETTERS])
     yield broker
     await broker.stop()
 

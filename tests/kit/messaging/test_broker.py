@@ -1,4 +1,4 @@
-"""The connection to NATS: start, reconnect, repair of streams and consumers, and a stop without lost requests."""
+"""The connection to NATS: start, reconnect, missing streams and consumers, and a stop without lost requests."""
 
 import asyncio
 import shutil
@@ -16,9 +16,11 @@ from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
 from kit.messaging.consumers import DurableRouter
 from kit.messaging.server import ReplyRouter
+from kit.messaging.streams import consumer_config, provision_consumers
 from mkstore.stack.servers import NatsServer
 from tests.kit.conftest import Greetings, NewBroker
 from tests.support.polling import eventually
+from tests.support.provisioning import ProvisionedBroker
 
 _DEADLINE = 30
 """Seconds after which a test fails that waits for the broker."""
@@ -63,11 +65,11 @@ def _greeter(greetings: Greetings) -> tuple[DurableRouter, list[UUID]]:
     return router, greeted
 
 
-async def test_streams_and_consumers_are_recreated_in_an_empty_nats(
+async def test_service_goes_on_once_an_empty_nats_is_provisioned(
     new_broker: NewBroker, own_server: NatsServer, greetings: Greetings
 ) -> None:
     await asyncio.to_thread(own_server.start)
-    broker, (router, greeted) = new_broker(own_server.url, repair_interval=0.1), _greeter(greetings)
+    broker, (router, greeted) = new_broker(own_server.url), _greeter(greetings)
     broker.include_router(router)
     await broker.start()
     before, after = greetings.command(id=uuid4()), greetings.command(id=uuid4())
@@ -78,19 +80,65 @@ async def test_streams_and_consumers_are_recreated_in_an_empty_nats(
     shutil.rmtree(own_server.folder / "store")
     await asyncio.to_thread(own_server.start)
     await eventually(broker.is_connected)
-    await eventually(lambda: _is_ready(broker))
+    with pytest.raises(RuntimeError, match=f"stream {greetings.stream.name} is missing: run `mkstore provision`"):
+        await broker.check()
+    await broker.provision()
+    await broker.check()
     await greetings.send(broker.jetstream, after)
     await eventually(lambda: greeted == [before.id, after.id])
 
 
-async def test_deleted_consumer_is_recreated(new_broker: NewBroker, greetings: Greetings) -> None:
-    broker, (router, greeted) = new_broker(repair_interval=0.1), _greeter(greetings)
+async def test_service_that_starts_before_provisioning_goes_on_by_itself(
+    own_server: NatsServer, greetings: Greetings
+) -> None:
+    """Also the first command that is sent then is consumed: nothing has to be restarted."""
+    await asyncio.to_thread(own_server.start)
+    (router, greeted), streams = _greeter(greetings), [greetings.stream]
+    service = Broker(own_server.url, name="test", streams=streams)
+    service.include_router(router)
+    operator = ProvisionedBroker(own_server.url, streams=streams)
+    try:
+        with capture_logs() as logs:
+            await service.start()
+        assert [each["reason"] for each in logs if each["event"] == "NATS is not ready for this service"] == [
+            f"stream {greetings.stream.name} is missing: run `mkstore provision`."
+        ]
+        await operator.start()
+        with pytest.raises(
+            RuntimeError, match=r"consumer tests-greet of stream .* is missing: run `mkstore provision`"
+        ):
+            await service.check()
+        await provision_consumers(operator.jetstream, [Durable("tests-greet", greetings.command, greetings.stream)])
+        command = greetings.command(id=uuid4())
+        await greetings.send(operator.jetstream, command)
+        await eventually(lambda: greeted == [command.id])
+        await service.check()
+    finally:
+        await service.stop()
+        await operator.stop()
+
+
+async def test_deleted_consumer_is_named_until_it_is_provisioned(new_broker: NewBroker, greetings: Greetings) -> None:
+    broker, (router, greeted) = new_broker(), _greeter(greetings)
     broker.include_router(router)
     await broker.start()
     await broker.jetstream.delete_consumer(greetings.stream.name, "tests-greet")
     command = greetings.command(id=uuid4())
     await greetings.send(broker.jetstream, command)
+    with pytest.raises(RuntimeError, match=r"consumer tests-greet of stream .* is missing"):
+        await broker.check()
+    await broker.provision()
     await eventually(lambda: greeted == [command.id])
+
+
+async def test_consumer_with_another_configuration_is_named(new_broker: NewBroker, greetings: Greetings) -> None:
+    broker, (router, _) = new_broker(), _greeter(greetings)
+    broker.include_router(router)
+    await broker.start()
+    durable = Durable("tests-greet", greetings.command, greetings.stream)
+    await broker.jetstream.add_consumer(greetings.stream.name, consumer_config(durable, ack_wait=60))
+    with pytest.raises(RuntimeError, match=r"tests-greet .* \(ack_wait: 60.0 -> 10.0\): run `mkstore provision`"):
+        await broker.check()
 
 
 async def test_check_names_a_missing_stream_and_fails_without_a_connection(
@@ -224,11 +272,3 @@ async def test_request_that_arrives_during_the_unsubscription_gets_a_reply(
         release.set()
         assert (await request).number == 1
         await stopping
-
-
-async def _is_ready(broker: Broker) -> bool:
-    try:
-        await broker.check()
-    except Exception:  # noqa: BLE001 - any error means that it is not ready yet
-        return False
-    return True

@@ -186,7 +186,7 @@ async def test_message_stays_while_its_dead_letter_cannot_be_stored(
     new_broker: NewBroker, own_server: NatsServer, greetings: Greetings
 ) -> None:
     await asyncio.to_thread(own_server.start)
-    broker, greeter = new_broker(own_server.url, repair_interval=3600), Greeter(greetings)
+    broker, greeter = new_broker(own_server.url), Greeter(greetings)
     greeter.next_errors = [LookupError()] * 4
     await greeter.start(broker, max_delay=0.02)
     await broker.jetstream.delete_stream(DEAD_LETTERS.name)
@@ -279,4 +279,4 @@ def test_durable_keeps_its_name_when_the_handler_is_renamed(greetings: Greetings
     async def welcome(command: greetings.command) -> None:  # type: ignore[name-defined]
         raise NotImplementedError
 
-    assert [name for _, name in durables(router.subscribers)] == [DURABLE]
+    assert [config.durable_name for _, config in durables(router.subscribers)] == [DURABLE]

@@ -18,6 +18,7 @@ from kit.messaging.streams import stream_config
 from mkstore.stack.servers import NatsServer
 from tests.kit.conftest import Greetings
 from tests.support.polling import eventually
+from tests.support.provisioning import ProvisionedBroker
 from tests.support.streams import subject_in
 
 FAILURE = {"Dead-Reason": "LookupError", "Dead-Attempts": "3", "X-Request-Id": "r1", "traceparent": "00-a-b-01"}
@@ -182,7 +183,7 @@ async def test_each_failing_consumer_adds_a_dead_letter(nats_server: NatsServer,
             async def greet(command: greetings.command) -> None:  # type: ignore[name-defined]
                 raise NonRetryable
 
-            broker = Broker(nats_server.url, name=service, streams=[both, DEAD_LETTERS])
+            broker = ProvisionedBroker(nats_server.url, name=service, streams=[both, DEAD_LETTERS])
             stack.push_async_callback(broker.stop)
             broker.context.set_global(RETRY_POLICY, RetryPolicy())
             broker.include_router(router)

@@ -14,12 +14,12 @@ from faststream.nats import TestNatsBroker
 from contracts.base import Event
 from contracts.streams import STORED, Stream
 from kit.errors import Unavailable
-from kit.messaging.broker import Broker
 from kit.messaging.demand import Demand
 from kit.messaging.reader import StoredMessage
 from kit.messaging.subscriptions import EventRouter
 from mkstore.stack.servers import NatsServer
 from tests.support.polling import eventually
+from tests.support.provisioning import ProvisionedBroker
 from tests.support.streams import new_stream, subject_in
 
 
@@ -36,7 +36,7 @@ class Listener:
     def __init__(self, url: str, demand: Demand) -> None:
         self.stream: Stream = new_stream()
         self.demand = demand
-        self.broker = Broker(url, name="test", streams=[self.stream])
+        self.broker = ProvisionedBroker(url, name="test", streams=[self.stream])
         self.seen: list[StoredMessage] = []
         self.handled: list[str] = []
         router = EventRouter(check_interval=0.05)

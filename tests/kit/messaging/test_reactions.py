@@ -19,6 +19,7 @@ from kit.messaging.inbox_key import MessageInboxKey
 from kit.messaging.retry import RETRY_POLICY, RetryPolicy
 from mkstore.stack.servers import NatsServer
 from tests.support.polling import eventually
+from tests.support.provisioning import ProvisionedBroker
 from tests.support.streams import new_stream, subject_in
 
 
@@ -39,8 +40,8 @@ class Shop(NamedTuple):
     url: str
     stack: AsyncExitStack
 
-    async def broker(self, *routers: DurableRouter) -> Broker:
-        broker = Broker(self.url, name="test", streams=[self.stream, DEAD_LETTERS], repair_interval=0.2)
+    async def broker(self, *routers: DurableRouter) -> ProvisionedBroker:
+        broker = ProvisionedBroker(self.url, name="test", streams=[self.stream, DEAD_LETTERS])
         broker.context.set_global(RETRY_POLICY, RetryPolicy(attempts=3, first_delay=0.02))
         broker.include_routers(*routers)
         self.stack.push_async_callback(broker.stop)
@@ -168,6 +169,7 @@ async def test_recreated_consumer_starts_from_the_first_event(shop: Shop) -> Non
     await shop.publish(broker, event)
     await eventually(lambda: len(consumer.handled) == 1)
     await broker.jetstream.delete_consumer(shop.stream.name, "tests-greet")
+    await broker.provision()
     await eventually(lambda: len(consumer.handled) == 2)
     assert len(set(consumer.keys)) == 1  # so the inbox recognizes the repetition
 

@@ -12,6 +12,7 @@ from kit.messaging.broker import Broker
 from kit.messaging.subscriptions import EventRouter
 from mkstore.stack.servers import NatsServer
 from tests.support.polling import eventually
+from tests.support.provisioning import ProvisionedBroker
 from tests.support.streams import new_stream, subject_in
 
 
@@ -46,7 +47,7 @@ async def test_subscriptions_have_no_gap_after_nats_was_down(own_server: NatsSer
         return True
 
     await asyncio.to_thread(own_server.start)
-    broker = Broker(own_server.url, name="test", streams=[stream])
+    broker = ProvisionedBroker(own_server.url, name="test", streams=[stream])
     broker.include_router(router)
     try:
         await broker.start()

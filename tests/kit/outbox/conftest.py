@@ -9,6 +9,7 @@ from kit.messaging.broker import Broker
 from kit.outbox.relay import Relay
 from mkstore.stack.servers import NatsServer
 from tests.support.outbox_events import OutboxSource
+from tests.support.provisioning import ProvisionedBroker
 
 StartRelay = Callable[..., Awaitable[Relay]]
 """Takes a broker and optional arguments of `Relay`."""
@@ -32,7 +33,7 @@ async def start_relay(source: OutboxSource) -> AsyncIterator[StartRelay]:
 
 @pytest.fixture
 async def broker(nats_server: NatsServer, source: OutboxSource) -> AsyncIterator[Broker]:
-    broker = Broker(nats_server.url, name="tests", streams=[source.stream])
+    broker = ProvisionedBroker(nats_server.url, streams=[source.stream])
     await broker.start()
     yield broker
     await broker.stop()

@@ -19,6 +19,7 @@ from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.kit.outbox.conftest import NEVER, StartRelay
 from tests.support.outbox_events import TABLE, Emission, InterceptedBroker, LeaderLocks, OutboxSource, outbox_source
 from tests.support.polling import eventually
+from tests.support.provisioning import ProvisionedBroker
 
 
 async def test_events_are_published_in_order_with_cloudevents_headers(
@@ -88,7 +89,7 @@ async def test_killing_nats_loses_duplicates_and_reorders_nothing(
     source: OutboxSource, own_server: NatsServer, start_relay: StartRelay
 ) -> None:
     await asyncio.to_thread(own_server.start)
-    broker = Broker(own_server.url, name="tests", streams=[source.stream])
+    broker = ProvisionedBroker(own_server.url, name="tests", streams=[source.stream])
     try:
         await broker.start()
         await start_relay(broker)
@@ -204,7 +205,7 @@ async def test_batch_is_republished_as_soon_as_nats_is_back(
     source: OutboxSource, own_server: NatsServer, start_relay: StartRelay
 ) -> None:
     await asyncio.to_thread(own_server.start)
-    broker = Broker(own_server.url, name="tests", streams=[source.stream])
+    broker = ProvisionedBroker(own_server.url, name="tests", streams=[source.stream])
     try:
         await broker.start()
         relay = await start_relay(broker, publish_timeout=NEVER)
@@ -240,7 +241,7 @@ async def test_late_publish_of_a_former_leader_is_rejected(
 
         brokers = [
             InterceptedBroker(nats_server.url, source.stream, hang),
-            Broker(nats_server.url, name="tests", streams=[source.stream]),
+            ProvisionedBroker(nats_server.url, streams=[source.stream]),
         ]
         for broker in brokers:
             await broker.start()

@@ -14,12 +14,11 @@ import asyncpg
 import pytest
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig
 from typer.testing import CliRunner, Result
 
+from contracts.consumers import durables
 from contracts.streams import DEAD, DEAD_LETTERS, PAYMENT_EVENTS, STREAMS
-from kit.messaging.streams import provision, stream_config
-from mkstore.cli.doctor import consumers
+from kit.messaging.streams import provision, provision_consumers, stream_config
 from mkstore.cli.main import app
 from mkstore.services import SERVICES
 from mkstore.stack.migrations import migrate
@@ -88,8 +87,7 @@ class Store(NamedTuple):
 
 async def _as_the_services_leave_it(jetstream: JetStreamContext) -> None:
     await provision(jetstream, STREAMS)
-    for stream, durable in consumers():
-        await jetstream.add_consumer(stream, ConsumerConfig(durable_name=durable))
+    await provision_consumers(jetstream, durables())
 
 
 @pytest.fixture(scope="module")
@@ -119,15 +117,15 @@ from apps.payments.main import app as payments
 from apps.users.main import app as users
 from kit.messaging.broker import durables
 subscribers = [subscriber for app in (gateway, payments, users) for subscriber in app.broker.subscribers]
-print(json.dumps([(subscriber.stream.name, durable) for subscriber, durable in durables(subscribers)]))
+print(json.dumps([(stream, config.durable_name) for stream, config in durables(subscribers)]))
 """
 
 
-def test_every_durable_consumer_is_checked() -> None:
+def test_every_durable_consumer_is_provisioned_and_checked() -> None:
     # In a new process: a router belongs to the last app that was built with it.
     done = subprocess.run([sys.executable, "-c", DURABLES], capture_output=True, text=True, check=True, cwd=ROOT)
     declared = [tuple(pair) for pair in json.loads(done.stdout.splitlines()[-1])]
-    assert sorted(declared) == sorted(consumers())
+    assert sorted(declared) == sorted((each.stream.name, each.name) for each in durables())
 
 
 def test_healthy_store_passes_every_check(store: Store) -> None:
@@ -167,16 +165,17 @@ def test_changed_and_missing_streams_fail(store: Store) -> None:
     reasons = store.reasons("failed")
     assert {"stream PAYMENT_EVENTS", "stream DEAD_LETTERS"} <= set(reasons)
     assert "max_age" in reasons["stream PAYMENT_EVENTS"]
-    assert "a running service repairs this" in reasons["stream PAYMENT_EVENTS"]
-    assert "stream DEAD_LETTERS is missing: a running service" in reasons["stream DEAD_LETTERS"]
+    assert reasons["stream PAYMENT_EVENTS"].endswith(": run `mkstore provision`.")
+    assert reasons["stream DEAD_LETTERS"] == "stream DEAD_LETTERS is missing: run `mkstore provision`."
 
 
 def test_missing_consumer_fails(store: Store) -> None:
-    stream, durable = consumers()[0]
-    store.on_nats(lambda jetstream: jetstream.delete_consumer(stream, durable))
-    reasons = store.reasons("failed")
-    assert set(reasons) == {f"consumer {durable}"}
-    assert f"consumer {durable} of stream {stream} is missing: a running service" in reasons[f"consumer {durable}"]
+    durable = durables()[0]
+    store.on_nats(lambda jetstream: jetstream.delete_consumer(durable.stream.name, durable.name))
+    assert store.reasons("failed") == {
+        f"consumer {durable.name}": f"consumer {durable.name} of stream {durable.stream.name} is missing: "
+        "run `mkstore provision`."
+    }
 
 
 def test_outdated_schema_fails_with_the_command(store: Store) -> None:
