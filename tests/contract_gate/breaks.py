@@ -1,13 +1,13 @@
 """Breaking mutations of the small system, with the expected change id and affected operations."""
 
 from tests.contract_gate.mutating import (
+    FORM,
     GET,
     NEW_USER,
     NULL,
     POST,
     SHOW,
     TEXT,
-    TOKEN,
     USER,
     Mutation,
     become,
@@ -123,7 +123,7 @@ SERVERS = [
 ]  # fmt: skip
 
 ROUTES = [
-    Mutation("a path is removed", "POST /auth/token: operation-removed", HTTP, cut("paths", "/auth/token")),
+    Mutation("a path is removed", "POST /exports: operation-removed", HTTP, cut("paths", "/exports")),
     Mutation("a method is removed", "DELETE /users/{user_id}: operation-removed", HTTP, cut("paths", "/users/{user_id}", "delete")),
     Mutation("a path is renamed", "POST /users: operation-removed", HTTP, together(cut("paths", "/users"), http("paths", **{"/people": {"post": {"responses": {"201": {"description": "Made."}}}}}))),
     Mutation("a status is removed", f"{SHOW}/404: status-removed", HTTP, cut(*GET, "responses", "404")),
@@ -137,7 +137,7 @@ ROUTES = [
     Mutation("a field of a response may be missing", f"{SHOW}/200/email: required-removed", HTTP, http(*USER, required=["id"])),
     Mutation("a body requires another field", "POST /users/request/terms: required-added", HTTP, together(http(*NEW_USER, "properties", terms={"type": "boolean"}), http(*NEW_USER, required=["email", "terms"]))),
     Mutation("a field of a body is rejected", "POST /users/request/name: field-removed", HTTP, cut(*NEW_USER, "properties", "name")),
-    Mutation("a form loses a value", 'POST /auth/token/request/grant_type: value-removed "password"', HTTP, http(*TOKEN, "properties", "grant_type", enum=["refresh_token"])),
+    Mutation("a form loses a value", 'POST /exports/request/format: value-removed "csv"', HTTP, http(*FORM, "properties", "format", enum=["json"])),
     Mutation("a body of another media type", "POST /users/request: media-type-removed application/json", HTTP, together(cut(*POST, "requestBody", "content", "application/json"), http(*POST, "requestBody", "content", **{"text/json": {"schema": {}}}))),
     Mutation("a response of another media type", f"{SHOW}/200: media-type-removed application/json", HTTP, cut(*GET, "responses", "200", "content", "application/json")),
     Mutation("a login where there was none", "POST /users: login-changed", HTTP, http(*POST, security=[{"token": []}])),

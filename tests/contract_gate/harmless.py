@@ -5,13 +5,13 @@ from typing import Any
 
 from contract_gate.sources import Documents
 from tests.contract_gate.mutating import (
+    FORM,
     GET,
     NEW_USER,
     NULL,
     POST,
     SHOW,
     TEXT,
-    TOKEN,
     USER,
     Mutate,
     Mutation,
@@ -204,7 +204,7 @@ SAFE = [
     Mutation("a new field of a response", f"{SHOW}/200/role: field-added", (), http(*USER, "properties", role=TEXT)),
     Mutation("a new optional field of a body", "POST /users/request/role: field-added", (), http(*NEW_USER, "properties", role=TEXT)),
     Mutation("unknown fields of a body are accepted", "POST /users/request/*: other-fields-open", (), cut(*NEW_USER, "additionalProperties")),
-    Mutation("a form accepts another value", 'POST /auth/token/request/grant_type: value-added "device"', (), http(*TOKEN, "properties", "grant_type", enum=["password", "refresh_token", "device"])),
+    Mutation("a form accepts another value", 'POST /exports/request/format: value-added "xml"', (), http(*FORM, "properties", "format", enum=["csv", "json", "xml"])),
     Mutation("a body may be omitted", "POST /users/request: required-removed", (), http(*POST, "requestBody", required=False)),
     Mutation("another media type", "POST /users/request: media-type-added text/json", (), http(*POST, "requestBody", "content", **{"text/json": {"schema": {}}})),
     Mutation("no login for a route", "DELETE /users/{user_id}: login-eased", (), http("paths", "/users/{user_id}", "delete", security=[])),

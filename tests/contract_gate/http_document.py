@@ -60,22 +60,22 @@ def http_api() -> Json:
                         "responses": {"201": {"description": "Created.", "content": body}},
                     }
                 },
-                "/auth/token": {
+                "/exports": {
                     "post": {
-                        "operationId": "token",
+                        "operationId": "export_users",
                         "requestBody": {
                             "required": True,
                             "content": {
                                 "application/x-www-form-urlencoded": {
                                     "schema": an_object(
-                                        ["grant_type"],
-                                        grant_type={"type": "string", "enum": ["password", "refresh_token"]},
-                                        username=TEXT,
+                                        ["format"],
+                                        format={"type": "string", "enum": ["csv", "json"]},
+                                        delimiter=TEXT,
                                     )
                                 }
                             },
                         },
-                        "responses": {"200": {"description": "A token."}},
+                        "responses": {"200": {"description": "The export."}},
                     }
                 },
             },

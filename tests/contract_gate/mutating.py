@@ -147,5 +147,5 @@ def _at(target: Any, path: tuple[str, ...]) -> Any:
 TEXT, NULL = {"type": "string"}, {"type": "null"}
 USER, NEW_USER = ("components", "schemas", "User"), ("components", "schemas", "NewUser")
 GET, POST = ("paths", "/users/{user_id}", "get"), ("paths", "/users", "post")
-TOKEN = ("paths", "/auth/token", "post", "requestBody", "content", "application/x-www-form-urlencoded", "schema")
+FORM = ("paths", "/exports", "post", "requestBody", "content", "application/x-www-form-urlencoded", "schema")
 SHOW = "GET /users/{user_id}"
