@@ -73,14 +73,14 @@ class RequestTimeout(GatewayRefusal):
 
 
 class InvalidHost(GatewayRefusal):
-    """The request has no `Host` field, or more than one (RFC 9112, 3.2)."""
+    """The request has no `Host` field, more than one, or a malformed one (RFC 9112, 3.2)."""
 
     kind = ErrorKind.MALFORMED
     slug = "invalid-host"
     headers = _CLOSE
 
     def __init__(self) -> None:
-        super().__init__("A request has exactly one Host field.")
+        super().__init__("A request has exactly one Host field: a host, and optionally a port.")
 
 
 class InvalidRequest(GatewayRefusal):

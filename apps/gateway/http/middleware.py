@@ -6,11 +6,11 @@ from uuid import UUID
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from apps.gateway.errors import InvalidHost
 from apps.gateway.http.access_log import Access, AccessLog
 from apps.gateway.http.addresses import address_key, address_of
 from apps.gateway.http.backpressure import Capacity
 from apps.gateway.http.body_limits import BodyLimits
+from apps.gateway.http.hosts import Hosts
 from apps.gateway.http.problems import problem_response
 from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.http.request_ids import HEADER, trace_of
@@ -49,6 +49,7 @@ class Middleware:
         self._rate_limits = rate_limits
         self._body_limits = body_limits or BodyLimits()
         self._access_log = access_log
+        self._hosts = Hosts()
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,8 +64,8 @@ class Middleware:
         response = _Response(send, scope["method"], current.request_id)
         place = None
         try:
-            if len(headers) < len(scope["headers"]) or b"host" not in headers:
-                _check_host(scope)
+            if headers.get(b"host") not in self._hosts.known or len(headers) < len(scope["headers"]):
+                self._hosts.check(scope["headers"], scope["http_version"])
             if not scope["path"].startswith("/health"):
                 await self._rate_limits.hit("address", address_key(address_of(scope)))
             if b"content-length" in headers or b"transfer-encoding" in headers:
@@ -123,13 +124,6 @@ class _Response:
 
 def _unchanged(app: ASGIApp) -> ASGIApp:
     return app
-
-
-def _check_host(scope: Scope) -> None:
-    """Raise `InvalidHost` unless there is one `Host`, or none in HTTP/1.0 (RFC 9112, 3.2)."""
-    hosts = sum(name == b"host" for name, _ in scope["headers"])
-    if hosts > 1 or (not hosts and scope["http_version"] != "1.0"):
-        raise InvalidHost
 
 
 def _path(scope: Scope) -> str:

@@ -185,6 +185,42 @@ async def test_host_stands_exactly_once(url: str, hosts: list[str], version: str
             await refused(connection, 400, "invalid-host")
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("", " ", ":80", "a b", "a\tb", "ada@store", "store/path", "store?x", "store#x", "store\\x", "a,b:c", "a:b"),
+        *("store:-1", "store:65536", "store:999999999", "store:80:80", "store:8 0", "http://store", "%", "%zz", "<x>"),
+        *("[", "[]", "[::1", "::1", "[::1]x", "[:::1]", "[1.2.3.4]", "[fe80::1%25eth0]", "störe", "x" * 256),
+    ],
+)
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_malformed_host_is_refused(url: str, host: str, version: str) -> None:
+    async with connected(url) as [connection]:
+        connection.send(f"GET / HTTP/{version}\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        await refused(connection, 400, "invalid-host")
+
+
+@pytest.mark.parametrize("control", [b"\0", b"\x01", b"\x1b", b"\x7f", b"\n"])
+async def test_control_character_in_a_host_is_refused(url: str, control: bytes) -> None:
+    async with connected(url) as [connection]:
+        connection.send(b"GET / HTTP/1.1\r\nHost: sto" + control + b"re\r\n\r\n")
+        assert b" 400 " in await connection.head()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("store", "STORE.", "store:", "store:3000", "store:65535", "127.0.0.1:3000", "a_b.example", "a%41b", "a-b~c"),
+        *("[::1]", "[::1]:3000", "[2001:db8::1.2.3.4]", "xn--stre-6qa.example", "x" * 255),
+    ],
+)
+async def test_well_formed_host_is_served_again_and_again(url: str, host: str) -> None:
+    async with connected(url) as [connection]:
+        for _ in range(2):
+            connection.send(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert b"200 OK" in await connection.head()
+
+
 async def test_every_response_has_the_security_fields() -> None:
     async with served(middleware(echo), hsts_max_age=300) as secure, connected(secure) as [connection]:
         connection.send(GET)
