@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def test_public_keys_are_cacheable(store: Store) -> None:
     response = await store.http.get("/.well-known/jwks.json")
     assert response.status_code == 200
-    assert response.headers["cache-control"] == "public, max-age=300"
+    assert response.headers["cache-control"] == "public, max-age=240"
     again = await store.http.get("/.well-known/jwks.json", headers={"If-None-Match": response.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == response.headers["etag"]
