@@ -1,7 +1,8 @@
 """The one ASGI layer around the API: request ids, limits, capacity, access log, responses in one write."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from uuid import UUID
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,7 +13,7 @@ from apps.gateway.http.backpressure import Capacity
 from apps.gateway.http.body_limits import BodyLimits
 from apps.gateway.http.hosts import Hosts
 from apps.gateway.http.problems import problem_response
-from apps.gateway.http.rate_limits import RateLimits
+from apps.gateway.http.rate_limits import BY_PATH, RateLimits
 from apps.gateway.http.request_ids import HEADER, trace_of
 from apps.gateway.http.server import write_response
 from kit.errors import Refusal
@@ -27,7 +28,7 @@ Wrap = Callable[[ASGIApp], ASGIApp]
 class Middleware:
     """Serves requests with `app`: each further layer would cost 5 to 10 µs per request.
 
-    Every response has an `X-Request-Id` and a `Cache-Control`. A request is counted against the limit of its address,
+    Every response has an `X-Request-Id` and a `Cache-Control`. A request is counted against the limits of its address,
     and its body is read, before it takes a place. Health probes are not counted. `wrap` is put around `app` and around
     the refusals of this layer. Without `access_log` no line is written. `clock` is monotonic, in seconds.
     """
@@ -69,6 +70,8 @@ class Middleware:
             if not scope["path"].startswith("/health"):
                 await self._rate_limits.hit("address", address_key(address_of(scope)))
             if b"content-length" in headers or b"transfer-encoding" in headers:
+                if scope["path"] in BY_PATH and scope["method"] == "POST":
+                    await self._rate_limits.hit(BY_PATH[scope["path"]], address_key(address_of(scope)), response)
                 receive = await self._body_limits.read(scope, headers, receive)
             place = self._capacity.acquire(scope["method"], scope["path"])
             await self._app(scope, receive, response.send)
@@ -97,9 +100,14 @@ class _Response:
         self._send = send
         self._method = method
         self._request_id = (HEADER, request_id.encode())
+        self._usage: list[tuple[bytes, bytes]] = []
         self._start: Message | None = None
         self.status = 500
         """That of the server if the application fails without a response."""
+
+    def update(self, fields: Mapping[str, str]) -> None:
+        """Add the usage of a limit to the response, unless it is a refusal by another limit."""
+        self._usage += [(name.lower().encode(), value.encode()) for name, value in fields.items()]
 
     async def send(self, message: Message) -> None:
         """Send a part of the response."""
@@ -112,6 +120,8 @@ class _Response:
                     break
             else:
                 headers.append(_NO_STORE)
+            if self._usage and self.status != HTTPStatus.TOO_MANY_REQUESTS:  # that names another limit
+                headers += self._usage
             self._start = {**message, "headers": headers}
         elif start is None:
             await self._send(message)

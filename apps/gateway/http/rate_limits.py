@@ -6,6 +6,9 @@ from typing import Protocol
 from apps.gateway.errors import TooManyRequests
 from apps.gateway.http.request_counters import RequestCounter, Usage
 
+BY_PATH = {"/users": "sign_up", "/auth/sessions": "session", "/auth/sessions/refresh": "session"}
+"""Limits per address of a `POST` that needs no token, by path: counted before the body is read."""
+
 
 class Headers(Protocol):
     """The headers of a response, of Starlette or a dictionary."""

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from apps.gateway.deps import CurrentUser, Deps, address
 from apps.gateway.errors import NotFound
-from apps.gateway.http.addresses import address_key
 from apps.gateway.http.openapi import responses, success
 from apps.gateway.http.strict_bodies import StrictRoute
 from contracts.base import Message, Text
@@ -50,7 +49,6 @@ class Refresh(Message, extra="forbid", validate_by_name=False):
 async def sign_in(body: Credentials, request: Request, deps: Deps, response: Response) -> IssuedSession:
     """Sign in: begin a session. Unknown user, wrong password and disabled user get one response after one time."""
     client = address(request)
-    await deps.rate_limits.hit("session", address_key(client), response.headers)
     async with deps.guesses.attempt(f"email/{canonical_email(body.email)}", client):
         session = await deps.request(
             Authenticate(email=body.email, password=body.password, device=_device(request), address=client)
@@ -63,10 +61,10 @@ async def sign_in(body: Credentials, request: Request, deps: Deps, response: Res
 @router.post("/refresh", responses=responses(401, also={200: success("The session with new tokens.", "Cache-Control")}))
 async def refresh(body: Refresh, request: Request, deps: Deps, response: Response) -> IssuedSession:
     """Exchange a refresh token for new tokens; the old one is used up."""
-    client = address(request)
-    await deps.rate_limits.hit("session", address_key(client), response.headers)
     response.headers["Cache-Control"] = "no-store"
-    return await deps.request(RefreshSession(refresh_token=body.refresh_token, device=_device(request), address=client))
+    return await deps.request(
+        RefreshSession(refresh_token=body.refresh_token, device=_device(request), address=address(request))
+    )
 
 
 @router.get("", responses=responses(401, also={200: success("The sessions.", "Cache-Control")}))

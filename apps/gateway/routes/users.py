@@ -8,9 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import MISSING, BeforeValidator, Field, WithJsonSchema
 
-from apps.gateway.deps import CurrentUser, Deps, address
+from apps.gateway.deps import CurrentUser, Deps
 from apps.gateway.errors import NotFound
-from apps.gateway.http.addresses import address_key
 from apps.gateway.http.etags import IfMatch, IfNoneMatch, etag, expected_version, is_known
 from apps.gateway.http.openapi import responses, success
 from apps.gateway.http.strict_bodies import StrictRoute
@@ -84,9 +83,8 @@ class Deletion(Message, extra="forbid", validate_by_name=False):
     status_code=HTTPStatus.CREATED,
     responses=responses(409, also={201: success("The new user.", "Location", "ETag")}),
 )
-async def create_user(body: NewUser, request: Request, deps: Deps, response: Response) -> UserView:
+async def create_user(body: NewUser, deps: Deps, response: Response) -> UserView:
     """Register a user."""
-    await deps.rate_limits.hit("sign_up", address_key(address(request)), response.headers)
     user = await deps.request(body)
     response.headers.update({"Location": f"/users/{user.id}", "ETag": etag(user)})
     return user

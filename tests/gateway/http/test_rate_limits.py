@@ -89,6 +89,30 @@ async def test_sign_ins_per_address_are_limited() -> None:
         assert (await sign_in(store, new_email(), address="10.0.0.2")).status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("path", "name"), [("/users", "sign_up"), ("/auth/sessions", "session"), ("/auth/sessions/refresh", "session")]
+)
+async def test_sign_up_and_sign_in_count_before_the_body_is_read(path: str, name: str) -> None:
+    """Invalid bodies count, once, and above the limit not even the size of a body is looked at."""
+    async with limited(**{name: "2/minute"}) as store:
+        json = {"Content-Type": "application/json"}
+        for left in (1, 0):
+            response = await store.http.post(path, content=b"{", headers=json)
+            assert response.status_code in {400, 422}
+            assert response.headers["ratelimit"].startswith(f'"{name}";r={left};t=')
+        assert refused(await store.http.post(path, content=b"{", headers=json), name, 2)
+        assert refused(await store.http.post(path, content=b"x" * (1 << 20), headers=json), name, 2)
+
+
+async def test_other_methods_do_not_count_as_sign_up() -> None:
+    async with limited(sign_up="2/minute", session="2/minute") as store:
+        ada = await store.sign_up()
+        for path in ("/users", "/auth/sessions"):
+            for _ in range(3):
+                assert (await ada.request("GET", path, content=b"{}")).status_code in {200, 403}
+        await store.sign_up()
+
+
 async def test_email_changes_per_caller_are_limited() -> None:
     async with limited(email_change="2/minute") as store:
         ada, bob = await store.sign_up(), await store.sign_up()
