@@ -1,10 +1,10 @@
 """Sessions: sign-in, refresh tokens and their end, over requests and events of the users service."""
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from contracts.base import Done, Event, Instant, Message, Request, Text, example
 from contracts.users import GivenPassword
@@ -101,14 +101,23 @@ class ListSessions(Request[SessionList]):
 
 
 class RevokeSessions(Request[Done]):
-    """End one session of a user, or all of them except one."""
+    """End one session, or all sessions of a user except one.
+
+    For a user the gateway names the user: a session of another one is not found. An operator may name the session only.
+    """
 
     model_config = example(userId=_SESSION["userId"], sessionId=_SESSION["id"])
     subject: ClassVar[str] = "users.revoke"
 
-    user_id: UUID
+    user_id: UUID | None = Field(None, description="The user whose sessions end; null for that of the session.")
     session_id: UUID | None = Field(None, description="The session to end; null for all.")
     except_session: UUID | None = Field(None, description="The session that stays when all others end.")
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if self.user_id is None and self.session_id is None:
+            raise ValueError("a user or a session is required")
+        return self
 
 
 class EndReason(StrEnum):

@@ -106,13 +106,15 @@ async def list_sessions(request: ListSessions, users: UsersToRead, limits: Limit
 
 @router.reply(RevokeSessions, workers=READS)
 async def end_sessions(request: RevokeSessions, users: Users, revocations: Revocations) -> Done:
-    """End one session of a user, or all of them except one; every gateway knows it before the reply."""
+    """End one session, or all of a user except one; the revocation is published before the reply."""
     async with users:
         if request.session_id is not None:
-            if not await users.end_session(request.user_id, request.session_id):
+            session = await users.get_session_locked(request.session_id)
+            if session is None or request.user_id not in {None, session.user_id}:
                 raise SessionNotFound(request.session_id)
-            ended = await revoke_sessions(users, request.user_id, [request.session_id], EndReason.SIGNED_OUT)
-        else:
+            await users.end_session(session.user_id, session.id)
+            ended = await revoke_sessions(users, session.user_id, [session.id], EndReason.SIGNED_OUT)
+        elif request.user_id is not None:
             user = await users.get_locked(request.user_id)
             ended = await end_all(users, user, EndReason.SIGNED_OUT, except_session=request.except_session)
             await users.save(user)

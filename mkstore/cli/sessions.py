@@ -46,24 +46,29 @@ def list_sessions(
 
 @app.command()
 def revoke(
-    user: Annotated[str, typer.Option("--user", metavar="EMAIL|ID", help="The user.")],
     session: Annotated[
-        UUID | None, typer.Argument(metavar="[SESSION]", help="Id of the session, see `list`; without it all of them.")
+        UUID | None,
+        typer.Argument(metavar="[SESSION]", help="Id of the session, see `list`; without it all of the user."),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="EMAIL|ID", help="The user; optional if a session is named.")
     ] = None,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """End one session of a user, or all; return once the revocation is published."""
+    """End one session, or all sessions of a user; return once the revocation is published."""
+    if session is None and user is None:
+        fail("Name a session, or the user whose sessions end: --user.")
     from contracts.sessions import RevokeSessions  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
     from kit.messaging.client import RequestClient  # noqa: PLC0415
 
-    async def work(broker: "Broker") -> UUID:
+    async def work(broker: "Broker") -> UUID | None:
         client = RequestClient(broker, _TIMEOUT)
-        user_id = await _user_id(client, user)
+        user_id = None if user is None else await _user_id(client, user)
         await client.request(RevokeSessions(user_id=user_id, session_id=session))
         return user_id
 
-    row = {"user": str(on_nats(home, work)), "session": str(session or "all")}
+    row = {"user": str(on_nats(home, work) or ""), "session": str(session or "all")}
     show("revoked", list(row), [row], as_json=json)
 
 

@@ -2,8 +2,11 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
+from uuid import uuid4
 
 import pytest
+from pydantic import ValidationError
 
 from apps.users.models import Session
 from contracts.base import Done
@@ -107,6 +110,21 @@ async def test_one_session_is_ended(service: UsersService, user: UserView) -> No
     assert f"revocations.session.{ended.id}" in await service.revocations()
     problem = await service.request_refused(RevokeSessions(user_id=user.id, session_id=ended.id))
     assert (problem.kind, problem.slug) == (ErrorKind.NOT_FOUND, "session-not-found")
+
+
+async def test_session_is_ended_by_its_id_alone(service: UsersService, user: UserView) -> None:
+    kept, ended = await sign_in(service, user), await sign_in(service, user)
+    assert await service.request(RevokeSessions(session_id=ended.id)) == Done()
+    assert await session_ids(service, user) == [str(kept.id)]
+    assert f"revocations.session.{ended.id}" in await service.revocations()
+    problem = await service.request_refused(RevokeSessions(session_id=ended.id))
+    assert problem.slug == "session-not-found"
+
+
+@pytest.mark.parametrize("given", [{}, {"except_session": uuid4()}])
+def test_user_and_session_are_not_both_left_out(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="a user or a session"):
+        RevokeSessions(**given)
 
 
 async def test_session_of_another_user_is_not_found(service: UsersService, user: UserView) -> None:

@@ -84,6 +84,12 @@ def test_one_session_or_all_are_revoked(nats: NatsServer) -> None:
         assert received[-1] == RevokeSessions(user_id=ADA, session_id=SESSION)
         assert rows(mkstore(nats, "sessions", "revoke", "--user", str(ADA), "--json"))[0]["session"] == "all"
         assert received[-1] == RevokeSessions(user_id=ADA)
+        assert rows(mkstore(nats, "sessions", "revoke", str(SESSION), "--json")) == [
+            {"user": "", "session": str(SESSION)}
+        ]
+        assert received[-1] == RevokeSessions(session_id=SESSION)
+        nothing = mkstore(nats, "sessions", "revoke")
+        assert (nothing.exit_code, nothing.stderr) == (1, "Name a session, or the user whose sessions end: --user.\n")
     with replying(nats.url, {RevokeSessions: lambda _: SessionNotFound(SESSION)}):
         done = mkstore(nats, "sessions", "revoke", str(SESSION), "--user", str(ADA))
         assert (done.exit_code, done.stderr) == (1, f"There is no session {SESSION}.\n")
