@@ -45,7 +45,10 @@ def command(root: Path | None = None) -> Callable[..., None]:
     ) -> None:
         """Write .env.example from the settings classes of the services."""
         folder = root or generated.ROOT
-        files = {PATH: example({spec.name: settings_of(spec) for spec in SERVICES})}
+        from kit.runtime.settings import ProvisioningSettings  # noqa: PLC0415 - slow to import, and `--help` is not
+
+        readers = {spec.name: settings_of(spec) for spec in SERVICES} | {"provision": ProvisioningSettings}
+        files = {PATH: example(readers)}
         if not check:
             generated.write(folder, files)
             typer.echo("\n".join(files))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kit.runtime.settings import ProvisioningSettings
 from mkstore.services import SERVICES
 from tests.support.compose import DEVELOPMENT, PRODUCTION, compose, config, environment_of
 
@@ -84,6 +85,11 @@ def test_every_setting_is_configurable(model: dict[str, Any], name: str) -> None
     settings = importlib.import_module(f"apps.{name}.settings").Settings
     given = {field.upper() for field in settings.model_fields}
     assert given - {"PORT"} <= set(model["services"][name]["environment"])
+
+
+def test_every_setting_of_the_provision_job_is_configurable(model: dict[str, Any]) -> None:
+    given = {field.upper() for field in ProvisioningSettings.model_fields}
+    assert given <= set(model["services"]["provision"]["environment"])
 
 
 def test_each_secret_reaches_only_its_services(model: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from apps.gateway.settings import Settings as Gateway
 from apps.payments.settings import Settings as Payments
 from apps.users.settings import Settings as Users
-from kit.runtime.settings import Settings
+from kit.runtime.settings import ProvisioningSettings, Settings
 from mkstore import generated
 from mkstore.cli import env
 from mkstore.cli.env import PATH, example
@@ -42,7 +42,7 @@ def test_committed_file_matches_the_settings() -> None:
     assert mkstore("--check") == (0, "")
 
 
-@pytest.mark.parametrize("settings", [Gateway, Users, Payments])
+@pytest.mark.parametrize("settings", [Gateway, Users, Payments, ProvisioningSettings])
 def test_every_variable_is_listed_with_a_description(settings: type[Settings]) -> None:
     lines = (generated.ROOT / PATH).read_text("utf-8").splitlines()
     for name, field in settings.model_fields.items():
