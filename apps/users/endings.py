@@ -1,4 +1,4 @@
-"""The end of sessions before their time: events for everybody, and revocations for those who verify tokens."""
+"""Ending sessions before they expire: the events for all services, and the revocations for the gateways."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime

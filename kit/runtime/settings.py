@@ -99,8 +99,8 @@ class ConsumerSettings(DatabaseSettings):
 def load(settings: type[AnySettings]) -> AnySettings:
     """Read `settings` from the environment; each secret also from the file that `<NAME>_FILE` names.
 
-    Raises `SystemExit`, with one line for everything that is wrong: its variable and the repair. In production that
-    includes missing, default and weak secrets.
+    Raises `SystemExit`, with one line per invalid setting: its variable and the remedy. In production a missing,
+    default or weak secret is invalid.
     """
     rules = {name: rule for name, field in settings.model_fields.items() if (rule := secret_rule(field))}
     source = EnvSettingsSource(settings)
