@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from apps.gateway.payments.waiters import Waiters
 from apps.gateway.public_keys import PublishedKeys
@@ -18,6 +18,8 @@ from kit.messaging.demand import Demand
 from kit.messaging.reader import StoredMessage
 from kit.messaging.subscriptions import EventRouter
 from kit.tokens import MAX_LIFETIME
+
+_ANY_REVOCATION = TypeAdapter[SessionRevocation | UserRevocation](SessionRevocation | UserRevocation)
 
 
 class _Ids(BaseModel):
@@ -78,8 +80,18 @@ def event_router(
     async def user_event(event: UserDeleted | UserUpdated | UserCreated) -> None:
         """Send the event to the user's clients."""
 
+    def is_readable(stored: StoredMessage) -> bool:
+        _ANY_REVOCATION.validate_json(stored.body)
+        return True
+
     # From before the start: tokens of sessions that ended since may not have expired.
-    @router.subscribe(REVOCATIONS, since=datetime.now(UTC) - MAX_LIFETIME, up_to_date=revocations.caught_up.set)
+    @router.subscribe(
+        REVOCATIONS,
+        since=datetime.now(UTC) - MAX_LIFETIME,
+        before=is_readable,
+        refused=lambda stored: revocations.apply_unknown(stored.subject),
+        up_to_date=revocations.caught_up.set,
+    )
     async def revocation(revoked: SessionRevocation | UserRevocation) -> None:
         """Refuse the tokens of sessions that have ended, and end their event streams."""
         revocations.apply(revoked)

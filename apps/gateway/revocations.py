@@ -6,13 +6,17 @@ See docs/adr/0025-revocation.md.
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from uuid import UUID
 
 from contracts.revocations import SessionRevocation, UserRevocation
+from contracts.users import Role
 from kit.errors import NATS, Unavailable
 from kit.tokens import MAX_LIFETIME, Claims
 
 _CLEANUP_INTERVAL = 60.0
+_NOBODY = UUID(int=0)
+_ALL_RANDOM_BITS = (1 << 80) - 1
 
 
 class Revocations:
@@ -42,6 +46,32 @@ class Revocations:
                 self._users[revocation.user_id] = (revocation, now)
         if now - self._cleaned_at > _CLEANUP_INTERVAL:
             self._clean(now)
+
+    def apply_unknown(self, subject: str) -> None:
+        """Take what stands for a revocation that cannot be read: the session, or all of the user's until now, ended.
+
+        Another message has replaced it. The next revocation of the user says again what counts.
+        """
+        kind, _, name = subject.removeprefix("revocations.").partition(".")
+        try:
+            ended = UUID(name)
+        except ValueError:
+            return  # no session and no user has this subject
+        now = datetime.now(UTC)
+        if kind == "session":
+            self.apply(SessionRevocation(session_id=ended, user_id=_NOBODY, revoked_at=now))
+        elif kind == "user":
+            known = self._users.get(ended)
+            self.apply(
+                UserRevocation(
+                    user_id=ended,
+                    version=known[0].version if known else 0,
+                    sessions_after=_last_session_of(now),
+                    except_session=None,
+                    role=Role.USER,
+                    revoked_at=now,
+                )
+            )
 
     def check(self, claims: Claims) -> Claims | None:
         """Return the claims with the user's present role; None if the session has ended."""
@@ -83,6 +113,11 @@ class Revocations:
         self._cleaned_at, oldest = now, now - self._keep
         self._sessions = {session: at for session, at in self._sessions.items() if at > oldest}
         self._users = {user: entry for user, entry in self._users.items() if entry[1] > oldest}
+
+
+def _last_session_of(now: datetime) -> UUID:
+    """Return an id that no session which began until now exceeds (UUIDv7, RFC 9562)."""
+    return UUID(int=(int(now.timestamp() * 1000) << 80) | _ALL_RANDOM_BITS)
 
 
 def has_ended(user: UserRevocation, session: UUID) -> bool:

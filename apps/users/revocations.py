@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from nats.errors import Error as NatsError
+from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
+from pydantic import ValidationError
 from structlog.stdlib import get_logger
 
 from apps.users.session_repository import Sessions
@@ -19,6 +21,7 @@ from contracts.revocations import UserRevocation
 from contracts.streams import REVOCATIONS
 from kit.errors import NATS, OutcomeUnknown, Refusal
 from kit.messaging.broker import Broker
+from kit.messaging.origin import is_original
 from kit.runtime.tasks import cancel_and_wait
 from kit.runtime.tracing import trace
 
@@ -119,7 +122,7 @@ def publisher(broker: Broker) -> Publish:
             except NotFoundError:
                 sequence = 0
             else:
-                if UserRevocation.model_validate_json(last.data or b"").version >= version:
+                if _version(last) >= version:
                     return
                 sequence = last.seq or 0
             try:
@@ -132,3 +135,13 @@ def publisher(broker: Broker) -> Publish:
                 return
 
     return publish
+
+
+def _version(stored: RawStreamMsg) -> int:
+    """Return the version of a stored revocation; -1 for what is none, which every revocation replaces."""
+    if not is_original(REVOCATIONS, stored.headers):
+        return -1
+    try:
+        return UserRevocation.model_validate_json(stored.data or b"").version
+    except ValidationError:
+        return -1

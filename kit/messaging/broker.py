@@ -87,6 +87,11 @@ class Broker(NatsBroker):
         """Wait until the current connection is lost."""
         await self._lost.wait()
 
+    async def _connect(self) -> Client:
+        client = await super()._connect()
+        nats_compat.mark_copies(client)
+        return client
+
     async def start(self) -> None:
         """Connect and subscribe; wait until NATS is available. Streams and consumers may come later."""
         await super().start()

@@ -13,6 +13,7 @@ from nats.js.api import StreamInfo
 from structlog.stdlib import get_logger
 
 from contracts.streams import STORED, Stream
+from kit.messaging.origin import is_of
 from kit.messaging.reader import read_range, sequence_of, stream_reader
 
 log = get_logger(__name__)
@@ -105,6 +106,9 @@ class Follower:
         return (sequence_of(first[0]) or 0) - 1 if first else info.state.last_seq
 
     async def _receive(self, message: Msg) -> None:
+        if not is_of(self._stream, message):
+            log.warning("message of another stream dropped", stream=self._stream.name, subject=message.subject)
+            return
         sequence = sequence_of(message)
         async with self._in_order:
             if sequence is None or self.position is None or sequence <= self.position:

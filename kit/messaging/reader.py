@@ -15,6 +15,7 @@ from nats.js.errors import NotFoundError
 from contracts.headers import STORED_SEQUENCE, STORED_SUBJECT
 from contracts.streams import Stream
 from kit.errors import NATS, Unavailable
+from kit.messaging.origin import is_original
 
 _BATCH = 256
 _REPLY_TIMEOUT = 5.0
@@ -40,6 +41,8 @@ class StoredMessage(NamedTuple):
     sequence: int
     subject: str
     body: bytes
+    original: bool = True
+    """Whether a service has published it here; False for a copy of a message of another subject."""
 
 
 def sequence_of(message: Msg) -> int | None:
@@ -48,10 +51,11 @@ def sequence_of(message: Msg) -> int | None:
     return None if sequence is None else int(sequence)
 
 
-def stored_message(stream: str, message: Msg) -> StoredMessage:
+def stored_message(stream: Stream, message: Msg) -> StoredMessage:
     """Return a message that `stream` has republished or that was read from it. Raises `KeyError` for any other."""
     headers = message.headers or {}
-    return StoredMessage(stream, int(headers[STORED_SEQUENCE]), headers[STORED_SUBJECT], message.data)
+    sequence, subject = int(headers[STORED_SEQUENCE]), headers[STORED_SUBJECT]
+    return StoredMessage(stream.name, sequence, subject, message.data, is_original(stream, headers))
 
 
 @asynccontextmanager
@@ -116,7 +120,7 @@ async def last_bodies(
     *,
     timeout: float = LOOKUP_TIMEOUT,  # noqa: ASYNC109 - translated to Unavailable
 ) -> dict[str, bytes]:
-    """Return the body of the last message on each of these subjects that has one.
+    """Return the body of the last message on each of these subjects that has one; a copied one is left out.
 
     Raises `Unavailable` if JetStream does not reply within `timeout` seconds.
     """
@@ -139,7 +143,8 @@ async def _request(client: Client, stream: Stream, subjects: Sequence[str]) -> d
         await client.publish(f"$JS.API.DIRECT.GET.{stream.name}", body, reply=inbox)
         found: dict[str, bytes] = {}
         while STORED_SEQUENCE in (headers := (message := await replies.next_msg(timeout=LOOKUP_TIMEOUT)).headers or {}):
-            found[headers[STORED_SUBJECT]] = message.data
+            if is_original(stream, headers):
+                found[headers[STORED_SUBJECT]] = message.data
         if headers.get("Status") not in {_END, _NO_MESSAGES}:
             raise Unavailable(NATS)  # such as a stream that does not exist
         return found

@@ -16,10 +16,11 @@ from structlog.stdlib import get_logger
 
 from contracts.base import Reply, Request
 from contracts.errors import ErrorKind, FieldError, Problem, json_pointer
-from contracts.headers import SERVICE_ERROR, SERVICE_ERROR_CODE, STORED_SEQUENCE
+from contracts.headers import SERVICE_ERROR, SERVICE_ERROR_CODE
 from kit.asyncapi.handlers import Handled
 from kit.errors import Refusal
 from kit.messaging.faststream_compat import context_of, process_directly
+from kit.messaging.origin import is_from_jetstream
 from kit.messaging.stats import request_stats
 from kit.messaging.workers import Workers
 from kit.runtime import tracing
@@ -30,7 +31,6 @@ log = get_logger(__name__)
 Replies: TypeAlias = Callable[..., Awaitable[Reply]]
 """A handler of requests."""
 
-_ACKNOWLEDGEMENT = "$JS.ACK."
 _UNREADABLE = Problem(kind=ErrorKind.INVALID, slug="invalid-request", detail="The body is not a JSON document.")
 _FAILED = Problem(kind=ErrorKind.INTERNAL, slug="internal-error", detail="The service failed; the failure is logged.")
 
@@ -45,15 +45,6 @@ def field_errors(error: ValidationError) -> tuple[FieldError, ...]:
         )
         for e in error.errors(include_url=False, include_input=False, include_context=False)
     )
-
-
-def is_stored(message: Msg) -> bool:
-    """Return whether JetStream has sent a message from a stream.
-
-    A reader of a stream names the subject that JetStream replies to, and the server does not check that they may
-    publish there. Without this check a login that may write and read any stream could send requests (ADR 29).
-    """
-    return message.reply.startswith(_ACKNOWLEDGEMENT) or STORED_SEQUENCE in (message.headers or ())
 
 
 def _problem(error: Exception) -> Problem:
@@ -129,7 +120,7 @@ class RequestHandler:
             return problem.model_dump_json().encode(), problem
 
     async def _work(self, message: Msg) -> None:
-        if is_stored(message):
+        if is_from_jetstream(message):
             log.warning("stored message on a request's subject dropped", subject=message.subject)
             return
         response = await self.process(message)

@@ -31,6 +31,8 @@ Handler = Callable[..., Awaitable[None]]
 
 BeforeHandler = Callable[[StoredMessage], bool]
 """Sees each event as it is stored, before it is validated; returns whether the handler is called for it."""
+Refused = Callable[[StoredMessage], None]
+"""Is called with what is stored on a subject of the stream and cannot be handled as its event."""
 
 
 class StreamSubscription:
@@ -47,6 +49,7 @@ class StreamSubscription:
         *,
         since: datetime | None,
         before: BeforeHandler | None,
+        refused: Refused | None,
         demand: Demand | None,
         up_to_date: Callable[[], None] | None,
         check_interval: float,
@@ -55,6 +58,7 @@ class StreamSubscription:
         self._subscriber = subscriber
         self._since = since
         self._before = before
+        self._refused = refused or (lambda _: None)
         self._demand = demand
         self._up_to_date = up_to_date
         self._check_interval = check_interval
@@ -85,10 +89,15 @@ class StreamSubscription:
 
     def wants(self, event: StoredMessage) -> bool:
         """Return whether the handler is called for an event."""
+        if not event.original:
+            log.error("copied message refused", stream=event.stream, subject=event.subject, sequence=event.sequence)
+            self._refused(event)
+            return False
         try:
             return self._before is None or self._before(event)
         except Exception:  # one bad event must not end the subscription
             log.exception("event skipped", subject=event.subject, sequence=event.sequence)
+            self._refused(event)
             return False
 
     def in_memory(self, message: Msg) -> StoredMessage:
@@ -132,7 +141,7 @@ class StreamSubscription:
         return True
 
     async def _receive(self, message: Msg) -> None:
-        if self.wants(stored_message(self.stream.name, message)):
+        if self.wants(stored_message(self.stream, message)):
             await self._subscriber.consume(message)
 
 
@@ -184,13 +193,15 @@ class EventRouter(NatsRouter):
         *,
         since: datetime | None = None,
         before: BeforeHandler | None = None,
+        refused: Refused | None = None,
         demand: Demand | None = None,
         up_to_date: Callable[[], None] | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register a handler for all events of a stream from now on, or since a time, without a gap.
 
         The annotation of its first parameter names the events: one class, or a union. `before` sees each event as it is
-        stored, and decides whether it is validated and handled, which costs much more. With a `demand`, events arrive
+        stored, and decides whether it is validated and handled, which costs much more. `refused` is called with what
+        is not handled since it was copied there, or since `before` has raised an error. With a `demand`, events arrive
         only while something needs them. `up_to_date` is called when everything that is stored was handled: at the
         start, and after each check of a quiet stream.
         """
@@ -204,6 +215,7 @@ class EventRouter(NatsRouter):
                 subscriber,
                 since=since,
                 before=before,
+                refused=refused,
                 demand=demand,
                 up_to_date=up_to_date,
                 check_interval=self._check_interval,

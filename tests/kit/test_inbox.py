@@ -18,7 +18,7 @@ from kit.connection_pool import ConnectionPool, pool_of
 from kit.database import Transaction
 from kit.errors import Unavailable
 from kit.inbox import InboxCleaner, InboxKey, inbox_table, insert_new
-from kit.messaging.inbox_key import inbox_key
+from kit.messaging.delivery.inbox_key import inbox_key
 from kit.runtime.logging import configure_logging
 from mkstore.stack.servers import PostgresServer
 from tests.support.database_locks import lock_is_awaited

@@ -75,6 +75,7 @@ class StreamedHistory:
         try:
             async with aclosing(read_range(client, jetstream, stream.name, after=after, to=to)) as messages:
                 async for message in messages:
-                    yield stored_message(stream.name, message)
+                    if (event := stored_message(stream, message)).original:
+                        yield event
         except NatsError as error:
             raise Unavailable(NATS) from error

@@ -15,7 +15,7 @@ from contracts.streams import DEAD_LETTERS, Stream
 from kit.inbox import InboxKey
 from kit.messaging.broker import Broker
 from kit.messaging.consumers import DurableRouter
-from kit.messaging.inbox_key import MessageInboxKey
+from kit.messaging.delivery.inbox_key import MessageInboxKey
 from kit.messaging.retry import RETRY_POLICY, RetryPolicy
 from mkstore.stack.servers import NatsServer
 from tests.support.polling import eventually
