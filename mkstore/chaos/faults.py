@@ -20,6 +20,8 @@ OUTAGE_DURATION = 60.0
 """Seconds for which a service is stopped, while the load continues at `OUTAGE_LOAD`."""
 PAUSE_DURATION = 10.0
 """Seconds for which a process is paused (SIGSTOP)."""
+FROZEN_DURATION = 150.0
+"""Seconds for which payments is paused: longer than the duplicate window of its streams, which is two minutes."""
 BROKEN_DURATION = 5.0
 """Seconds for which a link, a stream or a database is broken."""
 HALF_OPEN_DURATION = 20.0
@@ -72,6 +74,7 @@ class Load:
 PACED_RATE = 200.0
 """Payments per second that leave the machine idle time."""
 OUTAGE_LOAD = Load(payers=64, payments=12_000, rate=PACED_RATE)
+FROZEN_LOAD = Load(payers=32, payments=20_000, rate=PACED_RATE)
 PACED_LOAD = Load(payers=32, payments=1_500, rate=PACED_RATE)
 
 
@@ -109,11 +112,11 @@ def _kills_one_worker(service: str) -> Inject:
     return inject
 
 
-def _pauses(name: str) -> Inject:
+def _pauses(name: str, duration: float = PAUSE_DURATION) -> Inject:
     async def inject(store: Store) -> None:
         store.send(name, signal.SIGSTOP)
         try:
-            await asyncio.sleep(PAUSE_DURATION)
+            await asyncio.sleep(duration)
         finally:
             store.send(name, signal.SIGCONT)
 
@@ -215,6 +218,9 @@ def every_fault() -> list[Fault]:
     ]
     faults += [
         Fault(f"kill -9 one of two {name}", _kills_one_worker(name), on=Kind.TWO_WORKERS) for name in SERVICE_NAMES
+    ]
+    faults += [
+        Fault(f"payments paused for {FROZEN_DURATION:g} s", _pauses("payments", FROZEN_DURATION), load=FROZEN_LOAD)
     ]
     faults += [
         Fault(f"payments stopped for {OUTAGE_DURATION:g} s", _stops("payments"), on=Kind.PROXIED, load=OUTAGE_LOAD)

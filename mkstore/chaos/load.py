@@ -19,9 +19,11 @@ _PROBE_INTERVAL, _USER_INTERVAL = 0.1, 0.5
 _PAYMENTS_PER_PROBE, _PAYMENTS_PER_USER = 10, 25
 """Payments per read of a probe and per sign-up, if the rate is so low that the minimum would be more often."""
 _KEYED, _REPEATED, _READ_BACK = 0.5, 0.1, 0.1
-"""Share of payments with an idempotency key; of accepted ones, share repeated and share read back."""
+"""Share of payments with an idempotency key; share of those after which an earlier key of the payer is used again;
+share of all that are read back."""
 _SIGN_UPS_AT_ONCE = 4
-_REPLAYED = "idempotent-replayed"
+_REPLAYED, _KEY_REUSED = "idempotent-replayed", "idempotency-key-reused"
+_AMOUNT = 100
 PROBES = {"list payments": "/payments?limit=1", "get user": "/users/me"}
 """Reads that are tried all the time, by the name of the operation in the ledger."""
 
@@ -140,6 +142,7 @@ class LoadGenerator:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _pay_repeatedly(self, payer: User) -> None:
+        accepted: list[tuple[Attempt, Answer]] = []
         while True:
             await self._pace()
             if self._stopped.is_set() or (self._payments is not None and len(self.ledger.attempts) >= self._payments):
@@ -147,8 +150,10 @@ class LoadGenerator:
             attempt = Attempt(payer.id or "", uuid4().hex if self._random.random() < _KEYED else None)
             self.ledger.attempts.append(attempt)
             first = await self._until_accepted(payer, attempt)
-            if first is not None and attempt.key and self._random.random() < _REPEATED:
-                await self._repeat(payer, attempt, first)
+            if first is not None and attempt.key:
+                accepted.append((attempt, first))
+                if self._random.random() < _REPEATED:
+                    await self._repeat(payer, *self._random.choice(accepted))
             if first is not None and self._random.random() < self._read_back_share:
                 await self._read_back(payer, attempt)
 
@@ -158,9 +163,9 @@ class LoadGenerator:
             self._next = max(self._next, time.monotonic() - 1) + 1 / self._rate
             await asyncio.sleep(max(0.0, self._next - time.monotonic()))
 
-    async def _pay(self, payer: User, attempt: Attempt) -> Answer:
+    async def _pay(self, payer: User, attempt: Attempt, amount: int = _AMOUNT) -> Answer:
         headers = {"Idempotency-Key": attempt.key} if attempt.key else {}
-        body = {"amount": 100, "metadata": {"tag": attempt.tag}}
+        body = {"amount": amount, "metadata": {"tag": attempt.tag}}
         return await self._api("POST", "/payments", token=payer.token, headers=headers, json=body)
 
     async def _until_accepted(self, payer: User, attempt: Attempt) -> Answer | None:
@@ -188,6 +193,7 @@ class LoadGenerator:
             await asyncio.sleep(_RETRY_DELAY)
 
     async def _repeat(self, payer: User, attempt: Attempt, first: Answer) -> None:
+        """Use the key of an accepted payment again, with the same body and with another one."""
         repetition = await self._pay(payer, attempt)
         self.ledger.record("repeat", repetition)
         if repetition.outcome is not Outcome.DONE:
@@ -195,6 +201,11 @@ class LoadGenerator:
         is_same = (repetition.status, repetition.body) == (first.status, first.body)
         if not is_same or _REPLAYED not in repetition.headers:
             self.ledger.unexpected.append(f"the response to a repeated key was {repetition} after {first}")
+        other = await self._pay(payer, attempt, _AMOUNT + 1)
+        if other.code != _KEY_REUSED:
+            self.ledger.record("reuse", other)
+            if other.outcome is Outcome.DONE:
+                self.ledger.unexpected.append(f"a used key with another body was accepted: {other}")
 
     async def _read_back(self, payer: User, attempt: Attempt) -> None:
         answer = await self._api("GET", f"/payments/{attempt.id}", token=payer.token)

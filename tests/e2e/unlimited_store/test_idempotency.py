@@ -14,8 +14,14 @@ from tests.support.stored_data import only_payment, recorded_ids, wait_until_idl
 
 async def test_key_makes_one_payment_while_payments_service_hangs(unlimited_store: Running) -> None:
     async with calling(unlimited_store) as http:
-        ada, key = await sign_up(http), uuid.uuid4().hex
+        ada, key, recorded = await sign_up(http), uuid.uuid4().hex, uuid.uuid4().hex
+        first = await ada.pay(11, key=recorded)
+        assert (await ada.pay(11, key=recorded, wait=20)).status_code == 201
         with unlimited_store.hung("payments"):
+            again = await ada.pay(11, key=recorded)
+            assert (again.status_code, again.content) == (202, first.content)
+            assert again.headers["Idempotent-Replayed"] == "true"
+            assert_problem(await ada.pay(999, key=recorded), 422, "idempotency-key-reused")
             answers = [await ada.pay(key=key) for _ in range(2)]
             answers += await asyncio.gather(*(ada.pay(key=key) for _ in range(20)))
             assert {answer.status_code for answer in answers} == {202}, {answer.text for answer in answers}
@@ -33,7 +39,7 @@ async def test_key_makes_one_payment_while_payments_service_hangs(unlimited_stor
         assert (after.status_code, after.content) == (202, answers[0].content)
         await wait_until_idle(unlimited_store)
         ids = await recorded_ids(unlimited_store, ada.id)
-        assert sorted(ids) == sorted([answers[0].json()["id"], without_key.json()["id"]])
+        assert sorted(ids) == sorted(answer.json()["id"] for answer in (first, answers[0], without_key))
 
 
 @pytest.mark.parametrize("name", ["payments", "gateway"])
