@@ -1,21 +1,21 @@
 """The inbox: a handled message is recorded in the transaction of its effect, so a redelivery has no second effect."""
 
-import asyncio
 from collections.abc import Collection
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import Column, DateTime, Index, MetaData, Table, Text, delete, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.stdlib import get_logger
 
-from kit.runtime.tasks import cancel_and_wait
+from kit.runtime.periodic import Periodic
 from kit.sql import SqlConnection
 
 log = get_logger(__name__)
 
+CLEAN_INTERVAL = 60.0
 _BATCH_SIZE = 1000
-_INTERVAL = 60.0
 
 
 def inbox_table(metadata: MetaData) -> Table:
@@ -58,44 +58,25 @@ async def insert_new(connection: SqlConnection, keys: Collection[InboxKey]) -> s
     return {InboxKey(*row) for row in rows}
 
 
-class InboxCleaner:
-    """Deletes the keys older than `keep`, in batches, every `interval` seconds; a failed run is retried next time."""
+def inbox_cleaner(pool: AsyncEngine, table: Table, keep: timedelta, *, interval: float = CLEAN_INTERVAL) -> Periodic:
+    """Return the background work that deletes the keys older than `keep`; `interval` is in seconds."""
+    return Periodic(partial(_delete_all_expired, pool, table, keep), interval, log=log, failure="inbox cleanup failed")
 
-    def __init__(self, pool: AsyncEngine, table: Table, keep: timedelta, *, interval: float = _INTERVAL) -> None:
-        self._pool = pool
-        self._table = table
-        self._keep = keep
-        self._interval = interval
-        self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Start to delete expired keys in the background."""
-        self._task = asyncio.create_task(self._run())
+async def _delete_all_expired(pool: AsyncEngine, table: Table, keep: timedelta) -> None:
+    while await delete_expired(pool, table, keep) == _BATCH_SIZE:
+        pass
 
-    async def stop(self) -> None:
-        """Stop; the keys that are left are deleted after the next start."""
-        if self._task is not None:
-            await cancel_and_wait([self._task])
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                while await self.delete_expired() == _BATCH_SIZE:
-                    pass
-            except Exception as error:  # noqa: BLE001 - such as a lost connection: nothing else would restart this task
-                log.warning("inbox cleanup failed", reason=str(error) or type(error).__name__)
-            await asyncio.sleep(self._interval)
-
-    async def delete_expired(self) -> int:
-        """Delete at most 1000 expired keys in one transaction; return their number."""
-        table = self._table
-        columns = (table.c.consumer, table.c.message_id)
-        expired = (
-            select(*columns)
-            .where(table.c.handled_at < func.now() - self._keep)
-            .order_by(table.c.handled_at)
-            .limit(_BATCH_SIZE)
-            .with_for_update(skip_locked=True)  # replicas clean up too: each deletes the rows that no other locked
-        )
-        async with self._pool.begin() as connection:
-            return (await connection.execute(delete(table).where(tuple_(*columns).in_(expired)))).rowcount
+async def delete_expired(pool: AsyncEngine, table: Table, keep: timedelta) -> int:
+    """Delete at most 1000 keys older than `keep` in one transaction; return their number."""
+    columns = (table.c.consumer, table.c.message_id)
+    expired = (
+        select(*columns)
+        .where(table.c.handled_at < func.now() - keep)
+        .order_by(table.c.handled_at)
+        .limit(_BATCH_SIZE)
+        .with_for_update(skip_locked=True)  # replicas clean up too: each deletes the rows that no other locked
+    )
+    async with pool.begin() as connection:
+        return (await connection.execute(delete(table).where(tuple_(*columns).in_(expired)))).rowcount

@@ -19,8 +19,8 @@ from apps.users.key_repository import SigningKeys
 from apps.users.keys import KeySeal
 from contracts.keys import KeyRotated, KeyState, PublicKeys, SigningKeyList, SigningKeyView
 from kit.errors import NATS, OutcomeUnknown, Refusal
+from kit.runtime.periodic import Periodic
 from kit.runtime.security_log import security_event
-from kit.runtime.tasks import cancel_and_wait
 from kit.tokens import MAX_LIFETIME, Signer
 
 log = get_logger(__name__)
@@ -58,7 +58,6 @@ class KeyRing:
         self._publish = publish
         self._lifetime = lifetime
         self._times = times
-        self._look_interval = look_interval
         self._clock = clock
         self._in_order = asyncio.Lock()
         self._opened: Signer | None = None
@@ -66,7 +65,7 @@ class KeyRing:
         self._published = False
         self._looked_at = clock()
         self._failure = "the public keys are not published yet"
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Periodic(self._try, look_interval, log=log, failure="signing keys not looked at", at_once=False)
 
     async def load(self) -> None:
         """Open the active key; create it if there is none. Processes that start at the same time agree on one.
@@ -124,25 +123,19 @@ class KeyRing:
     async def start(self) -> None:
         """Publish the keys, and look at them in the background from now on."""
         await self._try()
-        self._task = asyncio.create_task(self._run())
+        await self._looking.start()
 
     async def stop(self) -> None:
         """Stop; another replica, or the next start, continues."""
-        if self._task is not None:
-            await cancel_and_wait([self._task])
+        await self._looking.stop()
 
     async def check(self) -> str:
         """Return which key signs. Raises `RuntimeError` if the last look failed, or the task has ended."""
-        if self._task is None or self._task.done():
+        if not self._looking.is_running:
             raise RuntimeError("the signing keys are not looked at")
         if self._failure:
             raise RuntimeError(self._failure)
         return f"Key {self._kid} signs."
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._look_interval)
-            await self._try()
 
     async def _try(self) -> None:
         try:

@@ -34,7 +34,7 @@ from apps.users.passwords import Passwords, common_passwords
 from apps.users.refresh_tokens import SessionKeys
 from apps.users.repository import Users
 from apps.users.revocations import Revocations, publisher
-from apps.users.session_cleaner import SessionCleaner
+from apps.users.session_cleaner import session_cleaner
 from apps.users.session_repository import Sessions
 from apps.users.settings import Settings
 from contracts.keys import KeyRotated, PublicKeys
@@ -75,7 +75,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
         times=KeyTimes(timedelta(seconds=settings.key_cache_seconds), RETIREMENT),
     )
     revocations = Revocations(partial(Sessions, service.pool), publisher(service.broker))
-    cleaner = SessionCleaner(partial(Sessions, service.pool), limits)
+    cleaner = session_cleaner(partial(Sessions, service.pool), limits)
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Dependencies]:
@@ -117,7 +117,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
         refusals=[*REFUSALS, *COMMON_REFUSALS],
     )
     return service.app(
-        specification, connect, deps, background=[revocations, cleaner, keys], checks={"keys": keys.check}
+        specification, connect, deps, background=[revocations.repetition, cleaner, keys], checks={"keys": keys.check}
     )
 
 

@@ -22,7 +22,7 @@ from contracts.streams import REVOCATIONS
 from kit.errors import NATS, OutcomeUnknown, Refusal
 from kit.messaging.broker import Broker
 from kit.messaging.origin import is_original
-from kit.runtime.tasks import cancel_and_wait
+from kit.runtime.periodic import Periodic
 from kit.runtime.tracing import trace
 
 log = get_logger(__name__)
@@ -54,9 +54,15 @@ class Revocations:
     ) -> None:
         self._open_sessions = open_sessions
         self._publish = publish
-        self._repeat_interval = repeat_interval
         self._timeout = timeout
-        self._task: asyncio.Task[None] | None = None
+        self.repetition = Periodic(
+            self._repeat_all,
+            repeat_interval,
+            log=log,
+            failure="revocations not published yet",
+            expected=(NatsError, Refusal, TimeoutError),
+        )
+        """Background work; when it stops, another replica publishes what is left, or this one after its next start."""
 
     async def publish(self, revocations: Sequence[State]) -> None:
         """Publish revocations that are committed. Raises `OutcomeUnknown` if NATS does not acknowledge all of them.
@@ -70,15 +76,6 @@ class Revocations:
                 await self._publish_all([(each.address, each.model_dump_json().encode()) for each in revocations])
         except (NatsError, TimeoutError) as error:
             raise OutcomeUnknown(NATS) from error
-
-    async def start(self) -> None:
-        """Start to repeat in the background."""
-        self._task = asyncio.create_task(self._repeat())
-
-    async def stop(self) -> None:
-        """Stop; what is left is published by another replica, or after the next start."""
-        if self._task is not None:
-            await cancel_and_wait([self._task])
 
     async def repeat(self) -> int:
         """Publish what was committed a while ago and not forgotten; return the number."""
@@ -95,16 +92,9 @@ class Revocations:
         async with self._open_sessions() as sessions:
             await sessions.forget_revocations(revocations)
 
-    async def _repeat(self) -> None:
-        while True:
-            try:
-                while await self.repeat() == _LIMIT:
-                    pass
-            except (NatsError, Refusal, TimeoutError) as error:
-                log.warning("revocations not published yet", reason=str(error) or type(error).__name__)
-            except Exception:  # nothing else would restart this task
-                log.exception("revocations not published yet")
-            await asyncio.sleep(self._repeat_interval)
+    async def _repeat_all(self) -> None:
+        while await self.repeat() == _LIMIT:
+            pass
 
 
 def publisher(broker: Broker) -> Publish:

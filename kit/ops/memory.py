@@ -1,6 +1,5 @@
 """The memory of handled commands: a stream that keeps them after they are acknowledged, purged by its owner."""
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ from contracts.streams import covers
 from kit.errors import NATS, Unavailable
 from kit.messaging.broker import Broker
 from kit.runtime.failpoints import AFTER_PURGE, BEFORE_PURGE, failpoint
-from kit.runtime.tasks import cancel_and_wait
+from kit.runtime.periodic import Periodic
 
 log = get_logger(__name__)
 
@@ -66,18 +65,10 @@ class CommandMemory:
         self._max_age: timedelta = durable.stream.memory
         self._max_messages = max_messages
         self._leads = leads
-        self._interval = interval
         self._now = now
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Start to purge in the background."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Stop; the next leader continues."""
-        if self._task is not None:
-            await cancel_and_wait([self._task])
+        named = get_logger(__name__, stream=self._stream)
+        self.purging = Periodic(self._purge_all, interval, log=named, failure="memory not purged")
+        """Background work; when it stops, the next leader continues."""
 
     async def describe(self) -> str:
         """Return how far back the memory reaches, for people. Raises `Unavailable` if NATS is disconnected."""
@@ -111,14 +102,9 @@ class CommandMemory:
         log.info("memory purged", stream=self._stream, messages=reply["purged"], until=until)
         return int(reply["purged"])
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                while self._leads() and self._broker.is_connected() and await self.purge():
-                    pass  # the sizes of messages differ, so the first cut may be too small
-            except Exception as error:  # noqa: BLE001 - nothing else restarts this task; the next run tries again
-                log.warning("memory not purged", stream=self._stream, reason=str(error) or type(error).__name__)
-            await asyncio.sleep(self._interval)
+    async def _purge_all(self) -> None:
+        while self._leads() and self._broker.is_connected() and await self.purge():
+            pass  # the sizes of messages differ, so the first cut may be too small
 
     def _delivers_everything(self, config: Mapping[str, Any]) -> bool:
         """Return whether all messages up to the consumer's acknowledgement floor are acknowledged."""

@@ -15,7 +15,7 @@ from contracts.headers import source_of
 from contracts.streams import DEAD_LETTERS, Stream
 from kit import database
 from kit.asyncapi.specification import ServiceSpecification
-from kit.inbox import InboxCleaner
+from kit.inbox import inbox_cleaner
 from kit.messaging.broker import Broker
 from kit.messaging.discovery import Discovery
 from kit.messaging.retry import RETRY_POLICY, RetryPolicy
@@ -78,15 +78,17 @@ class DatabaseService:
         self.broker = Broker(settings.nats_url, name=name, streams=streams, replicas=settings.stream_replicas)
         self._relay = Relay(database.url(settings), self.broker, source_of(name), events)
         self._durability = Durability.of(self.broker, settings, partial(database.server_time, self._engine))
+        self._background: list[Background] = []
         self._memory: CommandMemory | None = None
         if remembers is not None:
             self._memory = CommandMemory(
                 self.broker, remembers, max_messages=max_remembered, leads=lambda: self._relay.leads
             )
-        self._cleaner: InboxCleaner | None = None
+            self._background.append(self._memory.purging)
         self._retry_policy: RetryPolicy | None = None
         if inbox is not None and isinstance(settings, ConsumerSettings):
-            self._cleaner = InboxCleaner(self._engine, inbox, timedelta(days=settings.inbox_keep_days))
+            keep = timedelta(days=settings.inbox_keep_days)
+            self._background.append(inbox_cleaner(self._engine, inbox, keep))
             self._retry_policy = RetryPolicy(
                 settings.delivery_attempts, settings.delivery_first_delay, settings.delivery_max_delay
             )
@@ -122,7 +124,7 @@ class DatabaseService:
 
         specification.database = type(self._settings).model_fields["db_database"].default
         discovery = Discovery(self.broker, self._name, specification, self._settings.asyncapi_url)
-        background = [*background, *(each for each in (self._cleaner, self._memory) if each is not None)]
+        background = [*background, *self._background]
         app = ServiceApp(
             self.broker,
             asgi_routes=[*self._health(checks or {}).routes(), *self._metrics().routes()],

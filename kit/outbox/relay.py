@@ -20,7 +20,8 @@ from kit.messaging.nats_compat import RawMessage, publish_together
 from kit.outbox.leader import LEASE, LeaderSession, lead
 from kit.outbox.table import CHANNEL
 from kit.runtime.failpoints import AFTER_PUBLISH, AFTER_REMOVAL, BEFORE_PUBLISH, HALF_A_BATCH, failpoint
-from kit.runtime.tasks import cancel_and_wait, run_until_first_done
+from kit.runtime.periodic import Periodic
+from kit.runtime.tasks import run_until_first_done
 from kit.runtime.tracing import Trace
 
 log = get_logger(__name__)
@@ -74,37 +75,31 @@ class Relay:
         self._poll_interval = poll_interval
         self._pace = pace
         self._last_sequence = 0
-        self._task: asyncio.Task[None] | None = None
+        self._leading = Periodic(
+            self._lead,
+            _RESTART_DELAY,
+            log=log,
+            failure="outbox relay restarts",
+            expected=(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, NatsError, PublishRejected),
+        )
         self.leads = False
         """Whether this process is the leader."""
 
     async def start(self) -> None:
         """Start to relay in the background; the broker must be connected."""
-        self._task = asyncio.create_task(self._run())
+        await self._leading.start()
 
     async def stop(self) -> None:
         """Stop; unpublished rows stay in the outbox for the next leader."""
-        if self._task is not None:
-            await cancel_and_wait([self._task])
+        await self._leading.stop()
 
     async def check(self) -> None:
         """Raise `RuntimeError` if the relay is not running."""
-        if self._task is None or self._task.done():
+        if not self._leading.is_running:
             raise RuntimeError("the outbox relay is not running")
 
-    async def _run(self) -> None:
-        """Lead for as long as possible; restart after any failure, since the rows are still in the outbox."""
-        while True:
-            try:
-                await self._lead()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, NatsError, PublishRejected) as error:
-                log.warning("outbox relay restarts", reason=str(error) or type(error).__name__)
-            except Exception:
-                # Such as uvloop's RuntimeError for a connection that was just lost: nothing else restarts this task.
-                log.exception("outbox relay restarts")
-            await asyncio.sleep(_RESTART_DELAY)
-
     async def _lead(self) -> None:
+        """Lead until a failure, after which the rows are still in the outbox."""
         if not self._broker.is_connected():
             raise PublishRejected("NATS is disconnected")  # another replica, which is connected, may lead
         async with lead(self._dsn, LOCK, lease=self._lease) as session:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from kit.connection_pool import ConnectionPool, pool_of
 from kit.database import Transaction
 from kit.errors import Unavailable
-from kit.inbox import InboxCleaner, InboxKey, inbox_table, insert_new
+from kit.inbox import InboxKey, delete_expired, inbox_cleaner, inbox_table, insert_new
 from kit.messaging.delivery.inbox_key import inbox_key
 from kit.runtime.logging import configure_logging
 from mkstore.stack.servers import PostgresServer
@@ -216,15 +216,14 @@ async def count_keys(pool: ConnectionPool) -> int:
 async def test_expired_keys_are_deleted_in_batches(pool: ConnectionPool, engine: AsyncEngine) -> None:
     await aged(engine, "8 days 1 minute", 2500)
     await aged(engine, "7 days 23 hours", 10)
-    cleaner = InboxCleaner(engine, inbox, timedelta(days=8))
-    assert [await cleaner.delete_expired() for _ in range(4)] == [1000, 1000, 500, 0]
+    assert [await delete_expired(engine, inbox, timedelta(days=8)) for _ in range(4)] == [1000, 1000, 500, 0]
     assert await count_keys(pool) == 10
 
 
 async def test_replicas_delete_expired_keys_concurrently(engine: AsyncEngine) -> None:
     await aged(engine, "9 days", 3000)
-    cleaners = [InboxCleaner(engine, inbox, timedelta(days=8)) for _ in range(3)]
-    assert sum(await asyncio.gather(*(cleaner.delete_expired() for cleaner in cleaners))) == 3000
+    deletions = (delete_expired(engine, inbox, timedelta(days=8)) for _ in range(3))
+    assert sum(await asyncio.gather(*deletions)) == 3000
 
 
 async def test_cleanup_continues_after_a_failure(
@@ -234,7 +233,7 @@ async def test_cleanup_continues_after_a_failure(
     await aged(engine, "9 days", 10)
     async with engine.begin() as connection:
         await connection.execute(text("ALTER TABLE inbox RENAME TO hidden"))
-    cleaner = InboxCleaner(engine, inbox, timedelta(days=8), interval=0.01)
+    cleaner = inbox_cleaner(engine, inbox, timedelta(days=8), interval=0.01)
     await cleaner.start()
     try:
         await eventually(lambda: "inbox cleanup failed" in "".join(capfd.readouterr()))

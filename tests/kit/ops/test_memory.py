@@ -169,13 +169,13 @@ async def test_only_the_leader_purges(keys: Keys) -> None:
     await keys.publish(30)
     await keys.record(30)
     follower, leader = (keys.memory(max_messages=10, interval=0.01, leads=leads) for leads in (False, True))
-    await follower.start()
+    await follower.purging.start()
     await asyncio.sleep(0.1)
     assert await keys.sequences() == (1, 30)
-    await leader.start()
+    await leader.purging.start()
     await eventually(lambda: _is_purged(keys))
     for each in (leader, follower):
-        await each.stop()
+        await each.purging.stop()
 
 
 async def _is_purged(keys: Keys) -> bool:
