@@ -102,6 +102,19 @@ class RotateKey(Request[SigningKeyView]):
     subject: ClassVar[str] = "users.rotate_key"
 
 
+class WithdrawKey(Request[SigningKeyList]):
+    """Withdraw a signing key at once, such as one that leaked: no token that it signed is valid any more.
+
+    For operators. If it was the active key, the next one signs from now on; there is a new one if there was none. The
+    sessions stay: a client gets a new access token for its refresh token.
+    """
+
+    model_config = example(kid="0198c5c87c1e7a529d3b4f1e8a6b2c01")
+    subject: ClassVar[str] = "users.withdraw_key"
+
+    kid: str = Field(min_length=1, max_length=64)
+
+
 class PublicKeys(State, JsonWebKeySet):
     """The public keys that verify access tokens, also the one that signs next (RFC 7517)."""
 

@@ -142,6 +142,17 @@ class RotationInProgress(Refusal):
         super().__init__("There is a next signing key already: wait until it signs.")
 
 
+class SigningKeyNotFound(Refusal):
+    """There is no signing key with this id, or it has left the published set."""
+
+    kind = ErrorKind.NOT_FOUND
+    slug = "signing-key-not-found"
+
+    def __init__(self, kid: str) -> None:
+        super().__init__(f"There is no signing key {kid}.")
+        self.kid = kid
+
+
 class NoSigningKey(Unavailable):
     """No signing key is known to be published and active."""
 

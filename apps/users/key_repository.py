@@ -67,6 +67,10 @@ class SigningKeys(Transaction):
         """Delete retired keys of which no token can be valid any more."""
         await self._connection.execute("DELETE FROM signing_keys WHERE state = 'retired' AND kid = ANY($1)", list(kids))
 
+    async def withdraw(self, kid: str) -> None:
+        """Delete a key that does not sign."""
+        await self._connection.execute("DELETE FROM signing_keys WHERE state <> 'active' AND kid = $1", kid)
+
     async def emit(self, event: Event) -> None:
         """Store an event in the outbox; it is published after the commit."""
         await emit(self._connection, [(event, trace.get())])

@@ -1,7 +1,7 @@
 """The handlers of requests about signing keys."""
 
 from apps.users.deps import Keys
-from contracts.keys import GetKeys, JsonWebKeySet, ListKeys, RotateKey, SigningKeyList, SigningKeyView
+from contracts.keys import GetKeys, JsonWebKeySet, ListKeys, RotateKey, SigningKeyList, SigningKeyView, WithdrawKey
 from kit.messaging.server import ReplyRouter
 
 router = ReplyRouter()
@@ -24,3 +24,9 @@ async def list_keys(_: ListKeys, keys: Keys) -> SigningKeyList:
 async def rotate_key(_: RotateKey, keys: Keys) -> SigningKeyView:
     """Create and publish the next key; it signs after the cache time."""
     return await keys.rotate()
+
+
+@router.reply(WithdrawKey, workers=_OPERATORS)
+async def withdraw_key(request: WithdrawKey, keys: Keys) -> SigningKeyList:
+    """Withdraw a key and publish the others; if it was the active one, another key signs from now on."""
+    return await keys.withdraw(request.kid)

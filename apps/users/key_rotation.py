@@ -6,13 +6,13 @@ is one transaction or one guarded publish that any replica may repeat. See docs/
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from nats.errors import Error as NatsError
 from structlog.stdlib import get_logger
 
-from apps.users.errors import NoSigningKey, UnknownSeal, WrongSecret
+from apps.users.errors import NoSigningKey, SigningKeyNotFound, UnknownSeal, WrongSecret
 from apps.users.key_models import KeyTimes, SigningKey
 from apps.users.key_publication import Publish
 from apps.users.key_repository import SigningKeys
@@ -110,6 +110,31 @@ class KeyRing:
             raise OutcomeUnknown(NATS) from error
         return next(key for key in (await self.list()).data if key.kid == created.kid)
 
+    async def withdraw(self, kid: str) -> SigningKeyList:
+        """Delete a key, publish the others and return them; if it was the active one, another one signs at once.
+
+        Raises `SigningKeyNotFound`, and `OutcomeUnknown` if NATS does not acknowledge in time: then they are published
+        later. Another replica may sign with the key for one more look.
+        """
+        spare = await self._seal.new()
+        async with self._in_order:
+            async with self._open_keys() as keys:
+                await keys.lock()
+                present = {key.kid: key for key in await keys.all()}
+                if (withdrawn := present.get(kid)) is None:
+                    raise SigningKeyNotFound(kid)
+                if withdrawn.state is KeyState.ACTIVE:
+                    await self._replace_active(keys, present.values(), spare)
+                await keys.withdraw(kid)
+            security_event("key-withdrawn")
+            log.warning("signing key withdrawn", kid=kid)
+            await self._read()
+            try:
+                await self._publish_present()
+            except (NatsError, TimeoutError) as error:
+                raise OutcomeUnknown(NATS) from error
+        return await self.list()
+
     async def look(self) -> None:
         """Sign with the key that is active now, and take the steps that are due.
 
@@ -192,6 +217,15 @@ class KeyRing:
                 await noted.delete(left)
         self._published |= any(key.kid == self._kid for key in keys)
         return unchanged
+
+    async def _replace_active(self, keys: SigningKeys, present: Iterable[SigningKey], spare: SigningKey) -> None:
+        """Let the next key sign although it may be unknown to clients that cache the set; without one, `spare`."""
+        following = next((key for key in present if key.state is KeyState.NEXT), None)
+        if following is None:
+            await keys.add_next(spare)
+        following = following or spare
+        await keys.activate(following)
+        await keys.emit(KeyRotated(kid=following.kid, rotated_at=await keys.now()))
 
     async def _activate(self) -> None:
         """Let the next key sign if its cache time is over, and retire the active one."""

@@ -22,6 +22,7 @@ from apps.users.errors import (
     PasswordTooCommon,
     RotationInProgress,
     SessionNotFound,
+    SigningKeyNotFound,
     UserNotFound,
     VersionMismatch,
     WrongPassword,
@@ -50,7 +51,8 @@ from kit.runtime.settings import load
 
 REFUSALS = (
     *(CurrentPasswordRequired, EmailTaken, InvalidCredentials, InvalidRefreshToken, LastAdmin, PasswordChanged),
-    *(PasswordTooCommon, RotationInProgress, SessionNotFound, UserNotFound, VersionMismatch, WrongPassword),
+    *(PasswordTooCommon, RotationInProgress, SessionNotFound, SigningKeyNotFound),
+    *(UserNotFound, VersionMismatch, WrongPassword),
 )
 MIGRATIONS = Path(__file__).with_name("migrations")
 

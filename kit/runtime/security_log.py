@@ -19,11 +19,12 @@ SecurityEvent = Literal[
     "refresh-reuse",
     "role-changed",
     "key-rotated",
+    "key-withdrawn",
 ]
 SECURITY_EVENTS: tuple[SecurityEvent, ...] = get_args(SecurityEvent)
 
-_WARNINGS = frozenset({"sign-in-refused", "throttled", "refresh-reuse"})
-"""Events that may be an attack."""
+_WARNINGS = frozenset({"sign-in-refused", "throttled", "refresh-reuse", "key-withdrawn"})
+"""Events that may be an attack, or the answer to one."""
 
 _LOGGER = "mkstore.security"
 logging.getLogger(_LOGGER).setLevel(logging.INFO)  # its own level: LOG_LEVEL=ERROR does not hide an attack

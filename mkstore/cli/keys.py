@@ -1,6 +1,6 @@
-"""`mkstore keys`: lists and rotates the keys that sign access tokens."""
+"""`mkstore keys`: lists, rotates and withdraws the keys that sign access tokens."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from contracts.keys import SigningKeyView
     from kit.messaging.broker import Broker
 
-app = typer.Typer(help="List and rotate the keys that sign access tokens.", no_args_is_help=True)
+app = typer.Typer(help="List, rotate and withdraw the keys that sign access tokens.", no_args_is_help=True)
 
 _COLUMNS = ("kid", "state", "createdAt", "signsFrom", "leavesAt")
 _TIMEOUT = 10.0
@@ -19,7 +19,7 @@ _TIMEOUT = 10.0
 
 @app.callback()
 def keys() -> None:
-    """List and rotate the keys that sign access tokens."""
+    """List, rotate and withdraw the keys that sign access tokens."""
 
 
 @app.command("list")
@@ -48,6 +48,25 @@ def rotate(home: HomeOption = None, json: JsonOption = False) -> None:
         return await RequestClient(broker, _TIMEOUT).request(RotateKey())
 
     show("published; it signs later, see signsFrom", _COLUMNS, [_row(on_nats(home, work))], as_json=json)
+
+
+@app.command()
+def withdraw(
+    kid: Annotated[str, typer.Argument(metavar="KID", help="Id of the key, see `list`.")],
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Withdraw a key that leaked: every token that it signed is refused from now on.
+
+    If it was the active key, another one signs at once. Clients renew their access tokens with their refresh tokens.
+    """
+    from contracts.keys import WithdrawKey  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+    from kit.messaging.client import RequestClient  # noqa: PLC0415
+
+    async def work(broker: "Broker") -> "tuple[SigningKeyView, ...]":
+        return (await RequestClient(broker, _TIMEOUT).request(WithdrawKey(kid=kid))).data
+
+    show("withdrawn; these are left", _COLUMNS, [_row(key) for key in on_nats(home, work)], as_json=json)
 
 
 def _row(key: "SigningKeyView") -> dict[str, object]:

@@ -87,6 +87,9 @@ class FakeSigningKeys:
         for kid in kids:
             self._store.keys.pop(kid, None)
 
+    async def withdraw(self, kid: str) -> None:
+        del self._store.keys[kid]
+
     async def emit(self, event: Event) -> None:
         self._store.events.append(event)
 

@@ -11,14 +11,14 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from apps.users.errors import NoSigningKey, RotationInProgress, WrongSecret
+from apps.users.errors import NoSigningKey, RotationInProgress, SigningKeyNotFound, WrongSecret
 from apps.users.key_models import KeyTimes
 from apps.users.key_repository import SigningKeys
 from apps.users.key_rotation import NOTICE_TIMEOUT, RETIREMENT, KeyRing
 from apps.users.keys import KeySeal
 from contracts.keys import KeyRotated, KeyState
 from kit import database
-from kit.errors import NATS, Unavailable
+from kit.errors import NATS, OutcomeUnknown, Unavailable
 from kit.tokens import Signer, Verifier
 from tests.conftest import Gear, NewDatabase
 from tests.support.clock import Clock
@@ -221,6 +221,46 @@ async def test_a_retired_key_leaves_after_its_last_token(in_memory: Replicas) ->
     await ring.look()
     assert in_memory.published == {new.kid}
     assert await states(ring) == {new.kid: KeyState.ACTIVE}
+
+
+@pytest.mark.parametrize("rotated", [False, True], ids=["no next key", "with a next key"])
+async def test_withdrawn_key_leaves_at_once_and_another_signs(replicas: Replicas, *, rotated: bool) -> None:
+    ring, other = await replicas.started(), await replicas.started()
+    leaked = kid_of(ring, replicas)
+    following = (await ring.rotate()).kid if rotated else None
+    (left,) = (await ring.withdraw(leaked)).data
+    assert (left.state, replicas.published) == (KeyState.ACTIVE, {left.kid})
+    assert left.kid == (following or left.kid) != leaked
+    await other.look()
+    assert kid_of(ring, replicas) == kid_of(other, replicas) == left.kid
+    with pytest.raises(SigningKeyNotFound):
+        await ring.withdraw(leaked)
+
+
+async def test_key_that_does_not_sign_is_withdrawn_alone(in_memory: Replicas) -> None:
+    ring = await in_memory.started()
+    active = kid_of(ring, in_memory)
+    await ring.withdraw((await ring.rotate()).kid)
+    assert in_memory.published == {active} == {kid_of(ring, in_memory)}
+    following = (await ring.rotate()).kid
+    in_memory.store.moved += CACHE
+    await ring.look()
+    await ring.withdraw(active)
+    assert in_memory.published == {following} == {kid_of(ring, in_memory)}
+
+
+async def test_withdrawn_key_is_published_without_it_after_an_outage(in_memory: Replicas) -> None:
+    ring = await in_memory.started()
+    leaked = kid_of(ring, in_memory)
+    in_memory.store.failure = TimeoutError()
+    with pytest.raises(OutcomeUnknown):
+        await ring.withdraw(leaked)
+    with pytest.raises(NoSigningKey):  # nobody knows the key that would sign
+        ring.signer()
+    in_memory.store.failure = None
+    await ring.look()
+    assert leaked not in in_memory.published
+    assert kid_of(ring, in_memory) in in_memory.published
 
 
 async def test_process_that_cannot_look_signs_no_more(replicas: Replicas) -> None:

@@ -89,14 +89,15 @@ async def send_everything(store: Running, http: httpx.AsyncClient) -> str:
     try:
         headers = {"content-type": "application/json"}
 
-        async def request(subject: str, **body: Any) -> None:
-            await client.request(subject, json.dumps(body).encode(), headers=headers)
+        async def request(subject: str, **body: Any) -> Any:
+            return json.loads((await client.request(subject, json.dumps(body).encode(), headers=headers)).data)
 
         await request("users.get_many", ids=[ada.id])
         await request("users.delete", id=str(uuid.uuid4()))
         await request("users.jwks")
         await request("users.list_keys")
-        await request("users.rotate_key")
+        following = await request("users.rotate_key")
+        await request("users.withdraw_key", kid=following["kid"])
         await request("users.refresh", refreshToken="none")
         await request("payments.get_many", ids=[payment["id"]])
         rejected = {name: payment[name] for name in ("userId", "amount", "currency", "metadata", "createdAt")}

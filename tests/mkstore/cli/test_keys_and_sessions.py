@@ -7,9 +7,9 @@ from uuid import uuid4
 
 from typer.testing import CliRunner, Result
 
-from apps.users.errors import RotationInProgress, SessionNotFound
+from apps.users.errors import RotationInProgress, SessionNotFound, SigningKeyNotFound
 from contracts.base import Done
-from contracts.keys import KeyState, ListKeys, RotateKey, SigningKeyList, SigningKeyView
+from contracts.keys import KeyState, ListKeys, RotateKey, SigningKeyList, SigningKeyView, WithdrawKey
 from contracts.sessions import ListSessions, RevokeSessions, SessionList, SessionView
 from contracts.users import ListUsers, Role, UserPage, UserView
 from mkstore.cli.main import app
@@ -51,6 +51,15 @@ def test_keys_are_listed_and_rotated(nats: NatsServer) -> None:
         ]  # fmt: skip
         assert rows(mkstore(nats, "keys", "rotate", "--json")) == listed
         assert "1 signing keys" in mkstore(nats, "keys", "list").stdout
+
+
+def test_key_is_withdrawn(nats: NatsServer) -> None:
+    with replying(nats.url, {WithdrawKey: lambda _: SigningKeyList(data=(KEY,))}) as received:
+        (row,) = rows(mkstore(nats, "keys", "withdraw", "k0", "--json"))
+        assert (row["kid"], received) == ("k1", [WithdrawKey(kid="k0")])
+    with replying(nats.url, {WithdrawKey: lambda _: SigningKeyNotFound("k0")}):
+        done = mkstore(nats, "keys", "withdraw", "k0")
+    assert (done.exit_code, done.stderr) == (1, "There is no signing key k0.\n")
 
 
 def test_second_rotation_is_refused_in_one_sentence(nats: NatsServer) -> None:
