@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mkstore.cli.support import HomeOption, JsonOption, on_nats, show
+from mkstore.cli.support import HomeOption, JsonOption, on_services, show
 
 if TYPE_CHECKING:
     from contracts.keys import SigningKeyView
-    from kit.messaging.broker import Broker
 
 app = typer.Typer(help="List, rotate and withdraw the keys that sign access tokens.", no_args_is_help=True)
 
@@ -26,12 +25,9 @@ def keys() -> None:
 def list_keys(home: HomeOption = None, json: JsonOption = False) -> None:
     """List the keys that are published or will be, the newest first."""
     from contracts.keys import ListKeys  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
-    from kit.messaging.client import RequestClient  # noqa: PLC0415
 
-    async def work(broker: "Broker") -> "tuple[SigningKeyView, ...]":
-        return (await RequestClient(broker, _TIMEOUT).request(ListKeys())).data
-
-    rows = [_row(key) for key in on_nats(home, work)]
+    listed = on_services(home, lambda client: client.request(ListKeys()), timeout=_TIMEOUT)
+    rows = [_row(key) for key in listed.data]
     show(f"{len(rows)} signing keys", _COLUMNS, rows, as_json=json)
 
 
@@ -42,12 +38,9 @@ def rotate(home: HomeOption = None, json: JsonOption = False) -> None:
     It signs with the key once the cache time is over. The key before stays published until its last token has expired.
     """
     from contracts.keys import RotateKey  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
-    from kit.messaging.client import RequestClient  # noqa: PLC0415
 
-    async def work(broker: "Broker") -> "SigningKeyView":
-        return await RequestClient(broker, _TIMEOUT).request(RotateKey())
-
-    show("published; it signs later, see signsFrom", _COLUMNS, [_row(on_nats(home, work))], as_json=json)
+    created = on_services(home, lambda client: client.request(RotateKey()), timeout=_TIMEOUT)
+    show("published; it signs later, see signsFrom", _COLUMNS, [_row(created)], as_json=json)
 
 
 @app.command()
@@ -61,12 +54,9 @@ def withdraw(
     If it was the active key, another one signs at once. Clients renew their access tokens with their refresh tokens.
     """
     from contracts.keys import WithdrawKey  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
-    from kit.messaging.client import RequestClient  # noqa: PLC0415
 
-    async def work(broker: "Broker") -> "tuple[SigningKeyView, ...]":
-        return (await RequestClient(broker, _TIMEOUT).request(WithdrawKey(kid=kid))).data
-
-    show("withdrawn; these are left", _COLUMNS, [_row(key) for key in on_nats(home, work)], as_json=json)
+    left = on_services(home, lambda client: client.request(WithdrawKey(kid=kid)), timeout=_TIMEOUT)
+    show("withdrawn; these are left", _COLUMNS, [_row(key) for key in left.data], as_json=json)
 
 
 def _row(key: "SigningKeyView") -> dict[str, object]:

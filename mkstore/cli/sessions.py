@@ -6,11 +6,10 @@ from uuid import UUID
 import typer
 
 from mkstore.cli.dead_letter_text import printable
-from mkstore.cli.support import HomeOption, JsonOption, fail, on_nats, show
+from mkstore.cli.support import HomeOption, JsonOption, fail, on_services, show
 
 if TYPE_CHECKING:
     from contracts.sessions import SessionView
-    from kit.messaging.broker import Broker
     from kit.messaging.client import RequestClient
 
 app = typer.Typer(help="List and end the sessions of a user.", no_args_is_help=True)
@@ -32,13 +31,11 @@ def list_sessions(
 ) -> None:
     """List the sessions of a user that have not ended, the most recently used first."""
     from contracts.sessions import ListSessions  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
-    from kit.messaging.client import RequestClient  # noqa: PLC0415
 
-    async def work(broker: "Broker") -> "tuple[SessionView, ...]":
-        client = RequestClient(broker, _TIMEOUT)
+    async def work(client: "RequestClient") -> "tuple[SessionView, ...]":
         return (await client.request(ListSessions(user_id=await _user_id(client, user)))).data
 
-    rows = [each.model_dump(mode="json", by_alias=True) for each in on_nats(home, work)]
+    rows = [each.model_dump(mode="json", by_alias=True) for each in on_services(home, work, timeout=_TIMEOUT)]
     for row in rows:
         row["device"], row["address"] = printable(row["device"]), printable(row["address"])
     show(f"{len(rows)} sessions", _COLUMNS, rows, as_json=json)
@@ -60,15 +57,14 @@ def revoke(
     if session is None and user is None:
         fail("Name a session, or the user whose sessions end: --user.")
     from contracts.sessions import RevokeSessions  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
-    from kit.messaging.client import RequestClient  # noqa: PLC0415
 
-    async def work(broker: "Broker") -> UUID | None:
-        client = RequestClient(broker, _TIMEOUT)
+    async def work(client: "RequestClient") -> UUID | None:
         user_id = None if user is None else await _user_id(client, user)
         await client.request(RevokeSessions(user_id=user_id, session_id=session))
         return user_id
 
-    row = {"user": str(on_nats(home, work) or ""), "session": str(session or "all")}
+    user_id = on_services(home, work, timeout=_TIMEOUT)
+    row = {"user": str(user_id or ""), "session": str(session or "all")}
     show("revoked", list(row), [row], as_json=json)
 
 

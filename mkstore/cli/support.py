@@ -16,6 +16,7 @@ from mkstore.stack.state_dir import DEFAULT_STATE_DIR, RUN_FILE
 
 if TYPE_CHECKING:
     from kit.messaging.broker import Broker
+    from kit.messaging.client import RequestClient
 
 Result = TypeVar("Result")
 
@@ -80,6 +81,15 @@ def on_nats(home: Path | None, work: Callable[["Broker"], Awaitable[Result]]) ->
         fail(str(error))
     except (OSError, TimeoutError):
         fail(f"NATS does not answer: start it, or set {'NATS_URL' if home is None else '--home'} to a running one.")
+
+
+def on_services(
+    home: Path | None, work: Callable[["RequestClient"], Awaitable[Result]], *, timeout: float = 2.0
+) -> Result:
+    """Run `work` with a client of the services, which waits at most `timeout` seconds for each reply; see `on_nats`."""
+    from kit.messaging.client import RequestClient  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+
+    return on_nats(home, lambda broker: work(RequestClient(broker, timeout)))
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

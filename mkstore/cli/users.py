@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mkstore.cli.support import HomeOption, JsonOption, fail, on_nats, show
+from mkstore.cli.support import HomeOption, JsonOption, fail, on_services, show
 
 app = typer.Typer(help="Administer users.", no_args_is_help=True)
 
@@ -24,11 +24,9 @@ def promote(
     from pydantic import ValidationError  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
 
     from contracts.users import ListUsers, Role, UpdateUser, UserView  # noqa: PLC0415
-    from kit.messaging.broker import Broker  # noqa: PLC0415
     from kit.messaging.client import RequestClient  # noqa: PLC0415
 
-    async def work(broker: Broker) -> UserView:
-        client = RequestClient(broker)
+    async def work(client: RequestClient) -> UserView:
         matches = (await client.request(ListUsers(email=email))).data
         if not matches:
             fail(f"There is no user with the email {email}.")
@@ -36,7 +34,7 @@ def promote(
         return await client.request(UpdateUser(id=user.id, expected_version=user.version, role=Role.ADMIN))
 
     try:
-        user = on_nats(home, work)
+        user = on_services(home, work)
     except ValidationError:
         fail(f"{email} is not an email address.")
     row = {"id": str(user.id), "email": user.email, "role": user.role.value, "version": user.version}
