@@ -6,9 +6,17 @@ import json
 from collections import Counter
 from typing import Any
 
+import nats
+from nats.js.errors import NotFoundError
+
+from contracts.keys import KeyRotated
+from contracts.streams import USER_EVENTS
+from tests.support.golden import check_golden
 from tests.support.http_client import calling, operator
-from tests.support.running_store import running
+from tests.support.polling import eventually
+from tests.support.running_store import Running, running
 from tests.support.users_harness import PASSWORD, new_email
+from tests.support.wire_tap import Documents, WireMessage
 
 RATE = 200
 """Requests per second."""
@@ -59,6 +67,27 @@ async def test_no_token_is_refused_while_keys_rotate_under_load() -> None:
                 rounds += 1
             await rotation
             await load(RATE)
+        check_event(await eventually(lambda: last_rotation(store)))
         assert set(map(kid_of, tokens)) > {first}
         assert set(statuses) == {200}
         assert statuses[200] > 3 * RATE
+
+
+async def last_rotation(store: Running) -> WireMessage | None:
+    """Return the last `key.rotated` as it was published, or None if there is none yet."""
+    client = await nats.connect(store.record["nats"]["admin_url"])
+    try:
+        stored = await client.jetstream().get_last_msg(USER_EVENTS.name, KeyRotated.subject)
+    except NotFoundError:
+        return None
+    finally:
+        await client.close()
+    return WireMessage(KeyRotated.subject, "", dict(stored.headers or {}), stored.data or b"")
+
+
+def check_event(event: WireMessage | None) -> None:
+    """Fail unless the event is as documented; tests/e2e/default_store/test_documents.py checks all other messages."""
+    assert event is not None
+    examples, faults = Documents().check([event])
+    assert (list(examples), faults) == ([KeyRotated.subject], [])
+    check_golden(examples)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import uuid
 from typing import Any
 
@@ -11,21 +10,17 @@ import nats
 
 from contracts.payments import CreatePayment
 from contracts.streams import STREAMS
-from kit.asyncapi.specification import VERSION
 from kit.messaging.broker import Broker
 from mkstore.contract_check import running
 from tests.conftest import ROOT
-from tests.support.http_client import PASSWORD, sign_up, sign_up_admin, unused_email
+from tests.support.golden import check_golden
+from tests.support.http_client import PASSWORD, operator, sign_up, sign_up_admin, unused_email
 from tests.support.polling import eventually
 from tests.support.running_store import Running
 from tests.support.wire_tap import Documents, WireMessage, record_messages
 
-GOLDEN = ROOT / "tests" / "contracts" / "golden" / VERSION
-RECORD = "RECORD_GOLDEN"
-"""Environment variable that makes the test record a golden message for each message that has none."""
-
 LATE = {"key.rotated"}
-"""Sent five minutes after a rotation has begun; tests/e2e/test_key_rotation.py shortens that time."""
+"""Sent five minutes after a rotation has begun; tests/e2e/test_key_rotation.py shortens that time, and checks it."""
 
 
 async def test_wire_and_documents_have_the_same_messages(store: Running, http: httpx.AsyncClient) -> None:
@@ -89,16 +84,12 @@ async def send_everything(store: Running, http: httpx.AsyncClient) -> str:
     try:
         headers = {"content-type": "application/json"}
 
-        async def request(subject: str, **body: Any) -> Any:
-            return json.loads((await client.request(subject, json.dumps(body).encode(), headers=headers)).data)
+        async def request(subject: str, **body: Any) -> None:
+            await client.request(subject, json.dumps(body).encode(), headers=headers)
 
         await request("users.get_many", ids=[ada.id])
         await request("users.delete", id=str(uuid.uuid4()))
         await request("users.jwks")
-        await request("users.list_keys")
-        following = await request("users.rotate_key")
-        await request("users.withdraw_key", kid=following["kid"])
-        await request("users.refresh", refreshToken="none")
         await request("payments.get_many", ids=[payment["id"]])
         rejected = {name: payment[name] for name in ("userId", "amount", "currency", "metadata", "createdAt")}
         await request("payments.reject", command=rejected | {"id": str(uuid.uuid4())})
@@ -111,22 +102,13 @@ async def send_everything(store: Running, http: httpx.AsyncClient) -> str:
     credentials = {"email": ada.email, "password": changed["newPassword"]}
     other = (await http.post("/auth/sessions", json=credentials)).json()
     await http.post("/auth/sessions/refresh", json={"refreshToken": other["refreshToken"]})
+    await operator(store, "keys", "list")
+    (following,) = json.loads(await operator(store, "keys", "rotate", "--json"))
+    await operator(store, "keys", "withdraw", following["kid"])
     await ada("GET", "/auth/sessions")
     await ada("DELETE", f"/auth/sessions/{other['id']}")
     await ada("DELETE", f"/users/{ada.id}", json={"currentPassword": changed["newPassword"]})
     return invalid_subject
-
-
-def check_golden(examples: dict[str, WireMessage]) -> None:
-    """Fail if a part has no golden message, or record it if the environment requests that."""
-    missing = {part: message for part, message in examples.items() if not (GOLDEN / f"{part}.json").exists()}
-    if os.environ.get(RECORD):
-        GOLDEN.mkdir(parents=True, exist_ok=True)
-        for part, message in missing.items():
-            golden = {"subject": message.subject, "headers": message.headers, "body": json.loads(message.body)}
-            (GOLDEN / f"{part}.json").write_text(json.dumps(golden, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    else:
-        assert not missing, f"no golden message of {sorted(missing)}: {RECORD}=1 records it"
 
 
 async def test_live_figures_have_no_content_of_messages(store: Running, http: httpx.AsyncClient) -> None:
