@@ -2,6 +2,9 @@
 
 import re
 
+WATCHER = "watcher"
+"""The login that may only look at streams, consumers and statistics, such as for the portal's live figures."""
+
 
 def inbox_prefix(service: str) -> str:
     """Return the prefix of the service's reply subjects, which only this service may subscribe to."""

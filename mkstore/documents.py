@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from contract_gate.announcements import PATH as ANNOUNCED
+from contracts.inboxes import WATCHER
 from kit.asyncapi.merging import merged
 from kit.asyncapi.specification import Document, document
 from mkstore import permissions
@@ -56,9 +57,8 @@ def documents(specs: Sequence[ServiceSpec]) -> dict[str, str]:
     asyncapi = {service: own["asyncapi"] for service, own in by_service.items()}
     files = {}
     if len(specs) > 1:
-        files[permissions.FILE] = permissions.as_configuration(
-            {service: permissions.permissions_of(service, contents) for service, contents in asyncapi.items()}
-        )
+        of_services = {service: permissions.permissions_of(service, contents) for service, contents in asyncapi.items()}
+        files[permissions.FILE] = permissions.as_configuration(of_services | {WATCHER: permissions.of_watcher()})
         asyncapi[WHOLE] = merged(asyncapi, title=WHOLE, description=_DESCRIPTION)
     for service, contents in sorted(asyncapi.items()):
         text = Document(contents)

@@ -1,10 +1,10 @@
-"""NATS permissions of each service, generated from its AsyncAPI document."""
+"""NATS permissions of each service, generated from its AsyncAPI document, and of the login that may only look."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from contracts.inboxes import inbox_prefix
+from contracts.inboxes import WATCHER, inbox_prefix
 from contracts.streams import STREAMS
 from kit.asyncapi.reader import DocumentReader, wildcard_subject
 from mkstore import generated
@@ -14,7 +14,7 @@ _REPLIES = {"max": 1, "expires": "30s"}
 """A service may publish one reply per request; it may not publish to inboxes otherwise."""
 _APPEND_ONLY = {stream.name for stream in STREAMS if stream.append_only}
 _HEAD = """\
-# NATS permissions of each service. Generated from asyncapi/*.json by `mkstore docs`; nats.conf includes this file.
+# NATS permissions of each login. Generated from asyncapi/*.json by `mkstore docs`; nats.conf includes this file.
 """
 
 
@@ -68,6 +68,22 @@ def documented(service: str) -> dict[str, Any]:
     """Return the permissions from the committed document of a service. Raises `OSError` if it does not exist."""
     document = json.loads((generated.ROOT / f"asyncapi/{service}.json").read_text("utf-8"))
     return permissions_of(service, document)
+
+
+def of_watcher() -> dict[str, Any]:
+    """Return the `permissions` of the login that may only look: at streams, their messages, and statistics.
+
+    Through its direct gets it could have JetStream copy messages, which every service refuses (ADR 29).
+    """
+    requests = (
+        f"$JS.API.{request}.{stream.name}"
+        for stream in STREAMS
+        for request in ("CONSUMER.LIST", "DIRECT.GET", "STREAM.INFO")
+    )
+    return {
+        "publish": {"allow": sorted(["$SRV.STATS", *requests])},
+        "subscribe": {"allow": [f"{inbox_prefix(WATCHER)}.>"]},
+    }
 
 
 def as_configuration(permissions: Mapping[str, Mapping[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from nats.js.errors import NotFoundError
 from pydantic import BaseModel
 from structlog.stdlib import get_logger
 
+from contracts.inboxes import WATCHER, inbox_prefix
 from contracts.streams import Stream
 from kit.errors import NATS, Unavailable
 from kit.messaging.discovery import request_all
@@ -85,7 +86,7 @@ class Monitor(Protocol):
 
 
 class SystemMonitor:
-    """Takes snapshots over a separate connection, with a login that may read all streams and statistics.
+    """Takes snapshots over a separate connection, with the login `watcher`, or one that may do more.
 
     It connects at the first snapshot. A snapshot is shared by all callers for `max_age` seconds.
     """
@@ -131,7 +132,13 @@ class SystemMonitor:
         client = Client()
         async with asyncio.timeout(_CONNECT_TIMEOUT):  # nats-py alone retries for two minutes
             # No reconnection in the background: the next snapshot connects again.
-            await client.connect(self._url.split(","), name="live figures", allow_reconnect=False, error_cb=_log_error)
+            await client.connect(
+                self._url.split(","),
+                name="live figures",
+                inbox_prefix=inbox_prefix(WATCHER),
+                allow_reconnect=False,
+                error_cb=_log_error,
+            )
         self._client = client
         return client
 

@@ -37,7 +37,7 @@ class Settings(settings.Settings):
     live_nats_url: Annotated[str, UrlSecret(required=False)] = Field(
         "",
         repr=False,
-        description="NATS URL with an observer login; enables live figures on /asyncapi (admins only in production).",
+        description="NATS URL with the login watcher; enables live figures on /asyncapi (admins only in production).",
     )
     live_payloads: bool = Field(False, description="Whether the live view also shows message payloads.")
     access_log: bool = Field(True, description="Whether to log a line per request, at log level INFO and below.")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from contracts.inboxes import WATCHER
 from mkstore import permissions
 from mkstore.services import ServiceSpec
 from mkstore.stack import ports
@@ -91,7 +92,7 @@ def make_plan(
     `NATS_URL` and `DB_HOST` in `environ` name servers that already run. `niceness` is the nice value of a ready
     service. `map_port` redirects connections of the services to servers of this run.
     """
-    secrets = state.secrets([spec.name for spec in specs])
+    secrets = state.secrets([*(spec.name for spec in specs), WATCHER])
     nats = None if environ.get("NATS_URL") else _own_nats(state, secrets, specs)
     postgres = None if environ.get("DB_HOST") else _own_postgres(state, secrets)
     nats_url = nats.url if nats else environ["NATS_URL"]
@@ -115,7 +116,7 @@ def make_plan(
             spec, environ, nats_url=to_nats, monitor_url=monitor_url, database=to_database, jwt_secret=jwt_secret
         )
         if spec is specs[-1] and nats:
-            env.setdefault("LIVE_NATS_URL", nats.admin_url)
+            env.setdefault("LIVE_NATS_URL", nats.url_as(WATCHER, nats.port))
         port = gateway_port if spec is specs[-1] else ports.free_port()
         log = state.log(spec.name)
         workers = options.workers or spec.processes_on(cores)
@@ -130,6 +131,7 @@ def make_plan(
 def _own_nats(state: StateDir, secrets: Mapping[str, str], specs: Sequence[ServiceSpec]) -> NatsServer:
     services, operator = Login("services", secrets["nats_services"]), Login("operator", secrets["nats_operator"])
     own = [Login(spec.name, secrets[f"nats_{spec.name}"], permissions.documented(spec.name)) for spec in specs]
+    own.append(Login(WATCHER, secrets[f"nats_{WATCHER}"], permissions.of_watcher()))
     server = NatsServer(state.data / "nats", services=services, operator=operator, others=own, log=state.log("nats"))
     server.mark = mark(server.name, state.root)
     return server

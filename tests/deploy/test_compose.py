@@ -16,6 +16,7 @@ SECRETS = {
     for name in (
         "JWT_SECRET",
         "NATS_OPERATOR_PASSWORD",
+        "NATS_WATCHER_PASSWORD",
         "POSTGRES_PASSWORD",
         *(f"NATS_{name.upper()}_PASSWORD" for name in NAMES),
         *(f"{name.upper()}_DB_PASSWORD" for name in WITH_DATABASE),

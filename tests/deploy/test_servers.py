@@ -24,7 +24,9 @@ NAMES = [spec.name for spec in SERVICES]
 
 
 def test_nats_accepts_its_configuration() -> None:
-    env = {"PATH": os.defpath} | {f"NATS_{login.upper()}_PASSWORD": '"12e4"' for login in (*NAMES, "operator")}
+    env = {"PATH": os.defpath} | {
+        f"NATS_{login.upper()}_PASSWORD": '"12e4"' for login in (*NAMES, "watcher", "operator")
+    }
     command = [nats_server_program(), "-t", "-c", str(ROOT / "deploy/nats.conf")]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

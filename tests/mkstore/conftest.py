@@ -7,7 +7,7 @@ import nats as nats_client
 import pytest
 from nats.aio.client import Client
 
-from contracts.inboxes import inbox_prefix
+from contracts.inboxes import WATCHER, inbox_prefix
 from mkstore import permissions
 from mkstore.services import SERVICES
 from mkstore.stack.servers import Login, NatsServer, PostgresServer
@@ -40,6 +40,7 @@ def postgres(one_postgres: PostgresServer) -> PostgresServer:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """A provisioned server with the logins that `mkstore up` creates."""
     logins = [Login(name, permissions=permissions.documented(name)) for name in NAMES]
+    logins.append(Login(WATCHER, permissions=permissions.of_watcher()))
     with NatsServer(tmp_path_factory.mktemp("permissions"), others=logins) as running:
         provision(running.url)
         yield running
