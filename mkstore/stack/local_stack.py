@@ -19,7 +19,7 @@ from mkstore.stack.managed_process import ProcessFailed
 from mkstore.stack.migrations import is_newest, migrate
 from mkstore.stack.plan import Options, Plan, PortMapper, identity, make_plan
 from mkstore.stack.reaper import Reaper, end_leftovers
-from mkstore.stack.servers import create_databases, is_reachable
+from mkstore.stack.servers import create_databases, give_database, is_reachable
 from mkstore.stack.state_dir import StateDir, write_private
 from mkstore.stack.supervisor import Supervisor
 
@@ -138,10 +138,12 @@ class LocalStack:
                 await self._provision()
 
     async def _databases(self) -> list[ServiceSpec]:
-        """Create missing databases; return the services whose database may have an old schema."""
+        """Create missing databases and their owners; return the services whose database may have an old schema."""
         owned = {spec.database: spec for spec in (s.spec for s in self._plan.services) if spec.database is not None}
         try:
             new = await create_databases(self._plan.postgres_url, owned)
+            if self._plan.postgres is not None:
+                await self._give_databases(owned)
             return [
                 spec
                 for name, spec in owned.items()
@@ -150,6 +152,12 @@ class LocalStack:
             ]
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise StartRefused(f"PostgreSQL cannot be used for {', '.join(owned)}: {error}; check DB_*") from error
+
+    async def _give_databases(self, owned: Mapping[str, ServiceSpec]) -> None:
+        """Make each service's role the owner of its database; those of an earlier version belong to the superuser."""
+        for name, spec in owned.items():
+            login = self._plan.environments[spec.name]
+            await give_database(self._plan.database.url_of(name), login["DB_USER"], login["DB_PASSWORD"])
 
     async def _bring_down(self) -> None:
         plan, supervisor = self._plan, self._supervisor

@@ -38,7 +38,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """The processes of one run and their addresses; a server that this run does not start is None."""
+    """The processes of one run and their addresses; a server that this run does not start is None.
+
+    `database` is the login that creates databases; on its own server each service has a role of its database only.
+    """
 
     nats: NatsServer | None
     postgres: PostgresServer | None
@@ -51,7 +54,7 @@ class Plan:
 
     @property
     def postgres_url(self) -> str:
-        """Address of the maintenance database, with the services' login."""
+        """Address of the maintenance database, with the superuser's login or that of the environment."""
         return self.database.url_of("postgres")
 
     @property
@@ -92,7 +95,8 @@ def make_plan(
     `NATS_URL` and `DB_HOST` in `environ` name servers that already run. `niceness` is the nice value of a ready
     service. `map_port` redirects connections of the services to servers of this run.
     """
-    secrets = state.secrets([*(spec.name for spec in specs), WATCHER])
+    owners = [spec.name for spec in specs if spec.database is not None]
+    secrets = state.secrets([*(spec.name for spec in specs), WATCHER], owners)
     nats = None if environ.get("NATS_URL") else _own_nats(state, secrets, specs)
     postgres = None if environ.get("DB_HOST") else _own_postgres(state, secrets)
     nats_url = nats.url if nats else environ["NATS_URL"]
@@ -111,16 +115,17 @@ def make_plan(
         to_nats = nats.url_as(spec.name, map_port(spec.name, "nats", nats.port)) if nats else nats_url
         to_database = database
         if postgres is not None and spec.database is not None:
-            to_database = replace(database, port=str(map_port(spec.name, "postgres", postgres.port)))
+            port = str(map_port(spec.name, "postgres", postgres.port))
+            to_database = replace(database, port=port, user=spec.name, password=secrets[f"postgres_{spec.name}"])
         env = service_environment(
             spec, environ, nats_url=to_nats, monitor_url=monitor_url, database=to_database, jwt_secret=jwt_secret
         )
         if spec is specs[-1] and nats:
             env.setdefault("LIVE_NATS_URL", nats.url_as(WATCHER, nats.port))
-        port = gateway_port if spec is specs[-1] else ports.free_port()
+        own_port = gateway_port if spec is specs[-1] else ports.free_port()
         log = state.log(spec.name)
         workers = options.workers or spec.processes_on(cores)
-        service = ServiceProcess(spec, env=env, port=port, workers=workers, niceness=niceness, log=log)
+        service = ServiceProcess(spec, env=env, port=own_port, workers=workers, niceness=niceness, log=log)
         service.mark = mark(spec.name, state.root)
         services.append(service)
         environments[spec.name] = service.marked(env)

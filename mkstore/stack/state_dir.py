@@ -54,14 +54,14 @@ class StateDir:
         """Return the log file of a process."""
         return self.root / "logs" / f"{name}.log"
 
-    def secrets(self, services: Sequence[str]) -> dict[str, str]:
-        """Return the secrets by name, among them `nats_NAME` for each of `services`.
+    def secrets(self, logins: Sequence[str], roles: Sequence[str] = ()) -> dict[str, str]:
+        """Return the secrets by name, among them `nats_NAME` for each of `logins`, and `postgres_NAME` of `roles`.
 
         Missing ones are generated, and kept in a file with mode 0600.
         """
         file = self.root / "secrets.json"
         known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
-        names = (*_SECRETS, *(f"nats_{service}" for service in services))
+        names = (*_SECRETS, *(f"nats_{login}" for login in logins), *(f"postgres_{role}" for role in roles))
         missing = {name: secrets.token_urlsafe(32) for name in names if name not in known}
         if missing:
             known |= missing

@@ -2,6 +2,15 @@
 
 from mkstore.stack.managed_process import ProcessFailed
 from mkstore.stack.servers.nats import Login, NatsServer, is_reachable
+from mkstore.stack.servers.owners import give_database
 from mkstore.stack.servers.postgres import PostgresServer, create_databases
 
-__all__ = ["Login", "NatsServer", "PostgresServer", "ProcessFailed", "create_databases", "is_reachable"]
+__all__ = [
+    "Login",
+    "NatsServer",
+    "PostgresServer",
+    "ProcessFailed",
+    "create_databases",
+    "give_database",
+    "is_reachable",
+]

@@ -30,6 +30,22 @@ def test_given_number_of_processes_holds_for_each_service(tmp_path: Path) -> Non
     assert set(_workers(tmp_path, wanted=3, cores=2).values()) == {3}
 
 
+def test_each_service_has_its_own_logins(tmp_path: Path) -> None:
+    options = Options(0, tmp_path, ephemeral=False, workers=1)
+    with open_state_dir(tmp_path, ephemeral=False) as state:
+        plan = make_plan(options, SERVICES, state, {}, niceness=0)
+    users, payments, gateway = (plan.environments[name] for name in ("users", "payments", "gateway"))
+    assert (users["DB_USER"], payments["DB_USER"]) == ("users", "payments")
+    assert plan.nats is not None
+    assert plan.postgres is not None
+    passwords = {users["DB_PASSWORD"], payments["DB_PASSWORD"], plan.postgres.password}
+    assert len(passwords) == 3
+    assert gateway["LIVE_NATS_URL"].startswith("nats://watcher:")
+    for env in plan.environments.values():
+        assert plan.admin_url not in env.values()
+        assert plan.postgres.password not in env.values()
+
+
 @pytest.mark.parametrize(("given", "trusted"), [({}, ""), ({"FORWARDED_ALLOW_IPS": "10.0.0.1"}, "10.0.0.1")])
 def test_no_proxy_is_trusted_unless_it_is_named(tmp_path: Path, given: dict[str, str], trusted: str) -> None:
     options = Options(0, tmp_path, ephemeral=False, workers=1)
