@@ -73,12 +73,12 @@ def documented(service: str) -> dict[str, Any]:
 def of_watcher() -> dict[str, Any]:
     """Return the `permissions` of the login that may only look: at streams, their messages, and statistics.
 
-    Through its direct gets it could have JetStream copy messages, which every service refuses (ADR 29).
+    It has no direct gets: JetStream executes and stores their answers where the reader names such a subject (ADR 29).
     """
     requests = (
         f"$JS.API.{request}.{stream.name}"
         for stream in STREAMS
-        for request in ("CONSUMER.LIST", "DIRECT.GET", "STREAM.INFO")
+        for request in ("CONSUMER.LIST", "STREAM.INFO", "STREAM.MSG.GET")
     )
     return {
         "publish": {"allow": sorted(["$SRV.STATS", *requests])},

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 from pydantic import BaseModel
 from structlog.stdlib import get_logger
@@ -18,7 +19,6 @@ from contracts.inboxes import WATCHER, inbox_prefix
 from contracts.streams import Stream
 from kit.errors import NATS, Unavailable
 from kit.messaging.discovery import request_all
-from kit.messaging.reader import Read, stream_reader
 
 log = get_logger(__name__)
 
@@ -121,8 +121,7 @@ class SystemMonitor:
     async def _take_snapshot(self) -> Snapshot:
         client = await self._connected()
         jetstream = client.jetstream()
-        async with stream_reader(client) as read:
-            streams = [await self._stream(jetstream, stream, read) for stream in self._streams]
+        streams = [await self._stream(jetstream, stream) for stream in self._streams]
         return Snapshot(at=datetime.now(UTC), streams=streams, processes=await _processes(client))
 
     async def _connected(self) -> Client:
@@ -142,13 +141,15 @@ class SystemMonitor:
         self._client = client
         return client
 
-    async def _stream(self, jetstream: JetStreamContext, stream: Stream, read: Read) -> StreamSnapshot:
+    async def _stream(self, jetstream: JetStreamContext, stream: Stream) -> StreamSnapshot:
         try:
             state = (await jetstream.stream_info(stream.name)).state
             consumers = await jetstream.consumers_info(stream.name)
         except NotFoundError:
             return StreamSnapshot(name=stream.name, messages=0, bytes=0, last_sequence=0, consumers=[], last=[])
-        begin = {"seq": max(1, state.last_seq - _LAST_MESSAGES + 1), "next_by_subj": ">", "batch": _LAST_MESSAGES}
+        # Not by direct gets: JetStream executes their answers as requests if the reader names such a subject (ADR 29).
+        sequences = range(max(1, state.first_seq, state.last_seq - _LAST_MESSAGES + 1), state.last_seq + 1)
+        last = await asyncio.gather(*(_message_at(jetstream, stream, sequence) for sequence in sequences))
         return StreamSnapshot(
             name=stream.name,
             messages=state.messages,
@@ -164,20 +165,28 @@ class SystemMonitor:
                 for consumer in consumers
                 if consumer.config.durable_name
             ],
-            last=[self._message(message.headers or {}, message.data) for message in await read(stream.name, begin)],
+            last=[self._message(message) for message in last if message is not None],
         )
 
-    def _message(self, headers: dict[str, str], data: bytes) -> MessageSnapshot:
+    def _message(self, message: RawStreamMsg) -> MessageSnapshot:
         try:
-            body = json.loads(data)
+            body = json.loads(message.data or b"")
         except ValueError:
             body = None
         return MessageSnapshot(
-            sequence=int(headers["Nats-Sequence"]),
-            subject=headers["Nats-Subject"],
-            at=headers["Nats-Time-Stamp"],
+            sequence=message.seq or 0,
+            subject=message.subject or "",
+            at=message.time.isoformat() if message.time else "",
             body=body if self._bodies else redacted(body),
         )
+
+
+async def _message_at(jetstream: JetStreamContext, stream: Stream, sequence: int) -> RawStreamMsg | None:
+    """Return a message; None if the stream has removed it meanwhile."""
+    try:
+        return await jetstream.get_msg(stream.name, sequence)
+    except NotFoundError:
+        return None
 
 
 async def _processes(client: Client) -> list[ProcessSnapshot]:
