@@ -9,8 +9,8 @@ from sqlalchemy import URL
 WAIT_TIMEOUT = 2.0
 """Seconds to wait for a free connection."""
 CONNECT_TIMEOUT = 2.0
-COMMAND_TIMEOUT = 10.0
-"""Seconds that a statement may take."""
+COMMAND_TIMEOUT = 5.0
+"""Seconds that a statement may take. Until then a server that is silent, without an error, is not noticed."""
 SERVER_SETTINGS = {"application_name": "mkstore"}
 
 

@@ -25,7 +25,7 @@ FROZEN_DURATION = 150.0
 BROKEN_DURATION = 5.0
 """Seconds for which a link, a stream or a database is broken."""
 HALF_OPEN_DURATION = 20.0
-"""Seconds for which a link is half open: longer than clients need to detect that."""
+"""Seconds for which a link is half open: longer than clients and servers need to notice that, 6 s."""
 _REACHED_TIMEOUT = 60.0
 _UPDATE_INTERVAL = 0.1
 

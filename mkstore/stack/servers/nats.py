@@ -136,6 +136,9 @@ class NatsServer(ManagedProcess):
             "port": self.port,
             "http": f"{ports.LOOPBACK}:{self.monitor_port}",
             "max_payload": MAX_PAYLOAD,
+            # A client that is silent gets no more requests after 6 s; the default is 6 minutes.
+            "ping_interval": "2s",
+            "ping_max": 2,
             "jetstream": {"store_dir": str(self.folder.resolve() / "store"), "sync_interval": "always"},
             "accounts": {_ACCOUNT: {"jetstream": "enabled", "users": users}},
         }
