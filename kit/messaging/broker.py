@@ -26,9 +26,9 @@ from kit.runtime.tasks import cancel_and_wait
 
 log = get_logger(__name__)
 
-PING_INTERVAL = 1.5
-_MAX_OUTSTANDING_PINGS = 2
-"""The third ping after the last reply ends the connection: a server that is silent is noticed within 4.5 s."""
+PING_INTERVAL = 1
+_MAX_OUTSTANDING_PINGS = 3
+"""A server that does not reply to three pings is noticed within 4 s, and none that replies within 3 s is dropped."""
 _DRAIN_TIMEOUT = 10.0
 _CLOSE_TIMEOUT = 2.0
 
