@@ -86,7 +86,14 @@ class Proof:
     async def _round(self, store: Store, api: Api, payers: list[User], auditor: Auditor, fault: Fault) -> Round:
         await store.wait_until_stable(fault.kills)
         ledger, load = Ledger(), fault.load or self.load
-        generator = LoadGenerator(api, payers[: load.payers], ledger, seed=self.seed + len(self.rounds), rate=load.rate)
+        generator = LoadGenerator(
+            api,
+            payers[: load.payers],
+            ledger,
+            seed=self.seed + len(self.rounds),
+            rate=load.rate,
+            reused_keys=load.reused_keys,
+        )
         began = time.monotonic()
         memory: list[int] = []
         sampling = asyncio.create_task(_sample_memory(store, memory))

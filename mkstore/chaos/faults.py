@@ -64,17 +64,21 @@ LINKS = (
 
 @dataclass(frozen=True)
 class Load:
-    """Concurrent payers, the minimum of payments per round, and a `rate` limit in payments per second (0: none)."""
+    """Concurrent payers, the minimum of payments per round, and a `rate` limit in payments per second (0: none).
+
+    `reused_keys` is the number of newest idempotency keys that are used again: less than the store remembers.
+    """
 
     payers: int
     payments: int
     rate: float = 0.0
+    reused_keys: int = 300
 
 
 PACED_RATE = 200.0
 """Payments per second that leave the machine idle time."""
 OUTAGE_LOAD = Load(payers=64, payments=12_000, rate=PACED_RATE)
-FROZEN_LOAD = Load(payers=32, payments=20_000, rate=PACED_RATE)
+FROZEN_LOAD = Load(payers=32, payments=20_000, rate=PACED_RATE, reused_keys=20_000)  # payments, paused, purges none
 PACED_LOAD = Load(payers=32, payments=1_500, rate=PACED_RATE)
 
 

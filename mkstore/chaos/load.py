@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from uuid import uuid4
@@ -19,8 +20,8 @@ _PROBE_INTERVAL, _USER_INTERVAL = 0.1, 0.5
 _PAYMENTS_PER_PROBE, _PAYMENTS_PER_USER = 10, 25
 """Payments per read of a probe and per sign-up, if the rate is so low that the minimum would be more often."""
 _KEYED, _REPEATED, _READ_BACK = 0.5, 0.1, 0.1
-"""Share of payments with an idempotency key; share of those after which an earlier key of the payer is used again;
-share of all that are read back."""
+"""Share of payments with an idempotency key; share of those after which a key is used again; share of all that are read
+back."""
 _SIGN_UPS_AT_ONCE = 4
 _REPLAYED, _KEY_REUSED = "idempotent-replayed", "idempotency-key-reused"
 _AMOUNT = 100
@@ -83,8 +84,8 @@ class LoadGenerator:
 
     With `payments`, that number of them is made and no more. `rate` limits the payments per second of all payers
     together, and probes and changes of users in proportion (0: no limit). `read_back` is the share of accepted payments
-    that are read. `changes_users` and `probes` say whether others sign up, and whether reads are tried all the time.
-    Every request and its response is recorded in `ledger`.
+    that are read, `reused_keys` the number of newest keys that are used again. `changes_users` and `probes` say whether
+    others sign up, and whether reads are tried all the time. Every request and its response is recorded in `ledger`.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class LoadGenerator:
         read_back: float = _READ_BACK,
         changes_users: bool = True,
         probes: bool = True,
+        reused_keys: int = 1,
     ) -> None:
         self._api = api
         self._payers = payers
@@ -108,6 +110,7 @@ class LoadGenerator:
         self._rate = rate
         self._read_back_share = read_back
         self._changes_users = changes_users
+        self._keys: deque[tuple[User, Attempt, Answer]] = deque(maxlen=reused_keys)
         self._probes = PROBES if probes else {}
         self._sessions = SessionLoad(api, ledger)
         self._stopped = asyncio.Event()
@@ -142,7 +145,6 @@ class LoadGenerator:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _pay_repeatedly(self, payer: User) -> None:
-        accepted: list[tuple[Attempt, Answer]] = []
         while True:
             await self._pace()
             if self._stopped.is_set() or (self._payments is not None and len(self.ledger.attempts) >= self._payments):
@@ -151,9 +153,9 @@ class LoadGenerator:
             self.ledger.attempts.append(attempt)
             first = await self._until_accepted(payer, attempt)
             if first is not None and attempt.key:
-                accepted.append((attempt, first))
+                self._keys.append((payer, attempt, first))
                 if self._random.random() < _REPEATED:
-                    await self._repeat(payer, *self._random.choice(accepted))
+                    await self._repeat(*self._random.choice(self._keys))
             if first is not None and self._random.random() < self._read_back_share:
                 await self._read_back(payer, attempt)
 
