@@ -1,15 +1,17 @@
 """The portal's ASGI app: pages, documents and assets, all from this server."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
+from contracts.errors import ErrorKind
 from kit.asyncapi.reader import Json
 from kit.errors import InvalidField
 from portal.assets import PREFIX, assets
@@ -17,11 +19,12 @@ from portal.documents import Library, library
 from portal.http_api import HttpApi
 from portal.live import Monitor
 from portal.pages import Pages
+from portal.problem_types import ProblemType, problem_types
 from portal.responses import asset_response, page_response
 
 PATHS = (
     *("/docs", "/docs/{path:path}", "/asyncapi", "/asyncapi/{path:path}", f"{PREFIX}/{{path:path}}"),
-    *("/llms.txt", "/favicon.ico"),
+    *("/problems", "/problems/{slug}", "/llms.txt", "/favicon.ico"),
 )
 """The addresses that the app answers, as Starlette route paths: a host mounts the app under each of them."""
 
@@ -43,16 +46,20 @@ def create_app(
     openapi: Callable[[], Json],
     monitor: Monitor | None = None,
     authorize: Authorize | None = None,
+    *,
+    problems: Sequence[ProblemType] = (),
+    statuses: Mapping[ErrorKind, int] = MappingProxyType({}),
 ) -> Router:
     """Return the portal as an ASGI app.
 
     `documents` is the folder of AsyncAPI documents, `openapi` returns the document of the HTTP API. With a `monitor`
-    the map shows live figures: to everyone, or only to callers that `authorize` accepts.
+    the map shows live figures: to everyone, or only to callers that `authorize` accepts. `problems` are those that the
+    host has besides the services, `statuses` the HTTP status of each kind.
 
     The app raises `HTTPException` for unknown names and methods, `QueryTooLong` and what the monitor raises: the
     exception handlers of the host that mounts it turn them into responses.
     """
-    site = _Site(documents, openapi, monitor, authorize)
+    site = _Site(documents, openapi, monitor, authorize, problems, statuses)
     routes = [
         Route("/docs", site.http_api),
         Route("/docs/try", site.try_out),
@@ -71,6 +78,8 @@ def create_app(
         Route("/asyncapi/{service}/reference", site.reference),
         Route(f"{PREFIX}/{{digest}}/{{name}}", site.asset),
         Route("/favicon.ico", site.favicon),
+        Route("/problems", site.problems),
+        Route("/problems/{slug}", site.problem),
     ]
     return Router(routes, redirect_slashes=False)
 
@@ -79,9 +88,16 @@ class _Site:
     """The endpoints. All but `live` are synchronous: Starlette renders them in a thread."""
 
     def __init__(
-        self, documents: Path, openapi: Callable[[], Json], monitor: Monitor | None, authorize: Authorize | None
+        self,
+        documents: Path,
+        openapi: Callable[[], Json],
+        monitor: Monitor | None,
+        authorize: Authorize | None,
+        problems: Sequence[ProblemType],
+        statuses: Mapping[ErrorKind, int],
     ) -> None:
         self._documents, self._openapi = documents, openapi
+        self._own_problems, self._statuses = problems, statuses
         self._monitor, self._authorize = monitor, authorize
 
     def http_api(self, request: Request) -> Response:
@@ -171,6 +187,24 @@ class _Site:
     def favicon(self, request: Request) -> Response:
         """Return the icon under its conventional address."""
         return asset_response(request, assets()["favicon.svg"], digest="")
+
+    def problems(self, request: Request) -> Response:
+        """List every type of problem."""
+        return page_response(request, self._pages.problems(self._problem_types.values()))
+
+    def problem(self, request: Request) -> Response:
+        """Explain one type of problem: as a page, or as JSON to clients that prefer it."""
+        problem = self._problem_types.get(request.path_params["slug"])
+        if problem is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        if "application/json" in request.headers.get("Accept", ""):
+            return page_response(request, problem.to_json(), "application/json")
+        return page_response(request, self._pages.problem(problem))
+
+    @property
+    def _problem_types(self) -> Mapping[str, ProblemType]:
+        documents = library(self._documents).documents.values()
+        return problem_types((one.content for one in documents), self._own_problems, self._statuses)
 
     @property
     def _pages(self) -> Pages:

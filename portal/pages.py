@@ -13,6 +13,7 @@ from portal.fields import Field, fields
 from portal.history import Change, history
 from portal.http_api import HttpApi
 from portal.map_layout import lay_out
+from portal.problem_types import ProblemType
 from portal.snippets import Snippet, snippets
 from portal.templates import render
 
@@ -139,6 +140,14 @@ class Pages:
             styles=["swagger-ui.css", "http-api.css"],
             scripts=["swagger-ui-bundle.js", "http-api.js"],
         )
+
+    def problems(self, problems: Iterable[ProblemType]) -> str:
+        """Return the list of the types of problems."""
+        return self._page("problems.html", "Problems", "/problems", problems=problems)
+
+    def problem(self, problem: ProblemType) -> str:
+        """Return the page of one type of problem."""
+        return self._page("problem.html", problem.title, f"/problems/{problem.slug}", problem=problem)
 
     def message_markdown(self, name: str) -> str:
         """Return a message's page as Markdown. Raises `KeyError` if there is no message of this name."""

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apps.gateway.auth import Caller
 from apps.gateway.deps import Dependencies
-from apps.gateway.http import problems, strict_bodies
+from apps.gateway.http import problems, strict_requests
 from apps.gateway.routes import payments, users
 from kit.errors import Refusal
 
@@ -175,7 +175,7 @@ def _headers(scope: Scope, known: frozenset[bytes]) -> Headers:
 def _new_payment(message: Message) -> payments.NewPayment | None:
     """Return the body of a request if it is valid."""
     try:
-        parsed = strict_bodies.parse(message.get("body", b""))
+        parsed = strict_requests.parse(message.get("body", b""))
         return payments.NewPayment.model_validate(parsed) if isinstance(parsed, dict) else None
     except (ValueError, RecursionError):  # of pydantic and json; FastAPI says which
         return None

@@ -3,6 +3,9 @@
 A module imports slow packages (the services, their drivers) inside its command, so that other commands start fast.
 """
 
+from importlib import metadata
+from typing import Annotated
+
 import typer
 
 from mkstore.cli import docs, env
@@ -21,8 +24,18 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mkstore {metadata.version('mkstore')}")
+        raise typer.Exit
+
+
 @app.callback()
-def mkstore() -> None:
+def mkstore(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Run and operate the store."""
 
 

@@ -20,6 +20,10 @@ from kit.errors import Refusal
 from kit.runtime.tracing import trace
 
 _NO_STORE = (b"cache-control", b"no-store")
+_OF_CONTENT = frozenset({b"content-type", b"content-length"})
+"""FastAPI sends a type with 204, which has no content (RFC 9110, 8.6 and 15.3.5)."""
+_ENDLESS = "/events"
+"""A GET of it does not end, so it has no HEAD."""
 
 Wrap = Callable[[ASGIApp], ASGIApp]
 """Returns an application with a layer around it, such as CORS."""
@@ -29,8 +33,9 @@ class Middleware:
     """Serves requests with `app`: each further layer would cost 5 to 10 µs per request.
 
     Every response has an `X-Request-Id` and a `Cache-Control`. A request is counted against the limits of its address,
-    and its body is read, before it takes a place. Health probes are not counted. `wrap` is put around `app` and around
-    the refusals of this layer. Without `access_log` no line is written. `clock` is monotonic, in seconds.
+    and its body is read, before it takes a place. Health probes are not counted. HEAD is a GET without its body. `wrap`
+    is put around `app` and around the refusals of this layer. Without `access_log` no line is written. `clock` is
+    monotonic, in seconds.
     """
 
     def __init__(
@@ -63,6 +68,8 @@ class Middleware:
         current = trace_of(headers)
         trace.set(current)
         response = _Response(send, scope["method"], current.request_id)
+        if scope["method"] == "HEAD" and scope["path"] != _ENDLESS:
+            scope = {**scope, "method": "GET"}
         place = None
         try:
             if headers.get(b"host") not in self._hosts.known or len(headers) < len(scope["headers"]):
@@ -84,7 +91,7 @@ class Middleware:
                     Access(
                         ended_at=time.time(),
                         seconds=self._clock() - started,
-                        method=scope["method"],
+                        method=response.method,
                         path=_path(scope),
                         status=response.status,
                         request_id=current.request_id,
@@ -98,7 +105,7 @@ class _Response:
 
     def __init__(self, send: Send, method: str, request_id: str) -> None:
         self._send = send
-        self._method = method
+        self.method = method
         self._request_id = (HEADER, request_id.encode())
         self._usage: list[tuple[bytes, bytes]] = []
         self._start: Message | None = None
@@ -115,6 +122,8 @@ class _Response:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), self._request_id]
+            if self.status == HTTPStatus.NO_CONTENT:
+                headers = [field for field in headers if field[0] not in _OF_CONTENT]
             for name, _ in headers:
                 if name == b"cache-control":
                     break
@@ -127,7 +136,9 @@ class _Response:
             await self._send(message)
         else:
             self._start = None
-            if not write_response(self._send, self._method, start, message):
+            if self.method == "HEAD":
+                message = {**message, "body": b""}
+            if not write_response(self._send, self.method, start, message):
                 await self._send(start)
                 await self._send(message)
 

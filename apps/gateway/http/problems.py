@@ -1,7 +1,8 @@
 """Refusals as HTTP responses (RFC 9457): one table of statuses, one shape."""
 
+import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -22,10 +23,12 @@ from apps.gateway.errors import (
     TooManyRequests,
 )
 from apps.gateway.http.addresses import address_of
+from apps.gateway.http.strict_requests import DUPLICATE
 from contracts.errors import ErrorKind, FieldError, json_pointer
-from kit.errors import Refusal, RemoteProblem
+from kit.errors import OutcomeUnknown, Refusal, RemoteProblem, Unavailable
 from kit.runtime.security_log import security_event
 from kit.runtime.tracing import trace
+from portal.problem_types import ProblemType
 
 log = get_logger(__name__)
 
@@ -69,6 +72,10 @@ PHRASES = {
 }
 """Reason phrases of RFC 9110; those of `http.HTTPStatus` differ between Python 3.12 and 3.13."""
 
+_OF_THE_FRAMEWORK = (
+    ProblemType("method-not-allowed", ErrorKind.MALFORMED, 405, "The resource has no such method; see `Allow`."),
+    ProblemType("internal-error", ErrorKind.INTERNAL, 500, "The gateway or a service failed; the failure is logged."),
+)
 _LIMITS_OF_LOAD = frozenset({"address", "caller"})
 """Limits of requests of every kind: they say nothing about an attack, and have a line in the access log."""
 
@@ -97,6 +104,25 @@ def failure_response(error: Exception) -> Response:
     return _response(500, "internal-error", "The gateway failed; the failure is logged.")
 
 
+def own_types() -> list[ProblemType]:
+    """Return the types of problems that the gateway itself answers with."""
+    refusals: list[type[Refusal]] = [*_subclasses(GatewayRefusal), Unavailable, OutcomeUnknown]
+    return [
+        ProblemType(each.slug, each.kind, _STATUS_OF_CLASS.get(each, STATUS[each.kind]), _meaning_of(each))
+        for each in refusals
+    ] + list(_OF_THE_FRAMEWORK)
+
+
+def _subclasses(base: type[Refusal]) -> Iterator[type[Refusal]]:
+    for each in base.__subclasses__():
+        yield each
+        yield from _subclasses(each)
+
+
+def _meaning_of(refusal: type[Refusal]) -> str:
+    return inspect.cleandoc(refusal.__doc__ or "").partition("\n")[0]
+
+
 def install(app: FastAPI) -> None:
     """Add the exception handlers for everything that a route may raise."""
 
@@ -110,8 +136,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         errors = error.errors()
-        if any(e["type"] == "json_invalid" for e in errors):
-            return problem_response(MalformedBody())
+        for each in errors:
+            if each["type"] == "json_invalid":
+                return problem_response(_malformed(each.get("ctx", {}).get("error", "")))
         return problem_response(InvalidRequest(tuple(map(_field_error, errors))))
 
     @app.exception_handler(HTTPException)
@@ -125,6 +152,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> Response:
         return failure_response(error)
+
+
+def _malformed(reason: str) -> MalformedBody:
+    """Return the refusal of a body that is not JSON; of the parser's reasons only that of a duplicate name helps."""
+    return MalformedBody(reason) if reason.startswith(DUPLICATE.partition("{")[0]) else MalformedBody()
 
 
 def _response(

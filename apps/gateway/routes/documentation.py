@@ -5,12 +5,13 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 import apps
 import portal
 from apps.gateway.deps import Dependencies, bearer, current_user
+from apps.gateway.http import problems
 
 _DOCUMENTS = Path(apps.__file__).resolve().parent.parent / "asyncapi"
 
@@ -18,10 +19,18 @@ _DOCUMENTS = Path(apps.__file__).resolve().parent.parent / "asyncapi"
 def mount(api: FastAPI, deps: Dependencies) -> None:
     """Serve the portal from `api`, with the OpenAPI document of `api` and the live figures of `deps.monitor`."""
     authorize = _require_admin if deps.live_for_admins else None
-    site = portal.create_app(_DOCUMENTS, api.openapi, deps.monitor, authorize)
+    site = portal.create_app(
+        _DOCUMENTS, api.openapi, deps.monitor, authorize, problems=problems.own_types(), statuses=problems.STATUS
+    )
+    api.router.routes.append(Route("/", _root, methods=["GET"], include_in_schema=False))
     # Not `Mount`: it answers only below its path, and redirects from the path itself.
     for path in portal.PATHS:
         api.router.routes.append(Route(path, site, methods=["GET"], include_in_schema=False))
+
+
+async def _root(_: Request) -> Response:
+    """Lead a browser at the address of the gateway to the documentation."""
+    return RedirectResponse("/docs")
 
 
 async def _require_admin(request: Request) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 import re
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
@@ -11,7 +11,7 @@ from pydantic import MISSING
 from apps.gateway.deps import CurrentUser, Deps
 from apps.gateway.errors import Forbidden, NotFound
 from apps.gateway.http.openapi import responses, success
-from apps.gateway.http.strict_bodies import StrictRoute
+from apps.gateway.http.strict_requests import StrictRoute
 from contracts.base import Cursor, PageSize
 from contracts.payments import Charge, ListPayments, PaymentPage, PaymentStatus, PaymentView
 
@@ -86,7 +86,9 @@ async def list_payments(
     caller: CurrentUser,
     deps: Deps,
     user_id: Annotated[UUID | None, Query(alias="userId")] = None,
-    status: Annotated[PaymentStatus | None, Query(description="created or rejected")] = None,
+    status: Annotated[
+        Literal[PaymentStatus.CREATED, PaymentStatus.REJECTED] | None, Query(description="created or rejected")
+    ] = None,
     limit: Annotated[PageSize, Query()] = 20,
     cursor: Annotated[Cursor | None, Query()] = None,
 ) -> PaymentPage:

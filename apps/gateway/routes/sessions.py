@@ -10,7 +10,7 @@ from pydantic import Field
 from apps.gateway.deps import CurrentUser, Deps, address
 from apps.gateway.errors import NotFound
 from apps.gateway.http.openapi import responses, success
-from apps.gateway.http.strict_bodies import StrictRoute
+from apps.gateway.http.strict_requests import StrictRoute
 from contracts.base import Message, Text
 from contracts.sessions import (
     MAX_DEVICE_LENGTH,

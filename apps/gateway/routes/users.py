@@ -12,7 +12,7 @@ from apps.gateway.deps import CurrentUser, Deps
 from apps.gateway.errors import NotFound
 from apps.gateway.http.etags import IfMatch, IfNoneMatch, etag, expected_version, is_known
 from apps.gateway.http.openapi import responses, success
-from apps.gateway.http.strict_bodies import StrictRoute
+from apps.gateway.http.strict_requests import StrictRoute
 from contracts.base import Cursor, Message, PageSize
 from contracts.users import (
     ChangePassword,
