@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 REQUEST_ID = "X-Request-Id"
+DEADLINE = "Deadline"
 MESSAGE_ID = "Nats-Msg-Id"
 EXPECTED_STREAM = "Nats-Expected-Stream"
 EXPECTED_LAST_SEQUENCE = "Nats-Expected-Last-Sequence"
@@ -52,11 +53,22 @@ class _Headers(BaseModel):
     )
 
 
-class RequestHeaders(_Headers):
-    """Headers of a request; the reply goes to the reply subject of the message."""
+class _RepliedHeaders(_Headers):
+    """Headers of what may have a reply."""
 
     correlation_id: str | None = Field(
         None, description="Returned with the reply; optional, since the reply subject is unique.", examples=[_REQUEST]
+    )
+
+
+class RequestHeaders(_RepliedHeaders):
+    """Headers of a request; the reply goes to the reply subject of the message."""
+
+    deadline: Whole | None = Field(
+        None,
+        alias=DEADLINE,
+        description="Milliseconds since 1970 (UTC) until which the sender waits; later the request is not handled.",
+        examples=["1769864400000"],
     )
 
 
@@ -80,7 +92,7 @@ class ProblemHeaders(ReplyHeaders):
     )
 
 
-class CommandHeaders(RequestHeaders):
+class CommandHeaders(_RepliedHeaders):
     """Headers of a durable command; JetStream evaluates those that begin with `Nats-`."""
 
     message_id: str | None = Field(

@@ -55,7 +55,10 @@ class OutcomeUnknown(Refusal):
     slug = "outcome-unknown"
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"The {what} did not reply in time; it may or may not have done the work.")
+        super().__init__(
+            f"The {what} did not reply in time. The work may have been done: look first, or repeat the request with "
+            "the same Idempotency-Key."
+        )
 
 
 class InvalidField(Refusal):

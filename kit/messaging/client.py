@@ -1,12 +1,14 @@
 """Request/reply over NATS, typed by the contract."""
 
+import time
+
 from faststream.exceptions import SubscriberNotFound
 from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
 from nats.errors import TimeoutError as NatsTimeout
 
 from contracts.base import Reply, Request
 from contracts.errors import Problem
-from contracts.headers import SERVICE_ERROR_CODE
+from contracts.headers import DEADLINE, SERVICE_ERROR_CODE
 from kit.errors import NATS, OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
 from kit.runtime.tracing import trace
@@ -22,7 +24,8 @@ class RequestClient:
     async def request(self, request: Request[Reply], *, timeout: float | None = None) -> Reply:  # noqa: ASYNC109 - NATS keeps the time
         """Send `request` and return its reply; `timeout` in seconds replaces the client's.
 
-        Only the fields that the sender set are sent, so that a change can tell null from absent.
+        Only the fields that the sender set are sent, so that a change can tell null from absent. The request carries
+        its deadline: a service that gets it later does not handle it.
 
         Raises `RemoteProblem` if the service refuses, `Unavailable` if no service replies on the subject or NATS is
         not connected, and `OutcomeUnknown` if no reply arrives in time.
@@ -30,12 +33,14 @@ class RequestClient:
         service = f"{request.subject.partition('.')[0]} service"
         if not self._broker.is_connected():
             raise Unavailable(NATS)  # nats-py would keep the request and send it after the reconnect
+        timeout = self._timeout if timeout is None else timeout
+        deadline = str(int((time.time() + timeout) * 1000))
         try:
             reply = await self._broker.request(
                 request.model_dump_json(exclude_unset=True).encode(),
                 request.subject,
-                headers={"content-type": "application/json"} | trace.get().headers(),
-                timeout=self._timeout if timeout is None else timeout,
+                headers={"content-type": "application/json", DEADLINE: deadline} | trace.get().headers(),
+                timeout=timeout,
             )
         except (NoRespondersError, SubscriberNotFound) as error:
             raise Unavailable(service) from error

@@ -16,7 +16,7 @@ from structlog.stdlib import get_logger
 
 from contracts.base import Reply, Request
 from contracts.errors import ErrorKind, FieldError, Problem, json_pointer
-from contracts.headers import SERVICE_ERROR, SERVICE_ERROR_CODE
+from contracts.headers import DEADLINE, SERVICE_ERROR, SERVICE_ERROR_CODE
 from kit.asyncapi.handlers import Handled
 from kit.errors import Refusal
 from kit.messaging.faststream_compat import context_of, process_directly
@@ -45,6 +45,12 @@ def field_errors(error: ValidationError) -> tuple[FieldError, ...]:
         )
         for e in error.errors(include_url=False, include_input=False, include_context=False)
     )
+
+
+def _seconds_late(message: Msg) -> float:
+    """Return by how many seconds a request missed its deadline; 0 or less for one in time or without a deadline."""
+    deadline = (message.headers or {}).get(DEADLINE, "")
+    return time.time() - int(deadline) / 1000 if deadline.isdecimal() else 0.0
 
 
 def _problem(error: Exception) -> Problem:
@@ -122,6 +128,10 @@ class RequestHandler:
     async def _work(self, message: Msg) -> None:
         if is_from_jetstream(message):
             log.warning("stored message on a request's subject dropped", subject=message.subject)
+            return
+        if (late := _seconds_late(message)) > 0:
+            log.warning("late request dropped", subject=message.subject, seconds=round(late, 3))
+            request_stats[self._request.subject].add(0, "late")
             return
         response = await self.process(message)
         if not message.reply:

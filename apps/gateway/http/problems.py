@@ -76,6 +76,7 @@ _OF_THE_FRAMEWORK = (
     ProblemType("method-not-allowed", ErrorKind.MALFORMED, 405, "The resource has no such method; see `Allow`."),
     ProblemType("internal-error", ErrorKind.INTERNAL, 500, "The gateway or a service failed; the failure is logged."),
 )
+_NOTHING_CHANGED = "The answer did not arrive in time. Nothing was changed: repeat the request."
 _LIMITS_OF_LOAD = frozenset({"address", "caller"})
 """Limits of requests of every kind: they say nothing about an attack, and have a line in the access log."""
 
@@ -95,6 +96,8 @@ def refusal_response(refusal: Refusal, method: str) -> Response:
     if isinstance(refusal, RemoteProblem) and method == "GET":
         # The fields of the service's request are query parameters here.
         refusal.errors = tuple(e.model_copy(update={"pointer": f"/query{e.pointer}"}) for e in refusal.errors)
+    if refusal.kind is ErrorKind.OUTCOME_UNKNOWN:
+        return _response(STATUS[refusal.kind], refusal.slug, _NOTHING_CHANGED if method == "GET" else str(refusal))
     return problem_response(refusal)
 
 

@@ -207,7 +207,7 @@ async def test_silent_service_has_an_unknown_outcome(store: Store) -> None:
     async with store.outages.silent("payments") as http:
         headers = {"Authorization": f"Bearer {ada.token}"}
         problem = checked(await http.get(f"/payments/{payment['id']}", headers=headers), 504, "outcome-unknown")
-        assert problem["detail"].startswith("The payments service did not reply in time")
+        assert problem["detail"].startswith("The answer did not arrive in time. Nothing was changed")
         body = {"amount": 1999}
         accepted = await http.post("/payments", headers=headers | {"Idempotency-Key": new_key()}, json=body)
         assert accepted.status_code == 202  # the queue is available

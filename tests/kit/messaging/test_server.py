@@ -1,17 +1,19 @@
 """Every request gets a reply: a result, or a problem with the reason."""
 
 import asyncio
+import time
 from typing import ClassVar
 from uuid import uuid4
 
 import pytest
 from faststream.nats import TestNatsBroker
+from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy
 from structlog.testing import capture_logs
 
 from contracts.base import Message, Request
 from contracts.errors import ErrorKind, Problem
-from contracts.headers import REQUEST_ID, SERVICE_ERROR, SERVICE_ERROR_CODE
+from contracts.headers import DEADLINE, REQUEST_ID, SERVICE_ERROR, SERVICE_ERROR_CODE
 from kit.errors import InvalidField, OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
@@ -215,3 +217,34 @@ async def test_stored_message_is_no_request(
         await eventually(lambda: [entry for entry in logs if "stored message" in entry["event"]])
     assert (await _client(broker).request(halve(number=2))).half == 1
     assert request_stats[halve.subject].requests == before + 1
+
+
+async def test_late_request_is_not_handled(new_broker: NewBroker, broker: Broker) -> None:
+    request, router = halve_router()
+    service = new_broker()
+    service.include_router(router)
+    await service.start()
+    now = time.time()
+    deadlines = {"past": str(int((now - 0.001) * 1000)), "future": str(int((now + 60) * 1000)), "none": "", "text": "x"}
+    replied = []
+    for name, deadline in deadlines.items():
+        try:
+            await broker.client.request(
+                request.subject, b'{"number": 4}', timeout=1, headers={DEADLINE: deadline} if deadline else None
+            )
+        except NatsTimeoutError:
+            continue
+        replied.append(name)
+    assert replied == ["future", "none", "text"]
+    assert request_stats[request.subject].last_error == "late"
+
+
+async def test_request_carries_the_deadline_of_its_sender(broker: Broker) -> None:
+    request, _ = halve_router()
+    arrived = await broker.client.subscribe(request.subject, max_msgs=1)
+    before = time.time()
+    with pytest.raises(OutcomeUnknown):
+        await RequestClient(broker, timeout=0.5).request(request(number=4))
+    message = await arrived.next_msg()
+    assert message.headers is not None
+    assert before + 0.5 - 0.001 <= int(message.headers[DEADLINE]) / 1000 <= time.time() + 0.5
