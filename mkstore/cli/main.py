@@ -16,6 +16,7 @@ from mkstore.cli.keys import app as keys
 from mkstore.cli.prove import prove
 from mkstore.cli.provision import provision
 from mkstore.cli.sessions import app as sessions
+from mkstore.cli.status import logs, status
 from mkstore.cli.up import up
 from mkstore.cli.users import app as users
 
@@ -42,6 +43,8 @@ def mkstore(
 app.command("up")(up)
 app.command("docs")(docs.command())
 app.command("env")(env.command())
+app.command("status")(status)
+app.command("logs")(logs)
 app.command("doctor")(doctor)
 app.command("prove")(prove)
 app.command("provision")(provision)

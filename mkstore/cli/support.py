@@ -35,6 +35,8 @@ def run_record(home: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads((home / RUN_FILE).read_text())
     except FileNotFoundError:
         fail(f"No mkstore runs in {home}: {RUN_FILE} is missing. Run `mkstore up`, or set --home or NATS_URL.")
+    except ValueError:
+        fail(f"{home / RUN_FILE} is damaged: stop `mkstore up` if it runs, remove the file and start it again.")
     except OSError as error:
         fail(f"{home / RUN_FILE} cannot be read: {error.strerror}. Run this as the user of `mkstore up`.")
     return record

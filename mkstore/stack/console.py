@@ -15,7 +15,7 @@ from mkstore.services import SECRET_VARIABLES, ServiceSpec
 from mkstore.stack.local_stack import NICENESS, LocalStack, StartRefused, check_port
 from mkstore.stack.managed_process import ManagedProcess, ProcessFailed
 from mkstore.stack.plan import Options, Plan
-from mkstore.stack.state_dir import StateDir, StateDirInUse, open_state_dir
+from mkstore.stack.state_dir import DamagedSecrets, StateDir, StateDirInUse, open_state_dir
 
 
 def run(options: Options, specs: Sequence[ServiceSpec], *, niceness: int = NICENESS) -> int:
@@ -29,7 +29,7 @@ def run(options: Options, specs: Sequence[ServiceSpec], *, niceness: int = NICEN
     except ProcessFailed as error:
         say(f"mkstore could not start: {error}." + (f" The end of its log:\n{error.log}" if error.log else ""))
         return 1
-    except (StartRefused, StateDirInUse) as error:
+    except (StartRefused, StateDirInUse, DamagedSecrets) as error:
         say(f"mkstore could not start: {error}.")
         return 1
     except UnreadableSecret as error:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psutil
 
@@ -70,6 +70,18 @@ def service_environment(
     return env | own | {"PYTHONUNBUFFERED": "1"}
 
 
+def is_ready(url: str) -> bool:
+    """Return whether `/health/ready` of the service at `url` answers 200."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_PROBE_TIMEOUT)
+    try:
+        connection.request("GET", "/health/ready", headers={"Connection": "close"})
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 class ServiceProcess(ManagedProcess):
     """A service under `faststream run` with `workers` processes, which get the nice value `niceness` when ready."""
 
@@ -108,14 +120,7 @@ class ServiceProcess(ManagedProcess):
 
     def is_ready(self) -> bool:
         """Return whether it runs and its `/health/ready` answers 200."""
-        connection = http.client.HTTPConnection(ports.LOOPBACK, self.port, timeout=_PROBE_TIMEOUT)
-        try:
-            connection.request("GET", "/health/ready", headers={"Connection": "close"})
-            return self.is_running and connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return is_ready(self.url) and self.is_running
 
     def worker_pids(self) -> list[int]:
         """Return the pids of its workers; with one worker, of its only process."""

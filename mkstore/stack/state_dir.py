@@ -33,6 +33,16 @@ class StateDirInUse(Exception):
         )
 
 
+class DamagedSecrets(Exception):
+    """The file with the secrets cannot be read, or is missing although there are data; the message has the repair."""
+
+    def __init__(self, file: Path, fault: str) -> None:
+        super().__init__(
+            f"{file} {fault}: restore it from a backup. Without it the data of this folder cannot be opened; to start "
+            "anew, use another --home"
+        )
+
+
 @dataclass(frozen=True)
 class StateDir:
     """A locked state folder: `root` has secrets, logs and the run file; `data`, often the same folder, the databases.
@@ -57,15 +67,29 @@ class StateDir:
     def secrets(self, logins: Sequence[str], roles: Sequence[str] = ()) -> dict[str, str]:
         """Return the secrets by name, among them `nats_NAME` for each of `logins`, and `postgres_NAME` of `roles`.
 
-        Missing ones are generated, and kept in a file with mode 0600.
+        Missing ones are generated, and kept in a file with mode 0600. Raises `DamagedSecrets` if that file is damaged,
+        or is missing although PostgreSQL has data, which it opens with a password of that file.
         """
         file = self.root / "secrets.json"
-        known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+        known = self._known_secrets(file)
         names = (*_SECRETS, *(f"nats_{login}" for login in logins), *(f"postgres_{role}" for role in roles))
         missing = {name: secrets.token_urlsafe(32) for name in names if name not in known}
         if missing:
             known |= missing
             write_private(file, known)
+        return known
+
+    def _known_secrets(self, file: Path) -> dict[str, str]:
+        try:
+            known = json.loads(file.read_text())
+        except FileNotFoundError:
+            if (self.data / "postgres" / "data").exists():
+                raise DamagedSecrets(file, "is missing") from None
+            return {}
+        except ValueError:
+            raise DamagedSecrets(file, "is damaged") from None
+        if not isinstance(known, dict):
+            raise DamagedSecrets(file, "is damaged")
         return known
 
 

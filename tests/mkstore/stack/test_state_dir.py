@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mkstore.stack.state_dir import StateDirInUse, open_state_dir
+from mkstore.stack.state_dir import DamagedSecrets, StateDirInUse, open_state_dir
 from tests.support.running_store import eventually
 
 LOCKED_THEN_GONE = """
@@ -50,3 +50,20 @@ def test_what_is_written_while_it_is_open_is_private(tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / "later").stat().st_mode) == 0o644
     finally:
         os.umask(own)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_damaged_secrets_are_named_with_the_repair(tmp_path: Path, content: str) -> None:
+    (tmp_path / "secrets.json").write_text(content)
+    with open_state_dir(tmp_path, ephemeral=False) as state, pytest.raises(DamagedSecrets, match="is damaged: restore"):
+        state.secrets([])
+
+
+def test_lost_secrets_of_existing_data_are_named_with_the_repair(tmp_path: Path) -> None:
+    with open_state_dir(tmp_path, ephemeral=False) as state:
+        first = state.secrets(["users"])
+        assert state.secrets(["users"]) == first
+        (tmp_path / "postgres" / "data").mkdir(parents=True)
+        (tmp_path / "secrets.json").unlink()
+        with pytest.raises(DamagedSecrets, match=r"secrets\.json is missing: restore"):
+            state.secrets(["users"])
