@@ -18,6 +18,7 @@ from structlog.stdlib import get_logger
 
 from contracts.inboxes import inbox_prefix
 from contracts.streams import Stream
+from kit.errors import CannotStart
 from kit.messaging import nats_compat
 from kit.messaging import streams as jetstreams
 from kit.messaging.faststream_compat import finish_work
@@ -33,14 +34,21 @@ _DRAIN_TIMEOUT = 10.0
 _CLOSE_TIMEOUT = 2.0
 
 
+class LoginRefused(CannotStart):
+    """NATS refuses the user or the password, which no further attempt changes."""
+
+    def __init__(self) -> None:
+        super().__init__("NATS refuses the login: correct the user and the password in NATS_URL.")
+
+
 class Broker(NatsBroker):
     """FastStream's broker with production behaviour.
 
     It reconnects forever, and terminates the process if the connection is closed for good: a process that runs on
-    without NATS is worse than none. It changes no stream and no consumer, since its login must not (ADR 29): `check`
-    says which one is missing or wrong, and once an operator has provisioned it, messages flow without a restart. On
-    stop it unsubscribes first and then finishes the requests that it has received: FastStream alone waits for those in
-    progress and drops those that are queued.
+    without NATS is worse than none. A refused login raises `LoginRefused`. It changes no stream and no consumer, since
+    its login must not (ADR 29): `check` says which one is missing or wrong, and once an operator has provisioned it,
+    messages flow without a restart. On stop it unsubscribes first and then finishes the requests that it has received:
+    FastStream alone waits for those in progress and drops those that are queued.
     """
 
     def __init__(self, url: str, *, name: str, streams: Iterable[Stream] = (), replicas: int = 1) -> None:
@@ -91,7 +99,12 @@ class Broker(NatsBroker):
         await self._lost.wait()
 
     async def _connect(self) -> Client:
-        client = await super()._connect()
+        try:
+            client = await super()._connect()
+        except NatsError as error:
+            if "authorization violation" in str(error).lower():
+                raise LoginRefused from error
+            raise
         nats_compat.mark_copies(client)
         return client
 

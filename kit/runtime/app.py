@@ -20,22 +20,32 @@ class ServiceApp(AsgiFastStream):
     """An application that reports why it cannot start, and that does not outlive its supervisor.
 
     `CannotStart` in the lifespan ends the process with the error's message instead of a stack trace, and with uvicorn's
-    exit code for a failed start, 3. A worker of `faststream run --workers` ends when its supervisor is killed.
+    exit code for a failed start, 3. After HTTP is served, when the broker starts, it ends the process by SIGTERM, which
+    would otherwise live on and do nothing. A worker of `faststream run --workers` ends when its supervisor is killed.
     """
 
     async def lifespan(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle the ASGI lifespan protocol."""
         end_with_supervisor()
+        is_asked_to_stop = False
+
+        async def receive_and_note() -> Any:
+            nonlocal is_asked_to_stop
+            message = await receive()
+            is_asked_to_stop = message["type"] == "lifespan.shutdown"
+            return message
 
         async def send_reason(message: Any) -> None:
             error = sys.exc_info()[1]
-            if message["type"] == "lifespan.startup.failed" and isinstance(error, CannotStart):
+            if message["type"].endswith(".failed") and isinstance(error, CannotStart):
                 message = {**message, "message": str(error)}  # FastStream sends the stack trace
+                if message["type"] == "lifespan.shutdown.failed" and not is_asked_to_stop:
+                    os.kill(os.getpid(), signal.SIGTERM)  # the broker starts after HTTP is served
             if message["type"] == "lifespan.startup.complete":
                 settle_garbage_collection()
             await send(message)
 
-        await super().lifespan(scope, receive, send_reason)
+        await super().lifespan(scope, receive_and_note, send_reason)
 
 
 def settle_garbage_collection() -> None:

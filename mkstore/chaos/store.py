@@ -130,7 +130,7 @@ class Store:
 
     @asynccontextmanager
     async def database(self, name: str) -> AsyncIterator[asyncpg.Connection]:
-        """Connect to a database with the services' login."""
+        """Connect to a database with the superuser's login."""
         url = urlsplit(self.record["postgres"]["url"])
         connection = await asyncpg.connect(urlunsplit(url._replace(path=f"/{name}")))
         try:

@@ -59,7 +59,7 @@ def nats_url(home: Path | None) -> str:
 
 def on_nats(home: Path | None, work: Callable[["Broker"], Awaitable[Result]]) -> Result:
     """Run `work` on a connection; on a refusal or without a server, exit 1 with a message."""
-    from kit.errors import Refusal  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+    from kit.errors import CannotStart, Refusal  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
     from kit.messaging.broker import Broker  # noqa: PLC0415
     from kit.runtime.logging import configure_logging  # noqa: PLC0415
 
@@ -79,7 +79,7 @@ def on_nats(home: Path | None, work: Callable[["Broker"], Awaitable[Result]]) ->
 
     try:
         return asyncio.run(run())
-    except Refusal as error:
+    except (Refusal, CannotStart) as error:
         fail(str(error))
     except (OSError, TimeoutError):
         fail(f"NATS does not answer: start it, or set {'NATS_URL' if home is None else '--home'} to a running one.")

@@ -90,6 +90,17 @@ async def test_another_secret_stops_the_process(
         assert "Traceback" not in users.text
 
 
+async def test_wrong_password_of_nats_stops_the_process(
+    tmp_path: Path, nats_server: NatsServer, new_database: NewDatabase
+) -> None:
+    wrong = nats_server.url.replace("services:", "services:wrong-")
+    async with run_users(tmp_path, {**new_database("users"), "NATS_URL": wrong}) as users:
+        assert await users.wait_exit() == -signal.SIGTERM
+        assert "NATS refuses the login: correct the user and the password in NATS_URL." in users.text
+        assert "Traceback" not in users.text
+        assert "wrong-" not in users.text
+
+
 async def test_a_service_that_waits_for_its_database_can_be_stopped(tmp_path: Path) -> None:
     async with run_users(tmp_path, {"DB_PORT": str(ports.free_port())}) as users:
         await users.wait_for_log("waiting for the database")

@@ -71,6 +71,16 @@ async def test_database_of_an_earlier_version_gets_its_owner_and_keeps_its_data(
         await owner.close()
 
 
+async def test_what_the_superuser_has_added_since_belongs_to_the_role(postgres: PostgresServer, database: str) -> None:
+    url = postgres.url_of(database)
+    await give_database(url, database, PASSWORD)
+    await _on(url, "CREATE TABLE restored (it int)")
+    assert await give_database(url, database, PASSWORD) is False
+    owner = await as_owner(postgres, database)
+    await owner.execute("ALTER TABLE restored ADD more int")
+    await owner.close()
+
+
 async def test_new_password_counts_from_the_next_start(postgres: PostgresServer, database: str) -> None:
     url = postgres.url_of(database)
     await give_database(url, database, "the password of a lost secrets.json")
