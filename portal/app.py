@@ -198,8 +198,11 @@ class _Site:
         if problem is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         if "application/json" in request.headers.get("Accept", ""):
-            return page_response(request, problem.to_json(), "application/json")
-        return page_response(request, self._pages.problem(problem))
+            response = page_response(request, problem.to_json(), "application/json")
+        else:
+            response = page_response(request, self._pages.problem(problem))
+        response.headers["Vary"] = "Accept, Accept-Encoding"
+        return response
 
     @property
     def _problem_types(self) -> Mapping[str, ProblemType]:

@@ -47,7 +47,7 @@ _ADVICE: Mapping[ErrorKind, Advice] = {
     ErrorKind.TOO_LARGE: Advice("Send less: the limits stand in the documentation of the HTTP API.", _NO),
     ErrorKind.INVALID: Advice(_CORRECT, _NO),
     ErrorKind.UNAUTHENTICATED: Advice(
-        "Renew the access token with `POST /auth/sessions/refresh`; if that is refused too, sign in again.",
+        "Sign in; an access token that is refused may be renewed with `POST /auth/sessions/refresh` first.",
         "Yes, with the new token.",
     ),
     ErrorKind.FORBIDDEN: Advice("Ask somebody who may do this; an admin may act on other users.", _NO),

@@ -35,8 +35,8 @@ class MalformedBody(GatewayRefusal):
     kind = ErrorKind.MALFORMED
     slug = "malformed-body"
 
-    def __init__(self, detail: str = "The body is not a JSON document.") -> None:
-        super().__init__(detail)
+    def __init__(self) -> None:
+        super().__init__("The body is not a JSON document.")
 
 
 class BodyTooLarge(GatewayRefusal):

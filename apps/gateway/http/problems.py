@@ -141,12 +141,14 @@ def install(app: FastAPI) -> None:
         errors = error.errors()
         for each in errors:
             if each["type"] == "json_invalid":
-                return problem_response(_malformed(each.get("ctx", {}).get("error", "")))
+                return problem_response(_refused_json(each.get("ctx", {}).get("error", "")))
         return problem_response(InvalidRequest(tuple(map(_field_error, errors))))
 
     @app.exception_handler(HTTPException)
     async def framework_error(request: Request, error: HTTPException) -> Response:
         status = error.status_code
+        if status == HTTPStatus.BAD_REQUEST:  # such as a body that is not UTF-8, or nested too deeply
+            return problem_response(MalformedBody())
         phrase = PHRASES.get(status) or HTTPStatus(status).phrase
         slug = phrase.lower().replace(" ", "-")
         headers = {"Allow": ", ".join(_methods(request))} if status == HTTPStatus.METHOD_NOT_ALLOWED else error.headers
@@ -157,9 +159,11 @@ def install(app: FastAPI) -> None:
         return failure_response(error)
 
 
-def _malformed(reason: str) -> MalformedBody:
-    """Return the refusal of a body that is not JSON; of the parser's reasons only that of a duplicate name helps."""
-    return MalformedBody(reason) if reason.startswith(DUPLICATE.partition("{")[0]) else MalformedBody()
+def _refused_json(reason: str) -> Refusal:
+    """Return the refusal of a body that is not JSON, or in which a name stands twice."""
+    if reason.startswith(DUPLICATE.partition("{")[0]):
+        return InvalidRequest((FieldError(pointer="", code="duplicate-key", message=reason),))
+    return MalformedBody()
 
 
 def _response(

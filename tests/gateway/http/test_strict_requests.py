@@ -37,8 +37,10 @@ async def test_status_that_no_listed_payment_has_is_refused(store: Store, status
 async def test_duplicate_name_in_a_body_is_named(store: Store) -> None:
     body = b'{"email": "a", "a\\"b": 1, "a\\"b": 2}'
     response = await store.http.post("/users", content=body, headers={"Content-Type": "application/json"})
-    assert response.status_code == 400
-    assert response.json()["detail"] == 'The name "a\\"b" stands more than once in an object of the body.'
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert (error["pointer"], error["code"]) == ("", "duplicate-key")
+    assert error["message"] == 'The name "a\\"b" stands more than once in an object of the body.'
 
 
 @pytest.mark.parametrize("path", ["/users/me", "/payments", "/health", "/openapi.json", "/docs", "/asyncapi", "/"])
