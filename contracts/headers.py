@@ -6,6 +6,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 REQUEST_ID = "X-Request-Id"
 DEADLINE = "Deadline"
+MAX_DEADLINE_DIGITS = 15
+"""Enough for the next 30,000 years."""
 MESSAGE_ID = "Nats-Msg-Id"
 EXPECTED_STREAM = "Nats-Expected-Stream"
 EXPECTED_LAST_SEQUENCE = "Nats-Expected-Last-Sequence"
@@ -67,6 +69,7 @@ class RequestHeaders(_RepliedHeaders):
     deadline: Whole | None = Field(
         None,
         alias=DEADLINE,
+        max_length=MAX_DEADLINE_DIGITS,
         description="Milliseconds since 1970 (UTC) until which the sender waits; later the request is not handled.",
         examples=["1769864400000"],
     )

@@ -55,10 +55,7 @@ class OutcomeUnknown(Refusal):
     slug = "outcome-unknown"
 
     def __init__(self, what: str) -> None:
-        super().__init__(
-            f"The {what} did not reply in time. The work may have been done: look first, or repeat the request with "
-            "the same Idempotency-Key."
-        )
+        super().__init__(f"The {what} did not reply in time. The work may have been done: look before you repeat it.")
 
 
 class InvalidField(Refusal):

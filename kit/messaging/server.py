@@ -16,7 +16,7 @@ from structlog.stdlib import get_logger
 
 from contracts.base import Reply, Request
 from contracts.errors import ErrorKind, FieldError, Problem, json_pointer
-from contracts.headers import DEADLINE, SERVICE_ERROR, SERVICE_ERROR_CODE
+from contracts.headers import DEADLINE, MAX_DEADLINE_DIGITS, SERVICE_ERROR, SERVICE_ERROR_CODE
 from kit.asyncapi.handlers import Handled
 from kit.errors import Refusal
 from kit.messaging.faststream_compat import context_of, process_directly
@@ -48,9 +48,10 @@ def field_errors(error: ValidationError) -> tuple[FieldError, ...]:
 
 
 def _seconds_late(message: Msg) -> float:
-    """Return by how many seconds a request missed its deadline; 0 or less for one in time or without a deadline."""
+    """Return by how many seconds a request missed its deadline; 0 or less for one in time or without a valid one."""
     deadline = (message.headers or {}).get(DEADLINE, "")
-    return time.time() - int(deadline) / 1000 if deadline.isdecimal() else 0.0
+    is_valid = len(deadline) <= MAX_DEADLINE_DIGITS and deadline.isdecimal()
+    return time.time() - int(deadline) / 1000 if is_valid else 0.0
 
 
 def _problem(error: Exception) -> Problem:

@@ -225,7 +225,14 @@ async def test_late_request_is_not_handled(new_broker: NewBroker, broker: Broker
     service.include_router(router)
     await service.start()
     now = time.time()
-    deadlines = {"past": str(int((now - 0.001) * 1000)), "future": str(int((now + 60) * 1000)), "none": "", "text": "x"}
+    deadlines = {
+        "past": str(int((now - 0.001) * 1000)),
+        "future": str(int((now + 60) * 1000)),
+        "none": "",
+        "text": "x",
+        "long": "9" * 320,
+        "longer": "9" * 5000,
+    }
     replied = []
     for name, deadline in deadlines.items():
         try:
@@ -235,7 +242,7 @@ async def test_late_request_is_not_handled(new_broker: NewBroker, broker: Broker
         except NatsTimeoutError:
             continue
         replied.append(name)
-    assert replied == ["future", "none", "text"]
+    assert replied == ["future", "none", "text", "long", "longer"]
     assert request_stats[request.subject].last_error == "late"
 
 
