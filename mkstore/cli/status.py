@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from mkstore.cli.support import HomeOption, JsonOption, fail, run_record, show
+from mkstore.stack import processes
+from mkstore.stack.ports import without_login
 from mkstore.stack.state_dir import DEFAULT_STATE_DIR
 
 _COLUMNS = ("name", "state", "pid", "address")
@@ -23,16 +25,15 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
     record = run_record(home or DEFAULT_STATE_DIR)
     rows = [{"name": name, **_row(part)} for name, part in record.items()]
     show("mkstore", _COLUMNS, rows, as_json=json)
-    if any(row["state"] != "ready" for row in rows):
+    if any(row["state"] not in {"ready", "external"} for row in rows):
         raise typer.Exit(1)
 
 
 def _row(part: dict[str, Any]) -> dict[str, object]:
-    address = str(part["url"])
     return {
         "state": _state(part),
         "pid": " ".join(map(str, part.get("pids") or [part["pid"] or ""])),
-        "address": address.rpartition("@")[2] if "@" in address else address,  # without the login
+        "address": without_login(str(part["url"])),
     }
 
 
@@ -42,7 +43,7 @@ def _state(part: dict[str, Any]) -> str:
 
     if part["pid"] is None:
         return "external"
-    if not _runs(part["pid"]):
+    if not processes.runs(part["pid"]):
         return "ended"
     if not str(part["url"]).startswith("http"):
         return "ready"
@@ -91,12 +92,3 @@ def _whole_lines(file: Path, position: int) -> tuple[list[str], int]:
 def _print(name: str, lines: list[str]) -> None:
     for line in lines:
         typer.echo(f"{name:<10} {line}")
-
-
-def _runs(pid: int) -> bool:
-    import psutil  # noqa: PLC0415 - not needed by other commands
-
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

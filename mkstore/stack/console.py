@@ -15,6 +15,7 @@ from mkstore.services import SECRET_VARIABLES, ServiceSpec
 from mkstore.stack.local_stack import NICENESS, LocalStack, StartRefused, check_port
 from mkstore.stack.managed_process import ManagedProcess, ProcessFailed
 from mkstore.stack.plan import Options, Plan
+from mkstore.stack.ports import without_login
 from mkstore.stack.state_dir import DamagedSecrets, StateDir, StateDirInUse, open_state_dir
 
 
@@ -52,8 +53,8 @@ def print_addresses(plan: Plan, state: StateDir) -> None:
     table.add_row("event documentation", f"{gateway}/asyncapi", "")
     for service in plan.services[:-1]:
         table.add_row(service.name, f"{service.url}/health", _pid(service))
-    table.add_row("NATS", _without_login(plan.nats_url), _pid(plan.nats))
-    table.add_row("PostgreSQL", _without_login(plan.postgres_url), _pid(plan.postgres))
+    table.add_row("NATS", without_login(plan.nats_url), _pid(plan.nats))
+    table.add_row("PostgreSQL", without_login(plan.postgres_url), _pid(plan.postgres))
     table.add_row("logins", str(state.run_file), "")
     table.add_row("logs", str(state.root / "logs"), "")
     console = Console(file=io.StringIO(), width=160)
@@ -72,8 +73,3 @@ def say(text: str) -> None:
 
 def _pid(managed: ManagedProcess | None) -> str:
     return "external" if managed is None else str(managed.pid)
-
-
-def _without_login(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -115,17 +115,17 @@ def make_plan(
         to_nats = nats.url_as(spec.name, map_port(spec.name, "nats", nats.port)) if nats else nats_url
         to_database = database
         if postgres is not None and spec.database is not None:
-            port = str(map_port(spec.name, "postgres", postgres.port))
-            to_database = replace(database, port=port, user=spec.name, password=secrets[f"postgres_{spec.name}"])
+            mapped, password = str(map_port(spec.name, "postgres", postgres.port)), secrets[f"postgres_{spec.name}"]
+            to_database = replace(database, port=mapped, user=spec.name, password=password)
         env = service_environment(
             spec, environ, nats_url=to_nats, monitor_url=monitor_url, database=to_database, jwt_secret=jwt_secret
         )
         if spec is specs[-1] and nats:
             env.setdefault("LIVE_NATS_URL", nats.url_as(WATCHER, nats.port))
-        own_port = gateway_port if spec is specs[-1] else ports.free_port()
+        port = gateway_port if spec is specs[-1] else ports.free_port()
         log = state.log(spec.name)
         workers = options.workers or spec.processes_on(cores)
-        service = ServiceProcess(spec, env=env, port=own_port, workers=workers, niceness=niceness, log=log)
+        service = ServiceProcess(spec, env=env, port=port, workers=workers, niceness=niceness, log=log)
         service.mark = mark(spec.name, state.root)
         services.append(service)
         environments[spec.name] = service.marked(env)

@@ -1,4 +1,4 @@
-"""Free ports on the loopback interface."""
+"""Addresses: free ports on the loopback interface, and URLs as people may see them."""
 
 import random
 import socket
@@ -69,3 +69,9 @@ def _first_ephemeral() -> int:
     except (OSError, ValueError, IndexError):
         return _USUAL_EPHEMERAL
     return first if first > _LOWEST + _TRIES else _USUAL_EPHEMERAL
+
+
+def without_login(url: str) -> str:
+    """Return a URL without its user and password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -92,6 +92,14 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def runs(pid: int) -> bool:
+    """Return whether the process with this id runs; a zombie does not."""
+    try:
+        return is_alive(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
+
+
 def kill_all(find: Callable[[], Sequence[psutil.Process]], timeout: float = 5.0) -> int:
     """Kill what `find` returns until it returns nothing, for at most `timeout` seconds; return the number of kills."""
     killed: set[int] = set()

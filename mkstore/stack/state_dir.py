@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from mkstore.stack import processes
 
 RUN_FILE = "run.json"
@@ -141,7 +139,7 @@ def _locked(root: Path) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = _pid_in(lock)
-            if holder is None or _runs(holder) or time.monotonic() > deadline:
+            if holder is None or processes.runs(holder) or time.monotonic() > deadline:
                 os.close(lock)
                 raise StateDirInUse(root, holder) from None
             time.sleep(_LOCK_INTERVAL)
@@ -149,13 +147,6 @@ def _locked(root: Path) -> int:
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)
             return lock
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return processes.is_alive(psutil.Process(pid))
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _pid_in(lock: int) -> int | None:

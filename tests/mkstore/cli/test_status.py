@@ -45,8 +45,17 @@ def test_status_tells_the_state_of_each_part(home: Path) -> None:
     assert {name: row["state"] for name, row in rows.items()} == {
         "users": "ended", "payments": "not ready", "nats": "ready", "postgres": "external"
     }  # fmt: skip
-    assert (rows["payments"]["pid"], rows["nats"]["address"]) == ("1 2", "127.0.0.1:4222")
+    assert (rows["payments"]["pid"], rows["nats"]["address"]) == ("1 2", "nats://127.0.0.1:4222")
     assert "secret" not in done.stdout
+
+
+def test_status_of_a_store_on_external_servers_is_good(tmp_path: Path) -> None:
+    record = {
+        "nats": {"pid": None, "url": "nats://127.0.0.1:4222"},
+        "postgres": {"pid": os.getpid(), "url": "postgresql://x/y"},
+    }
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert mkstore(tmp_path, "status").exit_code == 0
 
 
 def test_damaged_run_file_is_one_sentence(home: Path) -> None:
