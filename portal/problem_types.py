@@ -8,6 +8,11 @@ from contracts.errors import ErrorKind
 from kit.asyncapi.reader import Json
 
 
+def title_of(slug: str) -> str:
+    """Return the title of the problems with this slug."""
+    return slug.replace("-", " ").capitalize()
+
+
 class ProblemType(NamedTuple):
     """One type of problem; `status` is the usual one over HTTP."""
 
@@ -19,7 +24,7 @@ class ProblemType(NamedTuple):
     @property
     def title(self) -> str:
         """The title that each problem of this type has."""
-        return self.slug.replace("-", " ").capitalize()
+        return title_of(self.slug)
 
     @property
     def advice(self) -> "Advice":

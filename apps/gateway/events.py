@@ -81,6 +81,7 @@ def event_router(
         """Send the event to the user's clients."""
 
     def is_readable(stored: StoredMessage) -> bool:
+        """Raise for any other message: it is refused, and counts as a revocation that cannot be read."""
         _ANY_REVOCATION.validate_json(stored.body)
         return True
 

@@ -28,7 +28,7 @@ from contracts.errors import ErrorKind, FieldError, json_pointer
 from kit.errors import OutcomeUnknown, Refusal, RemoteProblem, Unavailable
 from kit.runtime.security_log import security_event
 from kit.runtime.tracing import trace
-from portal.problem_types import ProblemType
+from portal.problem_types import ProblemType, title_of
 
 log = get_logger(__name__)
 
@@ -177,7 +177,7 @@ def _response(
 ) -> Response:
     body: dict[str, Any] = {
         "type": f"/problems/{slug}",
-        "title": slug.replace("-", " ").replace("_", " ").capitalize(),
+        "title": title_of(slug),
         "status": status,
         "detail": detail,
         "code": slug,
