@@ -15,6 +15,7 @@ EXPECTED_LAST_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 BATCH_ID = "Nats-Batch-Id"
 BATCH_SEQUENCE = "Nats-Batch-Sequence"
 BATCH_COMMIT = "Nats-Batch-Commit"
+REQUEST_INFO = "Nats-Request-Info"
 SERVICE_ERROR = "Nats-Service-Error"
 SERVICE_ERROR_CODE = "Nats-Service-Error-Code"
 STORED_STREAM = "Nats-Stream"
@@ -37,7 +38,7 @@ Whole = Annotated[str, Field(pattern=r"^[0-9]+$")]
 
 
 class _Headers(BaseModel):
-    """Headers of every message: content type, request id and trace."""
+    """Headers of every message: content type, request id, trace and account."""
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
@@ -52,6 +53,11 @@ class _Headers(BaseModel):
         pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
         description="Trace of that request (W3C Trace Context).",
         examples=[_TRACE],
+    )
+    request_info: str | None = Field(
+        None,
+        alias=REQUEST_INFO,
+        description="Added by NATS if the sender has another account: JSON with its name, `acc`.",
     )
 
 

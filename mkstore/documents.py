@@ -15,10 +15,9 @@ from importlib import import_module
 from typing import Any
 
 from contract_gate.announcements import PATH as ANNOUNCED
-from contracts.inboxes import WATCHER
 from kit.asyncapi.merging import merged
 from kit.asyncapi.specification import Document, document
-from mkstore import permissions
+from mkstore import nats_accounts, rights
 from mkstore.services import ServiceSpec
 
 PATTERNS = ("asyncapi/*.*", "openapi/*.*", f"!{ANNOUNCED}")
@@ -48,7 +47,7 @@ class NotDocumented(Exception):
 def documents(specs: Sequence[ServiceSpec]) -> dict[str, str]:
     """Return the text of every generated file by its path, relative to the project's root.
 
-    Several services also have a merged document and a file with their NATS permissions.
+    Several services also have a merged document and a file with their NATS accounts.
 
     Raises `NotDocumented` if a service cannot be imported, or its messages cannot be described.
     """
@@ -57,8 +56,8 @@ def documents(specs: Sequence[ServiceSpec]) -> dict[str, str]:
     asyncapi = {service: own["asyncapi"] for service, own in by_service.items()}
     files = {}
     if len(specs) > 1:
-        of_services = {service: permissions.permissions_of(service, contents) for service, contents in asyncapi.items()}
-        files[permissions.FILE] = permissions.as_configuration(of_services | {WATCHER: permissions.of_watcher()})
+        of_services = [rights.rights_of(service, contents) for service, contents in sorted(asyncapi.items())]
+        files[nats_accounts.FILE] = nats_accounts.as_configuration([*of_services, rights.of_watcher()])
         asyncapi[WHOLE] = merged(asyncapi, title=WHOLE, description=_DESCRIPTION)
     for service, contents in sorted(asyncapi.items()):
         text = Document(contents)

@@ -15,7 +15,7 @@ from nats.js.errors import NotFoundError
 from pydantic import BaseModel
 from structlog.stdlib import get_logger
 
-from contracts.inboxes import WATCHER, inbox_prefix
+from contracts.logins import JETSTREAM_API, WATCHER, inbox_prefix
 from contracts.streams import Stream
 from kit.errors import NATS, Unavailable
 from kit.messaging.discovery import request_all
@@ -91,8 +91,17 @@ class SystemMonitor:
     It connects at the first snapshot. A snapshot is shared by all callers for `max_age` seconds.
     """
 
-    def __init__(self, url: str, streams: Sequence[Stream], *, bodies: bool, max_age: float = 1.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        streams: Sequence[Stream],
+        *,
+        bodies: bool,
+        api_prefix: str = JETSTREAM_API,
+        max_age: float = 1.0,
+    ) -> None:
         self._url = url
+        self._api_prefix = api_prefix
         self._streams = streams
         self._bodies = bodies
         self._max_age = max_age
@@ -120,7 +129,7 @@ class SystemMonitor:
 
     async def _take_snapshot(self) -> Snapshot:
         client = await self._connected()
-        jetstream = client.jetstream()
+        jetstream = client.jetstream(prefix=self._api_prefix)
         streams = [await self._stream(jetstream, stream) for stream in self._streams]
         return Snapshot(at=datetime.now(UTC), streams=streams, processes=await _processes(client))
 

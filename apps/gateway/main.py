@@ -177,7 +177,9 @@ def create_dependencies(
         timeout=timeout,
     )
     monitor = (
-        SystemMonitor(settings.live_nats_url, EVERY_STREAM, bodies=settings.live_payloads)
+        SystemMonitor(
+            settings.live_nats_url, EVERY_STREAM, bodies=settings.live_payloads, api_prefix=settings.nats_api_prefix
+        )
         if settings.live_nats_url
         else None
     )
@@ -233,7 +235,13 @@ def guessing_rules(settings: Settings) -> GuessingRules:
 
 def make_broker(settings: Settings) -> Broker:
     """Return the gateway's connection to NATS."""
-    return Broker(settings.nats_url, name="gateway", streams=STREAMS, replicas=settings.stream_replicas)
+    return Broker(
+        settings.nats_url,
+        name="gateway",
+        streams=STREAMS,
+        replicas=settings.stream_replicas,
+        api_prefix=settings.nats_api_prefix,
+    )
 
 
 _settings = load(Settings)

@@ -40,7 +40,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
     service.broker.include_routers(requests.router, commands.router, events.router)
 
     async def find_bodies(stream: Stream, subjects: Collection[str]) -> dict[str, bytes]:
-        return await last_bodies(service.broker.client, stream, subjects)
+        return await last_bodies(service.broker.jetstream, stream, subjects)
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Dependencies]:

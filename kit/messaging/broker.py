@@ -16,7 +16,7 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig
 from structlog.stdlib import get_logger
 
-from contracts.inboxes import inbox_prefix
+from contracts.logins import JETSTREAM_API, inbox_prefix
 from contracts.streams import Stream
 from kit.errors import CannotStart
 from kit.messaging import nats_compat
@@ -51,11 +51,20 @@ class Broker(NatsBroker):
     FastStream alone waits for those in progress and drops those that are queued.
     """
 
-    def __init__(self, url: str, *, name: str, streams: Iterable[Stream] = (), replicas: int = 1) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        streams: Iterable[Stream] = (),
+        replicas: int = 1,
+        api_prefix: str = JETSTREAM_API,
+    ) -> None:
         super().__init__(
             url.split(","),
             name=name,
             inbox_prefix=inbox_prefix(name),
+            js_options={"prefix": api_prefix},
             logger=None,
             max_reconnect_attempts=-1,  # the default gives up after two minutes
             reconnect_time_wait=1,

@@ -119,7 +119,7 @@ class DeadLetterQueue:
         """
         to = await self.last() if to is None else to
         with _reachable():
-            async with stream_reader(self._broker.client) as read:
+            async with stream_reader(self._broker.jetstream) as read:
                 while after < to:
                     begin = {
                         "seq": after + 1,

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
@@ -13,6 +12,7 @@ from nats.js.api import StreamInfo
 from structlog.stdlib import get_logger
 
 from contracts.streams import STORED, Stream
+from kit.messaging.nats_compat import client_of
 from kit.messaging.origin import is_of
 from kit.messaging.reader import read_range, sequence_of, stream_reader
 
@@ -34,7 +34,6 @@ class Follower:
 
     def __init__(
         self,
-        client: Client,
         jetstream: JetStreamContext,
         stream: Stream,
         hand_over: Callable[[Msg], Awaitable[None]],
@@ -43,7 +42,7 @@ class Follower:
         up_to_date: Callable[[], None] | None = None,
         check_interval: float = CHECK_INTERVAL,
     ) -> None:
-        self._client = client
+        self._client = client_of(jetstream)
         self._jetstream = jetstream
         self._stream = stream
         self._hand_over = hand_over
@@ -101,7 +100,7 @@ class Follower:
         if self._since is None:
             return info.state.last_seq
         begin = {"start_time": self._since.astimezone(UTC).isoformat().replace("+00:00", "Z"), "batch": 1}
-        async with stream_reader(self._client) as read:
+        async with stream_reader(self._jetstream) as read:
             first = await read(self._stream.name, begin)
         return (sequence_of(first[0]) or 0) - 1 if first else info.state.last_seq
 
@@ -137,7 +136,7 @@ class Follower:
         if to <= after:
             return True
         try:
-            stored = read_range(self._client, self._jetstream, self._stream.name, after=after, to=to)
+            stored = read_range(self._jetstream, self._stream.name, after=after, to=to)
             async with aclosing(stored) as messages:
                 async for message in messages:
                     self.position, count = sequence_of(message), count + 1

@@ -35,6 +35,22 @@ def next_message_subject(subscription: Any) -> str:
     return str(subscription._nms)  # noqa: SLF001
 
 
+def api_subject(jetstream: JetStreamContext, request: str) -> str:
+    """Return the subject of a request to JetStream's API, such as `DIRECT.GET.PAYMENT_EVENTS`.
+
+    Reason: only the context knows the prefix of the API.
+    """
+    return f"{jetstream._prefix}.{request}"  # noqa: SLF001
+
+
+def client_of(jetstream: JetStreamContext) -> Client:
+    """Return the connection of a JetStream context.
+
+    Reason: what reads a stream needs both, and a context has exactly one connection.
+    """
+    return jetstream._nc  # noqa: SLF001
+
+
 def jetstream_of(message: Msg) -> JetStreamContext:
     """Return JetStream on the connection that a message arrived on.
 

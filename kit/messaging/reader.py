@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
@@ -15,6 +14,7 @@ from nats.js.errors import NotFoundError
 from contracts.headers import STORED_SEQUENCE, STORED_SUBJECT
 from contracts.streams import Stream
 from kit.errors import NATS, Unavailable
+from kit.messaging.nats_compat import api_subject, client_of
 from kit.messaging.origin import is_original
 
 _BATCH = 256
@@ -59,16 +59,17 @@ def stored_message(stream: Stream, message: Msg) -> StoredMessage:
 
 
 @asynccontextmanager
-async def stream_reader(client: Client) -> AsyncIterator[Read]:
+async def stream_reader(jetstream: JetStreamContext) -> AsyncIterator[Read]:
     """Yield a function that reads streams over one subscription.
 
     The function raises nats-py's errors, such as a timeout after 5 s without a reply.
     """
+    client = client_of(jetstream)
     inbox = client.new_inbox()
     replies = await client.subscribe(inbox)
 
     async def read(stream: str, begin: Mapping[str, Any]) -> list[Msg]:
-        await client.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(begin).encode(), reply=inbox)
+        await client.publish(_direct_get(jetstream, stream), json.dumps(begin).encode(), reply=inbox)
         messages: list[Msg] = []
         while STORED_SEQUENCE in ((message := await replies.next_msg(timeout=_REPLY_TIMEOUT)).headers or {}):
             messages.append(message)
@@ -81,16 +82,14 @@ async def stream_reader(client: Client) -> AsyncIterator[Read]:
             await replies.unsubscribe()
 
 
-async def read_range(
-    client: Client, jetstream: JetStreamContext, stream: str, *, after: int, to: int
-) -> AsyncGenerator[Msg, None]:
+async def read_range(jetstream: JetStreamContext, stream: str, *, after: int, to: int) -> AsyncGenerator[Msg, None]:
     """Yield the messages of a stream from `after`, exclusive, to `to`, inclusive, which must have been stored.
 
     Those that the stream has removed are left out. Raises nats-py's errors.
     """
     if after >= to:
         return
-    async with stream_reader(client) as read:
+    async with stream_reader(jetstream) as read:
         while after < to:
             messages = await read(stream, {"seq": after + 1, "next_by_subj": ">", "batch": min(_BATCH, to - after)})
             for message in messages:
@@ -114,7 +113,7 @@ async def _is_stored(jetstream: JetStreamContext, stream: str, sequence: int) ->
 
 
 async def last_bodies(
-    client: Client,
+    jetstream: JetStreamContext,
     stream: Stream,
     subjects: Collection[str],
     *,
@@ -128,19 +127,20 @@ async def last_bodies(
     try:
         async with asyncio.timeout(timeout):
             for start in range(0, len(wanted), _SUBJECTS_PER_REQUEST):
-                found |= await _request(client, stream, wanted[start : start + _SUBJECTS_PER_REQUEST])
+                found |= await _request(jetstream, stream, wanted[start : start + _SUBJECTS_PER_REQUEST])
     except (NatsError, TimeoutError) as error:
         raise Unavailable(NATS) from error
     return found
 
 
-async def _request(client: Client, stream: Stream, subjects: Sequence[str]) -> dict[str, bytes]:
+async def _request(jetstream: JetStreamContext, stream: Stream, subjects: Sequence[str]) -> dict[str, bytes]:
     """Request the last message of each subject in one direct get (NATS ADR-31)."""
+    client = client_of(jetstream)
     inbox = client.new_inbox()
     replies = await client.subscribe(inbox)
     try:
         body = json.dumps({"multi_last": subjects}).encode()
-        await client.publish(f"$JS.API.DIRECT.GET.{stream.name}", body, reply=inbox)
+        await client.publish(_direct_get(jetstream, stream.name), body, reply=inbox)
         found: dict[str, bytes] = {}
         while STORED_SEQUENCE in (headers := (message := await replies.next_msg(timeout=LOOKUP_TIMEOUT)).headers or {}):
             if is_original(stream, headers):
@@ -151,3 +151,7 @@ async def _request(client: Client, stream: Stream, subjects: Sequence[str]) -> d
     finally:
         with suppress(NatsError):
             await replies.unsubscribe()
+
+
+def _direct_get(jetstream: JetStreamContext, stream: str) -> str:
+    return api_subject(jetstream, f"DIRECT.GET.{stream}")

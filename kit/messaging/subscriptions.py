@@ -121,7 +121,6 @@ class StreamSubscription:
 
     def _follow(self) -> Follower:
         follower = self._follower = Follower(
-            self._subscriber.connection,
             self._subscriber.jetstream,
             self.stream,
             self._receive,

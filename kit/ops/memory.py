@@ -13,6 +13,7 @@ from contracts.headers import STORED_SEQUENCE
 from contracts.streams import covers
 from kit.errors import NATS, Unavailable
 from kit.messaging.broker import Broker
+from kit.messaging.nats_compat import api_subject
 from kit.runtime.failpoints import AFTER_PURGE, BEFORE_PURGE, failpoint
 from kit.runtime.periodic import Periodic
 
@@ -126,14 +127,17 @@ class CommandMemory:
         if state.last_time < oldest:
             return state.last + 1
         body = json.dumps({"start_time": oldest.isoformat()}).encode()
-        reply = await self._broker.client.request(f"$JS.API.DIRECT.GET.{self._stream}", body, _REQUEST_TIMEOUT)
+        reply = await self._broker.client.request(self._api(f"DIRECT.GET.{self._stream}"), body, _REQUEST_TIMEOUT)
         # A replica that lags behind may not have the message yet.
         return int((reply.headers or {}).get(STORED_SEQUENCE, state.first))
+
+    def _api(self, request: str) -> str:
+        return api_subject(self._broker.jetstream, request)
 
     async def _request(self, api: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         # nats-py's StreamInfo has no time of the first message, and its purge reads the whole reply as a bool.
         reply = await self._broker.client.request(
-            f"$JS.API.{api}", json.dumps(body).encode() if body else b"", _REQUEST_TIMEOUT
+            self._api(api), json.dumps(body).encode() if body else b"", _REQUEST_TIMEOUT
         )
         content: dict[str, Any] = json.loads(reply.data)
         if error := content.get("error"):

@@ -75,7 +75,13 @@ class DatabaseService:
         streams = (*consumes, events, *states, *([DEAD_LETTERS] if consumes else []))
         self.pool = database.create_pool(settings)
         self._engine = database.create_engine(settings)
-        self.broker = Broker(settings.nats_url, name=name, streams=streams, replicas=settings.stream_replicas)
+        self.broker = Broker(
+            settings.nats_url,
+            name=name,
+            streams=streams,
+            replicas=settings.stream_replicas,
+            api_prefix=settings.nats_api_prefix,
+        )
         self._relay = Relay(database.url(settings), self.broker, source_of(name), events)
         self._durability = Durability.of(self.broker, settings, partial(database.server_time, self._engine))
         self._background: list[Background] = []

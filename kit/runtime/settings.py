@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from contracts.logins import JETSTREAM_API
 from kit.runtime.logging import LogFormat
 from kit.runtime.secrets import DEVELOPMENT_SECRET, Secret, UrlSecret, secret_files
 
@@ -22,6 +23,12 @@ class Settings(BaseSettings):
     )
     nats_url: Annotated[str, UrlSecret()] = Field(
         "nats://127.0.0.1:4222", repr=False, description="NATS URL; separate several with commas."
+    )
+    nats_api_prefix: str = Field(
+        JETSTREAM_API,
+        pattern=r"^[^\s.*>]+(\.[^\s.*>]+)*$",
+        description="Prefix of JetStream's API. Accounts that import it, as deploy/nats-accounts.conf has them, use "
+        "MKSTORE.API.",
     )
     nats_monitor_url: str = Field(
         "", description="URL of the NATS monitoring endpoint (http_port), to check that NATS syncs messages to disk."

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from contracts.inboxes import WATCHER
-from mkstore import permissions
+from contracts.logins import IMPORTED_API, WATCHER
+from mkstore import nats_accounts, rights
 from mkstore.services import ServiceSpec
 from mkstore.stack import ports
 from mkstore.stack.processes import CORES
@@ -118,7 +118,13 @@ def make_plan(
             mapped, password = str(map_port(spec.name, "postgres", postgres.port)), secrets[f"postgres_{spec.name}"]
             to_database = replace(database, port=mapped, user=spec.name, password=password)
         env = service_environment(
-            spec, environ, nats_url=to_nats, monitor_url=monitor_url, database=to_database, jwt_secret=jwt_secret
+            spec,
+            environ,
+            nats_url=to_nats,
+            api_prefix=IMPORTED_API if nats else None,
+            monitor_url=monitor_url,
+            database=to_database,
+            jwt_secret=jwt_secret,
         )
         if spec is specs[-1] and nats:
             env.setdefault("LIVE_NATS_URL", nats.url_as(WATCHER, nats.port))
@@ -134,10 +140,16 @@ def make_plan(
 
 
 def _own_nats(state: StateDir, secrets: Mapping[str, str], specs: Sequence[ServiceSpec]) -> NatsServer:
+    every = rights.every([spec.name for spec in specs])
     services, operator = Login("services", secrets["nats_services"]), Login("operator", secrets["nats_operator"])
-    own = [Login(spec.name, secrets[f"nats_{spec.name}"], permissions.documented(spec.name)) for spec in specs]
-    own.append(Login(WATCHER, secrets[f"nats_{WATCHER}"], permissions.of_watcher()))
-    server = NatsServer(state.data / "nats", services=services, operator=operator, others=own, log=state.log("nats"))
+    server = NatsServer(
+        state.data / "nats",
+        services=services,
+        operator=operator,
+        others=[Login.of(each, secrets[f"nats_{each.login}"]) for each in every],
+        sharing=nats_accounts.sharing(every),
+        log=state.log("nats"),
+    )
     server.mark = mark(server.name, state.root)
     return server
 

@@ -44,6 +44,7 @@ def service_environment(
     inherited: Mapping[str, str],
     *,
     nats_url: str,
+    api_prefix: str | None = None,
     monitor_url: str,
     database: DatabaseLogin,
     jwt_secret: str,
@@ -55,6 +56,8 @@ def service_environment(
         if not name.startswith(_NOT_INHERITED) and name not in _NOT_INHERITED_NAMES
     }
     own = {"APP_ENV": inherited.get("APP_ENV", "development"), "NATS_URL": nats_url, "NATS_MONITOR_URL": monitor_url}
+    if api_prefix:
+        own["NATS_API_PREFIX"] = api_prefix
     if spec.keeps_keys:
         own["JWT_SECRET"] = jwt_secret
     if spec.database is not None:

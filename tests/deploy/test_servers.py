@@ -10,7 +10,7 @@ import asyncpg
 import nats as nats_client
 import pytest
 
-from contracts.inboxes import inbox_prefix
+from contracts.logins import IMPORTED_API, inbox_prefix
 from contracts.streams import STREAMS, Stream
 from kit.messaging import streams
 from mkstore.services import SERVICES
@@ -36,7 +36,7 @@ def test_nats_requires_passwords() -> None:
     command = [nats_server_program(), "-t", "-c", str(ROOT / "deploy/nats.conf")]
     done = subprocess.run(command, env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "NATS_GATEWAY_PASSWORD" in done.stderr
+    assert "NATS_OPERATOR_PASSWORD" in done.stderr
 
 
 def test_nats_syncs_every_message_and_accepts_the_largest_body(configured_nats: ConfiguredNats) -> None:
@@ -53,9 +53,9 @@ async def test_service_finds_its_own_streams_and_creates_none(configured_nats: C
         error_cb=ignore,
     )
     try:
-        await streams.check(client.jetstream(), streams_of(service))
+        await streams.check(client.jetstream(prefix=IMPORTED_API), streams_of(service))
         with pytest.raises(TimeoutError):
-            await client.jetstream(timeout=0.3).add_stream(name="STRANGE", subjects=["strange"])
+            await client.jetstream(prefix=IMPORTED_API, timeout=0.3).add_stream(name="STRANGE", subjects=["strange"])
     finally:
         await client.close()
 

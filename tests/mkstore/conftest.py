@@ -7,8 +7,8 @@ import nats as nats_client
 import pytest
 from nats.aio.client import Client
 
-from contracts.inboxes import WATCHER, inbox_prefix
-from mkstore import permissions
+from contracts.logins import inbox_prefix
+from mkstore import nats_accounts, rights
 from mkstore.services import SERVICES
 from mkstore.stack.servers import Login, NatsServer, PostgresServer
 from tests.support.provisioning import provision
@@ -39,9 +39,11 @@ def postgres(one_postgres: PostgresServer) -> PostgresServer:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """A provisioned server with the logins that `mkstore up` creates."""
-    logins = [Login(name, permissions=permissions.documented(name)) for name in NAMES]
-    logins.append(Login(WATCHER, permissions=permissions.of_watcher()))
-    with NatsServer(tmp_path_factory.mktemp("permissions"), others=logins) as running:
+    every = rights.every(NAMES)
+    logins = [Login.of(each, each.login) for each in every]
+    with NatsServer(
+        tmp_path_factory.mktemp("permissions"), others=logins, sharing=nats_accounts.sharing(every)
+    ) as running:
         provision(running.url)
         yield running
 

@@ -9,12 +9,14 @@ import pytest
 from nats.js.api import RePublish, StreamConfig
 
 from contracts.consumers import durables
+from contracts.logins import IMPORTED_API, JETSTREAM_API
 from contracts.streams import PAYMENT_COMMANDS, PAYMENT_EVENTS, STREAMS, USER_EVENTS, Stream
 from kit.messaging import streams
 from mkstore.stack.servers import NatsServer
 from tests.mkstore.conftest import NAMES, Connection
 from tests.support.service_processes import connect
 
+APIS = (JETSTREAM_API, IMPORTED_API)
 Change = Callable[[StreamConfig], StreamConfig]
 
 
@@ -52,8 +54,9 @@ async def test_service_may_not_change_a_stream(
     server: NatsServer, connection: Connection, verb: str, stream: Stream, change: Change
 ) -> None:
     body = json.dumps(change(streams.stream_config(stream)).as_dict()).encode()
-    await connection.client.publish(f"$JS.API.STREAM.{verb}.{stream.name}", body)
-    assert "permissions violation for publish" in (await connection.error()).lower()
+    for prefix in APIS:
+        await connection.client.publish(f"{prefix}.STREAM.{verb}.{stream.name}", body)
+        assert "permissions violation for publish" in (await connection.error()).lower()
     await expect_unchanged(server)
 
 
@@ -76,8 +79,9 @@ async def test_service_may_not_create_a_consumer(
             f"CREATE.{stream.name}.{name}.{stream.subjects[0]}",
             f"DURABLE.CREATE.{stream.name}.{name}",
         ):
-            await connection.client.publish(f"$JS.API.CONSUMER.{subject}", body)
-            assert "permissions violation for publish" in (await connection.error()).lower()
+            for prefix in APIS:
+                await connection.client.publish(f"{prefix}.CONSUMER.{subject}", body)
+                assert "permissions violation for publish" in (await connection.error()).lower()
     await expect_unchanged(server)
 
 
@@ -87,9 +91,8 @@ async def test_service_may_not_create_a_consumer(
     indirect=["connection"],
 )
 async def test_service_may_not_read_the_events_that_it_writes_or_pulls(connection: Connection, stream: Stream) -> None:
-    """JetStream sends what is read to any subject that the reader names, without a look at the reader's rights."""
     for subject in ("DIRECT.GET.{}", "DIRECT.GET.{}.user.created", "STREAM.MSG.GET.{}"):
-        await connection.client.publish(f"$JS.API.{subject.format(stream.name)}", b"{}", reply="users.update")
+        await connection.client.publish(f"{IMPORTED_API}.{subject.format(stream.name)}", b"{}")
         assert "permissions violation for publish" in (await connection.error()).lower()
 
 

@@ -7,12 +7,20 @@ import pytest
 from nats.aio.msg import Msg
 
 from contracts.consumers import durables
+from contracts.logins import IMPORTED_API
 from contracts.streams import KEYED_PAYMENT_COMMANDS, STREAMS
 from kit.asyncapi.reader import DocumentReader
 from kit.messaging import streams
 from mkstore.stack.servers import NatsServer
 from tests.conftest import ROOT
 from tests.mkstore.conftest import NAMES, Connection
+
+FOREIGN = (
+    "$JS.API.STREAM.INFO.USER_EVENTS",
+    f"{IMPORTED_API}.STREAM.DELETE.USER_EVENTS",
+    "$SYS.REQ.SERVER.PING",
+    "_INBOX.others.1",
+)
 
 
 @pytest.mark.parametrize(
@@ -29,11 +37,11 @@ from tests.mkstore.conftest import NAMES, Connection
         ("gateway", "user.deleted"),
         ("gateway", "users.unknown"),
         ("gateway", "dead.payments.create.key.1"),
-        ("gateway", "$JS.API.STREAM.PURGE.KEYED_PAYMENT_COMMANDS"),
-        ("users", "$JS.API.STREAM.PURGE.KEYED_PAYMENT_COMMANDS"),
-        ("payments", "$JS.API.STREAM.PURGE.PAYMENT_COMMANDS"),
-        ("payments", "$JS.API.STREAM.PURGE.PAYMENT_EVENTS"),
-        *((name, subject) for name in NAMES for subject in ("$JS.API.STREAM.DELETE.USER_EVENTS", "_INBOX.others.1")),
+        ("gateway", f"{IMPORTED_API}.STREAM.PURGE.KEYED_PAYMENT_COMMANDS"),
+        ("users", f"{IMPORTED_API}.STREAM.PURGE.KEYED_PAYMENT_COMMANDS"),
+        ("payments", f"{IMPORTED_API}.STREAM.PURGE.PAYMENT_COMMANDS"),
+        ("payments", f"{IMPORTED_API}.STREAM.PURGE.PAYMENT_EVENTS"),
+        *((name, subject) for name in NAMES for subject in FOREIGN),
     ],
     indirect=["connection"],
 )
@@ -96,14 +104,15 @@ async def test_service_may_reply_once(server: NatsServer, connection: Connection
 async def test_service_may_check_its_streams_and_consumers(connection: Connection) -> None:
     document = json.loads((ROOT / f"asyncapi/{connection.service}.json").read_text())
     used = {operation.x_nats.get("stream") for operation in DocumentReader(document).operations}
-    await streams.check(connection.client.jetstream(), [stream for stream in STREAMS if stream.name in used])
+    jetstream = connection.client.jetstream(prefix=IMPORTED_API)
+    await streams.check(jetstream, [stream for stream in STREAMS if stream.name in used])
     for durable in (each for each in durables() if each.service == connection.service):
         config = streams.consumer_config(durable)
-        await streams.check_consumer(connection.client.jetstream(), durable.stream.name, config)
+        await streams.check_consumer(jetstream, durable.stream.name, config)
     assert await connection.error() == ""
 
 
 @pytest.mark.parametrize("connection", ["payments"], indirect=True)
 async def test_payments_may_purge_the_memory_of_keys(connection: Connection) -> None:
-    await connection.client.publish(f"$JS.API.STREAM.PURGE.{KEYED_PAYMENT_COMMANDS.name}", b"")
+    await connection.client.publish(f"{IMPORTED_API}.STREAM.PURGE.{KEYED_PAYMENT_COMMANDS.name}", b"")
     assert await connection.error() == ""

@@ -1,16 +1,14 @@
 """The NATS login that may only look, for the portal's live figures."""
 
-import asyncio
 import json
 
 import pytest
 
-from contracts.inboxes import WATCHER
+from contracts.logins import IMPORTED_API, WATCHER
 from contracts.payments import CreatePayment
 from contracts.streams import PAYMENT_EVENTS, STREAMS
 from kit.asyncapi.reader import DocumentReader, wildcard_subject
-from kit.messaging.broker import Broker
-from mkstore import generated, permissions
+from mkstore import generated
 from mkstore.services import SERVICES
 from mkstore.stack.servers import NatsServer
 from portal.live import SystemMonitor
@@ -30,7 +28,7 @@ def sent_by_services() -> set[str]:
 async def test_watcher_sees_streams_consumers_and_messages(server: NatsServer) -> None:
     async with connect(server.admin_url) as broker:
         await broker.jetstream.publish("payment.created", b'{"id": 7}')
-    monitor = SystemMonitor(server.url_as(WATCHER, server.port), STREAMS, bodies=True)
+    monitor = SystemMonitor(server.url_as(WATCHER, server.port), STREAMS, bodies=True, api_prefix=IMPORTED_API)
     snapshot = await monitor.snapshot()
     await monitor.close()
     assert [stream.name for stream in snapshot.streams] == [stream.name for stream in STREAMS]
@@ -52,7 +50,7 @@ async def test_watcher_may_publish_nothing(connection: Connection) -> None:
 async def test_watcher_may_change_nothing(connection: Connection) -> None:
     for stream in STREAMS:
         for request in ("STREAM.UPDATE", "STREAM.PURGE", "STREAM.DELETE", "STREAM.MSG.DELETE", "CONSUMER.CREATE"):
-            await connection.client.publish(f"$JS.API.{request}.{stream.name}", b"{}")
+            await connection.client.publish(f"{IMPORTED_API}.{request}.{stream.name}", b"{}")
             assert "permissions violation for publish" in (await connection.error()).lower(), request
 
 
@@ -61,23 +59,3 @@ async def test_watcher_may_not_listen_to_others(connection: Connection) -> None:
     for subject in (">", CreatePayment.subject.replace("{id}", "*"), "stored.>", *(f"{s.name}.>" for s in SERVICES)):
         await connection.client.subscribe(subject)
         assert "permissions violation for subscription" in (await connection.error()).lower(), subject
-
-
-@watcher
-async def test_answers_to_the_watcher_change_nothing(server: NatsServer, connection: Connection) -> None:
-    """JetStream executes the answer to a direct get that goes to its API; not that to a question about a stream."""
-    async with connect(server.admin_url) as broker:
-        await broker.jetstream.publish("dead.user.created", b"{}")
-        before = await state_of(broker)
-        for asked in permissions.of_watcher()["publish"]["allow"]:
-            for target in ("STREAM.DELETE.DEAD_LETTERS", "STREAM.PURGE.DEAD_LETTERS", "STREAM.UPDATE.DEAD_LETTERS"):
-                for body in (b"", b'{"seq": 1}', b'{"seq": 999}'):
-                    await connection.client.publish(asked, body, reply=f"$JS.API.{target}")
-        assert await connection.error() == ""
-        await asyncio.sleep(0.2)  # nothing says that a request was not executed
-        assert await state_of(broker) == before
-
-
-async def state_of(broker: Broker) -> list[tuple[str | None, int, int]]:
-    infos = await broker.jetstream.streams_info()
-    return sorted((info.config.name, info.state.messages, info.state.consumer_count) for info in infos)

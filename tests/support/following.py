@@ -29,7 +29,7 @@ class Following:
         self.jetstream = client.jetstream()
         self.received: list[tuple[int, bytes]] = []
         options = {"check_interval": CHECK_INTERVAL} | options
-        self.follower = Follower(client, self.jetstream, stream, self.record, **options)
+        self.follower = Follower(self.jetstream, stream, self.record, **options)
 
     async def record(self, message: Msg) -> None:
         self.received.append((sequence_of(message) or 0, message.data))

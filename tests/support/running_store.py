@@ -95,7 +95,8 @@ class Running(Store):
         """
         log = self.home / "logs/nats.log"
         lines = log.read_text().splitlines() if log.exists() else []
-        return [line for line in lines if "Violation" in line and 'Subject "_INBOX.' not in line]
+        replies = ('Subject "_INBOX.', 'Subject "_R_.')
+        return [line for line in lines if "Violation" in line and not any(each in line for each in replies)]
 
     def kill(self, name: str) -> None:
         """Kill one process with SIGKILL."""

@@ -157,6 +157,6 @@ async def on_servers(settings: Settings) -> AsyncIterator[UsersService]:
 
 
 async def _stored_revocations(broker: Broker) -> dict[str, bytes]:
-    async with stream_reader(broker.client) as read:
+    async with stream_reader(broker.jetstream) as read:
         messages = await read(REVOCATIONS.name, {"seq": 1, "next_by_subj": ">", "batch": 1000})
     return {(message.headers or {})[STORED_SUBJECT]: message.data for message in messages}

@@ -14,13 +14,14 @@ import nats
 from jsonschema import Draft202012Validator
 from nats.aio.msg import Msg
 
+from contracts.logins import IMPORTED_API
 from contracts.streams import STORED
 from kit.asyncapi.reader import DocumentReader
 from mkstore import generated
 from tests.support.running_store import Running
 
-_NATS_SUBJECTS = ("_INBOX.", "$JS.", "$SRV.")
-"""Subjects of NATS itself: inboxes, the JetStream API, the service protocol."""
+_NATS_SUBJECTS = ("_INBOX.", "_R_.", "$JS.", f"{IMPORTED_API}.", "$SRV.")
+"""Subjects of NATS itself: inboxes, replies between accounts, the JetStream API, the service protocol."""
 _ERROR = "Nats-Service-Error"
 
 
@@ -44,13 +45,15 @@ def record_messages(store: Running) -> Iterator[list[WireMessage]]:
         recorded.append(WireMessage(message.subject, message.reply, dict(message.headers or {}), message.data))
 
     async def subscribe() -> None:
-        client = await nats.connect(store.record["nats"]["admin_url"], connect_timeout=5)
-        await client.subscribe(">", cb=record)
-        await client.flush()
+        clients = [await nats.connect(url, connect_timeout=5) for url in _logins(store)]
+        for client in clients:
+            await client.subscribe(">", cb=record)
+            await client.flush()
         subscribed.set()
         await asyncio.to_thread(done.wait)
-        await client.flush()
-        await client.drain()
+        for client in clients:
+            await client.flush()
+            await client.drain()
 
     thread = threading.Thread(target=asyncio.run, args=(subscribe(),), daemon=True)
     thread.start()
@@ -60,6 +63,15 @@ def record_messages(store: Running) -> Iterator[list[WireMessage]]:
     finally:
         done.set()
         thread.join(60)
+
+
+def _logins(store: Running) -> tuple[str, str]:
+    """Return the addresses with the operator's logins in the accounts of the streams and of the gateway.
+
+    The one sees what is stored and the operator's requests, the other one the gateway's requests with their replies.
+    """
+    in_streams: str = store.record["nats"]["admin_url"]
+    return in_streams, in_streams.replace("operator:", "operator-gateway:")
 
 
 @dataclass

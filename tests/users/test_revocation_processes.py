@@ -34,7 +34,7 @@ async def sign_out_everywhere(client: RequestClient, session: IssuedSession) -> 
 
 
 async def stored(broker: Broker, address: str) -> bytes | None:
-    return (await last_bodies(broker.client, REVOCATIONS, [address])).get(address)
+    return (await last_bodies(broker.jetstream, REVOCATIONS, [address])).get(address)
 
 
 def address_of(change: Change, session: IssuedSession) -> str:

@@ -73,7 +73,7 @@ class JetStreamPaymentQueue:
 
     async def _load(self, payments: Sequence[UUID]) -> list[CreatePayment | None]:
         addresses = [CreatePayment.address_of(payment) for payment in payments]
-        bodies = await last_bodies(self._broker.client, KEYED_PAYMENT_COMMANDS, addresses, timeout=self._timeout)
+        bodies = await last_bodies(self._broker.jetstream, KEYED_PAYMENT_COMMANDS, addresses, timeout=self._timeout)
         return [_readable(bodies.get(address)) for address in addresses]
 
 

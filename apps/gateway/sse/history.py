@@ -71,9 +71,8 @@ class StreamedHistory:
             return
         if not self._broker.is_connected():
             raise Unavailable(NATS)
-        client, jetstream = self._broker.client, self._broker.jetstream
         try:
-            async with aclosing(read_range(client, jetstream, stream.name, after=after, to=to)) as messages:
+            async with aclosing(read_range(self._broker.jetstream, stream.name, after=after, to=to)) as messages:
                 async for message in messages:
                     if (event := stored_message(stream, message)).original:
                         yield event

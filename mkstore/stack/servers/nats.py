@@ -11,17 +11,19 @@ import socket
 import subprocess
 import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
+from mkstore.nats_accounts import STREAMS_ACCOUNT, Account, account_of
+from mkstore.rights import Rights
 from mkstore.stack import ports, processes
 from mkstore.stack.managed_process import ManagedProcess
 
 MAX_PAYLOAD = 1_048_576 + 65_536
 """Bytes: the largest HTTP body, 1 MiB, and message headers."""
 
-_ACCOUNT = "MKSTORE"
 _DEFAULT_PORT = 4222
 _CONNECT_TIMEOUT = 2.0
 
@@ -33,13 +35,21 @@ class Login:
     user: str
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     permissions: Mapping[str, object] = field(default_factory=dict)
+    account: str = STREAMS_ACCOUNT
+
+    @classmethod
+    def of(cls, rights: Rights, password: str) -> Self:
+        """Return the login that has these rights, in its own account."""
+        return cls(rights.login, password, rights.permissions(), account_of(rights.login))
 
 
 class NatsServer(ManagedProcess):
     """A nats-server on the loopback with its configuration, log and messages in `folder`.
 
-    `services` is a login without restrictions for other programs, `operator` one for people; `others` are further
-    logins of the same account. Port (a free one by default) and logins stay the same through restarts.
+    `services` is a login without restrictions for other programs, `operator` one for people. `others` are further
+    logins; `sharing` has the imports and exports of their accounts. Each of these accounts also has a login for people,
+    such as `operator-users`, which sees what is sent in it. Port (a free one by default) and logins stay the same
+    through restarts.
     """
 
     death_signal = signal.SIGTERM
@@ -53,6 +63,7 @@ class NatsServer(ManagedProcess):
         services: Login | None = None,
         operator: Login | None = None,
         others: Sequence[Login] = (),
+        sharing: Mapping[str, Account] | None = None,
         log: Path | None = None,
     ) -> None:
         super().__init__("nats", log or folder / "nats.log")
@@ -62,6 +73,7 @@ class NatsServer(ManagedProcess):
         self._services = services or Login("services")
         self._operator = operator or Login("operator")
         self._others = tuple(others)
+        self._sharing = sharing or {}
         self._server_name = ""
 
     @property
@@ -125,11 +137,6 @@ class NatsServer(ManagedProcess):
 
     def configuration(self) -> dict[str, object]:
         """Return the server's configuration, which subclasses may change."""
-        users = [
-            {"user": login.user, "password": login.password}
-            | ({"permissions": dict(login.permissions)} if login.permissions else {})
-            for login in (self._services, self._operator, *self._others)
-        ]
         return {
             "server_name": self._server_name,
             "host": ports.LOOPBACK,
@@ -140,8 +147,24 @@ class NatsServer(ManagedProcess):
             "ping_interval": "2s",
             "ping_max": 2,
             "jetstream": {"store_dir": str(self.folder.resolve() / "store"), "sync_interval": "always"},
-            "accounts": {_ACCOUNT: {"jetstream": "enabled", "users": users}},
+            "accounts": self._accounts(),
         }
+
+    def _accounts(self) -> dict[str, dict[str, object]]:
+        logins = [self._services, self._operator, *self._others]
+        accounts: dict[str, dict[str, object]] = {}
+        for name in dict.fromkeys(login.account for login in logins):
+            users = [login for login in logins if login.account == name]
+            if name != STREAMS_ACCOUNT:
+                users.append(replace(self._operator, user=f"{self._operator.user}-{name.lower()}"))
+            accounts[name] = {"users": [_configured(login) for login in users], **self._sharing.get(name, {})}
+        accounts[STREAMS_ACCOUNT]["jetstream"] = "enabled"
+        return accounts
+
+
+def _configured(login: Login) -> dict[str, object]:
+    user: dict[str, object] = {"user": login.user, "password": login.password}
+    return user | {"permissions": login.permissions} if login.permissions else user
 
 
 async def is_reachable(urls: str) -> bool:

@@ -14,6 +14,7 @@ import pytest_asyncio
 from nats.js.errors import NotFoundError
 
 from apps.gateway.sse.history import Position, StreamedHistory
+from contracts.logins import JETSTREAM_API
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS
 from kit.errors import Unavailable
 from kit.messaging.broker import Broker
@@ -90,7 +91,8 @@ class Lagging:
     def __init__(self, batches: list[list[int]]) -> None:
         self._batches = iter(batches)
         self._responses: list[dict[str, str]] = []
-        self.client = self.jetstream = self
+        self.jetstream = self._nc = self
+        self._prefix = JETSTREAM_API
         self.requested: list[int] = []
         self.subscriptions = 0
 

@@ -71,7 +71,7 @@ async def test_message_that_arrives_during_the_start_is_not_late(nats_server: Na
         await streams.provision(client.jetstream(), [stream])
         each = Following(client, stream)
         jetstream = PublishesDuringStart(client, stream)
-        follower = Follower(client, jetstream, stream, each.record, check_interval=3600)
+        follower = Follower(jetstream, stream, each.record, check_interval=3600)
         running = asyncio.create_task(follower.run(lambda: False))
         await each.reads(1)
         running.cancel()
@@ -152,7 +152,7 @@ async def test_slow_reader_that_the_client_drops_messages_of_misses_nothing(
         await go.wait()
         await each.record(message)
 
-    each.follower = Follower(client, each.jetstream, stream, slowly, check_interval=CHECK_INTERVAL)
+    each.follower = Follower(each.jetstream, stream, slowly, check_interval=CHECK_INTERVAL)
     running = asyncio.create_task(each.follower.run(lambda: False))
     await eventually(each.follower.started.is_set)
     await each.publish(*(b"%d" % number for number in range(50)))

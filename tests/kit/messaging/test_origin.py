@@ -94,9 +94,11 @@ async def test_event_on_the_subject_of_republished_ones_is_dropped(subscribed: S
 async def test_lookup_leaves_a_copy_out(subscribed: Subscribed) -> None:
     client = subscribed.broker.client
     await copy_forged(client, subscribed.source.name, subscribed.elsewhere, greeted("forged"), subscribed.subject)
-    assert await last_bodies(client, subscribed.stream, [subscribed.subject]) == {}
+    assert await last_bodies(subscribed.broker.jetstream, subscribed.stream, [subscribed.subject]) == {}
     await subscribed.publish("Ada")
-    assert await last_bodies(client, subscribed.stream, [subscribed.subject]) == {subscribed.subject: greeted("Ada")}
+    assert await last_bodies(subscribed.broker.jetstream, subscribed.stream, [subscribed.subject]) == {
+        subscribed.subject: greeted("Ada")
+    }
 
 
 async def test_copied_command_is_dead_lettered_and_not_handled(

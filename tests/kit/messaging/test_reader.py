@@ -18,34 +18,34 @@ async def test_last_message_of_each_subject_is_found(broker: Broker, greetings: 
     again = commands[0].model_copy(update={"name": "another"})
     await greetings.send(broker.jetstream, again)
     unknown = greetings.command.address_of(uuid4())
-    found = await last_bodies(broker.client, greetings.stream, {unknown, *(each.address for each in commands)})
+    found = await last_bodies(broker.jetstream, greetings.stream, {unknown, *(each.address for each in commands)})
     assert found == {each.address: each.model_dump_json().encode() for each in (again, *commands[1:])}
 
 
 async def test_dead_letter_is_found_in_the_dead_letters(broker: Broker, greetings: Greetings) -> None:
     command = greetings.command(id=uuid4())
     await broker.jetstream.publish(f"dead.{command.address}", b"x")
-    assert await last_bodies(broker.client, DEAD_LETTERS, [f"dead.{command.address}"]) == {
+    assert await last_bodies(broker.jetstream, DEAD_LETTERS, [f"dead.{command.address}"]) == {
         f"dead.{command.address}": b"x"
     }
-    assert await last_bodies(broker.client, greetings.stream, [command.address]) == {}
+    assert await last_bodies(broker.jetstream, greetings.stream, [command.address]) == {}
 
 
 async def test_nothing_is_found_in_an_empty_stream(broker: Broker, greetings: Greetings) -> None:
-    assert await last_bodies(broker.client, greetings.stream, [greetings.command.address_of(uuid4())]) == {}
-    assert await last_bodies(broker.client, greetings.stream, []) == {}
+    assert await last_bodies(broker.jetstream, greetings.stream, [greetings.command.address_of(uuid4())]) == {}
+    assert await last_bodies(broker.jetstream, greetings.stream, []) == {}
 
 
 async def test_missing_stream_raises_unavailable(broker: Broker, greetings: Greetings) -> None:
     await broker.jetstream.delete_stream(greetings.stream.name)
     with pytest.raises(Unavailable):
-        await last_bodies(broker.client, greetings.stream, [greetings.command.address_of(uuid4())])
+        await last_bodies(broker.jetstream, greetings.stream, [greetings.command.address_of(uuid4())])
 
 
 async def test_closed_connection_raises_unavailable(new_broker: NewBroker, greetings: Greetings) -> None:
     broker = new_broker()
     await broker.start()
-    client = broker.client
+    jetstream = broker.jetstream
     await broker.stop()
     with pytest.raises(Unavailable):
-        await last_bodies(client, greetings.stream, [greetings.command.address_of(uuid4())])
+        await last_bodies(jetstream, greetings.stream, [greetings.command.address_of(uuid4())])

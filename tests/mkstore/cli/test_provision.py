@@ -14,7 +14,7 @@ from contracts.streams import DEAD_LETTERS, PAYMENT_EVENTS, STREAMS, USER_EVENTS
 from kit.messaging.streams import check, stream_config
 from kit.ops.provisioning import main
 from mkstore.cli.main import app
-from mkstore.permissions import documented
+from mkstore.rights import documented
 from mkstore.stack.servers import Login, NatsServer
 from tests.support.service_processes import connect
 
@@ -24,7 +24,7 @@ _EVERYTHING = {each.name for each in STREAMS} | {each.name for each in _DURABLES
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    login = Login("gateway", permissions=documented("gateway"))
+    login = Login("gateway", permissions=documented("gateway").permissions())
     with NatsServer(tmp_path_factory.mktemp("nats"), others=[login]) as running:
         yield running
 

@@ -1,9 +1,14 @@
-"""The subjects of replies."""
+"""The names of NATS logins, and the subjects that depend on them."""
 
 import re
 
 WATCHER = "watcher"
 """The login that may only look at streams, consumers and statistics, such as for the portal's live figures."""
+
+JETSTREAM_API = "$JS.API"
+"""The prefix of JetStream's API in the account that has the streams."""
+IMPORTED_API = "MKSTORE.API"
+"""The prefix of the requests of that API which the account of a service imports (ADR 29)."""
 
 
 def inbox_prefix(service: str) -> str:
