@@ -20,7 +20,6 @@ from contracts.streams import PUBLIC_KEYS
 from kit.batching import BatchLoader
 from kit.errors import NATS, Unavailable
 from kit.messaging.broker import Broker
-from kit.messaging.origin import is_original
 from kit.tokens import Claims, UnknownKey, Verifier
 
 log = get_logger(__name__)
@@ -132,8 +131,6 @@ def stored_keys(broker: Broker) -> ReadKeys:
             raise Unavailable(NATS)
         try:
             last = await broker.jetstream.get_last_msg(PUBLIC_KEYS.name, PublicKeys.subject, direct=True)
-            if not is_original(PUBLIC_KEYS, last.headers):
-                raise Unavailable(_KEYS)
             return PublicKeys.model_validate_json(last.data or b"")
         except NotFoundError:
             return None

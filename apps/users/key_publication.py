@@ -13,7 +13,6 @@ from contracts.keys import PublicKeys
 from contracts.streams import PUBLIC_KEYS
 from kit.errors import NATS, Unavailable
 from kit.messaging.broker import Broker
-from kit.messaging.origin import is_original
 from kit.runtime.failpoints import AFTER_PUBLISH, BEFORE_PUBLISH, failpoint
 
 ReadKeys = Callable[[], Awaitable[PublicKeys]]
@@ -62,10 +61,9 @@ def publisher(broker: Broker) -> Publish:
 
 
 async def _last(broker: Broker) -> tuple[int, bytes]:
-    """Return the sequence and the body of the stored set; without a body for what users has not published."""
+    """Return the sequence and the body of the stored set; 0 and no body if there is none."""
     try:
         last = await broker.jetstream.get_last_msg(PUBLIC_KEYS.name, PublicKeys.subject, direct=True)
     except NotFoundError:
         return 0, b""
-    body = last.data if is_original(PUBLIC_KEYS, last.headers) else None
-    return last.seq or 0, body or b""
+    return last.seq or 0, last.data or b""

@@ -21,7 +21,6 @@ from contracts.revocations import UserRevocation
 from contracts.streams import REVOCATIONS
 from kit.errors import NATS, OutcomeUnknown, Refusal
 from kit.messaging.broker import Broker
-from kit.messaging.origin import is_original
 from kit.runtime.periodic import Periodic
 from kit.runtime.tracing import trace
 
@@ -129,8 +128,6 @@ def publisher(broker: Broker) -> Publish:
 
 def _version(stored: RawStreamMsg) -> int:
     """Return the version of a stored revocation; -1 for what is none, which every revocation replaces."""
-    if not is_original(REVOCATIONS, stored.headers):
-        return -1
     try:
         return UserRevocation.model_validate_json(stored.data or b"").version
     except ValidationError:

@@ -114,7 +114,6 @@ class Broker(NatsBroker):
             if "authorization violation" in str(error).lower():
                 raise LoginRefused from error
             raise
-        nats_compat.mark_copies(client)
         return client
 
     async def start(self) -> None:

@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import Any
 
 from faststream import AckPolicy, BaseMiddleware, ContextRepo
-from faststream.message import StreamMessage
 from faststream.nats import JStream, NatsRouter, PullSub
 from nats.aio.msg import Msg
 from nats.errors import NotJSMessageError
@@ -18,7 +17,6 @@ from kit.messaging.delivery.acknowledgement import Failure, acknowledge, settle
 from kit.messaging.delivery.batch_consumer import BatchConsumer
 from kit.messaging.delivery.parts import Invalid, Part
 from kit.messaging.faststream_compat import context_of, pull_from, replace_processing
-from kit.messaging.origin import CopiedMessage, is_copy
 from kit.messaging.pull import pull
 from kit.messaging.retry import RETRY_POLICY, RetryPolicy
 from kit.messaging.streams import ACK_WAIT, consumer_config
@@ -42,12 +40,6 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
     async def on_receive(self) -> None:
         """Set the current trace from the message's headers."""
         tracing.set_trace(self.msg.headers)
-
-    async def consume_scope(self, call_next: Any, msg: StreamMessage[Msg]) -> Any:
-        """Call the handler. Raises `CopiedMessage` for what no service has published here."""
-        if is_copy(self.msg.headers):
-            raise CopiedMessage
-        return await call_next(msg)
 
     async def after_processed(
         self,

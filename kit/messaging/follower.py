@@ -11,9 +11,9 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamInfo
 from structlog.stdlib import get_logger
 
+from contracts.headers import STORED_STREAM
 from contracts.streams import STORED, Stream
 from kit.messaging.nats_compat import client_of
-from kit.messaging.origin import is_of
 from kit.messaging.reader import read_range, sequence_of, stream_reader
 
 log = get_logger(__name__)
@@ -105,7 +105,7 @@ class Follower:
         return (sequence_of(first[0]) or 0) - 1 if first else info.state.last_seq
 
     async def _receive(self, message: Msg) -> None:
-        if not is_of(self._stream, message):
+        if (message.headers or {}).get(STORED_STREAM) != self._stream.name:
             log.warning("message of another stream dropped", stream=self._stream.name, subject=message.subject)
             return
         sequence = sequence_of(message)

@@ -14,9 +14,6 @@ from nats.js import JetStreamContext
 
 _PIECE = 512 * 1024
 _HEADER_FRAME = len(b"NATS/1.0\r\n\r\n")
-_STORED_STREAM = b"\r\nNats-Stream:"
-COPIED = "stored twice"
-"""The header that `mark_copies` adds; a name with a space cannot arrive from a server."""
 
 
 def server_id(client: Client) -> str:
@@ -57,25 +54,6 @@ def jetstream_of(message: Msg) -> JetStreamContext:
     Reason: a middleware is given the message and not the connection.
     """
     return message._client.jetstream()  # noqa: SLF001
-
-
-def mark_copies(client: Client) -> None:
-    """Add the header `COPIED` to each message that arrives with more than one `Nats-Stream`.
-
-    The first one is that of the stream which the message was copied from (kit/messaging/origin.py). Cost: 0.2 µs per
-    message with headers.
-
-    Reason: nats-py keeps the last of several headers with one name.
-    """
-    parse = client._process_headers  # noqa: SLF001
-
-    async def parse_and_mark(raw: bytes) -> dict[str, str] | None:
-        headers = await parse(raw)
-        if headers and raw.count(_STORED_STREAM) > 1:
-            headers[COPIED] = "true"
-        return headers
-
-    client._process_headers = parse_and_mark  # type: ignore[method-assign,assignment] # noqa: SLF001
 
 
 class RawMessage(NamedTuple):

@@ -12,10 +12,9 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from contracts.headers import STORED_SEQUENCE, STORED_SUBJECT
-from contracts.streams import Stream
+from contracts.streams import Stream, covers
 from kit.errors import NATS, Unavailable
 from kit.messaging.nats_compat import api_subject, client_of
-from kit.messaging.origin import is_original
 
 _BATCH = 256
 _REPLY_TIMEOUT = 5.0
@@ -42,7 +41,7 @@ class StoredMessage(NamedTuple):
     subject: str
     body: bytes
     original: bool = True
-    """Whether a service has published it here; False for a copy of a message of another subject."""
+    """Whether a service has published it here; False for a copy of a message of another stream (ADR 29)."""
 
 
 def sequence_of(message: Msg) -> int | None:
@@ -55,7 +54,8 @@ def stored_message(stream: Stream, message: Msg) -> StoredMessage:
     """Return a message that `stream` has republished or that was read from it. Raises `KeyError` for any other."""
     headers = message.headers or {}
     sequence, subject = int(headers[STORED_SEQUENCE]), headers[STORED_SUBJECT]
-    return StoredMessage(stream.name, sequence, subject, message.data, is_original(stream, headers))
+    original = any(covers(each, subject) for each in stream.subjects)
+    return StoredMessage(stream.name, sequence, subject, message.data, original)
 
 
 @asynccontextmanager
@@ -119,7 +119,7 @@ async def last_bodies(
     *,
     timeout: float = LOOKUP_TIMEOUT,  # noqa: ASYNC109 - translated to Unavailable
 ) -> dict[str, bytes]:
-    """Return the body of the last message on each of these subjects that has one; a copied one is left out.
+    """Return the body of the last message on each of these subjects that has one.
 
     Raises `Unavailable` if JetStream does not reply within `timeout` seconds.
     """
@@ -143,8 +143,7 @@ async def _request(jetstream: JetStreamContext, stream: Stream, subjects: Sequen
         await client.publish(_direct_get(jetstream, stream.name), body, reply=inbox)
         found: dict[str, bytes] = {}
         while STORED_SEQUENCE in (headers := (message := await replies.next_msg(timeout=LOOKUP_TIMEOUT)).headers or {}):
-            if is_original(stream, headers):
-                found[headers[STORED_SUBJECT]] = message.data
+            found[headers[STORED_SUBJECT]] = message.data
         if headers.get("Status") not in {_END, _NO_MESSAGES}:
             raise Unavailable(NATS)  # such as a stream that does not exist
         return found

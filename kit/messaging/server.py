@@ -20,7 +20,6 @@ from contracts.headers import DEADLINE, MAX_DEADLINE_DIGITS, SERVICE_ERROR, SERV
 from kit.asyncapi.handlers import Handled
 from kit.errors import Refusal
 from kit.messaging.faststream_compat import context_of, process_directly
-from kit.messaging.origin import is_from_jetstream
 from kit.messaging.stats import request_stats
 from kit.messaging.workers import Workers
 from kit.runtime import tracing
@@ -127,9 +126,6 @@ class RequestHandler:
             return problem.model_dump_json().encode(), problem
 
     async def _work(self, message: Msg) -> None:
-        if is_from_jetstream(message):
-            log.warning("stored message on a request's subject dropped", subject=message.subject)
-            return
         if (late := _seconds_late(message)) > 0:
             log.warning("late request dropped", subject=message.subject, seconds=round(late, 3))
             request_stats[self._request.subject].add(0, "late")

@@ -13,7 +13,6 @@ from contracts.headers import REQUEST_ID
 from kit.inbox import InboxKey
 from kit.messaging.batches import Received
 from kit.messaging.delivery.inbox_key import inbox_key
-from kit.messaging.origin import CopiedMessage, is_copy
 from kit.runtime.tracing import TRACEPARENT, Trace
 
 
@@ -46,8 +45,6 @@ def read(contract: type[DurableCommand | Event], message: Msg) -> list[Part]:
     """Return the parts of a stored message of this contract; a message that cannot be read is one invalid part."""
     headers = message.headers or {}
     trace = Trace(headers.get(REQUEST_ID, ""), headers.get(TRACEPARENT, ""))
-    if is_copy(headers):
-        return [Part("", Invalid(CopiedMessage(), message.subject, message.data, trace))]
     try:
         if issubclass(contract, CommandBatch):
             consumer = inbox_key(message).consumer

@@ -8,8 +8,6 @@ from uuid import uuid4
 import pytest
 from faststream.nats import TestNatsBroker
 from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.api import AckPolicy
-from structlog.testing import capture_logs
 
 from contracts.base import Message, Request
 from contracts.errors import ErrorKind, Problem
@@ -20,9 +18,7 @@ from kit.messaging.client import RequestClient
 from kit.messaging.server import ReplyRouter
 from kit.messaging.stats import request_stats
 from kit.runtime import tracing
-from tests.kit.conftest import Greetings, NewBroker
-from tests.support.polling import eventually
-from tests.support.streams import subject_in
+from tests.kit.conftest import NewBroker
 
 
 class Half(Message):
@@ -198,25 +194,6 @@ async def test_missing_service_and_late_reply_raise_different_errors(broker: Bro
 
     with pytest.raises(Unavailable):
         await _client(broker).request(Elsewhere(number=1))
-
-
-@pytest.mark.parametrize("acknowledged", [False, True], ids=["direct get", "pull"])
-async def test_stored_message_is_no_request(
-    broker: Broker, greetings: Greetings, halve: type[Halve], *, acknowledged: bool
-) -> None:
-    """A reader of a stream names the subject that JetStream replies to, also one that they may not publish to."""
-    await broker.jetstream.publish(subject_in(greetings.stream, "greet.1"), halve(number=2).model_dump_json().encode())
-    name = greetings.stream.name
-    before = request_stats[halve.subject].requests
-    if acknowledged:
-        await broker.jetstream.add_consumer(name, durable_name="reader", ack_policy=AckPolicy.EXPLICIT)
-        await broker.client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{name}.reader", b"1", reply=halve.subject)
-    else:
-        await broker.client.publish(f"$JS.API.DIRECT.GET.{name}", b'{"seq": 1}', reply=halve.subject)
-    with capture_logs() as logs:
-        await eventually(lambda: [entry for entry in logs if "stored message" in entry["event"]])
-    assert (await _client(broker).request(halve(number=2))).half == 1
-    assert request_stats[halve.subject].requests == before + 1
 
 
 async def test_late_request_is_not_handled(new_broker: NewBroker, broker: Broker) -> None:
