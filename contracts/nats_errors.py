@@ -10,11 +10,15 @@ MESSAGE_NOT_DELETED = 10043
 """The message could not be deleted; also returned for one that does not exist."""
 DELETE_FAILED = 10057
 """The deletion failed; also returned for a message that does not exist."""
+MESSAGE_TOO_LARGE = 10054
+"""The message is larger than the stream accepts."""
 STREAM_NOT_FOUND = 10059
 """There is no stream with this name."""
 WRONG_LAST_SEQUENCE = 10071
 """The expected last sequence is not the stream's, or not the subject's: another message was stored first."""
 STREAM_FULL = 10077
 """The stream has reached a limit and refuses new messages."""
+INCOMPLETE_BATCH = 10176
+"""A message of an atomic batch has not arrived."""
 DUPLICATE_IN_BATCH = 10201
 """An atomic batch holds a message id that the stream has stored within its duplicate window."""

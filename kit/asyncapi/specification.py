@@ -109,7 +109,7 @@ class ServiceSpecification(AsyncAPI):
         """Default name of the database that the service owns."""
         self._publishes = publishes
         self._requests = requests
-        self._refusals = refusals
+        self.refusals = refusals
 
     def to_specification(self) -> Document:
         """Build the document, which is the same in every process, without a connection.
@@ -136,7 +136,7 @@ class ServiceSpecification(AsyncAPI):
                 "servers": _SERVERS,
                 "channels": channels_of(operations),
                 "operations": operations_by_id(operations),
-                "components": components_of(operations, self._refusals) | {"securitySchemes": _SECURITY},
+                "components": components_of(operations, self.refusals) | {"securitySchemes": _SECURITY},
             }
         )
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import re
 import signal
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
@@ -32,6 +34,8 @@ _MAX_OUTSTANDING_PINGS = 3
 """A server that does not reply to three pings is noticed within 4 s, and none that replies within 3 s is dropped."""
 _DRAIN_TIMEOUT = 10.0
 _CLOSE_TIMEOUT = 2.0
+_DENIED = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
+_MAX_DENIED = 1000
 
 
 class LoginRefused(CannotStart):
@@ -79,6 +83,7 @@ class Broker(NatsBroker):
         self._replicas = replicas
         self._stopping = False
         self._lost = asyncio.Event()
+        self._denied: dict[str, float] = {}
 
     @property
     def client(self) -> Client:
@@ -102,6 +107,13 @@ class Broker(NatsBroker):
         if not self.is_connected() or self.config.connection_state is None:
             return ""
         return nats_compat.server_id(self.client)
+
+    def denied_since(self, subject: str, moment: float) -> bool:
+        """Return whether NATS has denied publishing `subject` since `moment`, in seconds of `time.monotonic`.
+
+        A denied request gets no reply: it looks like one to a server that is away.
+        """
+        return self._denied.get(subject, 0.0) >= moment
 
     async def wait_disconnected(self) -> None:
         """Wait until the current connection is lost."""
@@ -183,6 +195,10 @@ class Broker(NatsBroker):
         await finish_work(subscriber)
 
     async def _failed(self, error: Exception) -> None:
+        if denied := _DENIED.search(str(error)):
+            if len(self._denied) >= _MAX_DENIED:
+                self._denied.clear()
+            self._denied[denied[1]] = time.monotonic()
         log.warning("NATS error", reason=str(error) or type(error).__name__)
 
     async def _disconnected(self) -> None:

@@ -17,22 +17,25 @@ _RELAYS = text("""
 """).bindparams(high=LOCK >> 32, low=LOCK & 0xFFFFFFFF)  # how pg_locks shows a 64-bit key
 _OUTBOX = text("""
     SELECT (SELECT count(*) FROM outbox),
-        coalesce((SELECT extract(epoch FROM clock_timestamp() - occurred_at) FROM outbox ORDER BY seq LIMIT 1), 0)
+        coalesce((SELECT extract(epoch FROM clock_timestamp() - occurred_at) FROM outbox ORDER BY seq LIMIT 1), 0),
+        (SELECT count(*) FROM refused_events)
 """)
 
 
 class OutboxBacklog(NamedTuple):
-    """Committed events that are not published yet: their number, and the age of the first one in seconds."""
+    """Committed events that are not published yet, and the age of the first one in seconds."""
 
     rows: int
     oldest_seconds: float
+    refused: int
+    """Number of events that NATS refused for good; they are not among `rows`."""
 
 
 async def measure_outbox(pool: AsyncEngine) -> OutboxBacklog:
     """Measure the outbox in a service's database."""
     async with pool.connect() as connection:
-        rows, oldest = (await connection.execute(_OUTBOX)).one()
-    return OutboxBacklog(rows, max(0.0, float(oldest)))  # clocks differ: an event may come from the future
+        rows, oldest, refused = (await connection.execute(_OUTBOX)).one()
+    return OutboxBacklog(rows, max(0.0, float(oldest)), refused)  # clocks differ: an event may come from the future
 
 
 async def count_relays(pool: AsyncEngine) -> int:
@@ -49,8 +52,13 @@ async def count_dead_letters(broker: Broker) -> int:
 
 
 async def check_outbox(pool: AsyncEngine, max_age: float) -> None:
-    """Raise `HealthWarning` if the first event in the outbox is older than `max_age` seconds."""
+    """Raise `HealthWarning` if NATS refused an event, or the first one is older than `max_age` seconds."""
     backlog = await measure_outbox(pool)
+    if backlog.refused:
+        raise HealthWarning(
+            f"NATS refused {_counted(backlog.refused, 'event')}: run `mkstore dead-letters list`, remove the cause, "
+            "and replay or discard each."
+        )
     if backlog.oldest_seconds > max_age:
         raise HealthWarning(
             f"The outbox holds {_counted(backlog.rows, 'unpublished event')}, the oldest is "

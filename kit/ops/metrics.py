@@ -71,7 +71,7 @@ class Metrics:
 
 
 def outbox_gauges(pool: AsyncEngine) -> Source:
-    """Return gauges of the outbox: rows, age of the oldest, and number of relays."""
+    """Return gauges of the outbox: rows, age of the oldest, refused events, and number of relays."""
 
     async def read() -> Gauges:
         measured, leaders = await backlog.measure_outbox(pool), await backlog.count_relays(pool)
@@ -80,6 +80,7 @@ def outbox_gauges(pool: AsyncEngine) -> Source:
             GaugeMetricFamily(
                 "mkstore_outbox_oldest_seconds", "Age of the oldest event in the outbox.", measured.oldest_seconds
             ),
+            GaugeMetricFamily("mkstore_outbox_refused", "Events that NATS refused for good.", measured.refused),
             GaugeMetricFamily("mkstore_outbox_leaders", "Processes that relay the outbox: at most one.", leaders),
         ]
 

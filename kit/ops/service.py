@@ -26,6 +26,7 @@ from kit.ops.memory import CommandMemory
 from kit.ops.metrics import Metrics
 from kit.ops.schema import wait_for_database
 from kit.outbox.relay import Relay
+from kit.outbox.requests import RefusedEventNotFound, refused_event_router
 from kit.runtime.app import ServiceApp
 from kit.runtime.depends import DEPENDENCIES
 from kit.runtime.failpoints import arm
@@ -82,6 +83,7 @@ class DatabaseService:
             replicas=settings.stream_replicas,
             api_prefix=settings.nats_api_prefix,
         )
+        self.broker.include_router(refused_event_router(name, self.pool))
         self._relay = Relay(database.url(settings), self.broker, source_of(name), events)
         self._durability = Durability.of(self.broker, settings, partial(database.server_time, self._engine))
         self._background: list[Background] = []
@@ -128,6 +130,7 @@ class DatabaseService:
                 await self.pool.close()
                 await self._engine.dispose()
 
+        specification.refusals = [*specification.refusals, RefusedEventNotFound]
         specification.database = type(self._settings).model_fields["db_database"].default
         discovery = Discovery(self.broker, self._name, specification, self._settings.asyncapi_url)
         background = [*background, *self._background]

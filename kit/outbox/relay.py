@@ -9,15 +9,19 @@ from uuid import uuid4
 
 import asyncpg
 from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError, NoRespondersError
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js.errors import APIError, NoStreamResponseError
 from sqlalchemy import URL
 from structlog.stdlib import get_logger
 
 from contracts import nats_errors
 from contracts.headers import EXPECTED_LAST_SEQUENCE, MESSAGE_ID
-from contracts.streams import Stream
+from contracts.streams import Stream, covers
 from kit.messaging.broker import Broker
 from kit.messaging.nats_compat import RawMessage, publish_together
 from kit.outbox.leader import LEASE, LeaderSession, lead
+from kit.outbox.refused import ANY_REFUSED, NEXT, NEXT_BESIDE_REFUSED, REFUSE
 from kit.outbox.table import CHANNEL
 from kit.runtime.failpoints import AFTER_PUBLISH, AFTER_REMOVAL, BEFORE_PUBLISH, HALF_A_BATCH, failpoint
 from kit.runtime.periodic import Periodic
@@ -36,7 +40,14 @@ POLL_INTERVAL = 5.0
 """Seconds between reads of the outbox without a notification."""
 PACE = 0.05
 """Seconds from one batch to the next, unless the batch was full; a batch costs NATS four syncs at any size."""
+ATTEMPTS = 3
+"""Attempts to publish an event before it counts as refused."""
+RETRY_DELAY = 0.5
+"""Seconds between these attempts."""
 _RESTART_DELAY = 0.5
+_HEADER_BYTES = 4096
+"""More than the headers of an event take."""
+_NOT_AS_BATCH = frozenset({nats_errors.DUPLICATE_IN_BATCH, nats_errors.INCOMPLETE_BATCH, nats_errors.MESSAGE_TOO_LARGE})
 
 
 class PublishRejected(Exception):
@@ -50,8 +61,12 @@ class Relay:
     carries the same `Nats-Msg-Id`. Rows that are read together are published as one atomic batch, because single
     publishes could overtake each other across a reconnect. Every publish names the sequence that it must follow, which
     fences former leaders: whatever one had in flight, or its client had buffered, is rejected once another leader has
-    published. Headers carry CloudEvents 1.0 attributes (NATS protocol binding, binary mode). `lease`,
-    `publish_timeout`, `poll_interval` and `pace` are in seconds.
+    published. Headers carry CloudEvents 1.0 attributes (NATS protocol binding, binary mode).
+
+    An event that NATS refuses for good, such as one that is too large, goes to the refused events after `ATTEMPTS`, and
+    only the later events of its aggregate wait for it. Any other failure is retried for as long as it lasts.
+
+    `lease`, `publish_timeout`, `poll_interval`, `pace` and `retry_delay` are in seconds.
     """
 
     def __init__(
@@ -65,6 +80,7 @@ class Relay:
         publish_timeout: float = PUBLISH_TIMEOUT,
         poll_interval: float = POLL_INTERVAL,
         pace: float = PACE,
+        retry_delay: float = RETRY_DELAY,
     ) -> None:
         self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._broker = broker
@@ -74,7 +90,9 @@ class Relay:
         self._publish_timeout = publish_timeout
         self._poll_interval = poll_interval
         self._pace = pace
+        self._retry_delay = retry_delay
         self._last_sequence = 0
+        self._any_refused = False
         self._leading = Periodic(
             self._lead,
             _RESTART_DELAY,
@@ -118,13 +136,14 @@ class Relay:
         await session.listen(CHANNEL)
         self._last_sequence = (await self._broker.jetstream.stream_info(self._stream)).state.last_seq
         while True:
+            self._any_refused = (await session.fetch(ANY_REFUSED))[0][0]  # an operator may have settled the last one
             while count := await self._publish_batch(session):
                 if count < BATCH_SIZE:  # a full one has left others: only a backlog is read without a pause
                     await asyncio.sleep(self._pace)
             await session.wait_notified(self._poll_interval)  # a lost notification delays events but loses none
 
     async def _publish_batch(self, session: LeaderSession) -> int:
-        rows = await session.fetch("SELECT * FROM outbox ORDER BY seq LIMIT $1", BATCH_SIZE)
+        rows = await session.fetch(NEXT_BESIDE_REFUSED if self._any_refused else NEXT, BATCH_SIZE)
         if not rows:
             return 0
         if not self._broker.is_connected():
@@ -132,14 +151,63 @@ class Relay:
             raise PublishRejected("NATS is disconnected")
         started = time.monotonic()
         failpoint(BEFORE_PUBLISH)
+        published = rows
         if len(rows) == 1 or not await self._publish_atomically(rows):
-            for row in rows:
-                await self._publish_one(row)
+            published = await self._publish_singly(session, rows)
         failpoint(AFTER_PUBLISH)
-        await session.execute("DELETE FROM outbox WHERE seq = ANY($1)", [row["seq"] for row in rows])
+        await session.execute("DELETE FROM outbox WHERE seq = ANY($1)", [row["seq"] for row in published])
         failpoint(AFTER_REMOVAL)
-        log.debug("events published", count=len(rows), seconds=round(time.monotonic() - started, 4))
+        log.debug("events published", count=len(published), seconds=round(time.monotonic() - started, 4))
         return len(rows)
+
+    async def _publish_singly(self, session: LeaderSession, rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
+        """Publish rows one by one and return them, without those that NATS refuses and the later ones that wait."""
+        published, waiting = [], set()
+        for row in rows:
+            if row["aggregate_id"] in waiting:
+                continue
+            if reason := await self._refused(row):
+                await session.execute(REFUSE, row["seq"], reason, ATTEMPTS)
+                self._any_refused = True
+                waiting.add(row["aggregate_id"])
+                log.error("event refused: see `mkstore dead-letters list`", subject=row["subject"], reason=reason)
+            else:
+                published.append(row)
+        return published
+
+    async def _refused(self, row: asyncpg.Record) -> str:
+        """Publish a row; return why NATS refuses it for good, or an empty string. Raises nats-py's errors otherwise."""
+        reason = ""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(self._retry_delay)
+            started = time.monotonic()
+            try:
+                if self._is_too_large(row):
+                    raise MaxPayloadError
+                await self._publish_one(row)
+            except NatsError as error:
+                if not (reason := await self._definite_reason(error, row, started)):
+                    raise
+            else:
+                return ""
+        return reason
+
+    async def _definite_reason(self, error: NatsError, row: asyncpg.Record, started: float) -> str:
+        """Return why NATS will not store this event; empty if it may do so later, such as in a full stream."""
+        match error:
+            case MaxPayloadError():
+                return "It is larger than NATS accepts."
+            case APIError(err_code=nats_errors.MESSAGE_TOO_LARGE):
+                return f"It is larger than the stream {self._stream} accepts."
+            case NoStreamResponseError() | APIError(err_code=nats_errors.WRONG_LAST_SEQUENCE):
+                # The second one if another stream stores the subject, or another process leads.
+                subjects = (await self._broker.jetstream.stream_info(self._stream)).config.subjects or ()
+                if not any(covers(each, row["subject"]) for each in subjects):
+                    return f"The stream {self._stream} does not store its subject."
+            case NatsTimeout() if self._broker.denied_since(row["subject"], started):
+                return "The login of the service may not publish its subject: run `mkstore docs`."
+        return ""
 
     async def _publish_one(self, row: asyncpg.Record) -> None:
         ack = await self._broker.jetstream.publish(
@@ -148,7 +216,10 @@ class Relay:
         self._last_sequence = max(self._last_sequence, ack.seq)  # a duplicate is acknowledged with the first sequence
 
     async def _publish_atomically(self, rows: Sequence[asyncpg.Record]) -> bool:
-        """Publish all rows or none (NATS ADR-50); False if the stream already has one, from before a failure."""
+        """Publish all rows or none (NATS ADR-50).
+
+        False if they have to be published singly: the stream already has one, from before a failure, or refuses one.
+        """
         batch_id = uuid4().hex
         messages = [
             RawMessage(
@@ -160,18 +231,32 @@ class Relay:
         ]
         messages[0].headers.update(self._fence())  # only on the first message of a batch
         last = messages.pop()
-        await publish_together(self._broker.client, messages)
-        failpoint(HALF_A_BATCH)
-        headers = last.headers | {"Nats-Batch-Commit": "1"}
-        reply = await self._broker.client.request(last.subject, last.body, self._publish_timeout, headers=headers)
+        started = time.monotonic()
+        if any(map(self._is_too_large, rows)):
+            return False
+        try:
+            await publish_together(self._broker.client, messages)
+            failpoint(HALF_A_BATCH)
+            headers = last.headers | {"Nats-Batch-Commit": "1"}
+            reply = await self._broker.client.request(last.subject, last.body, self._publish_timeout, headers=headers)
+        except NoRespondersError:
+            return False
+        except NatsTimeout:
+            if any(self._broker.denied_since(row["subject"], started) for row in rows):
+                return False
+            raise
         ack = json.loads(reply.data)
         error = ack.get("error")
         if error is None:
             self._last_sequence = ack["seq"]
             return True
-        if error.get("err_code") == nats_errors.DUPLICATE_IN_BATCH:
+        if error.get("err_code") in _NOT_AS_BATCH:
             return False
         raise PublishRejected(error.get("description", "the stream rejected a batch"))
+
+    def _is_too_large(self, row: asyncpg.Record) -> bool:
+        # nats-py compares the body alone, and the server ends the connection because of the headers.
+        return len(row["body"]) > self._broker.client.max_payload - _HEADER_BYTES
 
     def _fence(self) -> dict[str, str]:
         return {EXPECTED_LAST_SEQUENCE: str(self._last_sequence)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -26,11 +27,26 @@ CHANNEL = "outbox"
 
 
 def outbox_table(metadata: MetaData) -> Table:
-    """Create the table on the service's metadata; `seq` is the order of publication."""
-    return Table(
-        "outbox",
+    """Create the table on the service's metadata, and that of the events which NATS refused; return the first.
+
+    `seq` is the order of publication; a refused event keeps the number that it had in the outbox.
+    """
+    Table(
+        "refused_events",
         metadata,
-        Column("seq", BigInteger, Identity(always=True), primary_key=True),
+        Column("seq", BigInteger, primary_key=True, autoincrement=False),
+        *_event_columns(),
+        Column("reason", Text, nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("refused_at", DateTime(timezone=True), nullable=False),
+    )
+    return Table(
+        "outbox", metadata, Column("seq", BigInteger, Identity(always=True), primary_key=True), *_event_columns()
+    )
+
+
+def _event_columns() -> list[Column[Any]]:
+    return [
         Column("id", Uuid, nullable=False),
         Column("subject", Text, nullable=False),
         Column("aggregate_id", Uuid, nullable=False),
@@ -39,7 +55,7 @@ def outbox_table(metadata: MetaData) -> Table:
         Column("occurred_at", DateTime(timezone=True), nullable=False),
         Column("request_id", Text, nullable=False),
         Column("traceparent", Text, nullable=False),
-    )
+    ]
 
 
 # The rows are ordered, so that they are numbered in this order. The notification is delivered at commit, so the relay

@@ -13,6 +13,7 @@ from mkstore.chaos.proxied import START, STOP
 from mkstore.chaos.store import PROCESSES, SERVICE_NAMES, NotRecovered, Store, eventually
 from mkstore.chaos.temporary_store import Kind
 from mkstore.services import SERVICES
+from mkstore.stack.servers.nats import MAX_PAYLOAD
 
 Inject = Callable[[Store], Awaitable[None]]
 
@@ -55,6 +56,10 @@ DEAD_LETTER_FAILPOINTS = ("payments.before-dead-letter", "payments.after-dead-le
 """Reached when a message is dead-lettered."""
 REDELIVERED_FAILPOINTS = ("payments.half-handled",)
 """Reached when a batch is redelivered after a crash, since its payments are then recorded one at a time."""
+OVERSIZED_EVENT = """
+INSERT INTO outbox (id, subject, aggregate_id, aggregate_version, body, occurred_at, request_id, traceparent)
+VALUES ($1, 'payment.created', $2, 1, $3, now(), '', '')
+"""
 TOGETHER = (("payments", "nats"), ("nats", "postgres"), ("gateway", "payments"), ("users", "postgres"))
 LINKS = (
     *(f"{spec.name}-nats" for spec in SERVICES),
@@ -199,6 +204,19 @@ async def _locks_the_database(store: Store) -> None:
             await connection.execute("ALTER DATABASE payments_db ALLOW_CONNECTIONS true")
 
 
+async def _refuses_an_event(store: Store) -> None:
+    """Let the relay of payments find an event that is larger than NATS accepts; discard it once it is listed."""
+    async with store.database("payments_db") as connection:
+        await connection.execute(OVERSIZED_EVENT, uuid4(), uuid4(), b"{}".ljust(MAX_PAYLOAD + 1))
+
+        async def is_refused() -> bool:
+            return bool(await connection.fetchval("SELECT count(*) FROM refused_events"))
+
+        if not await eventually(is_refused, timeout=BROKEN_DURATION):
+            raise NotRecovered("the relay has not given up an event that NATS refuses")
+        await connection.execute("DELETE FROM refused_events")
+
+
 def every_fault() -> list[Fault]:
     """Return every fault; consecutive faults hit different processes where possible."""
     faults = [_signals(signal.SIGKILL, name) for name in PROCESSES]
@@ -214,6 +232,7 @@ def every_fault() -> list[Fault]:
     faults += [
         Fault("the streams of commands are full", _fills_the_streams),
         Fault("PostgreSQL refuses connections to payments_db", _locks_the_database),
+        Fault("NATS refuses an event", _refuses_an_event),
     ]
     faults += [
         Fault(f"{link} {mode}", _breaks(link, mode), on=Kind.PROXIED)

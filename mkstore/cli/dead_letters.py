@@ -2,28 +2,34 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mkstore.cli import dead_letter_text
+from mkstore.cli.dead_letter_selection import Selection, parse, select
+from mkstore.cli.refused_events import RefusedEvents, RefusedId
+from mkstore.cli.refused_events import row as refused_row
 from mkstore.cli.support import HomeOption, JsonOption, fail, on_nats, show
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from contracts.outbox import RefusedEvent
     from kit.messaging.broker import Broker
-    from kit.messaging.dead_letters import DeadLetterQueue, DeadLetterRecord
+    from kit.messaging.dead_letters import DeadLetterRecord
 
 app = typer.Typer(
-    help="List, show, replay and discard dead letters. The id of a letter is its sequence in DEAD_LETTERS.",
+    help="List, show, replay and discard dead letters, and events that NATS refused. The id of a letter is its "
+    "sequence in DEAD_LETTERS, that of a refused event its service and its number, such as users:17.",
     no_args_is_help=True,
 )
 
 _COLUMNS = ("id", "subject", "reason", "attempts", "last")
 
-IdsArgument = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=1, help="Ids of letters, see `list`.")]
-IdArgument = Annotated[int, typer.Argument(metavar="ID", min=1, help="Id of the letter, see `list`.")]
+IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of letters, see `list`.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the letter, see `list`.")]
 SubjectOption = Annotated[
     str | None,
     typer.Option("--subject", help="Only letters with this original subject; may contain the wildcards * and >."),
@@ -32,35 +38,6 @@ ReasonOption = Annotated[
     str | None, typer.Option("--reason", help="Only letters with this error, see `reason` in `list`.")
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Every current letter.")]
-
-
-class _Selection(NamedTuple):
-    """The selected letters."""
-
-    ids: Sequence[int]
-    subject: str | None
-    reason: str | None
-
-    async def pages(self, letters: "DeadLetterQueue", to: int) -> AsyncGenerator[list["DeadLetterRecord"], None]:
-        if not self.ids:
-            async with aclosing(letters.pages(subject=self.subject or ">", reason=self.reason or "", to=to)) as pages:
-                async for page in pages:
-                    yield page
-        for letter_id in dict.fromkeys(self.ids):
-            letter = await letters.get(letter_id)
-            if letter is None:
-                fail(f"There is no letter {letter_id}: it was replayed, discarded, or never existed.")
-            yield [letter]
-
-
-def _select(ids: list[int] | None, subject: str | None, reason: str | None, *, everything: bool) -> _Selection:
-    """Return the selection; exit 2 unless exactly one way to select is used."""
-    criteria = [bool(ids), subject is not None or reason is not None, everything]
-    if criteria.count(True) != 1:
-        raise typer.BadParameter("Select letters by ids, by --subject and --reason, or with --all.")
-    if subject is not None and not dead_letter_text.is_subject(subject):
-        raise typer.BadParameter(f"{subject!r} is not a NATS subject.", param_hint="--subject")
-    return _Selection(ids or (), subject, reason)
 
 
 @app.callback()
@@ -85,11 +62,14 @@ def list_letters(
 
     async def work(broker: "Broker") -> tuple[list[dict[str, object]], bool]:
         rows: list[dict[str, object]] = []
+        if not after:
+            async for refused, event in RefusedEvents(broker).select((), subject or ">", reason or ""):
+                rows.append(refused_row(refused, event))
         pages = DeadLetterQueue(broker).pages(subject=subject or ">", reason=reason or "", after=after)
         async with aclosing(pages):
             async for page in pages:
                 for letter in page:
-                    if len(rows) == limit:
+                    if len(rows) >= limit:
                         return rows, True
                     rows.append(dead_letter_text.row(letter))
         return rows, False
@@ -106,8 +86,13 @@ def show_letter(letter_id: IdArgument, home: HomeOption = None, json: JsonOption
     from kit.messaging.dead_letters import DeadLetterQueue  # noqa: PLC0415
 
     async def work(broker: "Broker") -> "DeadLetterRecord | None":
-        return await DeadLetterQueue(broker).get(letter_id)
+        return await DeadLetterQueue(broker).get(number)
 
+    parsed = parse(letter_id)
+    if isinstance(parsed, RefusedId):
+        _show_refused(parsed, home, as_json=json)
+        return
+    number = parsed
     letter = on_nats(home, work)
     if letter is None:
         fail(f"There is no letter {letter_id}: it was replayed, discarded, or never existed.")
@@ -127,7 +112,7 @@ def replay(
 
     A letter that is replayed twice becomes one message. A letter that cannot be published stays and is listed.
     """
-    selection = _select(ids, subject, reason, everything=everything)
+    selection = select(ids, subject, reason, everything=everything)
 
     async def work(broker: "Broker") -> dead_letter_text.Outcome:
         from kit.errors import Refusal  # noqa: PLC0415
@@ -142,7 +127,7 @@ def replay(
                         try:
                             await letters.replay(letter)
                         except ReplayRefused as refusal:
-                            outcome.keep(letter, str(refusal))
+                            outcome.keep(letter.id, str(refusal))
                         else:
                             sent.append(letter)
                 except Refusal as refusal:  # it concerns every letter
@@ -151,6 +136,7 @@ def replay(
                 outcome.done += len(sent)
                 if outcome.stopped:
                     break
+        await selection.settle_events(broker, outcome)
         return outcome
 
     _finish(on_nats(home, work), as_json=json)
@@ -171,19 +157,9 @@ def discard(
     json: JsonOption = False,
 ) -> None:
     """Remove letters permanently. An accepted payment is recorded as rejected first, so its payer sees that."""
-    selection = _select(ids, subject, reason, everything=everything)
+    selection = select(ids, subject, reason, everything=everything)
 
-    async def count(broker: "Broker") -> tuple[int, int]:
-        from kit.messaging.dead_letters import DeadLetterQueue  # noqa: PLC0415
-
-        letters, total = DeadLetterQueue(broker), 0
-        last = await letters.last()
-        async with aclosing(selection.pages(letters, last)) as pages:
-            async for page in pages:
-                total += len(page)
-        return total, last
-
-    total, last = on_nats(home, count)
+    total, last = on_nats(home, selection.count)
     if total and not yes:
         if not sys.stdin.isatty():
             fail(f"{total} letters would be discarded permanently; use --yes to confirm without a terminal.")
@@ -200,16 +176,30 @@ def discard(
                 done = []
                 for letter, problem in zip(page, problems, strict=True):
                     if problem and not unanswered:
-                        outcome.keep(letter, f"Letter {letter.id} stays: its payment cannot be rejected. {problem}")
+                        outcome.keep(letter.id, f"Letter {letter.id} stays: its payment cannot be rejected. {problem}")
                     else:
                         if problem:
                             await letters.forget(letter)
                         done.append(letter)
                 await asyncio.gather(*map(letters.remove, done))
                 outcome.done += len(done)
+        await selection.settle_events(broker, outcome)
         return outcome
 
     _finish(on_nats(home, work), as_json=json)
+
+
+def _show_refused(refused: RefusedId, home: "Path | None", *, as_json: bool) -> None:
+    async def work(broker: "Broker") -> "RefusedEvent":
+        events = [event async for _, event in Selection((), [refused], None, None).events(broker)]
+        return events[0]  # without one the command has ended
+
+    event = on_nats(home, work)
+    fields = refused_row(refused, event) | {"body": event.body}
+    if as_json:
+        typer.echo(dead_letter_text.dumps(fields))
+    else:
+        typer.echo("\n".join(f"{name + ':':<11} {value}" for name, value in fields.items()))
 
 
 def _finish(outcome: dead_letter_text.Outcome, *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from contracts.base import BatchItem, Command, CommandBatch, DurableCommand, Event, Message, Page, Request, State
+from contracts.outbox import ListRefusedEvents, SettleRefusedEvent
 from tests.architecture.sources import modules
 
 
@@ -19,7 +20,10 @@ def defined() -> Iterator[type]:
                 yield value
 
 
-BASES = frozenset({Message, Page, Request, DurableCommand, Command, CommandBatch, BatchItem, Event, State})
+BASES = frozenset(
+    {Message, Page, Request, DurableCommand, Command, CommandBatch, BatchItem, Event, State}
+    | {ListRefusedEvents, SettleRefusedEvent}  # each service with an outbox has subclasses
+)
 MESSAGES: list[type[Message]] = [each for each in defined() if issubclass(each, Message) and each not in BASES]
 REQUESTS: list[type[Request[Any]]] = [each for each in MESSAGES if issubclass(each, Request)]
 COMMANDS: list[type[DurableCommand]] = [each for each in MESSAGES if issubclass(each, DurableCommand)]

@@ -11,7 +11,9 @@ import nats
 from contracts.payments import CreatePayment
 from contracts.streams import STREAMS
 from kit.messaging.broker import Broker
+from mkstore.chaos.faults import OVERSIZED_EVENT
 from mkstore.contract_check import running
+from mkstore.stack.servers.nats import MAX_PAYLOAD
 from tests.conftest import ROOT
 from tests.support.golden import check_golden
 from tests.support.http_client import PASSWORD, operator, sign_up, sign_up_admin, unused_email
@@ -105,10 +107,34 @@ async def send_everything(store: Running, http: httpx.AsyncClient) -> str:
     await operator(store, "keys", "list")
     (following,) = json.loads(await operator(store, "keys", "rotate", "--json"))
     await operator(store, "keys", "withdraw", following["kid"])
+    await settle_refused_events(store)
     await ada("GET", "/auth/sessions")
     await ada("DELETE", f"/auth/sessions/{other['id']}")
     await ada("DELETE", f"/users/{ada.id}", json={"currentPassword": changed["newPassword"]})
     return invalid_subject
+
+
+async def settle_refused_events(store: Running) -> None:
+    """Let the relays of both services give up an event that is larger than NATS accepts, and discard it."""
+    for service in ("users", "payments"):
+        async with store.database(f"{service}_db") as connection:
+            await connection.execute(OVERSIZED_EVENT, uuid.uuid4(), uuid.uuid4(), b"{}".ljust(MAX_PAYLOAD + 1))
+
+    async def listed() -> list[str]:
+        rows = json.loads(await operator(store, "dead-letters", "list", "--reason", "refused", "--json"))
+        return [row["id"] for row in rows]
+
+    async def both_listed() -> list[str]:
+        return ids if len(ids := await listed()) == 2 else []
+
+    ids = await eventually(both_listed)
+    assert [each.partition(":")[0] for each in ids] == ["users", "payments"]
+    shown = json.loads(await operator(store, "dead-letters", "show", ids[0], "--json"))
+    assert (shown["subject"], shown["detail"]) == ("payment.created", "It is larger than NATS accepts.")
+    assert "1 replayed" in await operator(store, "dead-letters", "replay", ids[0])
+    await eventually(both_listed)  # given up again
+    assert "2 discarded" in await operator(store, "dead-letters", "discard", *ids, "--yes")
+    assert await listed() == []
 
 
 async def test_live_figures_have_no_content_of_messages(store: Running, http: httpx.AsyncClient) -> None:

@@ -15,7 +15,7 @@ from tests.support.polling import eventually
 
 
 async def test_old_event_in_the_outbox_is_a_warning(source: OutboxSource) -> None:
-    assert await backlog.measure_outbox(source.pool) == (0, 0)
+    assert await backlog.measure_outbox(source.pool) == (0, 0, 0)
     await backlog.check_outbox(source.pool, 0.01)
     await source.emit(1, 2)
     async with source.pool.begin() as connection:
