@@ -14,6 +14,8 @@ from tests.support.sign_in import at_address, sign_in
 from tests.support.store import SignedInUser
 from tests.support.users_harness import PASSWORD, new_email
 
+OF_THE_REQUEST = {"requestId": None, "instance": None}
+
 HOME, OFFICE = "10.0.0.1", "10.0.0.2"
 """Addresses of the owner."""
 
@@ -77,7 +79,7 @@ async def test_address_with_a_display_name_is_no_email(form: str) -> None:
         wrong = await sign_in(store, ada.user["email"], "a guess")
         named = await sign_in(store, form.format(ada.user["email"]))
         assert named.status_code == wrong.status_code
-        assert named.json() | {"requestId": None} == wrong.json() | {"requestId": None}
+        assert named.json() | OF_THE_REQUEST == wrong.json() | OF_THE_REQUEST
 
 
 async def test_of_fifty_guesses_at_once_ten_are_judged() -> None:

@@ -62,7 +62,7 @@ async def test_unknown_wrong_and_disabled_get_one_response(store: Store) -> None
             ("no email", PASSWORD),
         )
     ]
-    bodies = [response.json() | {"requestId": None} for response in responses]
+    bodies = [response.json() | {"requestId": None, "instance": None} for response in responses]
     assert {response.status_code for response in responses} == {401}
     assert bodies[0]["code"] == "invalid-credentials"
     assert all(body == bodies[0] for body in bodies)

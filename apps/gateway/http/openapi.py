@@ -34,6 +34,11 @@ class ProblemDetails(BaseModel):
     detail: str = Field(examples=["ada@example.com belongs to another user."])
     code: str = Field(examples=["email-taken"], description="Stable slug for programs.")
     request_id: str = Field(alias="requestId", examples=["0198c5c87c1e7a529d3b4f1e8a6b2c01"])
+    instance: str | None = Field(
+        None,
+        examples=["urn:uuid:0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01"],
+        description="URN of the request id; absent if the client chose an `X-Request-Id` that is not a UUID.",
+    )
     errors: list[FieldError] | None = Field(None, description="With 422: the invalid fields.")
 
 

@@ -23,6 +23,7 @@ from apps.gateway.errors import (
     TooManyRequests,
 )
 from apps.gateway.http.addresses import address_of
+from apps.gateway.http.request_ids import urn_of
 from apps.gateway.http.strict_requests import DUPLICATE
 from contracts.errors import ErrorKind, FieldError, json_pointer
 from kit.errors import OutcomeUnknown, Refusal, RemoteProblem, Unavailable
@@ -175,15 +176,18 @@ def _response(
     headers: Mapping[str, str] | None = None,
     extensions: Mapping[str, str] | None = None,
 ) -> Response:
+    request_id = trace.get().request_id
     body: dict[str, Any] = {
         "type": f"/problems/{slug}",
         "title": title_of(slug),
         "status": status,
         "detail": detail,
         "code": slug,
-        "requestId": trace.get().request_id,
+        "requestId": request_id,
         **(extensions or {}),
     }
+    if instance := urn_of(request_id):
+        body["instance"] = instance
     if errors:
         body["errors"] = [error.model_dump() for error in errors]
     # ASCII only: a value that the client sent may contain lone surrogates, which UTF-8 cannot encode.

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from uuid import UUID
 
 from uuid_utils import uuid7
 
@@ -13,6 +14,7 @@ HEADER = REQUEST_ID.lower().encode()
 _PARENT = TRACEPARENT.encode()
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-?)(?:[0-9A-Fa-f]{4}\1){3}[0-9A-Fa-f]{12}")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -22,3 +24,8 @@ def trace_of(headers: Mapping[bytes, bytes]) -> Trace:
     request_id = given_id.decode() if given_id and _REQUEST_ID.fullmatch(given_id) else uuid7().hex
     parent = given_parent.decode() if given_parent and _TRACEPARENT.fullmatch(given_parent) else new_traceparent()
     return Trace(request_id, parent)
+
+
+def urn_of(request_id: str) -> str | None:
+    """Return the URN of a request id (RFC 9562, section 4), or None if it is not a UUID: clients choose any text."""
+    return f"urn:uuid:{UUID(request_id)}" if _UUID.fullmatch(request_id) else None

@@ -29,6 +29,7 @@ def checked(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
         "detail": "",
         "code": code,
         "requestId": response.headers["x-request-id"],
+        "instance": f"urn:uuid:{UUID(response.headers['x-request-id'])}",
         "errors": [],
     }
     assert problem["detail"]
@@ -39,6 +40,26 @@ def checked(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
     for word in ("Traceback", "nats", "asyncpg", ".py", "127.0.0.1"):
         assert word not in response.text
     return problem
+
+
+@pytest.mark.parametrize(
+    ("request_id", "instance"),
+    [
+        (UUID(int=1).hex, "urn:uuid:00000000-0000-0000-0000-000000000001"),
+        (str(UUID(int=10)), "urn:uuid:00000000-0000-0000-0000-00000000000a"),
+        ("A" * 32, f"urn:uuid:{UUID('a' * 32)}"),
+        ("urn:uuid:00000000-0000-0000-0000-000000000001", None),
+        ("0-" * 31 + "0", None),
+        ("order-7", None),
+    ],
+)
+async def test_instance_is_the_request_id_if_that_is_a_uuid(
+    store: Store, request_id: str, instance: str | None
+) -> None:
+    """A URN needs no server that finds it; what is no UUID has none (RFC 9562, section 4)."""
+    for path in ("/nothing", "/users/me", f"/users/{USER_ID}"):
+        problem = (await store.http.get(path, headers={"X-Request-Id": request_id})).json()
+        assert (problem["requestId"], problem.get("instance")) == (request_id, instance)
 
 
 async def test_unknown_path_is_not_found(store: Store) -> None:
