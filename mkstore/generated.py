@@ -9,6 +9,13 @@ ROOT = Path(apps.__file__).resolve().parent.parent
 """The project's root folder."""
 
 
+class NotDocumented(Exception):
+    """A service's documents cannot be built; the reason is the end of the error output of its import."""
+
+    def __init__(self, service: str, reason: str) -> None:
+        super().__init__(f"The documents of {service} cannot be built: {reason}")
+
+
 def differences(root: Path, files: Mapping[str, str], *, patterns: Sequence[str] = ()) -> list[str]:
     """Return a sentence for each path below `root` that differs from `files`.
 

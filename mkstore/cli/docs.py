@@ -48,7 +48,7 @@ def command(
         if check + release + (against is not None) > 1 or (as_json and against is None):
             raise typer.BadParameter("Use only one of --check, --against and --release; --json needs --against.")
         from contract_gate import releases  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
-        from mkstore.documents import PATTERNS, NotDocumented, documents  # noqa: PLC0415
+        from mkstore.documents import PATTERNS, documents  # noqa: PLC0415
 
         folder = root or generated.ROOT
         try:
@@ -63,7 +63,7 @@ def command(
             elif changed := generated.differences(folder, files, patterns=PATTERNS):
                 typer.echo("\n".join([*changed, "Run `mkstore docs` to update them."]), err=True)
                 raise typer.Exit(1)
-        except (NotDocumented, releases.ReleasedError) as error:
+        except (generated.NotDocumented, releases.ReleasedError) as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(1) from None
 

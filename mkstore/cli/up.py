@@ -25,8 +25,9 @@ def up(
 
     If NATS_URL or DB_HOST is set, that server is used instead of an embedded one.
     """
+    from mkstore.outdated import outdated  # noqa: PLC0415
     from mkstore.services import SERVICES  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
     from mkstore.stack.console import run  # noqa: PLC0415
     from mkstore.stack.plan import Options  # noqa: PLC0415
 
-    raise typer.Exit(run(Options(port, home, ephemeral, workers), SERVICES))
+    raise typer.Exit(run(Options(port, home, ephemeral, workers), SERVICES, outdated=outdated))

@@ -12,20 +12,34 @@ from rich.table import Table
 
 from kit.runtime.secrets import UnreadableSecret, with_secret_files
 from mkstore.services import SECRET_VARIABLES, ServiceSpec
-from mkstore.stack.local_stack import NICENESS, LocalStack, StartRefused, check_port
+from mkstore.stack.local_stack import NICENESS, LocalStack, Outdated, StartRefused, check_port
 from mkstore.stack.managed_process import ManagedProcess, ProcessFailed
 from mkstore.stack.plan import Options, Plan
 from mkstore.stack.ports import without_login
 from mkstore.stack.state_dir import DamagedSecrets, StateDir, StateDirInUse, open_state_dir
 
 
-def run(options: Options, specs: Sequence[ServiceSpec], *, niceness: int = NICENESS) -> int:
-    """Run `specs`, the last of which is the gateway, until a signal; print errors and return the exit code."""
+def run(
+    options: Options, specs: Sequence[ServiceSpec], *, niceness: int = NICENESS, outdated: Outdated | None = None
+) -> int:
+    """Run `specs`, the last of which is the gateway, until a signal; print errors and return the exit code.
+
+    `outdated` compares the documents with the code, see `LocalStack`.
+    """
     try:
         check_port(options.port)
         environ = with_secret_files(SECRET_VARIABLES, os.environ)
         with open_state_dir(options.home, ephemeral=options.ephemeral) as state:
-            stack = LocalStack(options, specs, state, environ, say=say, on_ready=print_addresses, niceness=niceness)
+            stack = LocalStack(
+                options,
+                specs,
+                state,
+                environ,
+                say=say,
+                on_ready=print_addresses,
+                niceness=niceness,
+                outdated=outdated,
+            )
             asyncio.run(stack.run())
     except ProcessFailed as error:
         say(f"mkstore could not start: {error}." + (f" The end of its log:\n{error.log}" if error.log else ""))

@@ -13,6 +13,7 @@ import psutil
 
 from kit.errors import CannotStart
 from kit.runtime.tasks import cancel_and_wait
+from mkstore.generated import NotDocumented
 from mkstore.services import ServiceSpec
 from mkstore.stack import ports
 from mkstore.stack.managed_process import ProcessFailed
@@ -36,6 +37,10 @@ _WATCH_INTERVAL = 0.5
 _PROVISION_INTERVAL = 5.0
 
 
+Outdated = Callable[[Sequence[ServiceSpec]], Sequence[str]]
+"""Returns the paths of documents that are not those of the code, see `mkstore.outdated`."""
+
+
 class StartRefused(Exception):
     """A precondition of the start is not met; the message is for the operator."""
 
@@ -44,7 +49,7 @@ class LocalStack:
     """A run of `specs` in a locked state folder.
 
     `say` prints progress; `on_ready` is called once every process is ready, each of which may take `ready_timeout`
-    seconds.
+    seconds. `outdated` returns the committed documents that are not those of the code; no service starts with them.
     """
 
     def __init__(
@@ -58,11 +63,14 @@ class LocalStack:
         on_ready: Callable[[Plan, StateDir], None],
         map_port: PortMapper = identity,
         niceness: int = NICENESS,
+        outdated: Outdated | None = None,
         ready_timeout: float = READY_TIMEOUT,
     ) -> None:
         self._state = state
         self._say = say
         self._on_ready = on_ready
+        self._specs = specs
+        self._outdated = outdated
         self._ready_timeout = ready_timeout
         self._environ = environ
         self._plan = make_plan(options, specs, state, environ, niceness=niceness, map_port=map_port)
@@ -104,7 +112,7 @@ class LocalStack:
         await supervisor.start(self._reaper)
         # Importing it takes 0.4 s of processor, in which the servers start.
         imported = asyncio.to_thread(importlib.import_module, "kit.ops.provisioning")
-        await asyncio.gather(supervisor.start(*plan.servers), imported)
+        await asyncio.gather(supervisor.start(*plan.servers), imported, self._check_documents())
         if plan.nats is None and not await is_reachable(plan.nats_url):
             raise StartRefused("no NATS server listens at NATS_URL; start it, or unset NATS_URL to use an embedded one")
         try:
@@ -122,6 +130,18 @@ class LocalStack:
             self._provisioning = asyncio.create_task(self._keep_provisioned())
         self._write_run_file()
         self._on_ready(plan, self._state)
+
+    async def _check_documents(self) -> None:
+        """Raise `StartRefused` unless the documents list what the services do; NATS would refuse all the rest."""
+        if self._outdated is None:
+            return
+        try:
+            changed = await asyncio.to_thread(self._outdated, self._specs)
+        except NotDocumented as error:
+            raise StartRefused(str(error).removesuffix(".")) from error
+        if changed:
+            verb = "is" if len(changed) == 1 else "are"
+            raise StartRefused(f"{' and '.join(changed)} {verb} older than the code; run `mkstore docs`")
 
     async def _provision(self) -> None:
         """Create and update streams and consumers; no service may. Raises `CannotStart`."""

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from kit.asyncapi.specification import VERSION
 from mkstore import generated
 from mkstore.cli import docs
-from mkstore.documents import PATTERNS, WHOLE, NotDocumented, documents
+from mkstore.documents import PATTERNS, WHOLE, documents
 from mkstore.services import SERVICES, ServiceSpec
 
 HERE = Path(__file__).parents[1]
@@ -121,7 +121,7 @@ def test_check_lists_changed_files_and_writes_nothing(tmp_path: Path, answers: d
     ],
 )
 def test_service_that_cannot_be_documented_is_named_with_the_reason(tmp_path: Path, app: str, reason: str) -> None:
-    with pytest.raises(NotDocumented, match=f"The documents of broken cannot be built: (.|\n)*{reason}"):
+    with pytest.raises(generated.NotDocumented, match=f"The documents of broken cannot be built: (.|\n)*{reason}"):
         documents([ServiceSpec("broken", app, root=FAKES)])
 
 
