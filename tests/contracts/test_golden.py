@@ -18,17 +18,19 @@ from contracts.headers import (
     RequestHeaders,
     StateHeaders,
 )
+from contracts.outbox import requests_of
 from kit.asyncapi.specification import VERSION
 from tests.architecture.messages import COMMANDS, EVENTS, REQUESTS, STATES
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*/*.json"))
+ALL_REQUESTS = [*REQUESTS, *requests_of("users"), *requests_of("payments")]
 
 READERS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     "problem": (ProblemHeaders, Problem),
     "dead": (DeadLetterHeaders, DeadLetter),
-    **{request.subject: (RequestHeaders, request) for request in REQUESTS},
-    **{f"{request.subject}.reply": (ReplyHeaders, request.reply_type()) for request in REQUESTS},
+    **{request.subject: (RequestHeaders, request) for request in ALL_REQUESTS},
+    **{f"{request.subject}.reply": (ReplyHeaders, request.reply_type()) for request in ALL_REQUESTS},
     **{command.subject.partition(".{")[0]: (CommandHeaders, command) for command in COMMANDS},
     **{event.subject: (EventHeaders, event) for event in EVENTS},
     **{state.subject.partition(".{")[0]: (StateHeaders, state) for state in STATES},

@@ -56,7 +56,7 @@ def checked(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 async def test_instance_is_the_request_id_if_that_is_a_uuid(
     store: Store, request_id: str, instance: str | None
 ) -> None:
-    """A URN needs no server that finds it; what is no UUID has none (RFC 9562, section 4)."""
+    """A URN needs no server that finds it; any other text has none (RFC 9562, section 4)."""
     for path in ("/nothing", "/users/me", f"/users/{USER_ID}"):
         problem = (await store.http.get(path, headers={"X-Request-Id": request_id})).json()
         assert (problem["requestId"], problem.get("instance")) == (request_id, instance)
