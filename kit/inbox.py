@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import Column, DateTime, Index, MetaData, Table, Text, delete, func, select, tuple_
+from sqlalchemy import Column, DateTime, Index, Integer, MetaData, Table, Text, delete, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.stdlib import get_logger
 
@@ -19,7 +19,18 @@ _BATCH_SIZE = 1000
 
 
 def inbox_table(metadata: MetaData) -> Table:
-    """Create the table on the service's metadata: one row per message that a consumer has handled."""
+    """Create the table on the service's metadata: one row per message that a consumer has handled; return it.
+
+    It also creates the table of `kit.crash_count`.
+    """
+    Table(
+        "unfinished_messages",
+        metadata,
+        Column("consumer", Text, primary_key=True),
+        Column("message_id", Text, primary_key=True),
+        Column("begun", Integer, nullable=False),
+        Column("begun_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    )
     return Table(
         "inbox",
         metadata,

@@ -3,15 +3,16 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from kit.batching import BatchLoader, bisect_failures
-from kit.errors import OutcomeUnknown, Unavailable
+from kit.errors import NonRetryable, OutcomeUnknown, Unavailable
 from kit.inbox import InboxKey
 from kit.runtime.depends import provided_parameters
-from kit.runtime.failpoints import HALF_HANDLED, failpoint
+from kit.runtime.failpoints import HALF_HANDLED, failpoint, poison
 from kit.runtime.tracing import Trace
 
 AnyMessage = TypeVar("AnyMessage")
@@ -32,6 +33,7 @@ class Received(NamedTuple, Generic[AnyMessage]):
     inbox_key: InboxKey
 
 
+Around = Callable[[int], AbstractAsyncContextManager[None]]
 Outcomes = list[Exception | None]
 """For each item the error that its handling failed with, or None."""
 
@@ -62,15 +64,22 @@ class BatchHandler:
         except (Unavailable, OutcomeUnknown) as error:
             return [error] * len(items)
 
-    async def handle_each(self, items: Sequence[Received[Any]], dependencies: Any) -> Outcomes:
-        """Handle the items of one message one at a time, so that none shares a transaction with another."""
+    async def handle_each(self, items: Sequence[Received[Any]], dependencies: Any, around: Around) -> Outcomes:
+        """Handle the items of one message one at a time, so that none shares a transaction with another.
+
+        `around` is entered for the number of each item; a `NonRetryable` that it raises is the item's error.
+        """
         outcomes: Outcomes = []
         async with self._calls(dependencies).alone:
-            for item in items:
+            for number, item in enumerate(items):
                 if outcomes:
                     failpoint(HALF_HANDLED)
                 try:
-                    outcomes += await bisect_failures(partial(self._call, dependencies), [item])
+                    async with around(number):
+                        outcome = await bisect_failures(partial(self._call, dependencies), [item])
+                    outcomes += outcome
+                except NonRetryable as error:
+                    outcomes.append(error)
                 except (Unavailable, OutcomeUnknown) as error:
                     return outcomes + [error] * (len(items) - len(outcomes))
         return outcomes
@@ -95,6 +104,7 @@ class BatchHandler:
         return [_take(each, len(message.items)) for message in messages]
 
     async def _call(self, dependencies: Any, batch: Sequence[Received[Any]]) -> None:
+        poison(getattr(each.message, "id", "") for each in batch)
         arguments = {name: provided.value(dependencies) for name, provided in self._parameters.items()}
         await self._handler(batch, **arguments)
 

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any
 
 from faststream import AckPolicy, BaseMiddleware, ContextRepo
+from faststream.message import StreamMessage
 from faststream.nats import JStream, NatsRouter, PullSub
 from nats.aio.msg import Msg
 from nats.errors import NotJSMessageError
@@ -15,6 +16,7 @@ from kit.asyncapi.handlers import Handled
 from kit.messaging.batches import BatchHandler
 from kit.messaging.delivery.acknowledgement import Failure, acknowledge, settle
 from kit.messaging.delivery.batch_consumer import BatchConsumer
+from kit.messaging.delivery.crash_guard import CRASH_GUARD, CrashGuard
 from kit.messaging.delivery.parts import Invalid, Part
 from kit.messaging.faststream_compat import context_of, pull_from, replace_processing
 from kit.messaging.pull import pull
@@ -36,10 +38,18 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
     def __init__(self, msg: Msg, /, *, context: ContextRepo, retry_policy: RetryPolicy) -> None:
         super().__init__(msg, context=context)
         self._retry_policy: RetryPolicy = context.get(RETRY_POLICY) or retry_policy
+        self._crash_guard: CrashGuard | None = context.get(CRASH_GUARD)
 
     async def on_receive(self) -> None:
         """Set the current trace from the message's headers."""
         tracing.set_trace(self.msg.headers)
+
+    async def consume_scope(self, call_next: Any, msg: StreamMessage[Msg]) -> Any:
+        """Call the handler. Raises `ProcessDied` for a message that has killed the process too often."""
+        if self._crash_guard is None or not _is_stored(self.msg):
+            return await call_next(msg)
+        async with self._crash_guard.around(self.msg, ""):
+            return await call_next(msg)
 
     async def after_processed(
         self,
@@ -50,10 +60,9 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
         """Acknowledge, retry or dead-letter the message after its handler has returned or raised."""
         if exc_val is not None and not isinstance(exc_val, Exception):
             return False  # the process stops: the message is redelivered to another one
-        try:
-            metadata = self.msg.metadata
-        except NotJSMessageError:
+        if not _is_stored(self.msg):
             return False
+        metadata = self.msg.metadata
         if exc_val is None:
             self._retry_policy.forget((metadata.consumer, metadata.sequence.stream, ""))
             await acknowledge(self.msg)
@@ -61,6 +70,14 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
         whole = Part("", Invalid(exc_val, self.msg.subject, self.msg.data, tracing.trace.get()))
         await settle(self.msg, [Failure(whole, exc_val)], self._retry_policy)
         return True
+
+
+def _is_stored(message: Msg) -> bool:
+    """Return whether a stream has delivered the message; in memory there is none."""
+    try:
+        return bool(message.metadata)
+    except NotJSMessageError:
+        return False
 
 
 class DurableRouter(NatsRouter):

@@ -15,8 +15,10 @@ from contracts.headers import source_of
 from contracts.streams import DEAD_LETTERS, Stream
 from kit import database
 from kit.asyncapi.specification import ServiceSpecification
+from kit.crash_count import CrashCount, crash_count_cleaner
 from kit.inbox import inbox_cleaner
 from kit.messaging.broker import Broker
+from kit.messaging.delivery.crash_guard import CRASH_GUARD, CrashGuard
 from kit.messaging.discovery import Discovery
 from kit.messaging.retry import RETRY_POLICY, RetryPolicy
 from kit.ops import backlog, metrics
@@ -94,9 +96,13 @@ class DatabaseService:
             )
             self._background.append(self._memory.purging)
         self._retry_policy: RetryPolicy | None = None
+        self._crash_guard: CrashGuard | None = None
         if inbox is not None and isinstance(settings, ConsumerSettings):
             keep = timedelta(days=settings.inbox_keep_days)
             self._background.append(inbox_cleaner(self._engine, inbox, keep))
+            open_count = partial(CrashCount, self.pool)
+            self._background.append(crash_count_cleaner(open_count, keep))
+            self._crash_guard = CrashGuard(open_count, settings.delivery_crashes)
             self._retry_policy = RetryPolicy(
                 settings.delivery_attempts, settings.delivery_first_delay, settings.delivery_max_delay
             )
@@ -149,6 +155,7 @@ class DatabaseService:
             logger=None,
         )
         app.context.set_global(RETRY_POLICY, self._retry_policy)
+        app.context.set_global(CRASH_GUARD, self._crash_guard)
         if deps is not None:
             app.context.set_global(DEPENDENCIES, deps)
         return app

@@ -1,11 +1,13 @@
 """Failpoints: places where a test can crash a process, to show what survives.
 
 A failpoint costs almost nothing until a file with its name appears in the folder of `arm`. The first process that
-then reaches the failpoint deletes the file and kills itself with SIGKILL.
+then reaches the failpoint deletes the file and kills itself with SIGKILL. The file of a poisoned command or event
+stays: every process that handles it dies.
 """
 
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 BEFORE_COMMIT = "before-commit"
@@ -39,6 +41,9 @@ BEFORE_PURGE = "before-purge"
 AFTER_PURGE = "after-purge"
 """Acknowledged messages are purged."""
 
+POISON = "poison"
+"""A command or event with this id is about to be handled: `poison.<id>`."""
+
 _armed: list[Path] = []
 
 
@@ -55,3 +60,10 @@ def failpoint(point: str) -> None:
         except FileNotFoundError:
             continue
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def poison(ids: Iterable[object]) -> None:
+    """Kill this process if the file for one of these commands or events exists."""
+    for service in _armed:
+        if any(service.with_name(f"{service.name}.{POISON}.{each}").exists() for each in ids):
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -89,6 +89,12 @@ class ConsumerSettings(DatabaseSettings):
         description="Seconds before the first redelivery of a failed message; each later delay is twice as long.",
     )
     delivery_max_delay: float = Field(30.0, gt=0, le=3600, description="Maximum delay between deliveries, in seconds.")
+    delivery_crashes: int = Field(
+        5,
+        ge=1,
+        le=1000,
+        description="Deaths of the process while it handles a redelivered message, before that is dead-lettered.",
+    )
     inbox_keep_days: int = Field(
         8,
         ge=7,

@@ -4,10 +4,13 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import uuid4
 
+from nats.js.errors import NotFoundError
+
 from contracts.payments import CreatePayment
-from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS
+from contracts.streams import DEAD_LETTERS, KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS
 from mkstore.chaos.network import Mode
 from mkstore.chaos.proxied import START, STOP
 from mkstore.chaos.store import PROCESSES, SERVICE_NAMES, NotRecovered, Store, eventually
@@ -28,6 +31,7 @@ BROKEN_DURATION = 5.0
 HALF_OPEN_DURATION = 20.0
 """Seconds for which a link is half open: longer than clients and servers need to notice that, 6 s."""
 _REACHED_TIMEOUT = 60.0
+_GIVEN_UP_TIMEOUT = 180.0
 _UPDATE_INTERVAL = 0.1
 
 FAILPOINTS = (
@@ -204,6 +208,29 @@ async def _locks_the_database(store: Store) -> None:
             await connection.execute("ALTER DATABASE payments_db ALLOW_CONNECTIONS true")
 
 
+async def _poisons(store: Store) -> None:
+    """Publish a command that kills every process which handles it, until it is dead-lettered."""
+    command = CreatePayment(
+        id=uuid4(), user_id=uuid4(), amount=1, currency="EUR", metadata={}, created_at=datetime.now(UTC)
+    )
+    poison = store.failpoint(f"payments.poison.{command.id}")
+    try:
+        async with store.jetstream() as jetstream:
+            headers = {"content-type": "application/json"}
+            await jetstream.publish(command.address, command.model_dump_json().encode(), headers=headers)
+
+            async def is_given_up() -> bool:
+                try:
+                    return bool(await jetstream.get_last_msg(DEAD_LETTERS.name, f"dead.{command.address}"))
+                except NotFoundError:
+                    return False
+
+            if not await eventually(is_given_up, timeout=_GIVEN_UP_TIMEOUT):
+                raise NotRecovered("a command that kills its process was not given up")
+    finally:
+        poison.unlink()
+
+
 async def _refuses_an_event(store: Store) -> None:
     """Let the relay of payments find an event that is larger than NATS accepts; discard it once it is listed."""
     async with store.database("payments_db") as connection:
@@ -233,6 +260,7 @@ def every_fault() -> list[Fault]:
         Fault("the streams of commands are full", _fills_the_streams),
         Fault("PostgreSQL refuses connections to payments_db", _locks_the_database),
         Fault("NATS refuses an event", _refuses_an_event),
+        Fault("a command kills its process", _poisons, kills=("payments",), dead_letters=1, load=PACED_LOAD),
     ]
     faults += [
         Fault(f"{link} {mode}", _breaks(link, mode), on=Kind.PROXIED)

@@ -17,6 +17,8 @@ from mkstore.stack.state_dir import RUN_FILE
 
 _REMEMBERED_KEYS = 1000
 """So few that the memory of keys is purged in every round; more than are used between a key and its repetition."""
+_DELIVERY_CRASHES = 2
+"""So few that a message which kills its process is given up within a minute."""
 _START_TIMEOUT, _STOP_TIMEOUT = 90.0, 60.0
 
 
@@ -57,6 +59,7 @@ async def running(kind: Kind, settings: Mapping[str, str] | None = None) -> Asyn
         "FAILPOINTS": str(home / "failpoints"),
         "LOG_LEVEL": "WARNING",
         "REMEMBERED_KEYS": str(_REMEMBERED_KEYS),
+        "DELIVERY_CRASHES": str(_DELIVERY_CRASHES),
     }
     inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
     with output.open("wb") as file:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from contracts.base import BatchItem, Command, CommandBatch, DurableCommand, Event, Message, Page, Request, State
-from contracts.outbox import ListRefusedEvents, SettleRefusedEvent
+from contracts.outbox import ListRefusedEvents, SettleRefusedEvent, requests_of
+from mkstore.services import SERVICES
 from tests.architecture.sources import modules
 
 
@@ -26,6 +27,10 @@ BASES = frozenset(
 )
 MESSAGES: list[type[Message]] = [each for each in defined() if issubclass(each, Message) and each not in BASES]
 REQUESTS: list[type[Request[Any]]] = [each for each in MESSAGES if issubclass(each, Request)]
+OUTBOX_REQUESTS: list[type[Request[Any]]] = [
+    request for spec in SERVICES if spec.database for request in requests_of(spec.name)
+]
+"""The requests about refused events, which each service with an outbox has."""
 COMMANDS: list[type[DurableCommand]] = [each for each in MESSAGES if issubclass(each, DurableCommand)]
 EVENTS: list[type[Event]] = [each for each in MESSAGES if issubclass(each, Event)]
 STATES: list[type[State]] = [each for each in MESSAGES if issubclass(each, State)]

@@ -1,7 +1,8 @@
 """A process that consumes batches and dies of one command.
 
-`python -m tests.support.poisoned_consumer NATS_URL STREAM POISON FILE`: it appends the ids of the commands that it has
-handled to FILE, one a line, and kills itself when its handler gets the command POISON.
+`python -m tests.support.poisoned_consumer NATS_URL STREAM POISON FILE [DATABASE_URL]`: it appends the ids of the
+commands that it has handled to FILE, one a line, and kills itself when its handler gets the command POISON. With a
+database it gives up a message after two deaths.
 """
 
 import asyncio
@@ -9,14 +10,20 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
+
+from sqlalchemy import make_url
 
 from contracts.consumers import Durable
 from contracts.payments import CreatePayment, CreatePayments
 from contracts.streams import DEAD_LETTERS, Stream
+from kit.connection_pool import pool_of
+from kit.crash_count import CrashCount
 from kit.messaging.batches import Received
 from kit.messaging.consumers import DurableRouter
+from kit.messaging.delivery.crash_guard import CRASH_GUARD, CrashGuard
 from kit.runtime.depends import DEPENDENCIES, Provided
 from kit.runtime.logging import configure_logging
 from tests.support.provisioning import ProvisionedBroker
@@ -30,7 +37,7 @@ class Target:
         self.file = file
 
 
-async def main(nats_url: str, stream_json: str, poison: str, file: str) -> None:
+async def main(nats_url: str, stream_json: str, poison: str, file: str, database_url: str = "") -> None:
     """Consume until the process is killed."""
     stream = Stream.model_validate_json(stream_json)
     router = DurableRouter(ack_wait=1)
@@ -48,6 +55,9 @@ async def main(nats_url: str, stream_json: str, poison: str, file: str) -> None:
 
     broker = ProvisionedBroker(nats_url, name="tests", streams=[stream, DEAD_LETTERS])
     broker.context.set_global(DEPENDENCIES, Target(poison, Path(file)))
+    if database_url:
+        pool = pool_of(make_url(database_url), 2)
+        broker.context.set_global(CRASH_GUARD, CrashGuard(partial(CrashCount, pool), limit=2))
     broker.include_router(router)
     await broker.start()
     await asyncio.Event().wait()

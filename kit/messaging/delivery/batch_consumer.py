@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any
 
 from faststream import ContextRepo
@@ -13,6 +13,7 @@ from nats.errors import NotJSMessageError
 from contracts.consumers import Durable
 from kit.messaging.batches import BatchHandler, Received
 from kit.messaging.delivery.acknowledgement import Failure, acknowledge, settle
+from kit.messaging.delivery.crash_guard import CRASH_GUARD, CrashGuard
 from kit.messaging.delivery.parts import Invalid, Part, read
 from kit.messaging.retry import RETRY_POLICY, Deliveries, Delivery, RetryPolicy, in_attempt_order
 from kit.runtime.depends import DEPENDENCIES
@@ -25,7 +26,8 @@ class BatchConsumer:
     """Hands the parts of each message to a handler of batches, and settles the message when it has returned.
 
     A message that a process may have died of is handled one part at a time, in another order at each delivery: the part
-    that kills its process takes no other with it. In memory there is no stream, and errors are raised.
+    that kills its process takes no other with it. If the context has a `CrashGuard`, such a part is given up in the
+    end. In memory there is no stream, and errors are raised.
     """
 
     def __init__(self, durable: Durable, handler: BatchHandler, ack_wait: float) -> None:
@@ -56,7 +58,8 @@ class BatchConsumer:
             left = [part for part in parts if part.name not in delivery.finished]
             delivered = metadata.num_delivered or 1
             if delivery.is_suspect(delivered):
-                failures = await self._handle_each(in_attempt_order(left, delivered), dependencies, message)
+                ordered, guard = in_attempt_order(left, delivered), context.get(CRASH_GUARD)
+                failures = await self._handle_each(ordered, dependencies, message, guard)
             else:
                 failures = await self._handle(left, dependencies)
             await self._settle(message, key, delivery, left, failures, policy)
@@ -94,9 +97,14 @@ class BatchConsumer:
             failures += [Failure(part, error) for (part, _), error in zip(valid, outcomes, strict=True) if error]
         return failures
 
-    async def _handle_each(self, parts: Sequence[Part], dependencies: Any, message: Msg) -> list[Failure]:
+    async def _handle_each(
+        self, parts: Sequence[Part], dependencies: Any, message: Msg, guard: CrashGuard | None
+    ) -> list[Failure]:
         """Handle valid parts one at a time, and tell the server meanwhile that the message is in progress."""
         failures, valid = _divide(parts)
+
+        def around(number: int) -> AbstractAsyncContextManager[None]:
+            return nullcontext() if guard is None else guard.around(message, valid[number][0].name)
 
         async def keep() -> None:
             while True:
@@ -106,7 +114,7 @@ class BatchConsumer:
 
         heartbeat = asyncio.create_task(keep())
         try:
-            outcomes = await self._handler.handle_each([received for _, received in valid], dependencies)
+            outcomes = await self._handler.handle_each([received for _, received in valid], dependencies, around)
         finally:
             await cancel_and_wait([heartbeat])
         return failures + [Failure(part, error) for (part, _), error in zip(valid, outcomes, strict=True) if error]
