@@ -79,6 +79,7 @@ class Broker(NatsBroker):
             reconnected_cb=self._reconnected,
             closed_cb=self._closed,
         )
+        self._addresses = ", ".join(each.rpartition("@")[2] for each in url.split(",")) + " (NATS_URL)"
         self._streams = tuple(streams)
         self._replicas = replicas
         self._stopping = False
@@ -199,7 +200,10 @@ class Broker(NatsBroker):
             if len(self._denied) >= _MAX_DENIED:
                 self._denied.clear()
             self._denied[denied[1]] = time.monotonic()
-        log.warning("NATS error", reason=str(error) or type(error).__name__)
+        reason = str(error) or type(error).__name__
+        # The system's text about a connection names neither host nor port.
+        where = {"servers": self._addresses} if isinstance(error, OSError) else {}
+        log.warning("NATS error", reason=reason, **where)
 
     async def _disconnected(self) -> None:
         self._lost.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -20,7 +21,7 @@ from mkstore.stack.managed_process import ProcessFailed
 from mkstore.stack.migrations import is_newest, migrate
 from mkstore.stack.plan import Options, Plan, PortMapper, identity, make_plan
 from mkstore.stack.reaper import Reaper, end_leftovers
-from mkstore.stack.servers import create_databases, give_database, is_reachable
+from mkstore.stack.servers import create_databases, give_database, unreachable
 from mkstore.stack.state_dir import StateDir, write_private
 from mkstore.stack.supervisor import Supervisor
 
@@ -113,8 +114,8 @@ class LocalStack:
         # Importing it takes 0.4 s of processor, in which the servers start.
         imported = asyncio.to_thread(importlib.import_module, "kit.ops.provisioning")
         await asyncio.gather(supervisor.start(*plan.servers), imported, self._check_documents())
-        if plan.nats is None and not await is_reachable(plan.nats_url):
-            raise StartRefused("no NATS server listens at NATS_URL; start it, or unset NATS_URL to use an embedded one")
+        if plan.nats is None and (reason := await unreachable(plan.nats_url)):
+            raise StartRefused(f"NATS_URL: {reason}; correct it, start NATS, or unset it to use an embedded one")
         try:
             await self._provision()
         except CannotStart as error:
@@ -171,7 +172,12 @@ class LocalStack:
                 and (name in new or not await is_newest(self._plan.database.url_of(name), spec))
             ]
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise StartRefused(f"PostgreSQL cannot be used for {', '.join(owned)}: {error}; check DB_*") from error
+            login = self._plan.database
+            reason = str(error) or "it does not answer"
+            raise StartRefused(
+                f"PostgreSQL at {login.host}:{login.port} cannot be used for {', '.join(owned)}: {reason}; "
+                "check DB_HOST, DB_PORT, DB_USER and DB_PASSWORD"
+            ) from error
 
     async def _give_databases(self, owned: Mapping[str, ServiceSpec]) -> None:
         """Make each service's role the owner of its database; those of an earlier version belong to the superuser."""
@@ -224,7 +230,12 @@ class LocalStack:
                     return
 
 
-def check_port(port: int) -> None:
-    """Raise `StartRefused` if another process listens on the gateway's `port`."""
-    if port and not ports.is_free(port):
+def check_port(port: int, obstacle: Callable[[int], OSError | None] = ports.obstacle) -> None:
+    """Raise `StartRefused` if the gateway cannot listen on `port`."""
+    if not port or (error := obstacle(port)) is None:
+        return
+    if isinstance(error, PermissionError):
+        raise StartRefused(f"port {port} needs the rights of root; use a --port above 1023")
+    if error.errno == errno.EADDRINUSE:
         raise StartRefused(f"port {port} is in use by another process; use --port 0 for a free port")
+    raise StartRefused(f"port {port} cannot be used: {error.strerror}; use --port 0 for a free port")

@@ -14,16 +14,16 @@ _reserved: set[int] = set()
 """Ports that this process has returned: their servers may not listen yet."""
 
 
-def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Return whether a server could listen on `host:port` now."""
+def obstacle(port: int, host: str = LOOPBACK) -> OSError | None:
+    """Return why a server could not listen on `host:port` now; None if it could. `PermissionError`: no right to."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
             probe.listen(1)
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return error
+        return None
 
 
 def free_port(draw: Callable[[int, int], int] = random.randrange) -> int:
@@ -73,5 +73,5 @@ def _first_ephemeral() -> int:
 
 def without_login(url: str) -> str:
     """Return a URL without its user and password."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -102,8 +102,10 @@ async def test_wrong_password_of_nats_stops_the_process(
 
 
 async def test_a_service_that_waits_for_its_database_can_be_stopped(tmp_path: Path) -> None:
-    async with run_users(tmp_path, {"DB_PORT": str(ports.free_port())}) as users:
+    port = ports.free_port()
+    async with run_users(tmp_path, {"DB_PORT": str(port)}) as users:
         await users.wait_for_log("waiting for the database")
+        assert f"127.0.0.1:{port} (DB_HOST, DB_PORT)" in users.text
         users.process.send_signal(signal.SIGTERM)
         assert await users.wait_exit() == -signal.SIGTERM
 

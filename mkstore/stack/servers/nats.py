@@ -1,7 +1,6 @@
 """An embedded nats-server with JetStream; every message is synced to disk before it is acknowledged."""
 
 import asyncio
-import contextlib
 import json
 import os
 import secrets
@@ -169,14 +168,32 @@ def _configured(login: Login) -> dict[str, object]:
 
 async def is_reachable(urls: str) -> bool:
     """Return whether one of the comma-separated addresses accepts a connection within 2 seconds."""
+    return not await unreachable(urls)
+
+
+async def unreachable(urls: str) -> str:
+    """Return why none of the comma-separated addresses accepts a connection; empty if one does within 2 seconds."""
+    reasons = []
     for url in urls.split(","):
-        address = urlsplit(url.strip() if "://" in url else f"nats://{url.strip()}")
-        with contextlib.suppress(OSError, TimeoutError):
+        try:
+            address = urlsplit(url.strip() if "://" in url else f"nats://{url.strip()}")
+            host, port = address.hostname or "", address.port or _DEFAULT_PORT
+        except ValueError:
+            reasons.append(f"{ports.without_login(url.strip())} is not an address such as nats://127.0.0.1:4222")
+            continue
+        try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
-                _, writer = await asyncio.open_connection(address.hostname, address.port or _DEFAULT_PORT)
+                _, writer = await asyncio.open_connection(host, port)
+        except socket.gaierror:
+            reasons.append(f"the host name {host!r} cannot be resolved")
+        except TimeoutError:
+            reasons.append(f"{host}:{port} does not answer within {_CONNECT_TIMEOUT:g} s")
+        except OSError:
+            reasons.append(f"no server listens at {host}:{port}")
+        else:
             writer.close()
-            return True
-    return False
+            return ""
+    return ", ".join(reasons)
 
 
 def nats_server_program() -> str:

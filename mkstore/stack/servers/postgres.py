@@ -20,6 +20,7 @@ from mkstore.stack.servers.accounts import Account, account_for, postgres_progra
 _SUPERUSER = "mkstore"
 _ENV = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _STATUS_LINE = 7
+_CONNECT_TIMEOUT = 5.0
 _SETTINGS = {
     "listen_addresses": ports.LOOPBACK,
     "unix_socket_directories": "",
@@ -151,7 +152,7 @@ async def create_databases(url: str, names: Iterable[str]) -> list[str]:
     Raises `asyncpg.PostgresError` if the server refuses (the right to create databases is needed only if one is
     missing), `OSError` if it cannot be reached.
     """
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT)
     created = []
     try:
         for name in names:

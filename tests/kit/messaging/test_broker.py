@@ -33,6 +33,7 @@ async def test_broker_waits_for_nats_at_the_start(
     with capture_logs() as logs:
         starting = asyncio.create_task(broker.start())
         await eventually(lambda: len(_attempts(logs)) > 1)
+    assert {each["servers"] for each in _attempts(logs)} == {f"127.0.0.1:{own_server.port} (NATS_URL)"}
     assert not starting.done()
     await asyncio.to_thread(own_server.start)
     await asyncio.wait_for(starting, _DEADLINE)

@@ -253,16 +253,25 @@ def test_external_servers_are_used_and_not_stopped(
 
 
 @pytest.mark.usefixtures("external")
-@pytest.mark.parametrize("variable", ["NATS_URL", "DB_PORT"])
-def test_unreachable_external_server_fails_with_a_message(
-    tmp_path: Path, variable: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("NATS_URL", "nats://ada:secret@127.0.0.1:1", "NATS_URL: no server listens at 127.0.0.1:1; correct it"),
+        ("NATS_URL", "nats.invalid", "NATS_URL: the host name 'nats.invalid' cannot be resolved; correct it"),
+        ("NATS_URL", "nats://127.0.0.1:port", "NATS_URL: nats://127.0.0.1:port is not an address such as nats://"),
+        ("DB_PORT", "1", "PostgreSQL at 127.0.0.1:1 cannot be used for users_db, payments_db: "),
+        ("DB_HOST", "db.invalid", "PostgreSQL at db.invalid:"),
+    ],
+)
+def test_unusable_external_server_is_named_with_its_variable(
+    tmp_path: Path, variable: str, value: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = ports.free_port()
-    monkeypatch.setenv(variable, f"nats://127.0.0.1:{port}" if variable == "NATS_URL" else str(port))
+    monkeypatch.setenv(variable, value)
     done = starts(tmp_path / "home")
     assert (done.returncode, done.stderr) == (1, "")
-    assert "mkstore could not start: " in done.stdout
-    assert ("NATS_URL" if variable == "NATS_URL" else "DB_*") in done.stdout
+    assert f"mkstore could not start: {expected}" in done.stdout
+    assert variable in done.stdout
+    assert "secret" not in done.stdout
 
 
 def test_normal_user_can_run_it(tmp_path: Path) -> None:
