@@ -1,6 +1,7 @@
 """Run the local stack in the foreground and print its progress."""
 
 import asyncio
+import errno
 import io
 import os
 import sys
@@ -12,11 +13,14 @@ from rich.table import Table
 
 from kit.runtime.secrets import UnreadableSecret, with_secret_files
 from mkstore.services import SECRET_VARIABLES, ServiceSpec
-from mkstore.stack.local_stack import NICENESS, LocalStack, Outdated, StartRefused, check_port
+from mkstore.stack.local_stack import NICENESS, LocalStack, Outdated
 from mkstore.stack.managed_process import ManagedProcess, ProcessFailed
 from mkstore.stack.plan import Options, Plan
 from mkstore.stack.ports import without_login
+from mkstore.stack.preconditions import StartRefused, check_port, check_space, disk_is_full
 from mkstore.stack.state_dir import DamagedSecrets, StateDir, StateDirInUse, open_state_dir
+
+_FREE_SPACE = "Free space, or use a --home on another disk."
 
 
 def run(
@@ -30,6 +34,7 @@ def run(
         check_port(options.port)
         environ = with_secret_files(SECRET_VARIABLES, os.environ)
         with open_state_dir(options.home, ephemeral=options.ephemeral) as state:
+            check_space(state.data)
             stack = LocalStack(
                 options,
                 specs,
@@ -42,6 +47,9 @@ def run(
             )
             asyncio.run(stack.run())
     except ProcessFailed as error:
+        if disk_is_full(error.log):
+            say(f"mkstore could not start: {error}, since the disk is full. {_FREE_SPACE}")
+            return 1
         say(f"mkstore could not start: {error}." + (f" The end of its log:\n{error.log}" if error.log else ""))
         return 1
     except (StartRefused, StateDirInUse, DamagedSecrets) as error:
@@ -51,7 +59,8 @@ def run(
         say(f"mkstore could not start: {error}")
         return 1
     except OSError as error:
-        say(f"mkstore could not start: {error.strerror or error}: {error.filename or options.home}.")
+        advice = f" {_FREE_SPACE}" if error.errno == errno.ENOSPC else ""
+        say(f"mkstore could not start: {error.strerror or error}: {error.filename or options.home}.{advice}")
         return 1
     say("mkstore has stopped")
     return 0

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import importlib
 import os
 import signal
@@ -16,10 +15,10 @@ from kit.errors import CannotStart
 from kit.runtime.tasks import cancel_and_wait
 from mkstore.generated import NotDocumented
 from mkstore.services import ServiceSpec
-from mkstore.stack import ports
 from mkstore.stack.managed_process import ProcessFailed
 from mkstore.stack.migrations import is_newest, migrate
 from mkstore.stack.plan import Options, Plan, PortMapper, identity, make_plan
+from mkstore.stack.preconditions import StartRefused, check_data
 from mkstore.stack.reaper import Reaper, end_leftovers
 from mkstore.stack.servers import create_databases, give_database, unreachable
 from mkstore.stack.state_dir import StateDir, write_private
@@ -40,10 +39,6 @@ _PROVISION_INTERVAL = 5.0
 
 Outdated = Callable[[Sequence[ServiceSpec]], Sequence[str]]
 """Returns the paths of documents that are not those of the code, see `mkstore.outdated`."""
-
-
-class StartRefused(Exception):
-    """A precondition of the start is not met; the message is for the operator."""
 
 
 class LocalStack:
@@ -86,7 +81,7 @@ class LocalStack:
         """Run until SIGINT, SIGTERM or SIGHUP; return when no process is left.
 
         Raises `ProcessFailed` if a process does not become ready, `StartRefused` if a server that the environment names
-        cannot be used.
+        or the existing data cannot be used.
         """
         end_leftovers(self._state.root, self._state.data)
         for number in _STOP_SIGNALS:
@@ -110,6 +105,8 @@ class LocalStack:
 
     async def _bring_up(self) -> None:
         plan, supervisor = self._plan, self._supervisor
+        if plan.postgres is not None:
+            check_data(plan.postgres.data)
         await supervisor.start(self._reaper)
         # Importing it takes 0.4 s of processor, in which the servers start.
         imported = asyncio.to_thread(importlib.import_module, "kit.ops.provisioning")
@@ -228,14 +225,3 @@ class LocalStack:
                 if os.getppid() != parent:
                     self._request_stop()
                     return
-
-
-def check_port(port: int, obstacle: Callable[[int], OSError | None] = ports.obstacle) -> None:
-    """Raise `StartRefused` if the gateway cannot listen on `port`."""
-    if not port or (error := obstacle(port)) is None:
-        return
-    if isinstance(error, PermissionError):
-        raise StartRefused(f"port {port} needs the rights of root; use a --port above 1023")
-    if error.errno == errno.EADDRINUSE:
-        raise StartRefused(f"port {port} is in use by another process; use --port 0 for a free port")
-    raise StartRefused(f"port {port} cannot be used: {error.strerror}; use --port 0 for a free port")

@@ -4,10 +4,7 @@ import socket
 import subprocess
 import sys
 
-import pytest
-
 from mkstore.stack import ports
-from mkstore.stack.local_stack import StartRefused, check_port
 
 
 def test_no_port_is_returned_twice() -> None:
@@ -23,11 +20,6 @@ def test_no_other_process_gets_a_port_before_its_server_listens() -> None:
     assert "no free port" in other.stderr
     with socket.create_server((ports.LOOPBACK, port)), socket.create_connection((ports.LOOPBACK, port), 5):
         pass
-
-
-def test_port_without_the_right_is_not_called_in_use() -> None:
-    with pytest.raises(StartRefused, match="port 80 needs the rights of root"):
-        check_port(80, lambda _: PermissionError(13, "Permission denied"))
 
 
 def test_obstacle_is_the_error_of_the_system() -> None:
