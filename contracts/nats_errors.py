@@ -18,6 +18,8 @@ WRONG_LAST_SEQUENCE = 10071
 """The expected last sequence is not the stream's, or not the subject's: another message was stored first."""
 STREAM_FULL = 10077
 """The stream has reached a limit and refuses new messages."""
+CONSUMER_NOT_UNIQUE = 10100
+"""Another consumer of the work queue takes the same messages."""
 INCOMPLETE_BATCH = 10176
 """A message of an atomic batch has not arrived."""
 DUPLICATE_IN_BATCH = 10201

@@ -10,6 +10,7 @@ from nats.js.api import ConsumerConfig, DiscardPolicy, RePublish, RetentionPolic
 from nats.js.errors import APIError, NotFoundError
 from structlog.stdlib import get_logger
 
+from contracts import nats_errors
 from contracts.consumers import Durable
 from contracts.streams import STORED, Stream
 from kit.asyncapi.reader import wildcard_subject
@@ -33,13 +34,26 @@ class Change(NamedTuple):
     detail: str = ""
 
 
-class ProvisioningRefused(NatsError):
-    """The server refuses to create or update a stream or consumer; the message is the server's."""
+class Holder(NamedTuple):
+    """A consumer that takes the messages of a work queue which another one is meant to take."""
 
-    def __init__(self, change: Change, error: APIError) -> None:
+    stream: str
+    name: str
+    messages: int
+    """Messages that it has still to deliver, or that it has delivered and that are not acknowledged."""
+
+
+class ProvisioningRefused(NatsError):
+    """The server refuses to create or update a stream or consumer; the message is the server's.
+
+    `holder` is the consumer that is in the way, if there is one.
+    """
+
+    def __init__(self, change: Change, error: APIError, holder: Holder | None = None) -> None:
         super().__init__(error.description or str(error))
         self.change = change
         self.code = error.err_code
+        self.holder = holder
 
 
 def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
@@ -120,9 +134,21 @@ async def provision_consumers(jetstream: JetStreamContext, durables: Iterable[Du
         try:
             await jetstream.add_consumer(durable.stream.name, replace(wanted, name=durable.name))
         except APIError as error:
-            raise ProvisioningRefused(change, error) from error
+            raise ProvisioningRefused(change, error, await _holder(jetstream, durable, error)) from error
         changes.append(change)
     return changes
+
+
+async def _holder(jetstream: JetStreamContext, durable: Durable, error: APIError) -> Holder | None:
+    """Return the consumer for which the server refuses `durable`, such as the same one under an earlier name."""
+    if error.err_code != nats_errors.CONSUMER_NOT_UNIQUE:
+        return None
+    subject = consumer_config(durable).filter_subject
+    for info in await jetstream.consumers_info(durable.stream.name):
+        if info.config.filter_subject == subject:
+            messages = (info.num_pending or 0) + (info.num_ack_pending or 0)
+            return Holder(durable.stream.name, info.name, messages)
+    return None
 
 
 def _differences(wanted: Any, current: Any, always: tuple[str, ...] = ()) -> dict[str, str]:

@@ -18,7 +18,7 @@ from contracts.consumers import durables
 from contracts.streams import STREAMS, Stream
 from kit.errors import CannotStart
 from kit.messaging import streams
-from kit.messaging.streams import Change, ProvisioningRefused
+from kit.messaging.streams import Change, Holder, ProvisioningRefused
 from kit.runtime.settings import ProvisioningSettings, load
 
 UNCHANGED = "NATS is provisioned already: nothing has changed."
@@ -94,12 +94,23 @@ def _refusal(error: ProvisioningRefused) -> str:
             f"NATS has no room for the {change.kind} {change.name} ({error}): free space on its disk, raise "
             "max_file_store, or set EVENT_STREAM_BYTES to a smaller size."
         )
+    if error.holder:
+        return _in_the_way(change.name, error.holder)
     if change.action == "created":
         return f"NATS refuses to create the {change.kind} {change.name}: {error}."
     return (
         f"The {change.kind} {change.name} is of an earlier version and cannot be updated ({error}): to start anew, "
         f"remove it with its messages (`nats {change.kind} rm`) and repeat this, or use an empty store."
     )
+
+
+def _in_the_way(name: str, holder: Holder) -> str:
+    """Return how to replace a consumer of a work queue, such as one that has got another name; nothing is removed."""
+    taken = f"The consumer {name} cannot be created: {holder.name} takes the same messages of {holder.stream} and has "
+    removal = f"`nats consumer rm {holder.stream} {holder.name}` removes it"
+    if holder.messages:
+        return f"{taken}{holder.messages} of them: run the version that uses it until it has none; then {removal}."
+    return f"{taken}none: if no running version uses it, {removal}; then repeat this."
 
 
 def sizes_in(environ: Mapping[str, str]) -> Sizes:

@@ -3,15 +3,16 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from nats.js import JetStreamContext
 from typer.testing import CliRunner, Result
 
-from contracts.consumers import durables
+from contracts.consumers import PAYMENTS_CREATE_PAYMENTS, durables
 from contracts.streams import DEAD_LETTERS, PAYMENT_EVENTS, STREAMS, USER_EVENTS
-from kit.messaging.streams import check, stream_config
+from kit.messaging.streams import check, consumer_config, stream_config
 from kit.ops.provisioning import main
 from mkstore.cli.main import app
 from mkstore.rights import documented
@@ -78,6 +79,31 @@ def test_everything_is_created_once(operator: Operator) -> None:
     assert operator.changes() == {}
     assert operator().stdout == "NATS is provisioned already: nothing has changed.\n"
     operator.on_streams(lambda jetstream: check(jetstream, STREAMS))
+
+
+def test_consumer_under_an_earlier_name_is_named_with_its_removal(operator: Operator) -> None:
+    """A work queue refuses a second consumer of a subject; removing the first one removes no message."""
+    operator.changes()
+    wanted, earlier = consumer_config(PAYMENTS_CREATE_PAYMENTS), "payments-record_payments"
+    stream, renamed = PAYMENTS_CREATE_PAYMENTS.stream.name, PAYMENTS_CREATE_PAYMENTS.name
+
+    async def rename(jetstream: JetStreamContext) -> None:
+        await jetstream.delete_consumer(stream, renamed)
+        await jetstream.add_consumer(stream, replace(wanted, name=earlier, durable_name=earlier))
+
+    operator.on_streams(rename)
+    taken = f"The consumer {renamed} cannot be created: {earlier} takes the same messages of {stream} and has"
+    removal = f"`nats consumer rm {stream} {earlier}` removes it"
+    assert operator.refusal() == f"{taken} none: if no running version uses it, {removal}; then repeat this."
+
+    operator.on_streams(lambda jetstream: jetstream.publish("payments.create.batch.1", b"{}"))
+    sentence = f"{taken} 1 of them: run the version that uses it until it has none; then {removal}."
+    assert operator.refusal() == sentence
+
+    operator.on_streams(lambda jetstream: jetstream.delete_consumer(stream, earlier))
+    assert operator.changes() == {renamed: "created"}
+    info = operator.on_streams(lambda jetstream: jetstream.consumer_info(stream, renamed))
+    assert info.num_pending == 1
 
 
 def test_what_is_lost_or_differs_is_repaired(operator: Operator) -> None:
