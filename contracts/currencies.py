@@ -20,9 +20,13 @@ ISO_4217 = frozenset(
 
 
 def _known(code: str) -> str:
-    if code not in ISO_4217:
-        raise PydanticCustomError("unknown_currency", "Input should be a currency code of ISO 4217, such as USD")
-    return code
+    if code in ISO_4217:
+        return code
+    expected = "Input should be a currency code of ISO 4217"
+    meant = code.strip().upper()
+    if meant in ISO_4217:  # not taken as it is meant: the same payment would have two forms
+        raise PydanticCustomError("unknown_currency", f'{expected}, in capitals; did you mean "{meant}"?')
+    raise PydanticCustomError("unknown_currency", f"{expected}, such as USD")
 
 
 Currency = Annotated[

@@ -34,5 +34,19 @@ def test_refusal_has_the_code_unknown_currency() -> None:
     assert refused.value.errors()[0]["type"] == "unknown_currency"
 
 
+@pytest.mark.parametrize(("code", "meant"), [("usd", "USD"), ("Jpy", "JPY"), (" EUR ", "EUR"), ("chf\n", "CHF")])
+def test_refusal_names_the_code_that_was_meant(code: str, meant: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        currency.validate_python(code)
+    assert refused.value.errors()[0]["msg"].endswith(f'did you mean "{meant}"?')
+
+
+@pytest.mark.parametrize("code", ["ABC", "xxx", "{usd}", "\uff35\uff33\uff24"])
+def test_other_code_gets_an_example(code: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        currency.validate_python(code)
+    assert refused.value.errors()[0]["msg"].endswith("of ISO 4217, such as USD")
+
+
 def test_schema_lists_every_code() -> None:
     assert currency.json_schema() == {"type": "string", "enum": sorted(ISO_4217)}

@@ -90,6 +90,12 @@ async def test_invalid_payment_field_is_named(store: Store, body: dict[str, Any]
     assert [error["pointer"].removesuffix("/[key]") for error in response.json()["errors"]] == [pointer]
 
 
+async def test_currency_in_lower_case_gets_a_hint(store: Store) -> None:
+    ada = await store.sign_up()
+    (error,) = (await ada.pay(currency="usd")).json()["errors"]
+    assert error["message"].endswith('in capitals; did you mean "USD"?')
+
+
 async def test_largest_metadata_is_sorted_by_key(store: Store) -> None:
     ada = await store.sign_up()
     notes = {f"{n:040}": "é" * 500 for n in reversed(range(50))}
