@@ -1,7 +1,7 @@
 """Requests, commands and events of the payments service."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from pydantic import AfterValidator, Field
@@ -50,7 +50,9 @@ Amount = Annotated[
     ),
 ]
 
-MetadataKey = Annotated[Text, Field(min_length=1, max_length=40)]
+_KEY_PATTERN = r"^[^\x00\[\]]*$"
+"""Form encodings write nested objects as `metadata[key]`, in which a key with brackets is ambiguous."""
+MetadataKey = Annotated[str, Field(min_length=1, max_length=40, pattern=_KEY_PATTERN)]
 MetadataValue = Annotated[Text, Field(max_length=500)]
 
 
@@ -58,9 +60,19 @@ def _in_order(metadata: dict[str, str]) -> dict[str, str]:
     return dict(sorted(metadata.items()))
 
 
+def _limit_every_key(schema: dict[str, Any]) -> None:
+    """Let the pattern limit all keys: pydantic's `patternProperties` alone allows what does not match."""
+    schema["propertyNames"]["pattern"] = _KEY_PATTERN
+    schema["additionalProperties"] = schema.pop("patternProperties").pop(_KEY_PATTERN)
+
+
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
-    Field(max_length=50, description="Notes of the payer."),
+    Field(
+        max_length=50,
+        description="Notes of the payer; a key has no `[` and no `]`.",
+        json_schema_extra=_limit_every_key,
+    ),
     AfterValidator(_in_order),  # sorted, so that equal payments are equal byte for byte
 ]
 

@@ -85,6 +85,7 @@ def _system(system: DocumentReader) -> Iterator[Entry]:
         yield Entry("stream", stream, f"stores {subjects}", stream_page(stream))
     for name, message in system.messages.items():
         yield from _parts(system, name, message)
+    yield from _headers(system)
 
 
 def _parts(system: DocumentReader, name: str, message: Json) -> Iterator[Entry]:
@@ -93,8 +94,17 @@ def _parts(system: DocumentReader, name: str, message: Json) -> Iterator[Entry]:
         yield Entry("problem", problem.get("slug", ""), text, f"{message_page(name)}#problems")
     for field in flat(fields(system, message.get("payload", {}))):
         yield _field(name, field)
-    for field in fields(system, message.get("headers", {})):
-        yield Entry("header", field.name, f"of {name}: {_describe(field)}", f"{message_page(name)}#headers")
+
+
+def _headers(system: DocumentReader) -> Iterator[Entry]:
+    """Yield one entry per header, not one per message that has it: those were half of the index."""
+    messages: dict[tuple[str, str], list[str]] = {}
+    for name, message in system.messages.items():
+        for field in fields(system, message.get("headers", {})):
+            messages.setdefault((field.name, _describe(field)), []).append(name)
+    for (header, description), names in messages.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield Entry("header", header, f"of {names[0]}{more}: {description}", f"{message_page(names[0])}#headers")
 
 
 def _field(message: str, field: Field) -> Entry:

@@ -35,7 +35,7 @@ OTHER_FIELDS: tuple[dict[str, Any], ...] = (
     *each("currency", "XXX", "XTS", "usd", "US", "USDX", "", "\0\0\0", 840, None, ["USD"], True),
     *each("metadata", [], "x", None, 1, True, {"a": 1}, {"a": None}, {"a": ["b"]}, {"a": {"b": "c"}}),
     {"metadata": {str(number): "" for number in range(51)}},
-    *each("metadata", {"k" * 41: ""}, {"": ""}, {"a": "v" * 501}, {"a\0": ""}, {"a": "\0"}),
+    *each("metadata", {"k" * 41: ""}, {"": ""}, {"a": "v" * 501}, {"a\0": ""}, {"a": "\0"}, {"a[b]": ""}),
     *each("userId", "x", "", 1, None, "\0", [], "{}", "0" * 33),
     {"userId": str(uuid.uuid4())},
     {"status": "created"},

@@ -74,6 +74,7 @@ async def test_payment_over_the_limit_is_rejected(store: Store) -> None:
         ({"metadata": {"order": "x" * 501}}, "/metadata/order"),
         ({"metadata": {"order": 1}}, "/metadata/order"),
         ({"metadata": {"order": "A\u0000"}}, "/metadata/order"),
+        ({"metadata": {"lines[0]": "A"}}, "/metadata/lines[0]"),
         ({"metadata": []}, "/metadata"),
         ({"userId": "me"}, "/userId"),
         ({"userId": None}, "/userId"),
