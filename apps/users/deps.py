@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
-from apps.users import key_rotation, refresh_tokens, repository, revocations
+from apps.users import key_rotation, models, refresh_tokens, repository, revocations
 from apps.users import passwords as password_hashes
 from kit import tokens
 from kit.runtime.depends import Factory, Provided
@@ -34,6 +34,7 @@ class Dependencies:
     session_keys: refresh_tokens.SessionKeys
     session_limits: SessionLimits
     revocations: revocations.Revocations
+    email_rules: models.EmailRules
 
     def available_passwords(self) -> password_hashes.Passwords:
         """Return `passwords`. Raises `TooManyPasswords` if too many requests wait for a hash already."""
@@ -54,4 +55,5 @@ PasswordsIfNeeded = Annotated[password_hashes.Passwords, Provided("passwords")]
 """For a request that needs no hash in most cases: a hash is refused when it is asked for."""
 SessionKeys = Annotated[refresh_tokens.SessionKeys, Provided("session_keys")]
 Limits = Annotated[SessionLimits, Provided("session_limits")]
+EmailRules = Annotated[models.EmailRules, Provided("email_rules")]
 Revocations = Annotated[revocations.Revocations, Provided("revocations")]

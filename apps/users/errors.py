@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from contracts.errors import ErrorKind, FieldError
-from kit.errors import CannotStart, Refusal, Unavailable
+from kit.errors import CannotStart, InvalidField, Refusal, Unavailable
 
 
 class UserNotFound(Refusal):
@@ -26,6 +26,15 @@ class EmailTaken(Refusal):
     def __init__(self, email: str) -> None:
         super().__init__(f"{email} belongs to another user.")
         self.email = email
+
+
+class UndeliverableEmail(InvalidField):
+    """The domain of the email is for tests: it receives no mail."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "email", "test_domain", "Domains that end in `.test` are accepted only in development: nobody owns them."
+        )
 
 
 class VersionMismatch(Refusal):

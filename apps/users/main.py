@@ -31,6 +31,7 @@ from apps.users.key_models import KeyTimes
 from apps.users.key_repository import SigningKeys
 from apps.users.key_rotation import RETIREMENT, KeyRing
 from apps.users.keys import KeySeal
+from apps.users.models import EmailRules
 from apps.users.passwords import Passwords, common_passwords
 from apps.users.refresh_tokens import SessionKeys
 from apps.users.repository import Users
@@ -99,6 +100,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
                 session_keys=await asyncio.to_thread(SessionKeys, settings.jwt_secret),
                 session_limits=limits,
                 revocations=revocations,
+                email_rules=EmailRules(test_domains=settings.app_env == "development"),
             )
         finally:
             passwords.close()

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from enum import Enum as PythonEnum
 from enum import auto
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -26,10 +26,10 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
 
-from apps.users.errors import VersionMismatch
+from apps.users.errors import UndeliverableEmail, VersionMismatch
 from contracts.revocations import UserRevocation
 from contracts.sessions import SessionView
-from contracts.users import Role, UpdateUser, UserDeleted, UserView
+from contracts.users import TEST_DOMAIN, Role, UpdateUser, UserDeleted, UserView
 from kit.outbox.table import outbox_table
 
 
@@ -46,6 +46,18 @@ def _time(*, nullable: bool = False) -> Any:
 
 
 _ROLE = Enum(Role, values_callable=list, native_enum=False, length=20)
+
+
+class EmailRules(NamedTuple):
+    """Which email addresses users may have, besides the rules of the contract."""
+
+    test_domains: bool = False
+    """Whether domains that end in `.test` are accepted."""
+
+    def check(self, email: str | None) -> None:
+        """Raise `UndeliverableEmail` unless a user may have this email; None is no new email."""
+        if email is not None and email.endswith(TEST_DOMAIN) and not self.test_domains:
+            raise UndeliverableEmail
 
 
 class User(Table, table=True):

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from apps.users.deps import (
+    EmailRules,
     Passwords,
     PasswordsIfNeeded,
     Revocations,
@@ -40,8 +41,9 @@ HASHES = 256
 
 
 @router.reply(CreateUser, workers=HASHES)
-async def create_user(request: CreateUser, users: Users, passwords: Passwords) -> UserView:
+async def create_user(request: CreateUser, users: Users, passwords: Passwords, email_rules: EmailRules) -> UserView:
     """Create a user with the default role; the email must be unused and the password not a common one."""
+    email_rules.check(request.email)
     reject_guessable(request.password, "password", email=request.email, name=request.name)
     password_hash = await passwords.hash(request.password)
     user = User.register(email=request.email, name=request.name, password_hash=password_hash)
@@ -70,12 +72,17 @@ async def list_users(request: ListUsers, users: UsersToRead) -> UserPage:
 
 @router.reply(UpdateUser, workers=READS)
 async def update_user(
-    request: UpdateUser, users: Users, passwords: PasswordsIfNeeded, revocations: Revocations
+    request: UpdateUser,
+    users: Users,
+    passwords: PasswordsIfNeeded,
+    revocations: Revocations,
+    email_rules: EmailRules,
 ) -> UserView:
     """Change the given fields of a user; a request that changes nothing makes no new version and no event.
 
     A new email, a new role and disabling end or change what tokens of the user are good for, before the reply.
     """
+    email_rules.check(request.email)
     verified: User | None = None
     if request.email is not None and request.actor == request.id:
         async with users:

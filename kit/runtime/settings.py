@@ -19,7 +19,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     app_env: Literal["development", "production"] = Field(
-        "development", description="In production, a missing, default or weak secret stops the start."
+        "development",
+        description="In production, a missing, default or weak secret stops the start; emails under .test are refused.",
     )
     nats_url: Annotated[str, UrlSecret()] = Field(
         "nats://127.0.0.1:4222", repr=False, description="NATS URL; separate several with commas."

@@ -29,9 +29,7 @@ COMMAND: dict[str, Any] = {
     "createdAt": "2026-01-31T12:00:00.123456Z",
 }
 words = st.text(alphabet=st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
-keys = st.text(
-    alphabet=st.characters(exclude_characters="\x00[]", exclude_categories=["Cs"]), min_size=1, max_size=40
-)
+keys = st.text(alphabet=st.characters(exclude_characters="\x00[]", exclude_categories=["Cs"]), min_size=1, max_size=40)
 
 
 def charge(**fields: Any) -> Charge:

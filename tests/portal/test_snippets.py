@@ -17,7 +17,7 @@ import pytest
 from httpx import ASGITransport, AsyncClient
 from nats.aio.client import Client
 
-from apps.users.models import User
+from apps.users.models import EmailRules, User
 from apps.users.requests import router
 from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_EVENTS
 from kit.messaging.broker import Broker
@@ -100,7 +100,10 @@ async def users(server: NatsServer, *known: User) -> AsyncIterator[None]:
     broker.include_router(router)
     read_users = partial(FakeUsers, Store(users={user.id: user for user in known}))
     broker.context.set_global(
-        DEPENDENCIES, SimpleNamespace(read_users=read_users, open_users=read_users, passwords=None, revocations=None)
+        DEPENDENCIES,
+        SimpleNamespace(
+            read_users=read_users, open_users=read_users, passwords=None, revocations=None, email_rules=EmailRules()
+        ),
     )
     async with broker:
         await broker.start()

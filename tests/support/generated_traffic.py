@@ -93,7 +93,9 @@ _currencies = st.sampled_from(["USD", "USD", "JPY", "usd", "XXX", "", None, 1])
 _text = st.text(max_size=12)
 _metadata: st.SearchStrategy[Any] = st.one_of(
     st.dictionaries(st.text(min_size=1, max_size=8), _text, max_size=4),
-    st.sampled_from([{"": "x"}, {"a": 1}, {"k" * 41: ""}, {"a": "x" * 501}, [], None, {"a\0": ""}, {"a": "\0"}, {"a[": ""}]),
+    st.sampled_from(
+        [{"": "x"}, {"a": 1}, {"k" * 41: ""}, {"a": "x" * 501}, [], None, {"a\0": ""}, {"a": "\0"}, {"a[": ""}]
+    ),
     st.just({f"k{number}": "v" for number in range(51)}),
 )
 _payers = st.sampled_from([str(ADA), str(BOB), str(NOBODY), str(ADA).upper(), ADA.hex, "x", None, 5])

@@ -15,6 +15,7 @@ from apps.users.deps import Dependencies, SessionLimits
 from apps.users.key_models import KeyTimes
 from apps.users.key_rotation import RETIREMENT, KeyRing
 from apps.users.main import create_app
+from apps.users.models import EmailRules
 from apps.users.passwords import Passwords
 from apps.users.refresh_tokens import SessionKeys
 from apps.users.revocations import Publish, Revocations
@@ -91,6 +92,11 @@ class UsersService(Service):
         limits = SessionLimits(idle=idle, per_user=per_user)
         self._app.context.set_global(DEPENDENCIES, replace(deps, session_limits=limits))
 
+    def use_email_rules(self, rules: EmailRules) -> None:
+        """Let the handlers apply other `rules` from now on."""
+        deps: Dependencies = self._app.context.get(DEPENDENCIES)
+        self._app.context.set_global(DEPENDENCIES, replace(deps, email_rules=rules))
+
     def use_passwords(self, passwords: Passwords) -> None:
         """Let the handlers use other `passwords` from now on."""
         deps: Dependencies = self._app.context.get(DEPENDENCIES)
@@ -143,6 +149,7 @@ def fake_dependencies(store: Store, open_users: Callable[[], Any], publish: Publ
         session_keys=SessionKeys(SECRET),
         session_limits=SessionLimits(),
         revocations=Revocations(open_users, publish or store.sessions.publish),
+        email_rules=EmailRules(test_domains=True),
     )
 
 

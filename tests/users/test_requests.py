@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from argon2 import extract_parameters
 
+from apps.users.models import EmailRules
 from apps.users.passwords import Passwords
 from contracts.base import Done
 from contracts.errors import ErrorKind
@@ -57,6 +58,27 @@ async def test_an_invalid_request_is_refused_with_its_fields(service: UsersServi
     problem = await service.request_refused(invalid)
     assert (problem.kind, problem.slug) == (ErrorKind.INVALID, "invalid-request")
     assert [error.pointer for error in problem.errors] == ["/email", "/password"]
+
+
+async def test_test_domain_is_accepted_in_development(service: UsersService) -> None:
+    email = f"{uuid4().hex}@example.test"
+    user = await service.new_user(email=email)
+    assert (user.email, (await service.get(user.id))) == (email, user)
+
+
+async def test_test_domain_is_refused_in_production(service: UsersService) -> None:
+    user = await service.new_user()
+    service.use_email_rules(EmailRules(test_domains=False))
+    email = f"{uuid4().hex}@Example.TEST"
+    for request in (
+        CreateUser(email=email, password=PASSWORD),
+        UpdateUser(id=user.id, email=email),
+    ):
+        problem = await service.request_refused(request)
+        assert (problem.kind, problem.slug) == (ErrorKind.INVALID, "invalid-request")
+        assert [(error.pointer, error.code) for error in problem.errors] == [("/email", "test_domain")]
+        assert "only in development" in problem.detail
+    assert await service.get(user.id) == user
 
 
 async def test_an_unknown_user_is_not_found(service: UsersService) -> None:
