@@ -58,6 +58,8 @@ class Dependencies:
     health: Health
     timeout: float
     """Time of one HTTP request for the services, in seconds."""
+    has_documentation: bool = True
+    """Whether the documentation site and the OpenAPI document are served."""
     monitor: SystemMonitor | None = None
     """Source of the live figures on the documentation site; None disables them."""
     live_for_admins: bool = True

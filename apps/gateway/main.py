@@ -135,6 +135,7 @@ def create_api(deps: Dependencies) -> FastAPI:
     api = FastAPI(
         title=TITLE,
         version=VERSION,
+        openapi_url="/openapi.json" if deps.has_documentation else None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -146,7 +147,8 @@ def create_api(deps: Dependencies) -> FastAPI:
         api.include_router(module.router, responses=openapi.responses(429))
     api.include_router(health.router)  # health probes are not rate-limited
     api.openapi = partial(openapi.document, api)  # type: ignore[method-assign]
-    documentation.mount(api, deps)
+    if deps.has_documentation:
+        documentation.mount(api, deps)
     problems.install(api)
     return api
 
@@ -214,6 +216,7 @@ def create_dependencies(
         durability=durability,
         health=Health({"nats": broker.check}, warnings=durability.checks()),
         timeout=timeout,
+        has_documentation=settings.documentation == "open",
         monitor=monitor,
         live_for_admins=settings.app_env != "development",
     )

@@ -1,6 +1,6 @@
 """Settings of the gateway, read from the environment."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,10 @@ class Settings(settings.Settings):
     )
     cors_origins: str = Field(
         "", description="Origins whose pages may call the API, separated by commas; none by default."
+    )
+    documentation: Literal["open", "closed"] = Field(
+        "open",
+        description="Whether the gateway serves its documents, pages and problem types; closed: they answer 404.",
     )
     live_nats_url: Annotated[str, UrlSecret(required=False)] = Field(
         "",
