@@ -13,6 +13,7 @@ from mkstore.cli.bench import bench
 from mkstore.cli.dead_letters import app as dead_letters
 from mkstore.cli.doctor import doctor
 from mkstore.cli.keys import app as keys
+from mkstore.cli.new import app as new
 from mkstore.cli.prove import prove
 from mkstore.cli.provision import provision
 from mkstore.cli.sessions import app as sessions
@@ -49,6 +50,7 @@ app.command("doctor")(doctor)
 app.command("prove")(prove)
 app.command("provision")(provision)
 app.command("bench")(bench)
+app.add_typer(new, name="new")
 app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")
 app.add_typer(sessions, name="sessions")

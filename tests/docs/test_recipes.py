@@ -3,20 +3,15 @@
 import json
 import sys
 from pathlib import Path
-from uuid import UUID
 
-import httpx
-import nats
 import pytest
 
 from tests.docs.recipes import Project, blocks
+from tests.docs.running_copy import EMAIL, MKSTORE, pay, record_of, up
 from tests.support.dockerfile import UV
 from tests.support.polling import eventually
-from tests.support.running_store import Running, running
 
-_COMMAND = ("-c", "import sys; from mkstore.cli.main import app; app(sys.argv[1:])")
 _BIN = Path(sys.executable).parent
-_EMAIL = "ada@example.com"
 
 CHECKS = (
     "users/test_promotion.py",
@@ -24,6 +19,7 @@ CHECKS = (
     "users/test_my_handler.py",
     "receipts/test_receipts.py",
     "architecture/test_messages.py",
+    "architecture/test_endpoints.py",
     "architecture/test_ownership.py",
     "docs/test_links.py::test_relative_links_lead_somewhere[apps/receipts/README.md]",
     "docs/test_service_readmes.py::test_owned_database_and_streams_match_the_asyncapi_document[receipts]",
@@ -47,7 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for recipe in ("Add an event", "Add a request", "Add a command", "Add a service"):
         copy.follow(blocks("adding.md", recipe))
     copy.follow(blocks("testing.md", "A complete test"))
-    copy.run(*_COMMAND, "docs")
+    copy.run(*MKSTORE, "docs")
     copy.execute(UV, "lock", "--quiet")
     return copy
 
@@ -82,34 +78,10 @@ def test_new_service_passes_the_linters(project: Project) -> None:
 
 
 async def test_recipes_run_under_mkstore_up(project: Project) -> None:
-    up = (sys.executable, *_COMMAND, "up", "--ephemeral", "--port", "0")
-    with running(command=up, env=dict(project.environment()), cwd=project.root) as store:
+    with up(project) as store:
         payment = pay(store)
-        receipt = await eventually(lambda: receipt_of(store, payment))
-        project.run(*_COMMAND, "users", "promote", _EMAIL, "--home", str(store.home))
+        receipt = await eventually(lambda: record_of(store, "receipts.get", payment))
+        project.run(*MKSTORE, "users", "promote", EMAIL, "--home", str(store.home))
         log = store.home / "logs/payments.log"
         await eventually(lambda: "became an admin" in log.read_text("utf-8"))
     assert receipt["text"] == "USD 1999"
-
-
-def pay(store: Running) -> UUID:
-    """Sign up, and return the id of a recorded payment."""
-    password = "correct horse battery staple"
-    with httpx.Client(base_url=store.url, timeout=30) as http:
-        assert http.post("/users", json={"email": _EMAIL, "password": password}).is_success
-        login = {"email": _EMAIL, "password": password}
-        token = http.post("/auth/sessions", json=login).json()["accessToken"]
-        headers = {"Authorization": f"Bearer {token}", "Prefer": "wait=20"}
-        response = http.post("/payments", json={"amount": 1999}, headers=headers)
-    assert response.status_code == httpx.codes.CREATED, response.text
-    return UUID(response.json()["id"])
-
-
-async def receipt_of(store: Running, payment: UUID) -> dict[str, str]:
-    """Ask the receipts service; empty if there is no receipt yet."""
-    client = await nats.connect(store.record["nats"]["admin_url"])
-    try:
-        reply = await client.request("receipts.get", json.dumps({"paymentId": str(payment)}).encode(), timeout=10)
-    finally:
-        await client.close()
-    return {} if "Nats-Service-Error" in (reply.headers or {}) else dict(json.loads(reply.data))

@@ -1,0 +1,64 @@
+"""The names of a new service, in the forms that its files use."""
+
+import keyword
+import re
+from dataclasses import dataclass
+
+_WORD = re.compile(r"[a-z]{3,24}")
+_IN_CODE = "app command deps errors event events inbox models outbox payment repository request requests row router "
+_LOGINS = "admin gateway mkstore nats operator postgres provision watcher "
+_SUBJECTS = "dead discovery health public stored "
+_SQL = "analyses columns constraints references schemas tables values windows "
+_BUILT_IN = "bytes class file hash help id input len list object property set slice str test tuple type vars"
+RESERVED = frozenset((_IN_CODE + _LOGINS + _SUBJECTS + _SQL + _BUILT_IN).split())
+"""Words with another meaning in the code of a service, in SQL, or as a login or a subject."""
+
+
+class NameRefused(ValueError):
+    """The name cannot be that of a new service; the text says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """A plural, `invoices`, names the service; its singular, `invoice`, names one record and the subject of events."""
+
+    plural: str
+    singular: str
+
+    @classmethod
+    def of(cls, name: str, singular: str | None = None) -> "Names":
+        """Return the names of a service; the singular is derived from `name` if it is not given.
+
+        Raises `NameRefused` if a name is malformed or reserved, or if no singular can be derived.
+        """
+        if _WORD.fullmatch(name) is None:
+            raise NameRefused(f"{name!r} is not a name: use a plural of 3 to 24 lowercase letters, such as invoices.")
+        names = cls(name, singular or _singular(name))
+        if _WORD.fullmatch(names.singular) is None or names.singular == name:
+            raise NameRefused(f"The singular of {name} is unclear: give it as one lowercase word with --singular.")
+        for word in (name, names.singular):
+            if word in RESERVED or keyword.iskeyword(word):
+                raise NameRefused(f"{word!r} is reserved: choose another name.")
+        return names
+
+    def values(self) -> dict[str, str]:
+        """Return what templates insert: the names in each case, and the article of the singular."""
+        article = "an" if self.singular[0] in "aeiou" else "a"
+        return {
+            "name": self.plural,
+            "Name": self.plural.capitalize(),
+            "NAME": self.plural.upper(),
+            "noun": self.singular,
+            "Noun": self.singular.capitalize(),
+            "NOUN": self.singular.upper(),
+            "a": article,
+            "A": article.capitalize(),
+        }
+
+
+def _singular(plural: str) -> str:
+    if plural.endswith(("ss", "us", "is")):
+        return plural  # no plural, or one that looks like a singular
+    if plural.endswith("ies"):
+        return f"{plural.removesuffix('ies')}y"
+    return plural.removesuffix("es" if plural.endswith(("sses", "ches", "shes", "xes")) else "s")

@@ -1,0 +1,89 @@
+"""The plan of a new service, on a copy of the files that it changes."""
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mkstore.new.names import NameRefused, Names
+from mkstore.new.plan import CannotChange, Plan, plan_service
+from tests.conftest import ROOT
+
+INVOICES = Names.of("invoices")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a folder with the contracts, and with every file that a new service changes."""
+    shutil.copytree(ROOT / "contracts", tmp_path / "contracts")
+    for path in plan_service(ROOT, INVOICES).changed:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, tmp_path / path)
+    return tmp_path
+
+
+def contents(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_planning_writes_nothing(root: Path) -> None:
+    before = contents(root)
+    plan_service(root, INVOICES)
+    assert contents(root) == before
+
+
+def test_plan_lists_each_file_once(root: Path) -> None:
+    plan = plan_service(root, INVOICES)
+    before = contents(root)
+    plan.write(root)
+    differing = {path for path, text in contents(root).items() if before.get(path) != text}
+    assert {line.partition(" ")[2] for line in plan.lines()} == {str(path.relative_to(root)) for path in differing}
+
+
+def test_new_files_have_no_trace_of_the_template(root: Path) -> None:
+    texts = plan_service(root, INVOICES).created
+    assert {path for path, text in texts.items() if "{{" in text or "NAME" in text or "NOUN" in text} == set()
+    assert {path for path in texts if "NAME" in path or "NOUN" in path or "jinja" in path} == set()
+
+
+def test_changed_files_can_be_parsed(root: Path) -> None:
+    changed = plan_service(root, INVOICES).changed
+    assert "invoices" in tomllib.loads(changed["pyproject.toml"])["dependency-groups"]
+    for path in ("docker-compose.yml", "deploy/compose.production.yml"):
+        assert {"invoices", "invoices-migrations"} <= set(yaml.safe_load(changed[path])["services"])
+
+
+def test_second_service_finds_the_same_places(root: Path) -> None:
+    plan_service(root, INVOICES).write(root)
+    second: Plan = plan_service(root, Names.of("refunds"))
+    assert 'ServiceSpec("refunds"' in second.changed["mkstore/services.py"]
+    assert 'ServiceSpec("invoices"' in second.changed["mkstore/services.py"]
+
+
+@pytest.mark.parametrize("path", ["contracts/streams.py", "docker-compose.yml", "deploy/postgres/databases.sh"])
+@pytest.mark.parametrize("text", ["", None], ids=["without its anchor", "missing"])
+def test_unexpected_file_is_named_and_nothing_changes(root: Path, path: str, text: str | None) -> None:
+    (root / path).unlink()
+    if text is not None:
+        (root / path).write_text(text)
+    before = contents(root)
+    with pytest.raises(CannotChange, match=rf"^{path} .*nothing was changed\.$"):
+        plan_service(root, INVOICES)
+    assert contents(root) == before
+
+
+def test_service_that_exists_is_refused(root: Path) -> None:
+    plan_service(root, INVOICES).write(root)
+    with pytest.raises(NameRefused, match="apps/invoices exists already"):
+        plan_service(root, INVOICES)
+
+
+@pytest.mark.parametrize(
+    ("plural", "singular", "taken"),
+    [("members", "user", "UserCreated"), ("clients", "session", "SessionView"), ("cursors", "page", "Page")],
+)
+def test_singular_of_another_service_is_refused(root: Path, plural: str, singular: str, taken: str) -> None:
+    with pytest.raises(NameRefused, match=f"has .* already.*--singular|{taken}"):
+        plan_service(root, Names.of(plural, singular))
