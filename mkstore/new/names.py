@@ -34,11 +34,11 @@ class Names:
         if _WORD.fullmatch(name) is None:
             raise NameRefused(f"{name!r} is not a name: use a plural of 3 to 24 lowercase letters, such as invoices.")
         names = cls(name, singular or _singular(name))
-        if _WORD.fullmatch(names.singular) is None or names.singular == name:
-            raise NameRefused(f"The singular of {name} is unclear: give it as one lowercase word with --singular.")
         for word in (name, names.singular):
             if word in RESERVED or keyword.iskeyword(word):
                 raise NameRefused(f"{word!r} is reserved: choose another name.")
+        if _WORD.fullmatch(names.singular) is None or names.singular == name:
+            raise NameRefused(f"The singular of {name} is unclear: give it as one lowercase word with --singular.")
         return names
 
     def values(self) -> dict[str, str]:
