@@ -55,7 +55,7 @@ class EmailRules(NamedTuple):
     """Whether domains that end in `.test` are accepted."""
 
     def check(self, email: str | None) -> None:
-        """Raise `UndeliverableEmail` unless a user may have this email; None is no new email."""
+        """Raise `UndeliverableEmail` unless a user may have this email; None always passes."""
         if email is not None and email.endswith(TEST_DOMAIN) and not self.test_domains:
             raise UndeliverableEmail
 
