@@ -53,6 +53,7 @@ FROM service AS payments
 # The gateway serves the documents of all services.
 FROM service AS gateway
 COPY asyncapi asyncapi
+COPY openapi openapi
 COPY portal portal
 
 # hadolint ignore=DL3006

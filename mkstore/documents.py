@@ -57,7 +57,8 @@ def documents(specs: Sequence[ServiceSpec]) -> dict[str, str]:
         files[f"asyncapi/{service}.json"], files[f"asyncapi/{service}.yaml"] = text.to_json(), text.to_yaml()
     for service, own in sorted(by_service.items()):
         if "openapi" in own:
-            files[f"openapi/{service}.json"] = Document(own["openapi"]).to_json()
+            text = Document(own["openapi"])
+            files[f"openapi/{service}.json"], files[f"openapi/{service}.yaml"] = text.to_json(), text.to_yaml()
     return files
 
 

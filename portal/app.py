@@ -1,5 +1,6 @@
 """The portal's ASGI app: pages, documents and assets, all from this server."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from http import HTTPStatus
@@ -24,7 +25,7 @@ from portal.responses import asset_response, page_response
 
 PATHS = (
     *("/docs", "/docs/{path:path}", "/asyncapi", "/asyncapi/{path:path}", f"{PREFIX}/{{path:path}}"),
-    *("/problems", "/problems/{slug}", "/llms.txt", "/favicon.ico"),
+    *("/openapi.json", "/openapi.yaml", "/problems", "/problems/{slug}", "/llms.txt", "/favicon.ico"),
 )
 """The addresses that the app answers, as Starlette route paths: a host mounts the app under each of them."""
 
@@ -47,20 +48,24 @@ def create_app(
     monitor: Monitor | None = None,
     authorize: Authorize | None = None,
     *,
+    openapi_yaml: Path | None = None,
     problems: Sequence[ProblemType] = (),
     statuses: Mapping[ErrorKind, int] = MappingProxyType({}),
 ) -> Router:
     """Return the portal as an ASGI app.
 
-    `documents` is the folder of AsyncAPI documents, `openapi` returns the document of the HTTP API. With a `monitor`
+    `documents` is the folder of AsyncAPI documents, `openapi` returns the document of the HTTP API, and
+    `openapi_yaml` is the file with the same in YAML. With a `monitor`
     the map shows live figures: to everyone, or only to callers that `authorize` accepts. `problems` are those that the
     host has besides the services, `statuses` the HTTP status of each kind.
 
     The app raises `HTTPException` for unknown names and methods, `QueryTooLong` and what the monitor raises: the
     exception handlers of the host that mounts it turn them into responses.
     """
-    site = _Site(documents, openapi, monitor, authorize, problems, statuses)
+    site = _Site(documents, openapi, openapi_yaml, monitor, authorize, problems, statuses)
     routes = [
+        Route("/openapi.json", site.openapi),
+        Route("/openapi.yaml", site.openapi_yaml),
         Route("/docs", site.http_api),
         Route("/docs/try", site.try_out),
         Route("/asyncapi", site.index),
@@ -74,6 +79,7 @@ def create_app(
         Route("/asyncapi/messages/{name}", site.message),
         Route("/asyncapi/streams/{name}", site.stream),
         Route("/asyncapi/{service}.json", site.document),
+        Route("/asyncapi/{service}.yaml", site.document_yaml),
         Route("/asyncapi/{service}", site.service),
         Route("/asyncapi/{service}/reference", site.reference),
         Route(f"{PREFIX}/{{digest}}/{{name}}", site.asset),
@@ -91,14 +97,23 @@ class _Site:
         self,
         documents: Path,
         openapi: Callable[[], Json],
+        openapi_yaml: Path | None,
         monitor: Monitor | None,
         authorize: Authorize | None,
         problems: Sequence[ProblemType],
         statuses: Mapping[ErrorKind, int],
     ) -> None:
-        self._documents, self._openapi = documents, openapi
+        self._documents, self._openapi, self._openapi_yaml = documents, openapi, openapi_yaml
         self._own_problems, self._statuses = problems, statuses
         self._monitor, self._authorize = monitor, authorize
+
+    def openapi(self, request: Request) -> Response:
+        """Return the document of the HTTP API."""
+        return page_response(request, self._openapi_json, "application/json")
+
+    def openapi_yaml(self, request: Request) -> Response:
+        """Return the document of the HTTP API as YAML."""
+        return _file_response(request, self._openapi_yaml)
 
     def http_api(self, request: Request) -> Response:
         """Show the HTTP API."""
@@ -167,6 +182,11 @@ class _Site:
         pages, service = self._service(request)
         return page_response(request, pages.library.documents[service].body, "application/json")
 
+    def document_yaml(self, request: Request) -> Response:
+        """Return a service's AsyncAPI document as YAML, byte for byte."""
+        _, service = self._service(request)
+        return _file_response(request, self._documents / f"{service}.yaml")
+
     def service(self, request: Request) -> Response:
         """Show one service's operations."""
         pages, service = self._service(request)
@@ -214,6 +234,10 @@ class _Site:
         return _pages_of(library(self._documents))
 
     @cached_property
+    def _openapi_json(self) -> bytes:
+        return json.dumps(self._openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    @cached_property
     def _http_api(self) -> HttpApi:
         return HttpApi(self._openapi())
 
@@ -228,6 +252,13 @@ class _Site:
         if name not in pages.system.messages:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         return pages, name
+
+
+def _file_response(request: Request, file: Path | None) -> Response:
+    """Return a YAML file (RFC 9512). Raises `HTTPException` if there is none."""
+    if file is None or not file.is_file():
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    return page_response(request, file.read_bytes(), "application/yaml")
 
 
 @lru_cache(maxsize=2)

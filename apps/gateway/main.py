@@ -135,7 +135,7 @@ def create_api(deps: Dependencies) -> FastAPI:
     api = FastAPI(
         title=TITLE,
         version=VERSION,
-        openapi_url="/openapi.json" if deps.has_documentation else None,
+        openapi_url=None,  # the portal serves it, with an ETag
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -89,7 +89,7 @@ def running(
 
 
 def test_image_contains_one_service_and_shared_packages(name: str, image: Image) -> None:
-    documentation = {"asyncapi", "portal"} if name == "gateway" else set()
+    documentation = {"asyncapi", "openapi", "portal"} if name == "gateway" else set()
     shared = {"contracts", "kit", "apps/__init__.py", f"apps/{name}"} | documentation
     assert set(image.stage.copied) == shared
     assert {path.name for path in image.folder.iterdir()} == {path.split("/")[0] for path in shared}

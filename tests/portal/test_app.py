@@ -60,20 +60,22 @@ async def test_every_response_has_the_strict_policy(client: AsyncClient, path: s
         assert response.headers["cache-control"] == "no-cache"
 
 
+@pytest.mark.parametrize("form", ["json", "yaml"])
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_document_is_the_committed_file_byte_for_byte(client: AsyncClient, service: str) -> None:
-    response = await client.get(f"/asyncapi/{service}.json")
-    assert response.headers["content-type"] == "application/json"
-    assert response.content == (ROOT / f"asyncapi/{service}.json").read_bytes()
+async def test_a_document_is_the_committed_file_byte_for_byte(client: AsyncClient, service: str, form: str) -> None:
+    response = await client.get(f"/asyncapi/{service}.{form}")
+    assert response.headers["content-type"] == f"application/{form}"
+    assert response.content == (ROOT / f"asyncapi/{service}.{form}").read_bytes()
 
 
-async def test_a_cached_document_is_not_sent_again(client: AsyncClient) -> None:
-    etag = (await client.get("/asyncapi/users.json")).headers["etag"]
+@pytest.mark.parametrize("path", ["/asyncapi/users.json", "/asyncapi/users.yaml", "/openapi.json", "/openapi.yaml"])
+async def test_a_cached_document_is_not_sent_again(client: AsyncClient, path: str) -> None:
+    etag = (await client.get(path)).headers["etag"]
     for condition in (etag, f'"other", W/{etag}', "*"):
-        response = await client.get("/asyncapi/users.json", headers={"If-None-Match": condition})
+        response = await client.get(path, headers={"If-None-Match": condition})
         assert (response.status_code, response.content) == (304, b"")
         assert response.headers["etag"] == etag
-    assert (await client.get("/asyncapi/users.json", headers={"If-None-Match": '"other"'})).status_code == 200
+    assert (await client.get(path, headers={"If-None-Match": '"other"'})).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,8 @@ async def test_a_cached_document_is_not_sent_again(client: AsyncClient) -> None:
     [
         "/asyncapi/nobody",
         "/asyncapi/nobody.json",
-        "/asyncapi/users.yaml",
+        "/asyncapi/announced.yaml",
+        "/asyncapi/nobody.yaml",
         "/asyncapi/..%2Fpyproject",
         "/asyncapi/users/more",
         "/portal-assets/0/nothing.js",

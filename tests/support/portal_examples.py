@@ -14,7 +14,7 @@ STREAMS = [
 SERVICES = ["gateway", "mkstore", "payments", "users"]
 ADDRESSES = {
     *("/docs", "/asyncapi", "/asyncapi/messages", "/llms.txt", "/asyncapi/mkstore.json"),
-    *(f"/asyncapi/{service}{form}" for service in SERVICES for form in ("", ".json", "/reference")),
+    *(f"/asyncapi/{service}{form}" for service in SERVICES for form in ("", ".json", ".yaml", "/reference")),
     *(f"/asyncapi/messages/{name}{form}" for name in MESSAGES for form in ("", ".md")),
     *(f"/asyncapi/streams/{stream}" for stream in STREAMS),
 }

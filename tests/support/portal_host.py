@@ -24,14 +24,14 @@ class Greeting(BaseModel):
 
 def host(documents: Path = DOCUMENTS, monitor: Monitor | None = None, authorize: Authorize | None = None) -> FastAPI:
     """Return an application with one call to try out and the portal."""
-    app = FastAPI(title="Greetings", docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(title="Greetings", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
 
     @app.get("/greetings/{name}", operation_id="greet")
     def greet(name: str) -> Greeting:
         """Greet a person."""
         return Greeting(name=name, words=f"Good day, {name}!")
 
-    site = portal.create_app(documents, app.openapi, monitor, authorize)
+    site = portal.create_app(documents, app.openapi, monitor, authorize, openapi_yaml=ROOT / "openapi/gateway.yaml")
     app.router.routes.extend(Route(path, site, methods=["GET"], include_in_schema=False) for path in portal.PATHS)
     problems.install(app)
     return app

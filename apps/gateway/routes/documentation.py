@@ -13,14 +13,22 @@ import portal
 from apps.gateway.deps import Dependencies, bearer, current_user
 from apps.gateway.http import problems
 
-_DOCUMENTS = Path(apps.__file__).resolve().parent.parent / "asyncapi"
+_ROOT = Path(apps.__file__).resolve().parent.parent
+_OPENAPI_YAML = _ROOT / "openapi/gateway.yaml"
+"""Written by `mkstore docs`: the images have no PyYAML."""
 
 
 def mount(api: FastAPI, deps: Dependencies) -> None:
     """Serve the portal from `api`, with the OpenAPI document of `api` and the live figures of `deps.monitor`."""
     authorize = _require_admin if deps.live_for_admins else None
     site = portal.create_app(
-        _DOCUMENTS, api.openapi, deps.monitor, authorize, problems=problems.own_types(), statuses=problems.STATUS
+        _ROOT / "asyncapi",
+        api.openapi,
+        deps.monitor,
+        authorize,
+        openapi_yaml=_OPENAPI_YAML,
+        problems=problems.own_types(),
+        statuses=problems.STATUS,
     )
     api.router.routes.append(Route("/", _root, methods=["GET"], include_in_schema=False))
     # Not `Mount`: it answers only below its path, and redirects from the path itself.

@@ -4,7 +4,16 @@ import pytest
 
 from tests.support.memory_store import in_memory
 
-ADDRESSES = ["/", "/docs", "/openapi.json", "/asyncapi", "/asyncapi/users.json", "/llms.txt", "/problems"]
+ADDRESSES = [
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/openapi.yaml",
+    "/asyncapi",
+    "/asyncapi/users.json",
+    "/llms.txt",
+    "/problems",
+]
 
 
 @pytest.mark.parametrize("address", ADDRESSES)

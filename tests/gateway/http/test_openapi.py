@@ -5,6 +5,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+import yaml
 
 from apps.gateway.http.openapi import HEADERS
 from apps.gateway.http.problems import PHRASES
@@ -73,6 +74,23 @@ def test_every_reference_resolves_to_a_valid_schema() -> None:
 async def test_document_is_served() -> None:
     async with client_of(app) as http:
         assert (await http.get("/openapi.json")).json() == document()
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [("/openapi.json", "application/json"), ("/openapi.yaml", "application/yaml")],
+)
+async def test_unchanged_document_is_not_sent_again(path: str, media_type: str) -> None:
+    async with client_of(app) as http:
+        first = await http.get(path)
+        again = await http.get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert (first.status_code, first.headers["content-type"]) == (200, media_type)
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+
+
+async def test_document_is_the_same_in_yaml() -> None:
+    async with client_of(app) as http:
+        assert yaml.safe_load((await http.get("/openapi.yaml")).text) == document()
 
 
 def test_document_has_every_promised_operation() -> None:
