@@ -5,13 +5,16 @@ import re
 from dataclasses import dataclass
 
 _WORD = re.compile(r"[a-z]{3,24}")
-_IN_CODE = "app command deps errors event events inbox models outbox payment repository request requests row router "
-_LOGINS = "admin gateway mkstore nats operator postgres provision watcher "
-_SUBJECTS = "dead discovery health public stored "
-_SQL = "analyses columns constraints references schemas tables values windows "
-_BUILT_IN = "bytes class file hash help id input len list object property set slice str test tuple type vars"
-RESERVED = frozenset((_IN_CODE + _LOGINS + _SUBJECTS + _SQL + _BUILT_IN).split())
-"""Words with another meaning in the code of a service, in SQL, or as a login or a subject."""
+RESERVED = {
+    "its code": "app broker command dependencies deps errors event events fake field inbox models outbox payment "
+    "repository request requests row router settings table trace transaction",
+    "Python": "bytes class file hash help id input len list object property set slice str test tuple type vars",
+    "SQL": "analyses columns constraints references schemas tables values windows",
+    "NATS": "admin dead discovery health mkstore nats operator public stored watcher",
+    "pyproject.toml": "dev lint metrics prove tokens",
+    "Compose": "database environment gateway hardened migration postgres production provision service",
+}
+"""Words with another meaning, by where they have it."""
 
 
 class NameRefused(ValueError):
@@ -35,8 +38,8 @@ class Names:
             raise NameRefused(f"{name!r} is not a name: use a plural of 3 to 24 lowercase letters, such as invoices.")
         names = cls(name, singular or _singular(name))
         for word in (name, names.singular):
-            if word in RESERVED or keyword.iskeyword(word):
-                raise NameRefused(f"{word!r} is reserved: choose another name.")
+            if (meaning := _meaning(word)) is not None:
+                raise NameRefused(f"{word!r} has another meaning in {meaning}: choose another name.")
         if _WORD.fullmatch(names.singular) is None or names.singular == name:
             raise NameRefused(f"The singular of {name} is unclear: give it as one lowercase word with --singular.")
         return names
@@ -54,6 +57,12 @@ class Names:
             "a": article,
             "A": article.capitalize(),
         }
+
+
+def _meaning(word: str) -> str | None:
+    if keyword.iskeyword(word):
+        return "Python"
+    return next((where for where, words in RESERVED.items() if word in words.split()), None)
 
 
 def _singular(plural: str) -> str:

@@ -84,11 +84,13 @@ def _read(root: Path, path: str) -> str:
 
 
 def _refuse_existing(root: Path, names: Names, created: Mapping[str, str]) -> None:
-    for path in (f"apps/{names.plural}", f"tests/{names.plural}", *created):
+    for path in (f"apps/{names.plural}", f"tests/{names.plural}", f"contracts/{names.singular}.py", *created):
         if (root / path).exists():
             raise NameRefused(f"{path} exists already: choose another name.")
     noun = names.singular.capitalize()
-    taken = re.compile(rf'^class ((?:Get)?{noun}(?:View|Created)?)\(|"({names.singular}\.\*)"', re.MULTILINE)
+    # A stream that covers the subject of a request would answer its caller, so neither word may have a stream.
+    subject = rf'"((?:{names.plural}|{names.singular})\.\*)"'
+    taken = re.compile(rf"^class ((?:Get)?{noun}(?:View|Created)?)\(|{subject}", re.MULTILINE)
     for module in sorted((root / "contracts").glob("*.py")):
         if (match := taken.search(module.read_text("utf-8"))) is not None:
             raise NameRefused(

@@ -31,9 +31,9 @@ def test_malformed_name_is_refused(name: str) -> None:
         Names.of(name)
 
 
-@pytest.mark.parametrize("name", ["gateway", "events", "values", "lists", "types", "classes"])
+@pytest.mark.parametrize("name", ["gateway", "events", "values", "lists", "classes", "metrics", "transactions"])
 def test_name_with_another_meaning_is_refused(name: str) -> None:
-    with pytest.raises(NameRefused, match="is reserved"):
+    with pytest.raises(NameRefused, match="has another meaning in"):
         Names.of(name)
 
 
