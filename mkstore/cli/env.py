@@ -1,6 +1,7 @@
 """`mkstore env`: writes .env.example, with every variable that the services read, from the settings classes."""
 
 import json
+import shlex
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args,
 import typer
 
 from mkstore import generated
+from mkstore.cli.support import HomeOption, fail, run_record
 from mkstore.services import SERVICES, ServiceSpec
+from mkstore.stack.state_dir import DEFAULT_STATE_DIR, ENVIRONMENTS_FILE
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -42,8 +45,18 @@ def command(root: Path | None = None) -> Callable[..., None]:
     def env(
         *,
         check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the file would change.")] = False,
+        service: Annotated[
+            str | None, typer.Option(metavar="NAME", help="Write nothing; print the variables of a running service.")
+        ] = None,
+        home: HomeOption = None,
     ) -> None:
-        """Write .env.example from the settings classes of the services."""
+        """Write .env.example from the settings classes, or print what one service of a running `mkstore up` gets.
+
+        To run a service in an editor: `env $(mkstore env --service users) faststream run apps.users.main:app`.
+        """
+        if service is not None:
+            typer.echo("\n".join(_running(service, home or DEFAULT_STATE_DIR)))
+            return
         folder = root or generated.ROOT
         from kit.runtime.settings import ProvisioningSettings  # noqa: PLC0415 - slow to import, and `--help` is not
 
@@ -57,6 +70,18 @@ def command(root: Path | None = None) -> Callable[..., None]:
             raise typer.Exit(1)
 
     return env
+
+
+def _running(service: str, home: Path) -> list[str]:
+    """Return the variables of a service as lines for a shell; exit 1 with a message if there are none."""
+    run_record(home)  # a message if no store runs there
+    try:
+        environments = json.loads((home / ENVIRONMENTS_FILE).read_text())
+    except (OSError, ValueError):
+        fail(f"{home / ENVIRONMENTS_FILE} cannot be read: start `mkstore up` again, as your user.")
+    if service not in environments:
+        fail(f"There is no service {service!r}; there are {', '.join(environments)}.")
+    return [f"{name}={shlex.quote(value)}" for name, value in sorted(environments[service].items())]
 
 
 def settings_of(spec: ServiceSpec) -> "type[Settings]":

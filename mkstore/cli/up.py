@@ -1,9 +1,15 @@
 """`mkstore up`: runs the whole store on this machine."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mkstore.cli.support import fail
+
+_SERVERS = {"nats": "NATS_URL", "postgres": "DB_HOST"}
+"""The servers, and the variable that names another one."""
 
 
 def up(
@@ -20,14 +26,38 @@ def up(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes per service.", show_default="by the number of cores")
     ] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="PARTS", help="Start only these, such as nats,postgres or users,payments.")
+    ] = None,
+    without: Annotated[
+        str | None, typer.Option(metavar="SERVICES", help="Start all services but these, such as users.")
+    ] = None,
 ) -> None:
     """Run NATS, PostgreSQL and the services until Ctrl-C; restart what ends.
 
-    If NATS_URL or DB_HOST is set, that server is used instead of an embedded one.
+    If NATS_URL or DB_HOST is set, that server is used instead of an embedded one. A service that is left out can run
+    elsewhere, with the environment that `mkstore env --service` prints; NATS and PostgreSQL always run.
     """
     from mkstore.outdated import outdated  # noqa: PLC0415
     from mkstore.services import SERVICES  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
     from mkstore.stack.console import run  # noqa: PLC0415
     from mkstore.stack.plan import Options  # noqa: PLC0415
 
-    raise typer.Exit(run(Options(port, home, ephemeral, workers), SERVICES, outdated=outdated))
+    services = chosen([spec.name for spec in SERVICES], only, without)
+    raise typer.Exit(run(Options(port, home, ephemeral, workers, services), SERVICES, outdated=outdated))
+
+
+def chosen(services: Sequence[str], only: str | None, without: str | None) -> frozenset[str]:
+    """Return the services to start; exit 1 with a message for a name that is unknown."""
+    left_out = _names(without, services)
+    kept = _names(only, [*services, *_SERVERS]) if only is not None else set(services)
+    return frozenset(kept - left_out - set(_SERVERS))
+
+
+def _names(given: str | None, known: Sequence[str]) -> set[str]:
+    names = {name.strip() for name in (given or "").split(",")} - {""}
+    for name in sorted(names - set(known)):
+        if name in _SERVERS:
+            fail(f"{name} cannot be left out: set {_SERVERS[name]} to use another server.")
+        fail(f"There is no part {name!r}; there are {', '.join(known)}.")
+    return names

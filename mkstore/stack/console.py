@@ -31,7 +31,8 @@ def run(
     `outdated` compares the documents with the code, see `LocalStack`.
     """
     try:
-        check_port(options.port)
+        if options.starts(specs[-1].name):
+            check_port(options.port)
         environ = with_secret_files(SECRET_VARIABLES, os.environ)
         with open_state_dir(options.home, ephemeral=options.ephemeral) as state:
             check_space(state.data)
@@ -68,13 +69,15 @@ def run(
 
 def print_addresses(plan: Plan, state: StateDir) -> None:
     """Print the line that tools wait for, then a table of addresses and pids."""
-    say(f"mkstore is ready: {plan.gateway.url}")
-    gateway = plan.gateway.url
     table = Table("name", "address", "pid")
-    table.add_row("gateway", gateway, _pid(plan.gateway))
-    table.add_row("HTTP API", f"{gateway}/docs", "")
-    table.add_row("event documentation", f"{gateway}/asyncapi", "")
-    for service in plan.services[:-1]:
+    if plan.gateway is None:
+        say("mkstore is ready: without a gateway")
+    else:
+        say(f"mkstore is ready: {plan.gateway.url}")
+        table.add_row("gateway", plan.gateway.url, _pid(plan.gateway))
+        table.add_row("HTTP API", f"{plan.gateway.url}/docs", "")
+        table.add_row("event documentation", f"{plan.gateway.url}/asyncapi", "")
+    for service in plan.behind_gateway:
         table.add_row(service.name, f"{service.url}/health", _pid(service))
     table.add_row("NATS", without_login(plan.nats_url), _pid(plan.nats))
     table.add_row("PostgreSQL", without_login(plan.postgres_url), _pid(plan.postgres))

@@ -21,6 +21,7 @@ from mkstore.stack.plan import Options, Plan, PortMapper, identity, make_plan
 from mkstore.stack.preconditions import StartRefused, check_data
 from mkstore.stack.reaper import Reaper, end_leftovers
 from mkstore.stack.servers import create_databases, give_database, unreachable
+from mkstore.stack.service_process import own_variables
 from mkstore.stack.state_dir import StateDir, write_private
 from mkstore.stack.supervisor import Supervisor
 
@@ -121,7 +122,8 @@ class LocalStack:
             self._say(f"migrating {', '.join(str(spec.database) for spec in behind)} to the newest schema")
             work = [(spec, plan.environments[spec.name], self._state.log(f"migrations-{spec.name}")) for spec in behind]
             await migrate(work, timeout=self._ready_timeout)
-        self._say(f"starting {', '.join(service.name for service in plan.services)}")
+        if plan.services:
+            self._say(f"starting {', '.join(service.name for service in plan.services)}")
         await supervisor.start(*plan.services)
         self._is_up = True
         if plan.nats is not None:
@@ -157,7 +159,7 @@ class LocalStack:
 
     async def _databases(self) -> list[ServiceSpec]:
         """Create missing databases and their owners; return the services whose database may have an old schema."""
-        owned = {spec.database: spec for spec in (s.spec for s in self._plan.services) if spec.database is not None}
+        owned = {spec.database: spec for spec in self._specs if spec.database is not None}
         try:
             new = await create_databases(self._plan.postgres_url, owned)
             if self._plan.postgres is not None:
@@ -186,11 +188,13 @@ class LocalStack:
         plan, supervisor = self._plan, self._supervisor
         if self._provisioning is not None:
             await cancel_and_wait([self._provisioning])
-        await supervisor.stop(plan.gateway)
-        await supervisor.stop(*plan.services[:-1])
+        if plan.gateway is not None:
+            await supervisor.stop(plan.gateway)
+        await supervisor.stop(*plan.behind_gateway)
         for server in plan.servers:
             await supervisor.stop(server)
         self._state.run_file.unlink(missing_ok=True)
+        self._state.environments_file.unlink(missing_ok=True)
         await supervisor.stop(self._reaper)
 
     def _request_stop(self) -> None:
@@ -205,6 +209,8 @@ class LocalStack:
 
     def _write_run_file(self) -> None:
         if self._is_up:
+            own = {name: own_variables(env, self._environ) for name, env in self._plan.environments.items()}
+            write_private(self._state.environments_file, own)
             write_private(self._state.run_file, self._plan.record())
 
     async def _watch_workers(self) -> None:

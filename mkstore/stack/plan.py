@@ -27,20 +27,26 @@ def identity(service: str, server: str, port: int) -> int:  # noqa: ARG001 - a P
 class Options:
     """The options of `mkstore up`: port 0 is any free port, a `home` of None the default state folder.
 
-    `workers` of None is a number of processes that fits the cores.
+    `workers` of None is a number of processes that fits the cores, `services` of None every service.
     """
 
     port: int
     home: Path | None
     ephemeral: bool
     workers: int | None
+    services: frozenset[str] | None = None
+
+    def starts(self, service: str) -> bool:
+        """Return whether this run starts a service; another one may run elsewhere, such as in an editor."""
+        return self.services is None or service in self.services
 
 
 @dataclass(frozen=True)
 class Plan:
     """The processes of one run and their addresses; a server that this run does not start is None.
 
-    `database` is the login that creates databases; on its own server each service has a role of its database only.
+    `environments` has every service, also one that this run does not start; `database` is the login that creates
+    databases. On its own server each service has a role of its database only.
     """
 
     nats: NatsServer | None
@@ -63,14 +69,20 @@ class Plan:
         return [server for server in (self.nats, self.postgres) if server is not None]
 
     @property
-    def gateway(self) -> ServiceProcess:
-        """The last service, which serves HTTP."""
-        return self.services[-1]
+    def gateway(self) -> ServiceProcess | None:
+        """The service that serves HTTP, the last one, if this run starts it."""
+        last = list(self.environments)[-1]
+        return next((service for service in self.services if service.name == last), None)
+
+    @property
+    def behind_gateway(self) -> list[ServiceProcess]:
+        """The other services that this run starts."""
+        return [service for service in self.services if service is not self.gateway]
 
     def record(self) -> dict[str, dict[str, object]]:
         """Return the content of the run file: pid and addresses of each process, by name."""
         record: dict[str, dict[str, object]] = {}
-        for service in (self.gateway, *self.services[:-1]):
+        for service in (*([self.gateway] if self.gateway else []), *self.behind_gateway):
             record[service.name] = {"pid": _pid(service), "url": service.url}
             if service.workers > 1:
                 record[service.name]["pids"] = service.worker_pids()
@@ -133,7 +145,8 @@ def make_plan(
         workers = options.workers or spec.processes_on(cores)
         service = ServiceProcess(spec, env=env, port=port, workers=workers, niceness=niceness, log=log)
         service.mark = mark(spec.name, state.root)
-        services.append(service)
+        if options.starts(spec.name):
+            services.append(service)
         environments[spec.name] = service.marked(env)
     admin_url = nats.admin_url if nats else nats_url
     return Plan(nats, postgres, services, environments, nats_url, admin_url, monitor_url, database)

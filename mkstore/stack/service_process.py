@@ -73,6 +73,15 @@ def service_environment(
     return env | own | {"PYTHONUNBUFFERED": "1"}
 
 
+def own_variables(env: Mapping[str, str], inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return what of a service's environment belongs to the store, and not to the environment of `mkstore up`."""
+    return {
+        name: value
+        for name, value in env.items()
+        if not name.startswith(_NOT_INHERITED) and (name in _NOT_INHERITED_NAMES or inherited.get(name) != value)
+    }
+
+
 def is_ready(url: str) -> bool:
     """Return whether `/health/ready` of the service at `url` answers 200."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_PROBE_TIMEOUT)

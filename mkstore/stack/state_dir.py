@@ -15,6 +15,7 @@ from pathlib import Path
 from mkstore.stack import processes
 
 RUN_FILE = "run.json"
+ENVIRONMENTS_FILE = "environments.json"
 DEFAULT_STATE_DIR = Path(".mkstore")
 _SECRETS = ("jwt_secret", "postgres", "nats_operator", "nats_services")
 _CLEANUP_TIMEOUT = 15.0
@@ -57,6 +58,11 @@ class StateDir:
     def run_file(self) -> Path:
         """The file with the addresses and pids of a running mkstore."""
         return self.root / RUN_FILE
+
+    @property
+    def environments_file(self) -> Path:
+        """The file with the variables of each service of a running mkstore."""
+        return self.root / ENVIRONMENTS_FILE
 
     def log(self, name: str) -> Path:
         """Return the log file of a process."""

@@ -1,4 +1,7 @@
-"""`mkstore up` with fake services: `launch.py PORT HOME WORKERS [ephemeral] [SERVICE ...]`; all three by default."""
+"""`mkstore up` with fake services: `launch.py PORT HOME WORKERS [ephemeral] [SERVICE ...]`; all three by default.
+
+`without:SERVICE` leaves one out.
+"""
 
 import sys
 from pathlib import Path
@@ -16,5 +19,7 @@ SPECS = [
 
 if __name__ == "__main__":
     port, home, workers, *names = sys.argv[1:]
-    options = Options(int(port), Path(home) if home else None, "ephemeral" in names, int(workers))
+    left_out = {name.removeprefix("without:") for name in names if name.startswith("without:")}
+    started = frozenset({spec.name for spec in SPECS} - left_out)
+    options = Options(int(port), Path(home) if home else None, "ephemeral" in names, int(workers), started)
     sys.exit(run(options, [spec for spec in SPECS if spec.name in names] or SPECS))
