@@ -11,6 +11,7 @@ ADDRESSES = [
     "/openapi.yaml",
     "/asyncapi",
     "/asyncapi/users.json",
+    "/asyncapi/users.yaml",
     "/llms.txt",
     "/problems",
 ]
