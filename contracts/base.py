@@ -25,6 +25,9 @@ Cursor = Annotated[
     str, Field(max_length=200, description="Opaque position of the next page, from `nextCursor` of the previous page.")
 ]
 
+IdempotencyKey = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[\x20-\x7e]+$")]
+"""What a client calls a request by, so that its repetition is recognised: printable ASCII."""
+
 
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 

@@ -8,7 +8,7 @@ import email_validator
 from pydantic import AfterValidator, BeforeValidator, EmailStr, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from contracts.base import Cursor, Done, Event, Instant, Message, Page, PageSize, Request, Text, example
+from contracts.base import Cursor, Done, Event, IdempotencyKey, Instant, Message, Page, PageSize, Request, Text, example
 
 _ADA = {
     "id": "0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01",
@@ -114,15 +114,35 @@ class UserPage(Page[UserView]):
     model_config = example(data=[_ADA], hasMore=True, nextCursor="AAZJrdRJMAABmMXIfB56Up07Tx6KaywB")
 
 
-class CreateUser(Request[UserView]):
-    """Create a user with the default role; the email must be unused and the password not a common one."""
+class Registration(Message):
+    """Email, password and name of a new user."""
 
     model_config = example(email="ada@example.com", password="correct horse battery", name="Ada Lovelace")
-    subject: ClassVar[str] = "users.create"
 
     email: Email
     password: NewPassword
     name: Name | None = None
+
+
+class CreatedUser(UserView):
+    """A new user, as it was when it was created."""
+
+    model_config = example(**_ADA, replayed=False)
+
+    replayed: bool = Field(False, description="Whether the same request with the same key has created it before.")
+
+
+class CreateUser(Registration, Request[CreatedUser]):
+    """Create a user with the default role; the email must be unused and the password not a common one."""
+
+    model_config = example(
+        email="ada@example.com", password="correct horse battery", name="Ada Lovelace", idempotencyKey="sign-up-1001"
+    )
+    subject: ClassVar[str] = "users.create"
+
+    idempotency_key: IdempotencyKey | None = Field(
+        None, description="With it, and the same password, a repetition gets the first reply again for 24 hours."
+    )
 
 
 class GetUsers(Request[UserList]):

@@ -69,7 +69,7 @@ _ADVICE: Mapping[ErrorKind, Advice] = {
     ),
     ErrorKind.OUTCOME_UNKNOWN: Advice(
         "A read did nothing. A change may have been made: look before you repeat it.",
-        "A read at once. A payment with the same `Idempotency-Key`: it is made at most once.",
+        "A read at once. A payment or a new user with the same `Idempotency-Key`: it is made at most once.",
     ),
     ErrorKind.INTERNAL: Advice(
         "It is a defect of the store: tell its operator the `requestId`, which stands in the logs.",

@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 
 import apps.users
 from apps.users import key_publication, key_requests, requests, session_requests
+from apps.users.cleaner import cleaner
 from apps.users.deps import Dependencies, SessionLimits
 from apps.users.errors import (
     CurrentPasswordRequired,
@@ -36,7 +37,6 @@ from apps.users.passwords import Passwords, common_passwords
 from apps.users.refresh_tokens import SessionKeys
 from apps.users.repository import Users
 from apps.users.revocations import Revocations, publisher
-from apps.users.session_cleaner import session_cleaner
 from apps.users.session_repository import Sessions
 from apps.users.settings import Settings
 from contracts.keys import KeyRotated, PublicKeys
@@ -78,7 +78,6 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
         times=KeyTimes(timedelta(seconds=settings.key_cache_seconds), RETIREMENT),
     )
     revocations = Revocations(partial(Sessions, service.pool), publisher(service.broker))
-    cleaner = session_cleaner(partial(Sessions, service.pool), limits)
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Dependencies]:
@@ -121,7 +120,11 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
         refusals=[*REFUSALS, *COMMON_REFUSALS],
     )
     return service.app(
-        specification, connect, deps, background=[revocations.repetition, cleaner, keys], checks={"keys": keys.check}
+        specification,
+        connect,
+        deps,
+        background=[revocations.repetition, cleaner(partial(Users, service.pool), limits), keys],
+        checks={"keys": keys.check},
     )
 
 

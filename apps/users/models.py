@@ -1,5 +1,6 @@
 """Users and sessions: the tables and the rules on them."""
 
+import hashlib
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from enum import Enum as PythonEnum
@@ -29,7 +30,7 @@ from uuid_utils.compat import uuid7
 from apps.users.errors import UndeliverableEmail, VersionMismatch
 from contracts.revocations import UserRevocation
 from contracts.sessions import SessionView
-from contracts.users import TEST_DOMAIN, Role, UpdateUser, UserDeleted, UserView
+from contracts.users import TEST_DOMAIN, CreateUser, Role, UpdateUser, UserDeleted, UserView
 from kit.outbox.table import outbox_table
 
 
@@ -96,6 +97,19 @@ class User(Table, table=True):
     def view(self) -> UserView:
         """Return the user as it is shown to others."""
         return UserView(**{name: getattr(self, name) for name in UserView.model_fields})
+
+    def as_created(self, request: CreateUser) -> UserView:
+        """Return the view of this user at its creation by `request`, whatever has changed since."""
+        return UserView(
+            id=self.id,
+            email=request.email,
+            name=request.name,
+            role=Role.USER,
+            disabled=False,
+            version=1,
+            created_at=self.created_at,
+            updated_at=self.created_at,
+        )
 
     @property
     def is_active_admin(self) -> bool:
@@ -228,6 +242,26 @@ class Session(Table, table=True):
         is_recent = now - self.rotated_at <= self.REPEAT_TIME
         return Use.REPEATED if counter == self.counter - 1 or is_recent else Use.REUSED
 
+
+def creation_digest(request: CreateUser) -> bytes | None:
+    """Return the SHA-256 of a request's key, email and name: what is stored of them; None without a key."""
+    if request.idempotency_key is None:
+        return None
+    parts = ["mkstore/user", request.idempotency_key, request.email, request.name or ""]
+    return hashlib.sha256("\0".join(parts).encode()).digest()
+
+
+CREATION_KEY_LIFETIME = timedelta(hours=24)
+"""Time for which the key of a new user is remembered."""
+
+SqlTable(
+    "creation_keys",
+    Table.metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id"), nullable=False, index=True),
+    Column("used_at", DateTime(timezone=True), nullable=False),
+)
+"""The idempotency keys of new users, as `creation_digest`."""
 
 SqlTable(
     "revocations",

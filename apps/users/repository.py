@@ -1,6 +1,7 @@
 """All SQL of the users service; one object is one transaction."""
 
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -71,6 +72,28 @@ class Users(Sessions):
         """Insert a new user. Raises `EmailTaken` if another user has its email."""
         if await self._connection.fetchval(_ADD, *_values(user)) is None:
             raise EmailTaken(user.email)
+
+    async def add_creation_key(self, digest: bytes, user: User) -> None:
+        """Remember the key that a user was created with. Raises `EmailTaken` if another user was created with it."""
+        used = """
+            INSERT INTO creation_keys (digest, user_id, used_at) VALUES ($1, $2, now())
+            ON CONFLICT (digest) DO NOTHING RETURNING user_id
+        """
+        if await self._connection.fetchval(used, digest, user.id) is None:
+            raise EmailTaken(user.email)  # the other one had this email when it was created
+
+    async def created_with(self, digest: bytes) -> User | None:
+        """Return the user that was created with this key, or None."""
+        user_id = await self._connection.fetchval("SELECT user_id FROM creation_keys WHERE digest = $1", digest)
+        return _user(await self._connection.fetchrow(f"{_USER} AND id = $1", user_id))
+
+    async def forget_creation_keys(self, user_id: UUID) -> None:
+        """Forget the key that a user was created with."""
+        await self._connection.execute("DELETE FROM creation_keys WHERE user_id = $1", user_id)
+
+    async def forget_old_creation_keys(self, lifetime: timedelta) -> None:
+        """Forget the keys that were used `lifetime` ago."""
+        await self._connection.execute("DELETE FROM creation_keys WHERE used_at <= now() - $1::interval", lifetime)
 
     async def save(self, user: User) -> None:
         """Update a user. Raises `EmailTaken` if another user has its email."""

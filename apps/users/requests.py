@@ -11,13 +11,14 @@ from apps.users.deps import (
     UsersToRead,
 )
 from apps.users.endings import end_all, log_ended, revoke_user
-from apps.users.errors import CurrentPasswordRequired, LastAdmin, PasswordChanged, WrongPassword
-from apps.users.models import User
+from apps.users.errors import CurrentPasswordRequired, EmailTaken, LastAdmin, PasswordChanged, WrongPassword
+from apps.users.models import User, creation_digest
 from apps.users.passwords import reject_guessable
 from contracts.base import Done, State
 from contracts.sessions import EndReason
 from contracts.users import (
     ChangePassword,
+    CreatedUser,
     CreateUser,
     DeleteUser,
     GetUsers,
@@ -41,16 +42,33 @@ HASHES = 256
 
 
 @router.reply(CreateUser, workers=HASHES)
-async def create_user(request: CreateUser, users: Users, passwords: Passwords, email_rules: EmailRules) -> UserView:
-    """Create a user with the default role; the email must be unused and the password not a common one."""
+async def create_user(request: CreateUser, users: Users, passwords: Passwords, email_rules: EmailRules) -> CreatedUser:
+    """Create a user with the default role; the email must be unused and the password not a common one.
+
+    A repetition with the same key, email, name and password gets the first reply again.
+    """
     email_rules.check(request.email)
     reject_guessable(request.password, "password", email=request.email, name=request.name)
     password_hash = await passwords.hash(request.password)
     user = User.register(email=request.email, name=request.name, password_hash=password_hash)
-    async with users:
-        await users.add(user)
-        await users.emit(UserCreated(user=user.view()))
-    return user.view()
+    digest = creation_digest(request)
+    try:
+        async with users:
+            await users.add(user)
+            if digest is not None:
+                await users.add_creation_key(digest, user)
+            await users.emit(UserCreated(user=user.view()))
+    except EmailTaken:
+        if digest is None:
+            raise
+        async with users:
+            first = await users.created_with(digest)
+        # Without a first one it takes as long, so that the duration does not show whether the key was used.
+        verified = await passwords.verify(first.password_hash if first else None, request.password)
+        if first is None or not verified:
+            raise
+        return CreatedUser(**dict(first.as_created(request)), replayed=True)
+    return CreatedUser(**dict(user.view()))
 
 
 @router.reply(GetUsers, workers=READS)
@@ -155,6 +173,7 @@ async def delete_user(
         ended = await end_all(users, user, EndReason.DELETED)
         deleted = user.delete()
         await users.save(user)
+        await users.forget_creation_keys(user.id)
         await users.emit(deleted)
     log_ended(ended)
     await revocations.publish(ended)

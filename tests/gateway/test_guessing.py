@@ -169,3 +169,15 @@ async def test_flood_of_guesses_is_refused_before_any_hash() -> None:
             judged += sum(response.status_code in {400, 401} for response in await flood)
             assert (await sign_in(store, email, address=HOME)).status_code in {200, 201}
         assert judged == 100
+
+
+async def test_repeated_sign_ups_with_other_passwords_are_guesses() -> None:
+    async with limited() as store:
+        body = {"email": new_email(), "name": "Ada"}
+        passwords = [PASSWORD, *(f"a wrong guess {number}" for number in range(20))]
+        answers = [
+            await store.http.post("/users", json=body | {"password": each}, headers={"Idempotency-Key": "1"})
+            for each in passwords
+        ]
+        counts = Counter(answer.status_code for answer in answers)
+        assert (counts[201], counts[429] > 0, counts[409] + counts[429]) == (1, True, 20)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.support.polling import eventually
-from tests.support.store import SignedInUser, Store
+from tests.support.store import SignedInUser, Store, new_key
 from tests.support.users_harness import CONFIRMED, PASSWORD, new_email
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -48,6 +48,27 @@ async def test_taken_email_is_a_conflict(store: Store) -> None:
     ada = await store.sign_up()
     again = {"email": ada.user["email"].upper(), "password": PASSWORD}
     assert problem(await store.http.post("/users", json=again)) == (409, "email-taken")
+
+
+async def test_repeated_sign_up_gets_the_first_response_again(store: Store) -> None:
+    body = {"email": new_email(), "password": PASSWORD, "name": "Ada"}
+    headers = {"Idempotency-Key": new_key()}
+    first, again = [await store.http.post("/users", json=body, headers=headers) for _ in range(2)]
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.content == first.content
+    assert "replayed" not in first.json()
+    assert [response.headers.get("idempotent-replayed") for response in (first, again)] == [None, "true"]
+    for header in ("location", "etag"):
+        assert again.headers[header] == first.headers[header]
+    other = await store.http.post("/users", json=body | {"password": NEW}, headers=headers)
+    assert problem(other) == (409, "email-taken")
+
+
+async def test_invalid_key_of_a_sign_up_is_refused(store: Store) -> None:
+    body = {"email": new_email(), "password": PASSWORD}
+    for key in (b"", b"x" * 256, "caf\u00e9".encode()):
+        assert problem(await store.http.post("/users", json=body, headers={b"Idempotency-Key": key}))[0] == 422
+    assert problem(await store.http.post("/users", json=body | {"idempotencyKey": "1"})) == (422, "invalid-request")
 
 
 @pytest.mark.parametrize(

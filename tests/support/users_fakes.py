@@ -28,6 +28,8 @@ class Store:
     keys: KeyStore = field(default_factory=KeyStore)
     events: list[Event] = field(default_factory=list)
     sessions: SessionStore = field(default_factory=SessionStore)
+    creation_keys: dict[bytes, UUID] = field(default_factory=dict)
+    """The user of each key."""
 
 
 def _copy(user: User) -> User:
@@ -46,6 +48,8 @@ class FakeUsers(FakeSessions):
         self.begin()
         self._saved: dict[UUID, User] = {}
         self._emitted: list[tuple[Event, Trace]] = []
+        self._keys: dict[bytes, UUID] = {}
+        self._forgotten: set[UUID] = set()
         return self
 
     async def __aexit__(
@@ -53,6 +57,8 @@ class FakeUsers(FakeSessions):
     ) -> None:
         if error is None:
             self._store.users |= self._saved
+            keys = self._store.creation_keys | self._keys
+            self._store.creation_keys = {key: user for key, user in keys.items() if user not in self._forgotten}
             self.commit()
             self._store.events += [event for event, _ in self._emitted]
             if self._on_commit:
@@ -96,6 +102,18 @@ class FakeUsers(FakeSessions):
 
     async def add(self, user: User) -> None:
         await self.save(user)
+
+    async def add_creation_key(self, digest: bytes, user: User) -> None:
+        if digest in self._store.creation_keys:
+            raise EmailTaken(user.email)
+        self._keys[digest] = user.id
+
+    async def created_with(self, digest: bytes) -> User | None:
+        created = self._store.creation_keys.get(digest)
+        return next((_copy(user) for user in self._not_deleted() if user.id == created), None)
+
+    async def forget_creation_keys(self, user_id: UUID) -> None:
+        self._forgotten.add(user_id)
 
     async def save(self, user: User) -> None:
         if any(other.email == user.email and other.id != user.id for other in self._store.users.values()):

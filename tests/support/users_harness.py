@@ -76,7 +76,8 @@ class UsersService(Service):
         return users[0] if users else None
 
     async def new_user(self, **fields: Any) -> UserView:
-        return await self.request(CreateUser(**{"email": new_email(), "password": PASSWORD, **fields}))
+        created = await self.request(CreateUser(**{"email": new_email(), "password": PASSWORD, **fields}))
+        return UserView(**dict(created))
 
     async def revocations(self) -> dict[str, bytes]:
         """Return the published revocations by subject."""

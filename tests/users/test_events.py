@@ -13,6 +13,7 @@ from contracts.users import (
     UserCreated,
     UserDeleted,
     UserUpdated,
+    UserView,
 )
 from kit.runtime.tracing import Trace, new_traceparent, trace
 from tests.support.users_harness import PASSWORD, UsersService, new_email
@@ -97,5 +98,5 @@ async def test_one_of_several_registrations_with_an_email_succeeds(real_service:
     await real_service.published_events(users[0].id, 1)
     events = [each.event for each in await real_service.all_events()]
     assert [event for event in events if isinstance(event, UserCreated) and event.user.email == email] == [
-        UserCreated(user=users[0])
+        UserCreated(user=UserView(**dict(users[0])))
     ]

@@ -8,12 +8,12 @@ from uuid import uuid4
 import pytest
 from nats.errors import NoRespondersError
 
+from apps.users.cleaner import delete_over
 from apps.users.deps import SessionLimits
 from apps.users.models import Session
 from apps.users.refresh_tokens import SessionKeys
 from apps.users.repository import Users
 from apps.users.revocations import Revocations, publisher
-from apps.users.session_cleaner import delete_sessions_over
 from apps.users.settings import Settings
 from contracts.errors import ErrorKind
 from contracts.revocations import UserRevocation
@@ -129,7 +129,7 @@ async def test_sessions_that_are_over_are_deleted(settings: Settings, real_servi
     over.last_used_at -= timedelta(days=31)
     async with Users(pool) as users:
         await users.add_session(over)
-    await delete_sessions_over(lambda: Users(pool), SessionLimits())
+    await delete_over(lambda: Users(pool), SessionLimits())
     async with Users(pool) as users:
         assert await users.get_session_locked(old) is None
         assert await users.get_session_locked(live.id) is not None

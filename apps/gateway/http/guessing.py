@@ -5,7 +5,7 @@ those within the limit are judged. See docs/adr/0027-guessing.md.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -77,8 +77,12 @@ class Guesses:
         self._strangers = 0
 
     @asynccontextmanager
-    async def attempt(self, account: str, address: str, session: str = "") -> AsyncIterator[None]:
+    async def attempt(
+        self, account: str, address: str, session: str = "", *, wrong: Collection[str] = _WRONG
+    ) -> AsyncIterator[None]:
         """Count a guess at the password of `account` while the block asks for it.
+
+        `wrong` has the slugs of the refusals that mean: this is not the password.
 
         A block that ends normally had the right password: the failures of this account, address and session are
         forgotten, and the address is known from now on. A refusal for another reason than the password gives the guess
@@ -95,7 +99,7 @@ class Guesses:
         try:
             yield
         except RemoteProblem as problem:
-            if problem.slug not in _WRONG and problem.kind not in _NOT_JUDGED:
+            if problem.slug not in wrong and problem.kind not in _NOT_JUDGED:
                 await self._give_back(place)
             raise
         finally:

@@ -12,7 +12,7 @@ from apps.gateway.deps import CurrentUser, Deps
 from apps.gateway.errors import Forbidden, NotFound
 from apps.gateway.http.openapi import responses, success
 from apps.gateway.http.strict_requests import StrictRoute
-from contracts.base import Cursor, PageSize
+from contracts.base import Cursor, IdempotencyKey, PageSize
 from contracts.payments import Charge, ListPayments, PaymentPage, PaymentStatus, PaymentView
 
 router = APIRouter(prefix="/payments", tags=["payments"], route_class=StrictRoute)
@@ -45,15 +45,7 @@ async def create_payment(
     caller: CurrentUser,
     deps: Deps,
     response: Response,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=255,
-            pattern=r"^[\x20-\x7e]+$",
-            description="One key, one payment.",
-        ),
-    ] = None,
+    idempotency_key: Annotated[IdempotencyKey | None, Header(description="One key, one payment.")] = None,
     prefer: Annotated[
         list[str], Header(description="wait=N: wait up to N seconds until the payment is recorded (RFC 7240).")
     ] = [],  # noqa: B006 - FastAPI copies it

@@ -5,17 +5,18 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import MISSING, BeforeValidator, Field, WithJsonSchema
 
-from apps.gateway.deps import CurrentUser, Deps
+from apps.gateway.deps import CurrentUser, Dependencies, Deps, address
 from apps.gateway.errors import NotFound
 from apps.gateway.http.etags import IfMatch, IfNoneMatch, etag, expected_version, is_known
 from apps.gateway.http.openapi import responses, success
 from apps.gateway.http.strict_requests import StrictRoute
-from contracts.base import Cursor, Message, PageSize
+from contracts.base import Cursor, IdempotencyKey, Message, PageSize
 from contracts.users import (
     ChangePassword,
+    CreatedUser,
     CreateUser,
     DeleteUser,
     Email,
@@ -23,6 +24,7 @@ from contracts.users import (
     ListUsers,
     Name,
     NewPassword,
+    Registration,
     Role,
     UpdateUser,
     UserPage,
@@ -38,6 +40,7 @@ _USER_RESPONSES = responses(
         304: success("The user has not changed.", "ETag", "Cache-Control"),
     },
 )
+_EMAIL_TAKEN = frozenset({"email-taken"})
 
 
 UserId = Annotated[
@@ -49,7 +52,7 @@ UserId = Annotated[
 """A user in a path; None for `me`."""
 
 
-class NewUser(CreateUser, extra="forbid", validate_by_name=False):
+class NewUser(Registration, extra="forbid", validate_by_name=False):
     """A new user."""
 
 
@@ -81,13 +84,33 @@ class Deletion(Message, extra="forbid", validate_by_name=False):
 @router.post(
     "",
     status_code=HTTPStatus.CREATED,
-    responses=responses(409, also={201: success("The new user.", "Location", "ETag")}),
+    responses=responses(409, also={201: success("The new user.", "Location", "ETag", "Idempotent-Replayed")}),
 )
-async def create_user(body: NewUser, deps: Deps, response: Response) -> UserView:
+async def create_user(
+    body: NewUser,
+    request: Request,
+    deps: Deps,
+    response: Response,
+    idempotency_key: Annotated[
+        IdempotencyKey | None,
+        Header(description="One key, one user: a repetition with the same body gets the first response for 24 hours."),
+    ] = None,
+) -> UserView:
     """Register a user."""
-    user = await deps.request(body)
+    user = await _create(body, idempotency_key, request, deps)
     response.headers.update({"Location": f"/users/{user.id}", "ETag": etag(user)})
+    if user.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
     return user
+
+
+async def _create(body: NewUser, key: str | None, request: Request, deps: Dependencies) -> CreatedUser:
+    fields = body.model_dump(exclude_unset=True, by_alias=False)
+    if key is None:
+        return await deps.request(CreateUser(**fields))
+    # Who knows a key could find the password of its user otherwise: a repetition with another one is a guess.
+    async with deps.guesses.attempt(f"email/{body.email}", address(request), wrong=_EMAIL_TAKEN):
+        return await deps.request(CreateUser(**fields, idempotency_key=key))
 
 
 @router.get("/me", response_model=UserView, responses=_USER_RESPONSES)

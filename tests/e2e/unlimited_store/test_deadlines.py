@@ -11,7 +11,7 @@ async def test_sign_up_that_arrives_late_creates_no_user(unlimited_store: Runnin
         with unlimited_store.hung("users"):
             late = await http.post("/users", json={"email": email, "password": PASSWORD})
         assert_problem(late, 504, "outcome-unknown")
-        assert "Idempotency-Key" not in late.json()["detail"]  # the route takes none
+        assert "Idempotency-Key" not in late.json()["detail"]  # the request has none
         await unlimited_store.wait_until_recovered()
         again = await http.post("/users", json={"email": email, "password": PASSWORD})
         assert again.status_code == 201, again.text
