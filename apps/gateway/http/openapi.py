@@ -1,5 +1,7 @@
 """The OpenAPI document; every error in it is a problem (RFC 9457)."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -7,8 +9,22 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
-from apps.gateway.http.problems import MEDIA_TYPE, PHRASES
-from contracts.errors import FieldError
+from apps.gateway.errors import (
+    BodyTooLarge,
+    Forbidden,
+    HeadersTooLarge,
+    InvalidRequest,
+    MalformedBody,
+    NotFound,
+    RequestTimeout,
+    TooManyRequests,
+    Unauthorized,
+    VersionMismatch,
+)
+from apps.gateway.http.problems import MEDIA_TYPE, internal_error, problem_response
+from apps.gateway.http.request_ids import urn_of
+from contracts.errors import ErrorKind, FieldError, Problem
+from kit.errors import OutcomeUnknown, RemoteProblem, Unavailable
 
 _REFERENCES = "#/components/schemas/{model}"
 HEADERS = {
@@ -20,6 +36,35 @@ HEADERS = {
     "Retry-After": "Seconds until the request may be repeated (RFC 9110).",
 }
 """Descriptions of the response headers."""
+_REQUEST_ID = "0198c5c87c1e7a529d3b4f1e8a6b2c01"
+_AMOUNT = FieldError(pointer="/amount", code="greater_than_equal", message="Input should be greater than or equal to 1")
+_TAKEN = Problem(kind=ErrorKind.CONFLICT, slug="email-taken", detail="ada@example.com belongs to another user.")
+_RESPONSES = (
+    internal_error(),
+    *map(
+        problem_response,
+        (
+            MalformedBody(),
+            Unauthorized("An access token is required: Authorization: Bearer ..."),
+            Forbidden("This is for admins."),
+            NotFound("payment"),
+            RequestTimeout("body", 60),
+            RemoteProblem(_TAKEN),
+            VersionMismatch(),
+            BodyTooLarge(16 << 10),
+            InvalidRequest((_AMOUNT,)),
+            TooManyRequests("caller", {}),
+            HeadersTooLarge(32 << 10),
+            Unavailable("users service"),
+            OutcomeUnknown("users service"),
+        ),
+    ),
+)
+EXAMPLES: Mapping[int, dict[str, Any]] = {
+    each.status_code: json.loads(bytes(each.body)) | {"requestId": _REQUEST_ID, "instance": urn_of(_REQUEST_ID)}
+    for each in _RESPONSES
+}
+"""The most frequent problem of each status, as the gateway responds with it."""
 _RETRYABLE = frozenset({429, 503})
 
 
@@ -59,21 +104,30 @@ def _headers(*names: str) -> dict[str, Any]:
 
 def responses(*statuses: int, also: dict[int | str, dict[str, Any]] | None = None) -> dict[int | str, dict[str, Any]]:
     """Describe the responses of an operation: problems with these statuses, and `also`."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    problems: dict[int | str, dict[str, Any]] = {
-        status: {"description": PHRASES[status], "content": content} for status in statuses
-    }
+    problems: dict[int | str, dict[str, Any]] = {status: _problem(EXAMPLES[status]) for status in statuses}
     for status in _RETRYABLE & problems.keys():
         problems[status]["headers"] = _headers("Retry-After")
     return problems | (also or {})
 
 
+def _problem(example: dict[str, Any]) -> dict[str, Any]:
+    """Describe the response with this problem, in its own words: those of `http.HTTPStatus` differ between versions."""
+    examples = {example["code"]: {"$ref": f"#/components/examples/{example['code']}"}}
+    content = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}, "examples": examples}
+    return {"description": example["title"], "content": {MEDIA_TYPE: content}}
+
+
 def document(app: FastAPI) -> dict[str, Any]:
     """Return the document; it is built once."""
     if not app.openapi_schema:
-        schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        schema = get_openapi(
+            title=app.title, version=app.version, summary=app.summary, routes=app.routes, servers=[{"url": "/"}]
+        )
         problem = ProblemDetails.model_json_schema(ref_template=_REFERENCES)
         schemas = schema.setdefault("components", {}).setdefault("schemas", {})
         schemas |= problem.pop("$defs", {}) | {ProblemDetails.__name__: problem}
+        schema["components"]["examples"] = {
+            each["code"]: {"summary": each["title"], "value": each} for each in EXAMPLES.values()
+        }
         app.openapi_schema = schema
     return app.openapi_schema

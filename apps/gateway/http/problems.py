@@ -105,6 +105,11 @@ def refusal_response(refusal: Refusal, method: str) -> Response:
 def failure_response(error: Exception) -> Response:
     """Log an unexpected error and return the response, which does not show it."""
     log.error("request failed", exc_info=error)
+    return internal_error()
+
+
+def internal_error() -> Response:
+    """Return the response to a request that failed for a reason that the client does not see."""
     return _response(500, "internal-error", "The gateway failed; the failure is logged.")
 
 

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from apps.gateway.http.openapi import HEADERS
-from apps.gateway.http.problems import PHRASES
 from apps.gateway.main import app
 from tests.support.store import Store, client_of
 from tests.support.users_harness import CONFIRMED, PASSWORD, new_email
@@ -115,8 +114,9 @@ def test_every_error_response_is_a_problem() -> None:
             if status == "503" and "health" in operation["tags"]:
                 continue  # the same body as the 200
             if int(status) >= 400:
-                schema = {"$ref": "#/components/schemas/ProblemDetails"}
-                assert response["content"] == {"application/problem+json": {"schema": schema}}, (name, status)
+                assert list(response["content"]) == ["application/problem+json"], (name, status)
+                content = response["content"]["application/problem+json"]
+                assert content["schema"] == {"$ref": "#/components/schemas/ProblemDetails"}, (name, status)
 
 
 def test_document_shows_authentication_and_rate_limits() -> None:
@@ -201,9 +201,28 @@ def test_request_bodies_forbid_unknown_fields() -> None:
                 assert schema == {"type": "null"} or resolved(schema["$ref"])["additionalProperties"] is False
 
 
-def test_error_descriptions_are_our_own_phrases() -> None:
-    """Those of `http.HTTPStatus` depend on the Python version."""
+def test_each_error_response_has_an_example_with_its_words() -> None:
+    """The phrases of `http.HTTPStatus` depend on the Python version, and are not those of the problems."""
+    schema = {"$ref": "#/components/schemas/ProblemDetails", "components": document()["components"]}
+    valid = jsonschema_rs.Draft202012Validator(schema)
     for name, operation in operations().items():
         for status, response in operation["responses"].items():
-            if int(status) >= 400 and "health" not in operation["tags"]:
-                assert response["description"] == PHRASES[int(status)], (name, status)
+            if int(status) < 400 or (status == "503" and "health" in operation["tags"]):
+                continue
+            ((slug, reference),) = response["content"]["application/problem+json"]["examples"].items()
+            example = resolved(reference["$ref"])["value"]
+            valid.validate(example)
+            assert (example["status"], example["code"]) == (int(status), slug), (name, status)
+            assert response["description"] == example["title"], (name, status)
+            assert ("errors" in example) is (status == "422"), (name, status)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_example_is_what_the_gateway_answers(store: Store) -> None:
+    answered = (await store.http.get("/users/me")).json()
+    example = resolved("#/components/examples/unauthorized")["value"]
+    assert {**answered, "requestId": 0, "instance": 0} == {**example, "requestId": 0, "instance": 0}
+
+
+def test_server_is_the_one_that_serves_the_document() -> None:
+    assert document()["servers"] == [{"url": "/"}]
