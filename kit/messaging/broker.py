@@ -114,7 +114,7 @@ class Broker(NatsBroker):
 
         A denied request gets no reply: it looks like one to a server that is away.
         """
-        return self._denied.get(subject, 0.0) >= moment
+        return self._denied.get(subject.lower(), 0.0) >= moment
 
     async def wait_disconnected(self) -> None:
         """Wait until the current connection is lost."""
@@ -199,7 +199,7 @@ class Broker(NatsBroker):
         if denied := _DENIED.search(str(error)):
             if len(self._denied) >= _MAX_DENIED:
                 self._denied.clear()
-            self._denied[denied[1]] = time.monotonic()
+            self._denied[denied[1].lower()] = time.monotonic()  # nats-py reports it in lower case
         reason = str(error) or type(error).__name__
         # The system's text about a connection names neither host nor port.
         where = {"servers": self._addresses} if isinstance(error, OSError) else {}

@@ -18,6 +18,7 @@ from kit.asyncapi.specification import ServiceSpecification
 from kit.crash_count import CrashCount, crash_count_cleaner
 from kit.inbox import inbox_cleaner
 from kit.messaging.broker import Broker
+from kit.messaging.delivery.breaker import BREAKERS, Breakers
 from kit.messaging.delivery.crash_guard import CRASH_GUARD, CrashGuard
 from kit.messaging.discovery import Discovery
 from kit.messaging.retry import RETRY_POLICY, RetryPolicy
@@ -97,9 +98,11 @@ class DatabaseService:
             self._background.append(self._memory.purging)
         self._retry_policy: RetryPolicy | None = None
         self._crash_guard: CrashGuard | None = None
+        self._breakers: Breakers | None = None
         if inbox is not None and isinstance(settings, ConsumerSettings):
             keep = timedelta(days=settings.inbox_keep_days)
             self._background.append(inbox_cleaner(self._engine, inbox, keep))
+            self._breakers = Breakers(settings.delivery_failure_share, settings.delivery_pause)
             open_count = partial(CrashCount, self.pool)
             self._background.append(crash_count_cleaner(open_count, keep))
             self._crash_guard = CrashGuard(open_count, settings.delivery_crashes)
@@ -156,6 +159,7 @@ class DatabaseService:
         )
         app.context.set_global(RETRY_POLICY, self._retry_policy)
         app.context.set_global(CRASH_GUARD, self._crash_guard)
+        app.context.set_global(BREAKERS, self._breakers)
         if deps is not None:
             app.context.set_global(DEPENDENCIES, deps)
         return app
@@ -172,6 +176,8 @@ class DatabaseService:
         }
         if self._memory is not None:
             warnings["memory"] = self._memory.describe
+        if self._breakers is not None:
+            warnings["consumers"] = self._breakers.check
         if self._consumes:
             warnings["dead-letters"] = partial(backlog.check_dead_letters, self.broker)
         return Health(checks, warnings=warnings)

@@ -90,6 +90,17 @@ class ConsumerSettings(DatabaseSettings):
         description="Seconds before the first redelivery of a failed message; each later delay is twice as long.",
     )
     delivery_max_delay: float = Field(30.0, gt=0, le=3600, description="Maximum delay between deliveries, in seconds.")
+    delivery_failure_share: float = Field(
+        0.5,
+        gt=0,
+        description="Share of failing messages at which a consumer pauses instead of dead-lettering them; 2: never.",
+    )
+    delivery_pause: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="Seconds of the first such pause; the next ones are longer, up to eight times as long.",
+    )
     delivery_crashes: int = Field(
         5,
         ge=1,

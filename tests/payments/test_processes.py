@@ -45,6 +45,7 @@ async def test_it_may_start_before_its_servers(tmp_path: Path, servers: Killable
             "database-clock": "ok",
             "outbox-lag": "ok",
             "memory": "warning",
+            "consumers": "ok",
             "dead-letters": "warning",
         }
         servers.nats.start()

@@ -13,9 +13,10 @@ from nats.errors import NotJSMessageError
 from contracts.consumers import Durable
 from kit.messaging.batches import BatchHandler, Received
 from kit.messaging.delivery.acknowledgement import Failure, acknowledge, settle
+from kit.messaging.delivery.breaker import BREAKERS, Breaker, Breakers
 from kit.messaging.delivery.crash_guard import CRASH_GUARD, CrashGuard
 from kit.messaging.delivery.parts import Invalid, Part, read
-from kit.messaging.retry import RETRY_POLICY, Deliveries, Delivery, RetryPolicy, in_attempt_order
+from kit.messaging.retry import RETRY_POLICY, Deliveries, Delivery, RetryPolicy, in_attempt_order, is_outage
 from kit.runtime.depends import DEPENDENCIES
 from kit.runtime.tasks import cancel_and_wait
 
@@ -27,7 +28,7 @@ class BatchConsumer:
 
     A message that a process may have died of is handled one part at a time, in another order at each delivery: the part
     that kills its process takes no other with it. If the context has a `CrashGuard`, such a part is given up in the
-    end. In memory there is no stream, and errors are raised.
+    end. If it has `Breakers`, messages wait while too many fail. In memory there is no stream, and errors are raised.
     """
 
     def __init__(self, durable: Durable, handler: BatchHandler, ack_wait: float) -> None:
@@ -53,16 +54,31 @@ class BatchConsumer:
         delivery = self._deliveries.of(key)
         if delivery.in_progress:
             return  # the first delivery takes longer than the ack wait, and will settle the message
+        breakers: Breakers | None = context.get(BREAKERS)
+        breaker = None if breakers is None else breakers.of(metadata.consumer)
+        if breaker is not None and (delay := breaker.delay()):
+            delivery.returned += 1
+            await message.nak(delay=delay)
+            return
         delivery.in_progress = True
+        failures: list[Failure] | None = None
+        left = [part for part in parts if part.name not in delivery.finished]
         try:
-            left = [part for part in parts if part.name not in delivery.finished]
-            delivered = metadata.num_delivered or 1
-            if delivery.is_suspect(delivered):
-                ordered, guard = in_attempt_order(left, delivered), context.get(CRASH_GUARD)
-                failures = await self._handle_each(ordered, dependencies, message, guard)
+            try:
+                delivered = metadata.num_delivered or 1
+                if delivery.is_suspect(delivered):
+                    ordered, guard = in_attempt_order(left, delivered), context.get(CRASH_GUARD)
+                    failures = await self._handle_each(ordered, dependencies, message, guard)
+                else:
+                    failures = await self._handle(left, dependencies)
+            finally:
+                paused = 0.0 if breaker is None else _record(breaker, left, failures)
+            if paused and failures:
+                delivery.finished |= {part.name for part in left} - {failure.part.name for failure in failures}
+                delivery.returned += 1
+                await message.nak(delay=paused)
             else:
-                failures = await self._handle(left, dependencies)
-            await self._settle(message, key, delivery, left, failures, policy)
+                await self._settle(message, key, delivery, left, failures, policy)
         finally:
             delivery.in_progress = False
 
@@ -118,6 +134,14 @@ class BatchConsumer:
         finally:
             await cancel_and_wait([heartbeat])
         return failures + [Failure(part, error) for (part, _), error in zip(valid, outcomes, strict=True) if error]
+
+
+def _record(breaker: Breaker, parts: Sequence[Part], failures: Sequence[Failure] | None) -> float:
+    """Note the outcomes of a message, without outages; return the seconds for which its consumer is paused now."""
+    if failures is None:
+        return breaker.record(succeeded=0, failed=0)
+    failed = sum(not is_outage(failure.error) for failure in failures)
+    return breaker.record(succeeded=len(parts) - len(failures), failed=failed)
 
 
 def _divide(parts: Sequence[Part]) -> tuple[list[Failure], list[tuple[Part, Received[Any]]]]:
