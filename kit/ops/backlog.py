@@ -1,5 +1,6 @@
 """Backlogs: events in the outbox, dead letters, and the health warnings about both."""
 
+from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -51,8 +52,11 @@ async def count_dead_letters(broker: Broker) -> int:
     return int((await broker.jetstream.stream_info(DEAD_LETTERS.name)).state.messages)
 
 
-async def check_outbox(pool: AsyncEngine, max_age: float) -> None:
-    """Raise `HealthWarning` if NATS refused an event, or the first one is older than `max_age` seconds."""
+async def check_outbox(pool: AsyncEngine, max_age: float, duplicate_window: timedelta | None = None) -> str | None:
+    """Raise `HealthWarning` if NATS refused an event, or the first one is older than `max_age` seconds.
+
+    With the `duplicate_window` of the stream, return what keeps a repeated event from being stored twice.
+    """
     backlog = await measure_outbox(pool)
     if backlog.refused:
         raise HealthWarning(
@@ -64,6 +68,15 @@ async def check_outbox(pool: AsyncEngine, max_age: float) -> None:
             f"The outbox holds {_counted(backlog.rows, 'unpublished event')}, the oldest is "
             f"{backlog.oldest_seconds:.0f} s old: check the relay in the log of the service that owns the outbox."
         )
+    if duplicate_window is None:
+        return None
+    seconds = duplicate_window.total_seconds()
+    if backlog.oldest_seconds < seconds:
+        return f"All events are within the duplicate window of {seconds:.0f} s: NATS stores a repeated one once."
+    return (
+        f"The oldest event is {backlog.oldest_seconds:.0f} s old, beyond the duplicate window of {seconds:.0f} s: one "
+        "that was published that long ago and is repeated has the same `ce-id`, and consumers drop it."
+    )
 
 
 async def check_dead_letters(broker: Broker) -> None:

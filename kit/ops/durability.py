@@ -100,14 +100,14 @@ class Durability:
         checks: dict[str, Check] = {"nats-sync": self.check_sync, "nats-clock": self.check_nats_clock}
         return checks | ({"database-clock": self.check_database_clock} if self._database_time is not None else {})
 
-    async def check_sync(self) -> None:
-        """Check that NATS acknowledges a message only when it is on disk or on three servers.
+    async def check_sync(self) -> str:
+        """Check that NATS acknowledges a message only when it is on disk or on three servers; return which.
 
         Raises `NotDurable` in production and `HealthWarning` elsewhere if it does not, and `HealthWarning` if the
         monitoring endpoint does not say.
         """
         if self._replicas >= _MIN_REPLICAS:
-            return
+            return f"NATS has each message on a majority of {self._replicas} servers before it acknowledges it."
         if not self._monitor_url:
             raise HealthWarning(
                 "It is unknown whether NATS syncs messages before it acknowledges them: "
@@ -123,6 +123,7 @@ class Durability:
         if server.jetstream.config is None or not server.jetstream.config.sync_always:
             error = NotDurable()
             raise error if self._production else HealthWarning(str(error))
+        return f"NATS syncs each message to disk before it acknowledges it; replicas: {self._replicas}."
 
     async def check_nats_clock(self) -> None:
         """Raise `HealthWarning` if the clock of NATS differs from this machine's by more than a second."""

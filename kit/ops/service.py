@@ -75,6 +75,7 @@ class DatabaseService:
         self._name = name
         self._settings = settings
         self._migrations = migrations
+        self._events = events
         self._consumes = bool(consumes)
         streams = (*consumes, events, *states, *([DEAD_LETTERS] if consumes else []))
         self.pool = database.create_pool(settings)
@@ -172,7 +173,12 @@ class DatabaseService:
             **others,
         }
         warnings: dict[str, Check] = dict(self._durability.checks()) | {
-            "outbox-lag": partial(backlog.check_outbox, self._engine, self._settings.outbox_lag_warning)
+            "outbox-lag": partial(
+                backlog.check_outbox,
+                self._engine,
+                self._settings.outbox_lag_warning,
+                self._events.duplicate_window,
+            )
         }
         if self._memory is not None:
             warnings["memory"] = self._memory.describe

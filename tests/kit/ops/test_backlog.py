@@ -1,5 +1,7 @@
 """Backlogs of the outbox and of the dead-letter queue, and their health warnings."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import text
 
@@ -24,6 +26,10 @@ async def test_old_event_in_the_outbox_is_a_warning(source: OutboxSource) -> Non
     assert measured.rows == 2
     assert 30 <= measured.oldest_seconds < 60
     await backlog.check_outbox(source.pool, 60)
+    for window, named in ((120, "within the duplicate window"), (10, "beyond the duplicate window")):
+        note = await backlog.check_outbox(source.pool, 60, timedelta(seconds=window))
+        assert note is not None
+        assert f"{named} of {window} s" in note
     with pytest.raises(HealthWarning, match=r"The outbox holds 2 unpublished events, the oldest is 3\d s old"):
         await backlog.check_outbox(source.pool, 10)
 

@@ -35,8 +35,8 @@ async def test_durable_servers_pass_every_check(broker: Broker, nats_server: Nat
     )
     checks = durability.checks()
     assert set(checks) == {"nats-sync", "nats-clock", "database-clock"}
-    for check in checks.values():
-        await check()
+    notes = [await check() for check in checks.values()]
+    assert notes == ["NATS syncs each message to disk before it acknowledges it; replicas: 1.", None, None]
     await durability.before_start()
     with capture_logs() as logs:
         await durability.log_findings()
@@ -54,7 +54,10 @@ async def test_unsynced_nats_warns_and_stops_production(unsynced: UnsyncedNats) 
         await production.check_sync()
     with pytest.raises(NotDurable):
         await production.before_start()
-    await Durability(disconnected, unsynced.monitor_url, replicas=3, production=True).check_sync()
+    replicated = Durability(disconnected, unsynced.monitor_url, replicas=3, production=True)
+    assert (
+        await replicated.check_sync() == "NATS has each message on a majority of 3 servers before it acknowledges it."
+    )
 
 
 async def test_unknown_sync_is_a_warning_even_in_production(
