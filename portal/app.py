@@ -20,7 +20,7 @@ from portal.documents import Library, library
 from portal.http_api import HttpApi
 from portal.live import Monitor
 from portal.pages import Pages
-from portal.problem_types import ProblemType, problem_types
+from portal.problem_types import Advice, ProblemType, problem_types
 from portal.responses import asset_response, page_response
 
 PATHS = (
@@ -51,18 +51,19 @@ def create_app(
     openapi_yaml: Path | None = None,
     problems: Sequence[ProblemType] = (),
     statuses: Mapping[ErrorKind, int] = MappingProxyType({}),
+    advice: Mapping[str, Advice] = MappingProxyType({}),
 ) -> Router:
     """Return the portal as an ASGI app.
 
     `documents` is the folder of AsyncAPI documents, `openapi` returns the document of the HTTP API, and
     `openapi_yaml` is the file with the same in YAML. With a `monitor`
     the map shows live figures: to everyone, or only to callers that `authorize` accepts. `problems` are those that the
-    host has besides the services, `statuses` the HTTP status of each kind.
+    host has besides the services, `statuses` the HTTP status of each kind, and `advice` what a client does, by slug.
 
     The app raises `HTTPException` for unknown names and methods, `QueryTooLong` and what the monitor raises: the
     exception handlers of the host that mounts it turn them into responses.
     """
-    site = _Site(documents, openapi, openapi_yaml, monitor, authorize, problems, statuses)
+    site = _Site(documents, openapi, openapi_yaml, monitor, authorize, problems, statuses, advice)
     routes = [
         Route("/openapi.json", site.openapi),
         Route("/openapi.yaml", site.openapi_yaml),
@@ -102,9 +103,10 @@ class _Site:
         authorize: Authorize | None,
         problems: Sequence[ProblemType],
         statuses: Mapping[ErrorKind, int],
+        advice: Mapping[str, Advice],
     ) -> None:
         self._documents, self._openapi, self._openapi_yaml = documents, openapi, openapi_yaml
-        self._own_problems, self._statuses = problems, statuses
+        self._own_problems, self._statuses, self._advice = problems, statuses, advice
         self._monitor, self._authorize = monitor, authorize
 
     def openapi(self, request: Request) -> Response:
@@ -227,7 +229,7 @@ class _Site:
     @property
     def _problem_types(self) -> Mapping[str, ProblemType]:
         documents = library(self._documents).documents.values()
-        return problem_types((one.content for one in documents), self._own_problems, self._statuses)
+        return problem_types((one.content for one in documents), self._own_problems, self._statuses, self._advice)
 
     @property
     def _pages(self) -> Pages:

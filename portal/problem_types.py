@@ -20,6 +20,8 @@ class ProblemType(NamedTuple):
     kind: ErrorKind
     status: int
     meaning: str
+    own_advice: "Advice | None" = None
+    """Advice for this type; without it, that of its kind is shown."""
 
     @property
     def title(self) -> str:
@@ -29,20 +31,23 @@ class ProblemType(NamedTuple):
     @property
     def advice(self) -> "Advice":
         """What to do about it."""
-        return _ADVICE[self.kind]
+        return self.own_advice or _ADVICE[self.kind]
 
     def to_json(self) -> str:
         """Return it for programs."""
-        step, retry = self.advice
+        step, retry, cause = self.advice
         own = {"type": f"/problems/{self.slug}", "title": self.title, "code": self.slug, "kind": self.kind.value}
-        return json.dumps(own | {"status": self.status, "meaning": self.meaning, "whatToDo": step, "retry": retry})
+        return json.dumps(
+            own | {"status": self.status, "meaning": self.meaning, "cause": cause, "whatToDo": step, "retry": retry}
+        )
 
 
 class Advice(NamedTuple):
-    """What a client does: the first step, and whether it repeats the request."""
+    """What a client does: the first step, and whether it repeats the request. `cause` is the usual one, if known."""
 
     step: str
     retry: str
+    cause: str = ""
 
 
 _NO = "No: the same request gets the same answer."
@@ -79,9 +84,15 @@ _ADVICE: Mapping[ErrorKind, Advice] = {
 
 
 def problem_types(
-    documents: Iterable[Json], own: Sequence[ProblemType], statuses: Mapping[ErrorKind, int]
+    documents: Iterable[Json],
+    own: Sequence[ProblemType],
+    statuses: Mapping[ErrorKind, int],
+    advice: Mapping[str, Advice],
 ) -> dict[str, ProblemType]:
-    """Return every type by its slug: the host's `own`, and those of the services' documents, with these `statuses`."""
+    """Return every type by its slug: the host's `own`, and those of the services' documents, with these `statuses`.
+
+    `advice` is by slug.
+    """
     found = {each.slug: each for each in own}
     for document in documents:
         for message in document.get("components", {}).get("messages", {}).values():
@@ -89,4 +100,4 @@ def problem_types(
                 kind = ErrorKind(problem["kind"])
                 one = ProblemType(problem["slug"], kind, statuses[kind], problem["description"])
                 found.setdefault(one.slug, one)
-    return dict(sorted(found.items()))
+    return {slug: each._replace(own_advice=advice.get(slug)) for slug, each in sorted(found.items())}

@@ -11,7 +11,7 @@ from starlette.routing import Route
 import apps
 import portal
 from apps.gateway.deps import Dependencies, bearer, current_user
-from apps.gateway.http import problems
+from apps.gateway.http import problem_advice, problems
 
 _ROOT = Path(apps.__file__).resolve().parent.parent
 _OPENAPI_YAML = _ROOT / "openapi/gateway.yaml"
@@ -29,6 +29,7 @@ def mount(api: FastAPI, deps: Dependencies) -> None:
         openapi_yaml=_OPENAPI_YAML,
         problems=problems.own_types(),
         statuses=problems.STATUS,
+        advice=problem_advice.ADVICE,
     )
     api.router.routes.append(Route("/", _root, methods=["GET"], include_in_schema=False))
     # Not `Mount`: it answers only below its path, and redirects from the path itself.

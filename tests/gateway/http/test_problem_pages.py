@@ -1,9 +1,11 @@
 """`type` of each problem leads to a page that says what to do."""
 
 import json
+import re
 
 import pytest
 
+from apps.gateway.http.problem_advice import ADVICE
 from apps.gateway.http.problems import own_types
 from contracts.errors import ErrorKind
 from portal.problem_types import ProblemType
@@ -24,6 +26,14 @@ async def test_every_problem_has_a_page(store: Store, slug: str) -> None:
     assert shown["meaning"]
     assert shown["whatToDo"]
     assert shown["retry"]
+    assert all(text.endswith(".") for text in ADVICE[slug])
+    assert (shown["whatToDo"], shown["retry"], shown["cause"]) == ADVICE[slug]
+    assert "Usual cause" in page.text
+
+
+async def test_every_problem_that_a_document_names_has_its_own_advice(store: Store) -> None:
+    page = (await store.http.get("/problems")).text
+    assert set(re.findall(r'href="/problems/([a-z-]+)"', page)) == set(ADVICE)
 
 
 async def test_type_of_a_problem_is_the_address_of_its_page(store: Store) -> None:
