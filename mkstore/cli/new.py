@@ -57,7 +57,7 @@ def service(
 def _steps(plan: "Plan") -> Iterator[list[str]]:
     """Return what follows the writing: the order of imports depends on the name, and the documents on the code."""
     python = sorted(path for path in (*plan.created, *plan.changed) if Path(path).suffix == ".py")
-    yield [sys.executable, "-m", "ruff", "check", "--fix", "--quiet", *python]
+    yield [sys.executable, "-m", "ruff", "check", "--select", "I", "--fix", "--quiet", *python]
     yield [sys.executable, "-m", "ruff", "format", "--quiet", *python]
     # Other processes: this one has imported the list of services without the new one.
     yield [sys.executable, "-c", _MKSTORE, "docs"]

@@ -15,10 +15,14 @@ _BIN = Path(sys.executable).parent
 
 CHECKS = (
     "invoices",
+    "refunds",
     "architecture",
     "contracts",
     "docs/test_links.py::test_relative_links_lead_somewhere[apps/invoices/README.md]",
-    "docs/test_service_readmes.py",
+    "docs/test_service_readmes.py::test_owned_database_and_streams_match_the_asyncapi_document[invoices]",
+    "docs/test_service_readmes.py::test_subjects_match_the_asyncapi_document[invoices]",
+    "docs/test_service_readmes.py::test_environment_lists_the_variables_of_this_service[invoices]",
+    "docs/test_service_readmes.py::test_readme_has_a_diagram[invoices]",
     "deploy/test_compose.py",
     "deploy/test_servers.py::test_nats_accepts_its_configuration",
     "deploy/test_servers.py::test_service_finds_its_own_streams_and_creates_none[invoices]",
@@ -26,14 +30,15 @@ CHECKS = (
     "deploy/test_images.py::test_image_contains_only_dependencies_of_its_service[invoices]",
     "deploy/test_images.py::test_service_becomes_ready_alone[invoices]",
 )
-"""The service's own tests, and those that check every service."""
+"""The tests of both services, and those that check every service."""
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a copy of this project with the new service `invoices`."""
+    """Return a copy of this project with two new services: the second one extends what the first one inserted."""
     copy = Project(tmp_path_factory.mktemp("project"))
-    copy.run(*MKSTORE, "new", "service", "invoices")
+    for name in ("invoices", "refunds"):
+        copy.run(*MKSTORE, "new", "service", name)
     return copy
 
 
