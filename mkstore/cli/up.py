@@ -32,19 +32,25 @@ def up(
     without: Annotated[
         str | None, typer.Option(metavar="SERVICES", help="Start all services but these, such as users.")
     ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Restart the services when a file of apps, contracts or kit changes.")
+    ] = False,
 ) -> None:
     """Run NATS, PostgreSQL and the services until Ctrl-C; restart what ends.
 
     If NATS_URL or DB_HOST is set, that server is used instead of an embedded one. A service that is left out can run
     elsewhere, with the environment that `mkstore env --service` prints; NATS and PostgreSQL always run.
     """
+    from mkstore.generated import ROOT  # noqa: PLC0415
     from mkstore.outdated import outdated  # noqa: PLC0415
     from mkstore.services import SERVICES  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
     from mkstore.stack.console import run  # noqa: PLC0415
     from mkstore.stack.plan import Options  # noqa: PLC0415
 
     services = chosen([spec.name for spec in SERVICES], only, without)
-    raise typer.Exit(run(Options(port, home, ephemeral, workers, services), SERVICES, outdated=outdated))
+    folders = tuple(ROOT / name for name in ("apps", "contracts", "kit")) if reload else ()
+    options = Options(port, home, ephemeral, workers, services, folders)
+    raise typer.Exit(run(options, SERVICES, outdated=outdated))
 
 
 def chosen(services: Sequence[str], only: str | None, without: str | None) -> frozenset[str]:

@@ -22,6 +22,7 @@ from mkstore.stack.preconditions import StartRefused, check_data
 from mkstore.stack.reaper import Reaper, end_leftovers
 from mkstore.stack.servers import create_databases, give_database, unreachable
 from mkstore.stack.service_process import own_variables
+from mkstore.stack.source_changes import source_changes
 from mkstore.stack.state_dir import StateDir, write_private
 from mkstore.stack.supervisor import Supervisor
 
@@ -72,7 +73,8 @@ class LocalStack:
         self._environ = environ
         self._plan = make_plan(options, specs, state, environ, niceness=niceness, map_port=map_port)
         self._reaper = Reaper(state)
-        self._provisioning: asyncio.Task[None] | None = None
+        self._reload = options.reload
+        self._tasks: list[asyncio.Task[None]] = []
         self._supervisor = Supervisor(say, self._write_run_file, ready_timeout=ready_timeout)
         self._stop_requested = asyncio.Event()
         self._requested_at = 0.0
@@ -127,7 +129,9 @@ class LocalStack:
         await supervisor.start(*plan.services)
         self._is_up = True
         if plan.nats is not None:
-            self._provisioning = asyncio.create_task(self._keep_provisioned())
+            self._tasks.append(asyncio.create_task(self._keep_provisioned()))
+        if self._reload:
+            self._tasks.append(asyncio.create_task(self._keep_reloaded()))
         self._write_run_file()
         self._on_ready(plan, self._state)
 
@@ -156,6 +160,33 @@ class LocalStack:
             await asyncio.sleep(_PROVISION_INTERVAL)
             with contextlib.suppress(CannotStart):  # the server is away, or readiness of the services names the stream
                 await self._provision()
+
+    async def _keep_reloaded(self) -> None:
+        """Restart the services whenever their code has changed; one that cannot start waits for the next change."""
+        async for _ in source_changes(self._reload):
+            self._say("the code has changed; the services are restarted")
+            await self._stop_services()
+            started = self._supervisor.start(*self._plan.services)
+            results = await asyncio.gather(started, self._check_documents(), return_exceptions=True)
+            if errors := [result for result in results if isinstance(result, BaseException)]:
+                self._report(errors[0])
+            else:
+                self._say("the services run the changed code")
+
+    def _report(self, error: BaseException) -> None:
+        """Say why services do not run, or lack rights, after a change. Raises `error` if the code is not the reason."""
+        match error:
+            case ProcessFailed():
+                self._say(f"{error}. The end of its log:\n{error.log}")
+            case StartRefused():
+                self._say(f"{error}. NATS grants the rights of the documents at the next start of mkstore.")
+            case _:
+                raise error
+
+    async def _stop_services(self) -> None:
+        if self._plan.gateway is not None:
+            await self._supervisor.stop(self._plan.gateway)
+        await self._supervisor.stop(*self._plan.behind_gateway)
 
     async def _databases(self) -> list[ServiceSpec]:
         """Create missing databases and their owners; return the services whose database may have an old schema."""
@@ -186,11 +217,8 @@ class LocalStack:
 
     async def _bring_down(self) -> None:
         plan, supervisor = self._plan, self._supervisor
-        if self._provisioning is not None:
-            await cancel_and_wait([self._provisioning])
-        if plan.gateway is not None:
-            await supervisor.stop(plan.gateway)
-        await supervisor.stop(*plan.behind_gateway)
+        await cancel_and_wait(self._tasks)
+        await self._stop_services()
         for server in plan.servers:
             await supervisor.stop(server)
         self._state.run_file.unlink(missing_ok=True)

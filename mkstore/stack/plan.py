@@ -28,6 +28,7 @@ class Options:
     """The options of `mkstore up`: port 0 is any free port, a `home` of None the default state folder.
 
     `workers` of None is a number of processes that fits the cores, `services` of None every service.
+    A change below one of the folders in `reload` restarts the services.
     """
 
     port: int
@@ -35,6 +36,7 @@ class Options:
     ephemeral: bool
     workers: int | None
     services: frozenset[str] | None = None
+    reload: tuple[Path, ...] = ()
 
     def starts(self, service: str) -> bool:
         """Return whether this run starts a service; another one may run elsewhere, such as in an editor."""

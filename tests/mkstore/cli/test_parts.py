@@ -41,6 +41,22 @@ def test_service_that_is_left_out_can_run_elsewhere(tmp_path: Path) -> None:
     assert not (tmp_path / "environments.json").exists()
 
 
+def test_changed_code_restarts_the_services_at_their_addresses(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    options = ("0", str(tmp_path / "home"), "1", "without:payments", f"reload:{code}")
+    with running(*options, command=LAUNCH) as mkstore:
+        before = mkstore.record
+        (code / "new.py").write_text("changed = True\n")
+        mkstore.wait_for("the services run the changed code")
+        after = mkstore.record
+        assert {name: entry["url"] for name, entry in after.items()} == {
+            name: entry["url"] for name, entry in before.items()
+        }
+        changed = {name for name in before if after[name]["pid"] != before[name]["pid"]}
+        assert changed == {"users", "gateway"}
+
+
 async def _database_at(url: str) -> object:
     connection = await asyncpg.connect(url)
     try:

@@ -1,6 +1,6 @@
 """`mkstore up` with fake services: `launch.py PORT HOME WORKERS [ephemeral] [SERVICE ...]`; all three by default.
 
-`without:SERVICE` leaves one out.
+`without:SERVICE` leaves one out, `reload:FOLDER` restarts them when a file there changes.
 """
 
 import sys
@@ -21,5 +21,6 @@ if __name__ == "__main__":
     port, home, workers, *names = sys.argv[1:]
     left_out = {name.removeprefix("without:") for name in names if name.startswith("without:")}
     started = frozenset({spec.name for spec in SPECS} - left_out)
-    options = Options(int(port), Path(home) if home else None, "ephemeral" in names, int(workers), started)
+    watched = tuple(Path(name.removeprefix("reload:")) for name in names if name.startswith("reload:"))
+    options = Options(int(port), Path(home) if home else None, "ephemeral" in names, int(workers), started, watched)
     sys.exit(run(options, [spec for spec in SPECS if spec.name in names] or SPECS))
