@@ -15,7 +15,7 @@ from apps.users.deps import Dependencies, SessionLimits
 from apps.users.key_models import KeyTimes
 from apps.users.key_rotation import RETIREMENT, KeyRing
 from apps.users.main import create_app
-from apps.users.models import EmailRules
+from apps.users.models import EmailRules, User
 from apps.users.passwords import Passwords
 from apps.users.refresh_tokens import SessionKeys
 from apps.users.revocations import Publish, Revocations
@@ -105,9 +105,9 @@ class UsersService(Service):
 
 
 @asynccontextmanager
-async def in_memory() -> AsyncIterator[UsersService]:
-    """Run the service in memory until the block ends."""
-    store = Store()
+async def in_memory(*users: User) -> AsyncIterator[UsersService]:
+    """Run the service in memory, with these users, until the block ends."""
+    store = Store(users={user.id: user for user in users})
     open_users: Any = partial(FakeUsers, store)
     deps = fake_dependencies(store, open_users)
     app = create_app(low_cost(Settings(jwt_secret=SECRET)), deps)
