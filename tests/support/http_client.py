@@ -78,9 +78,11 @@ class Caller:
     async def pay(self, amount: object = 1999, *, key: str | None = None, wait: int | None = None) -> httpx.Response:
         """Send a payment, optionally with an idempotency key and with `Prefer: wait`."""
         headers = {"Idempotency-Key": key} if key else {}
+        options: dict[str, Any] = {}
         if wait is not None:
             headers["Prefer"] = f"wait={wait}"
-        return await self("POST", "/payments", json={"amount": amount}, headers=headers)
+            options["timeout"] = wait + 10.0  # the client's own may be shorter than the wait
+        return await self("POST", "/payments", json={"amount": amount}, headers=headers, **options)
 
     async def paid(self, amount: int = 1999, *, key: str | None = None) -> dict[str, Any]:
         """Make a payment and return it once it is recorded."""
