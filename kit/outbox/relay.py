@@ -220,6 +220,8 @@ class Relay:
 
         False if they have to be published singly: the stream already has one, from before a failure, or refuses one.
         """
+        if any(map(self._is_too_large, rows)):
+            return False
         batch_id = uuid4().hex
         messages = [
             RawMessage(
@@ -232,8 +234,6 @@ class Relay:
         messages[0].headers.update(self._fence())  # only on the first message of a batch
         last = messages.pop()
         started = time.monotonic()
-        if any(map(self._is_too_large, rows)):
-            return False
         try:
             await publish_together(self._broker.client, messages)
             failpoint(HALF_A_BATCH)

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +25,9 @@ class Outcome:
     stopped: str = ""
     """Why the remaining letters were not processed; empty if they were."""
 
-    def keep(self, letter_id: object, reason: str) -> None:
+    def keep(self, letter_id: int | str, reason: str) -> None:
         """Record that one letter stays."""
-        self.failed.append({"id": letter_id if isinstance(letter_id, int) else str(letter_id), "reason": reason})
+        self.failed.append({"id": letter_id, "reason": reason})
 
     def sentences(self) -> list[str]:
         """Return a sentence for each letter that stays, at most twenty."""
@@ -71,16 +70,11 @@ def row(letter: "DeadLetterRecord") -> dict[str, Any]:
     }
 
 
-def dumps(fields: Mapping[str, object]) -> str:
-    """Return fields as JSON."""
-    return json.dumps(fields, indent=2)
-
-
 def as_json(letter: "DeadLetterRecord") -> str:
     """Return a letter as JSON; its body as JSON if possible, else as text, else in base64."""
     encoding, body = _decode(letter.body)
     fields = row(letter) | {"headers": dict(letter.headers), "encoding": encoding, "body": body}
-    return dumps(fields)
+    return json.dumps(fields, indent=2)
 
 
 def as_text(letter: "DeadLetterRecord") -> str:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mkstore.cli import dead_letter_text
+from mkstore.cli import dead_letter_text, refused_events
 from mkstore.cli.dead_letter_selection import Selection, parse, select
 from mkstore.cli.refused_events import RefusedEvents, RefusedId
-from mkstore.cli.refused_events import row as refused_row
 from mkstore.cli.support import HomeOption, JsonOption, fail, on_nats, show
 
 if TYPE_CHECKING:
@@ -60,24 +59,23 @@ def list_letters(
     if subject is not None and not dead_letter_text.is_subject(subject):
         raise typer.BadParameter(f"{subject!r} is not a NATS subject.", param_hint="--subject")
 
-    async def work(broker: "Broker") -> tuple[list[dict[str, object]], bool]:
-        rows: list[dict[str, object]] = []
-        if not after:
-            async for refused, event in RefusedEvents(broker).select((), subject or ">", reason or ""):
-                rows.append(refused_row(refused, event))
+    async def work(broker: "Broker") -> tuple[list[dict[str, object]], list[dict[str, object]], bool]:
+        selected = RefusedEvents(broker).select((), subject or ">", reason or "")
+        refused = [] if after else [refused_events.row(*each) async for each in selected]
+        letters: list[dict[str, object]] = []
         pages = DeadLetterQueue(broker).pages(subject=subject or ">", reason=reason or "", after=after)
         async with aclosing(pages):
             async for page in pages:
                 for letter in page:
-                    if len(rows) >= limit:
-                        return rows, True
-                    rows.append(dead_letter_text.row(letter))
-        return rows, False
+                    if len(letters) == limit:
+                        return refused, letters, True
+                    letters.append(dead_letter_text.row(letter))
+        return refused, letters, False
 
-    rows, more = on_nats(home, work)
-    show(f"{len(rows)} dead letters", _COLUMNS, rows, as_json=json)
+    refused, letters, more = on_nats(home, work)
+    show(f"{len(refused) + len(letters)} dead letters", _COLUMNS, [*refused, *letters], as_json=json)
     if more:
-        typer.echo(f"There are more letters: use --after {rows[-1]['id']}", err=True)
+        typer.echo(f"There are more letters: use --after {letters[-1]['id']}", err=True)
 
 
 @app.command("show")
@@ -195,11 +193,7 @@ def _show_refused(refused: RefusedId, home: "Path | None", *, as_json: bool) -> 
         return events[0]  # without one the command has ended
 
     event = on_nats(home, work)
-    fields = refused_row(refused, event) | {"body": event.body}
-    if as_json:
-        typer.echo(dead_letter_text.dumps(fields))
-    else:
-        typer.echo("\n".join(f"{name + ':':<11} {value}" for name, value in fields.items()))
+    typer.echo((refused_events.as_json if as_json else refused_events.as_text)(refused, event))
 
 
 def _finish(outcome: dead_letter_text.Outcome, *, as_json: bool) -> None:

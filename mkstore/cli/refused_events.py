@@ -3,6 +3,7 @@
 They are in the databases of the services, which reply to requests about them.
 """
 
+import json
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,7 +54,7 @@ class RefusedEvents:
 
         if reason and reason.casefold() != REASON:
             return
-        for service in services():
+        for service in dict.fromkeys(each.service for each in ids) or services():
             (listing, _), after = requests_of(service), 0
             while True:
                 try:
@@ -79,7 +80,7 @@ class RefusedEvents:
         try:
             await self._client.request(settling(id=refused.number, action=action))
         except Refusal as refusal:
-            outcome.keep(refused, str(refusal))
+            outcome.keep(str(refused), str(refusal))
         else:
             outcome.done += 1
 
@@ -98,3 +99,14 @@ def row(refused: RefusedId, event: "RefusedEvent") -> dict[str, object]:
         "requestId": printable(event.request_id),
         "bytes": event.bytes,
     }
+
+
+def as_json(refused: RefusedId, event: "RefusedEvent") -> str:
+    """Return an event as JSON, with the beginning of its body."""
+    return json.dumps(row(refused, event) | {"body": event.body}, indent=2)
+
+
+def as_text(refused: RefusedId, event: "RefusedEvent") -> str:
+    """Return an event as text for a terminal, with the beginning of its body."""
+    fields = row(refused, event) | {"body": printable(event.body)}
+    return "\n".join(f"{name + ':':<11} {value}" for name, value in fields.items())

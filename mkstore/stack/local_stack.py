@@ -132,6 +132,8 @@ class LocalStack:
             self._tasks.append(asyncio.create_task(self._keep_provisioned()))
         if self._reload:
             self._tasks.append(asyncio.create_task(self._keep_reloaded()))
+        own = {name: own_variables(env, self._environ) for name, env in plan.environments.items()}
+        write_private(self._state.environments_file, own)
         self._write_run_file()
         self._on_ready(plan, self._state)
 
@@ -237,8 +239,6 @@ class LocalStack:
 
     def _write_run_file(self) -> None:
         if self._is_up:
-            own = {name: own_variables(env, self._environ) for name, env in self._plan.environments.items()}
-            write_private(self._state.environments_file, own)
             write_private(self._state.run_file, self._plan.record())
 
     async def _watch_workers(self) -> None:

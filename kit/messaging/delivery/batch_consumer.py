@@ -41,13 +41,12 @@ class BatchConsumer:
 
     async def consume(self, message: Msg, context: ContextRepo) -> None:
         """Handle one message; raise an error of its parts only in memory."""
-        dependencies = context.resolve(DEPENDENCIES)
         policy: RetryPolicy = context.get(RETRY_POLICY) or self._retry_policy
         parts = read(self._contract, message)
         try:
             metadata = message.metadata
         except NotJSMessageError:
-            for failure in await self._handle(parts, dependencies):
+            for failure in await self._handle(parts, context.resolve(DEPENDENCIES)):
                 raise failure.error from None
             return
         key = (metadata.consumer, metadata.sequence.stream)
@@ -61,26 +60,28 @@ class BatchConsumer:
             await message.nak(delay=delay)
             return
         delivery.in_progress = True
-        failures: list[Failure] | None = None
         left = [part for part in parts if part.name not in delivery.finished]
         try:
-            try:
-                delivered = metadata.num_delivered or 1
-                if delivery.is_suspect(delivered):
-                    ordered, guard = in_attempt_order(left, delivered), context.get(CRASH_GUARD)
-                    failures = await self._handle_each(ordered, dependencies, message, guard)
-                else:
-                    failures = await self._handle(left, dependencies)
-            finally:
-                paused = 0.0 if breaker is None else _record(breaker, left, failures)
-            if paused and failures:
-                delivery.finished |= {part.name for part in left} - {failure.part.name for failure in failures}
-                delivery.returned += 1
-                await message.nak(delay=paused)
-            else:
-                await self._settle(message, key, delivery, left, failures, policy)
+            failures, pause = await self._attempt(message, left, delivery, breaker, context)
+            await self._settle(message, key, delivery, left, failures, pause, policy)
         finally:
             delivery.in_progress = False
+
+    async def _attempt(
+        self, message: Msg, parts: Sequence[Part], delivery: Delivery, breaker: Breaker | None, context: ContextRepo
+    ) -> tuple[list[Failure], float]:
+        """Handle parts; return those that failed, and the seconds for which the consumer is paused now."""
+        dependencies, delivered = context.resolve(DEPENDENCIES), message.metadata.num_delivered or 1
+        failures: list[Failure] | None = None
+        try:
+            if delivery.is_suspect(delivered):
+                ordered, guard = in_attempt_order(parts, delivered), context.get(CRASH_GUARD)
+                failures = await self._handle_each(ordered, dependencies, message, guard)
+            else:
+                failures = await self._handle(parts, dependencies)
+        finally:
+            pause = 0.0 if breaker is None else _record(breaker, parts, failures)
+        return failures, pause
 
     async def _settle(
         self,
@@ -89,6 +90,7 @@ class BatchConsumer:
         delivery: Delivery,
         parts: Sequence[Part],
         failures: Sequence[Failure],
+        pause: float,
         policy: RetryPolicy,
     ) -> None:
         failed = {failure.part.name for failure in failures}
@@ -99,9 +101,13 @@ class BatchConsumer:
             await acknowledge(message)
             self._deliveries.forget(key)
             return
-        left = await settle(message, failures, policy)
+        if pause:
+            left = failed
+            await message.nak(delay=pause)
+        else:
+            left = set(await settle(message, failures, policy))
         if left:
-            delivery.finished |= {part.name for part in parts} - set(left)
+            delivery.finished |= {part.name for part in parts} - left
             delivery.returned += 1
         else:
             self._deliveries.forget(key)

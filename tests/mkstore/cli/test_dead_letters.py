@@ -5,6 +5,7 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -13,11 +14,13 @@ import pytest
 from nats.js import JetStreamContext
 from typer.testing import CliRunner, Result
 
+from contracts.outbox import ListRefusedEvents, RefusedEvent, RefusedEventAction, RefusedEventList, requests_of
 from contracts.payments import CreatePayment
 from contracts.streams import DEAD_LETTERS, KEYED_PAYMENT_COMMANDS, STREAMS, USER_EVENTS
 from kit.messaging.streams import provision, stream_config
 from mkstore.cli.main import app
 from mkstore.stack.servers import NatsServer
+from tests.support.replying_service import replying
 from tests.support.running_store import MKSTORE
 from tests.support.service_processes import connect
 
@@ -77,6 +80,16 @@ class Operator:
         return int(self.on_streams(work))
 
 
+REFUSED = RefusedEvent(
+    id=7, subject="user.created", aggregate_id=uuid4(), reason="too large", attempts=3, occurred_at=datetime.now(UTC),
+    refused_at=datetime.now(UTC), waiting=0, request_id="", bytes=2, body="{}",
+)  # fmt: skip
+
+
+def refused_after(request: ListRefusedEvents) -> RefusedEventList:
+    return RefusedEventList(data=() if request.after else (REFUSED,))
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     with NatsServer(tmp_path_factory.mktemp("nats")) as running:
@@ -105,6 +118,20 @@ def test_empty_queue_has_nothing_to_do(operator: Operator) -> None:
     assert operator("list").stdout.startswith("0 dead letters")
     assert operator("replay", "--all").stdout == "0 replayed.\n"
     assert operator("discard", "--all").stdout == "0 discarded.\n"
+
+
+def test_refused_events_do_not_count_as_a_page_of_letters(operator: Operator) -> None:
+    letters = operator.dead_letter(*[b"{}"] * 3)
+    listing, settling = requests_of("users")
+    with replying(operator.url, {listing: refused_after, settling: lambda _: REFUSED}) as received:
+        listed = operator("list", "--limit", "2", "--json")
+        rows = json.loads(listed.stdout)
+        assert [row["id"] for row in rows] == ["users:7", *letters[:2]]
+        assert f"use --after {letters[1]}\n" in listed.stderr
+        assert [row["id"] for row in operator.json("list", "--after", str(letters[1]))] == letters[2:]
+        received.clear()
+        assert operator.json("replay", "users:7") == {"replayed": 1, "failed": [], "stopped": None}
+    assert settling(id=7, action=RefusedEventAction.PUBLISH) in received
 
 
 def test_list_shows_attempts_and_times_in_pages(operator: Operator) -> None:
