@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from kit.runtime.tasks import cancel_and_wait
 from mkstore.chaos.audit import Auditor
 from mkstore.chaos.faults import Fault, Load
 from mkstore.chaos.http_client import Api
@@ -110,7 +111,7 @@ class Proof:
         finally:
             load_ended = time.monotonic() - began
             await generator.stop()
-            sampling.cancel()
+            await cancel_and_wait([sampling])
         await auditor.wait_until_drained(fault.dead_letters)
         drained = time.monotonic() - began
         verdict = await auditor.audit(ledger)

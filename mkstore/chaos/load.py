@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from uuid import uuid4
 
+from kit.runtime.tasks import cancel_and_wait
 from mkstore.chaos.http_client import Answer, Api, Outcome
 from mkstore.chaos.ledger import PASSWORD, Attempt, Change, Ledger, User
 from mkstore.chaos.sessions import SessionLoad
@@ -139,10 +140,7 @@ class LoadGenerator:
 
     async def cancel(self) -> None:
         """End the load at once; requests in progress are abandoned."""
-        tasks = [*self._paying, *self._others]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait([*self._paying, *self._others])
 
     async def _pay_repeatedly(self, payer: User) -> None:
         while True:

@@ -100,10 +100,9 @@ class LocalStack:
                 up.result()
                 await requested
         finally:
-            for task in (up, requested, *watches):
-                task.cancel()
+            await cancel_and_wait([up, requested, *watches])
             with contextlib.suppress(asyncio.CancelledError, ProcessFailed, StartRefused):
-                await up
+                up.result()
             await self._bring_down()
 
     async def _bring_up(self) -> None:

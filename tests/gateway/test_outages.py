@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS
+from kit.runtime.tasks import cancel_and_wait
 from mkstore.stack.servers import NatsServer
 from tests.conftest import NewDatabase
 from tests.support.polling import eventually
@@ -191,9 +192,7 @@ async def test_accepted_payment_is_always_found(store: Store) -> None:
             assert (response.status_code, response.json()["status"]) == (200, "pending")
     for path in paths:
         await ada.recorded(path.rpartition("/")[2])
-    for task in hammering:
-        task.cancel()
-    await asyncio.wait(hammering)
+    await cancel_and_wait(hammering)
     assert seen == {200, 503}
 
 

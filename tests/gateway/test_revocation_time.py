@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
+from kit.runtime.tasks import cancel_and_wait
 from tests.support.polling import eventually
 from tests.support.real_store import Servers, on_real_servers
 from tests.support.store import SignedInUser, client_of, running
@@ -54,9 +55,7 @@ async def load(http: httpx.AsyncClient, *sessions: SignedInUser) -> AsyncIterato
         yield seen
         assert not any(task.done() for task in tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(tasks)
 
 
 async def test_ended_session_is_refused_within_two_seconds(servers: Servers) -> None:

@@ -12,6 +12,7 @@ from apps.gateway.sse.history import Position
 from apps.gateway.sse.replay import Item
 from contracts.streams import Stream
 from kit.messaging.reader import StoredMessage
+from kit.runtime.tasks import cancel_and_wait
 from tests.support.gateway_fakes import FakeHistory
 from tests.support.polling import eventually
 
@@ -68,8 +69,7 @@ class Client:
         await asyncio.wait_for(self.reading, 60)
 
     async def leave(self) -> None:
-        self.reading.cancel()
-        await asyncio.wait([self.reading])
+        await cancel_and_wait([self.reading])
 
 
 @asynccontextmanager

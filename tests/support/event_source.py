@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from kit.runtime.tasks import cancel_and_wait
 from tests.support.http_client import Caller
 from tests.support.polling import eventually
 
@@ -83,5 +84,4 @@ async def listening(caller: Caller, *, last_id: str = "", reconnect: bool = Fals
         await eventually(lambda: source.connections or reading.done(), describe=lambda: str(source.endings))
         yield source
     finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        await cancel_and_wait([reading])

@@ -14,6 +14,7 @@ from contracts.streams import Stream
 from kit.messaging import streams
 from kit.messaging.follower import Follower
 from kit.messaging.reader import sequence_of
+from kit.runtime.tasks import cancel_and_wait
 from tests.support.polling import eventually
 from tests.support.streams import subject_in
 
@@ -71,8 +72,7 @@ async def following(url: str, stream: Stream, **options: Any) -> AsyncIterator[F
             await eventually(each.follower.started.is_set)
             yield each
         finally:
-            running.cancel()
-            await asyncio.wait([running])
+            await cancel_and_wait([running])
 
 
 async def _ignore(error: Exception) -> None:

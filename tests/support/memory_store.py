@@ -19,6 +19,7 @@ from apps.users.settings import Settings as UsersSettings
 from contracts.keys import GetKeys, PublicKeys
 from contracts.payments import CreatePayment
 from kit.messaging.client import RequestClient
+from kit.runtime.tasks import cancel_and_wait
 from kit.runtime.tracing import Trace
 from tests.support import payments_harness, users_harness
 from tests.support.gateway_fakes import FakeHistory, FakePaymentQueue, MemoryBroker, Outbox, no_stored_keys
@@ -38,9 +39,7 @@ async def in_background(*work: Awaitable[None]) -> AsyncIterator[None]:
         yield
         assert not any(task.done() for task in tasks), tasks
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        await cancel_and_wait(tasks)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from contracts.streams import STORED, Stream
 from kit.messaging import streams
 from kit.messaging.follower import Follower
 from kit.messaging.reader import sequence_of
+from kit.runtime.tasks import cancel_and_wait
 from mkstore.stack.servers import NatsServer
 from tests.support.following import CHECK_INTERVAL, Following, following
 from tests.support.polling import eventually
@@ -74,8 +75,7 @@ async def test_message_that_arrives_during_the_start_is_not_late(nats_server: Na
         follower = Follower(jetstream, stream, each.record, check_interval=3600)
         running = asyncio.create_task(follower.run(lambda: False))
         await each.reads(1)
-        running.cancel()
-        await asyncio.wait([running])
+        await cancel_and_wait([running])
 
 
 class Losing(Client):
@@ -108,8 +108,7 @@ async def losing(server: NatsServer, stream: Stream, loses: Callable[[int], bool
         running = asyncio.create_task(each.follower.run(lambda: False))
         await eventually(each.follower.started.is_set)
         yield each
-        running.cancel()
-        await asyncio.wait([running])
+        await cancel_and_wait([running])
     finally:
         await client.close()
 
@@ -159,8 +158,7 @@ async def test_slow_reader_that_the_client_drops_messages_of_misses_nothing(
     await eventually(lambda: dropped)
     go.set()
     await each.reads(50)
-    running.cancel()
-    await asyncio.wait([running])
+    await cancel_and_wait([running])
     await client.close()
 
 
