@@ -7,7 +7,7 @@ future and any algorithm of the key's family. `Verifier` accepts only tokens lik
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from uuid_utils.compat import uuid7
 
 from contracts.users import Role
+from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
 
 ALGORITHM = "ES256"
 ISSUER = "mkstore/users"
@@ -64,16 +65,19 @@ class Claims(BaseModel):
 
 
 class Signer:
-    """Signs tokens with one private key on curve P-256."""
+    """Signs tokens with one private key on curve P-256, by the time of `clock`."""
 
-    def __init__(self, kid: str, key: ec.EllipticCurvePrivateKey, lifetime: timedelta) -> None:
+    def __init__(
+        self, kid: str, key: ec.EllipticCurvePrivateKey, lifetime: timedelta, *, clock: SystemClock = SYSTEM_CLOCK
+    ) -> None:
         self._kid = kid
         self._key = jwk.construct(_pem(key), ALGORITHM)  # parsed once, not per token
         self.lifetime = lifetime
+        self._clock = clock
 
     def sign(self, subject: UUID, role: str, session: UUID) -> str:
         """Return a token for `subject` in `session`, valid from now for the signer's lifetime."""
-        now = datetime.now(UTC)
+        now = self._clock.now()
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,

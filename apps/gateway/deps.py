@@ -29,6 +29,7 @@ from kit.messaging.client import RequestClient
 from kit.messaging.demand import Demand
 from kit.ops.durability import Durability
 from kit.ops.health import Health
+from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
 from portal.live import SystemMonitor
 
 View = TypeVar("View", UserView, PaymentView)
@@ -58,6 +59,7 @@ class Dependencies:
     health: Health
     timeout: float
     """Time of one HTTP request for the services, in seconds."""
+    clock: SystemClock = SYSTEM_CLOCK
     has_documentation: bool = True
     """Whether the documentation site and the OpenAPI document are served."""
     monitor: SystemMonitor | None = None

@@ -60,6 +60,7 @@ from kit.messaging.discovery import Discovery
 from kit.ops.durability import Durability
 from kit.ops.health import Health
 from kit.runtime.app import ServiceApp
+from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
 from kit.runtime.failpoints import arm
 from kit.runtime.logging import configure_logging
 from kit.runtime.settings import load
@@ -159,15 +160,18 @@ def create_dependencies(
     queue: PaymentQueue | None = None,
     history: History | None = None,
     read_keys: ReadKeys | None = None,
+    clock: SystemClock = SYSTEM_CLOCK,
 ) -> Dependencies:
-    """Build what the routes need; tests pass fakes of what talks to NATS."""
+    """Build what the routes need; tests pass fakes of what talks to NATS, and a clock that they move."""
     timeout = settings.request_timeout
     broker = broker or make_broker(settings)
     client = RequestClient(broker, timeout)
     durability = Durability.of(broker, settings)
     users, payments = user_loader(client), payment_loader(client)
-    payment_events, revocations = Demand(), Revocations()
-    public_keys = PublishedKeys(read_keys or stored_keys(broker), timeout)
+    payment_events, revocations = Demand(), Revocations(clock=clock.monotonic)
+    public_keys = PublishedKeys(
+        read_keys or stored_keys(broker), timeout, clock=clock.monotonic, unix_time=clock.unix_time
+    )
     waiters = Waiters(settings.max_requests_in_flight // 2, payment_events.needed)
     acceptance = PaymentAcceptance(
         find_recorded=payment_loader(client, queued=False),
@@ -177,6 +181,7 @@ def create_dependencies(
         queue=queue or JetStreamPaymentQueue(broker, timeout),
         waiters=waiters,
         timeout=timeout,
+        clock=clock,
     )
     monitor = (
         SystemMonitor(
@@ -204,7 +209,9 @@ def create_dependencies(
         verifier=TokenVerifier(public_keys, revocations, timeout),
         public_keys=public_keys,
         revocations=revocations,
-        rate_limits=RateLimits(open_counters(settings.rate_limits(), storage), enabled=settings.rate_limit_enabled),
+        rate_limits=RateLimits(
+            open_counters(settings.rate_limits(), storage, clock.unix_time), enabled=settings.rate_limit_enabled
+        ),
         capacity=Capacity(
             requests=settings.max_requests_in_flight,
             streams=settings.max_event_streams,
@@ -212,10 +219,15 @@ def create_dependencies(
             passwords=settings.max_password_requests,
             timeout=timeout,
         ),
-        guesses=Guesses(guessing_rules(settings), partial(open_counts, storage), enabled=settings.rate_limit_enabled),
+        guesses=Guesses(
+            guessing_rules(settings),
+            partial(open_counts, storage, clock=clock.monotonic),
+            enabled=settings.rate_limit_enabled,
+        ),
         durability=durability,
         health=Health({"nats": broker.check}, warnings=durability.checks()),
         timeout=timeout,
+        clock=clock,
         has_documentation=settings.documentation == "open",
         monitor=monitor,
         live_for_admins=settings.app_env != "development",

@@ -38,7 +38,8 @@ class PublishedKeys:
 
     A token with an unknown `kid`, which anybody can send, reads the stream once for all that wait, and at most once per
     `read_interval` seconds; so does a token while there is no usable set. A set that was not confirmed for `max_age`
-    seconds is not used. `timeout` is in seconds, `clock` is monotonic.
+    seconds is not used. `timeout` is in seconds, `clock` is monotonic,
+    and `unix_time`, by which tokens expire, counts the seconds since 1970.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class PublishedKeys:
         max_age: float = MAX_AGE,
         read_interval: float = _READ_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
+        unix_time: Callable[[], float] = time.time,
     ) -> None:
         self._read = read
         self._timeout = timeout
         self._max_age = max_age
         self._read_interval = read_interval
         self._clock = clock
+        self._unix_time = unix_time
         self._keys = JsonWebKeySet(keys=())
         self._etag = ""
         self._verifier: Verifier | None = None
@@ -66,7 +69,8 @@ class PublishedKeys:
         if self._verifier is None or keys.keys != self._keys.keys:  # a new verifier has cached no token of a lost key
             self._keys = JsonWebKeySet(keys=keys.keys)
             self._etag = f'"{sha256(self._keys.model_dump_json().encode()).hexdigest()[:32]}"'
-            self._verifier = Verifier({key.kid: key.model_dump() for key in keys.keys})
+            by_id = {key.kid: key.model_dump() for key in keys.keys}
+            self._verifier = Verifier(by_id, clock=self._unix_time)
         self.confirm()
 
     def confirm(self) -> None:

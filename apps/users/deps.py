@@ -8,6 +8,7 @@ from typing import Annotated
 from apps.users import key_rotation, models, refresh_tokens, repository, revocations
 from apps.users import passwords as password_hashes
 from kit import tokens
+from kit.runtime import clock as clocks
 from kit.runtime.depends import Factory, Provided
 
 
@@ -35,6 +36,7 @@ class Dependencies:
     session_limits: SessionLimits
     revocations: revocations.Revocations
     email_rules: models.EmailRules
+    clock: clocks.SystemClock = clocks.SYSTEM_CLOCK
 
     def available_passwords(self) -> password_hashes.Passwords:
         """Return `passwords`. Raises `TooManyPasswords` if too many requests wait for a hash already."""
@@ -45,6 +47,7 @@ class Dependencies:
         return self.keys.signer()
 
 
+Clock = Annotated[clocks.SystemClock, Provided("clock")]
 Users = Annotated[repository.Users, Factory("open_users")]
 UsersToRead = Annotated[repository.Users, Factory("read_users")]
 Keys = Annotated[key_rotation.KeyRing, Provided("keys")]

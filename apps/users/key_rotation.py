@@ -19,6 +19,7 @@ from apps.users.key_repository import SigningKeys
 from apps.users.keys import KeySeal
 from contracts.keys import KeyRotated, KeyState, PublicKeys, SigningKeyList, SigningKeyView
 from kit.errors import NATS, OutcomeUnknown, Refusal
+from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
 from kit.runtime.periodic import Periodic
 from kit.runtime.security_log import security_event
 from kit.tokens import MAX_LIFETIME, Signer
@@ -37,7 +38,8 @@ class KeyRing:
     """Signs with the active key of the database, and moves every rotation on.
 
     All replicas do the same: whichever is first takes a step. `open_keys` opens a transaction, `read_keys` a connection
-    that commits each statement. `clock` is monotonic, `look_interval` is in seconds.
+    that commits each statement. `clock` is monotonic, `look_interval` is in seconds. Tokens
+    begin and expire by `signing_clock`.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class KeyRing:
         times: KeyTimes,
         look_interval: float = LOOK_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
+        signing_clock: SystemClock = SYSTEM_CLOCK,
     ) -> None:
         self._open_keys = open_keys
         self._read_keys = read_keys
@@ -59,6 +62,7 @@ class KeyRing:
         self._lifetime = lifetime
         self._times = times
         self._clock = clock
+        self._signing_clock = signing_clock
         self._in_order = asyncio.Lock()
         self._opened: Signer | None = None
         self._kid = ""
@@ -190,7 +194,8 @@ class KeyRing:
         active = next((key for key in keys if key.state is KeyState.ACTIVE), None)
         if active is not None:
             if active.kid != self._kid:
-                self._opened = Signer(active.kid, await self._seal.open(active), self._lifetime)
+                private = await self._seal.open(active)
+                self._opened = Signer(active.kid, private, self._lifetime, clock=self._signing_clock)
                 self._kid = active.kid
             self._published = active.published_at is not None
             self._looked_at = before

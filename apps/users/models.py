@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum as PythonEnum
 from enum import auto
 from typing import Any, ClassVar, NamedTuple
@@ -36,10 +36,6 @@ from kit.outbox.table import outbox_table
 
 class Table(SQLModel, registry=registry()):
     """Base of this service's tables, with a registry that no other service shares in a test process."""
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _time(*, nullable: bool = False) -> Any:
@@ -89,9 +85,8 @@ class User(Table, table=True):
     """Counts the revocations, so that verifiers of tokens see which one is the last."""
 
     @classmethod
-    def register(cls, *, email: str, name: str | None, password_hash: str) -> "User":
+    def register(cls, *, email: str, name: str | None, password_hash: str, now: datetime) -> "User":
         """Create a user with the default role."""
-        now = _now()
         return cls(email=email, name=name, password_hash=password_hash, created_at=now, updated_at=now)
 
     def view(self) -> UserView:
@@ -121,7 +116,7 @@ class User(Table, table=True):
         if version is not None and version != self.version:
             raise VersionMismatch(version, self.version)
 
-    def change(self, request: UpdateUser) -> bool:
+    def change(self, request: UpdateUser, now: datetime) -> bool:
         """Apply the fields that `request` sets; return whether any changed. Null removes a name and nothing else."""
         requested = {field: getattr(request, field) for field in self.CHANGEABLE & request.model_fields_set}
         changes = {
@@ -132,17 +127,17 @@ class User(Table, table=True):
         for field, value in changes.items():
             setattr(self, field, value)
         if changes:
-            self._changed()
+            self._changed(now)
         return bool(changes)
 
-    def change_password(self, password_hash: str) -> None:
+    def change_password(self, password_hash: str, now: datetime) -> None:
         """Replace the password hash; this counts as a new version, although no view shows it."""
         self.password_hash = password_hash
-        self._changed()
+        self._changed(now)
 
-    def delete(self) -> UserDeleted:
+    def delete(self, now: datetime) -> UserDeleted:
         """Delete the personal data and release the email address; the placeholder is not a valid address."""
-        self._changed()
+        self._changed(now)
         self.deleted_at = self.updated_at
         self.email = f"deleted:{self.id}"
         self.name = None
@@ -158,7 +153,7 @@ class User(Table, table=True):
         self.sessions_after = max([uuid7(), *ended, *filter(None, [self.sessions_after, except_session])])
         self.except_session = except_session
 
-    def revoke(self) -> UserRevocation:
+    def revoke(self, now: datetime) -> UserRevocation:
         """Return what verifiers of tokens must know about this user from now on; the caller saves the user."""
         self.revocations += 1
         return UserRevocation(
@@ -167,12 +162,12 @@ class User(Table, table=True):
             sessions_after=self.sessions_after,
             except_session=self.except_session,
             role=self.role,
-            revoked_at=_now(),
+            revoked_at=now,
         )
 
-    def _changed(self) -> None:
+    def _changed(self, now: datetime) -> None:
         self.version += 1
-        self.updated_at = _now()
+        self.updated_at = now
 
 
 class Use(PythonEnum):
@@ -208,9 +203,10 @@ class Session(Table, table=True):
     """The key of its refresh tokens, encrypted with `JWT_SECRET`."""
 
     @classmethod
-    def begin(cls, session_id: UUID, user_id: UUID, *, device: str, address: str, sealed: bytes) -> "Session":
+    def begin(
+        cls, session_id: UUID, user_id: UUID, *, device: str, address: str, sealed: bytes, now: datetime
+    ) -> "Session":
         """Return a new session."""
-        now = _now()
         return cls(
             id=session_id,
             user_id=user_id,
@@ -226,14 +222,12 @@ class Session(Table, table=True):
         """Return the session as its user sees it."""
         return SessionView(**{name: getattr(self, name) for name in SessionView.model_fields})
 
-    def is_over(self, idle: timedelta, longest: timedelta) -> bool:
+    def is_over(self, idle: timedelta, longest: timedelta, now: datetime) -> bool:
         """Return whether it was not used for `idle`, or began `longest` ago."""
-        now = _now()
         return now - self.last_used_at > idle or now - self.created_at > longest
 
-    def use(self, counter: int, *, device: str, address: str) -> Use:
+    def use(self, counter: int, *, device: str, address: str, now: datetime) -> Use:
         """Use the refresh token with this number, which the session has issued; the number counts from 0."""
-        now = _now()
         if counter == self.counter:
             self.counter += 1
             self.rotated_at = self.last_used_at = now

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from apps.users.deps import (
+    Clock,
     EmailRules,
     Passwords,
     PasswordsIfNeeded,
@@ -42,7 +43,9 @@ HASHES = 256
 
 
 @router.reply(CreateUser, workers=HASHES)
-async def create_user(request: CreateUser, users: Users, passwords: Passwords, email_rules: EmailRules) -> CreatedUser:
+async def create_user(
+    request: CreateUser, users: Users, passwords: Passwords, email_rules: EmailRules, clock: Clock
+) -> CreatedUser:
     """Create a user with the default role; the email must be unused and the password not a common one.
 
     A repetition with the same key, email, name and password gets the first reply again.
@@ -50,7 +53,7 @@ async def create_user(request: CreateUser, users: Users, passwords: Passwords, e
     email_rules.check(request.email)
     reject_guessable(request.password, "password", email=request.email, name=request.name)
     password_hash = await passwords.hash(request.password)
-    user = User.register(email=request.email, name=request.name, password_hash=password_hash)
+    user = User.register(email=request.email, name=request.name, password_hash=password_hash, now=clock.now())
     digest = creation_digest(request)
     try:
         async with users:
@@ -95,6 +98,7 @@ async def update_user(
     passwords: PasswordsIfNeeded,
     revocations: Revocations,
     email_rules: EmailRules,
+    clock: Clock,
 ) -> UserView:
     """Change the given fields of a user; a request that changes nothing makes no new version and no event.
 
@@ -114,15 +118,16 @@ async def update_user(
         _expect_password(user, verified)
         user.expect(request.expected_version)
         email, role, was_admin = user.email, user.role, user.is_active_admin
-        if user.change(request):
+        now = clock.now()
+        if user.change(request, now):
             if was_admin and not user.is_active_admin and await users.is_only_admin(user.id):
                 raise LastAdmin
             if user.disabled and request.disabled:
-                ended = await end_all(users, user, EndReason.DISABLED)
+                ended = await end_all(users, user, EndReason.DISABLED, now)
             elif user.email != email:
-                ended = await end_all(users, user, EndReason.EMAIL_CHANGED, except_session=request.session)
+                ended = await end_all(users, user, EndReason.EMAIL_CHANGED, now, except_session=request.session)
             elif user.role != role:
-                ended = await revoke_user(users, user)
+                ended = await revoke_user(users, user, now)
             await users.save(user)
             await users.emit(UserUpdated(user=user.view()))
     if user.role != role:
@@ -135,7 +140,7 @@ async def update_user(
 
 @router.reply(ChangePassword, workers=HASHES)
 async def change_password(
-    request: ChangePassword, users: Users, passwords: Passwords, revocations: Revocations
+    request: ChangePassword, users: Users, passwords: Passwords, revocations: Revocations, clock: Clock
 ) -> Done:
     """Change the password of a user that gives the current one; every other session ends."""
     async with users:
@@ -146,8 +151,9 @@ async def change_password(
     async with users:
         user = await users.get_locked(request.id)
         _expect_password(user, before)
-        user.change_password(password_hash)
-        ended = await end_all(users, user, EndReason.PASSWORD_CHANGED, except_session=request.session)
+        now = clock.now()
+        user.change_password(password_hash, now)
+        ended = await end_all(users, user, EndReason.PASSWORD_CHANGED, now, except_session=request.session)
         await users.save(user)
         await users.emit(UserUpdated(user=user.view()))
     log_ended(ended)
@@ -157,7 +163,7 @@ async def change_password(
 
 @router.reply(DeleteUser, workers=READS)
 async def delete_user(
-    request: DeleteUser, users: Users, passwords: PasswordsIfNeeded, revocations: Revocations
+    request: DeleteUser, users: Users, passwords: PasswordsIfNeeded, revocations: Revocations, clock: Clock
 ) -> Done:
     """Delete a user: the row stays without name, email and password, and the email can be used again."""
     verified: User | None = None
@@ -170,8 +176,9 @@ async def delete_user(
         _expect_password(user, verified)
         if user.is_active_admin and await users.is_only_admin(user.id):
             raise LastAdmin
-        ended = await end_all(users, user, EndReason.DELETED)
-        deleted = user.delete()
+        now = clock.now()
+        ended = await end_all(users, user, EndReason.DELETED, now)
+        deleted = user.delete(now)
         await users.save(user)
         await users.forget_creation_keys(user.id)
         await users.emit(deleted)

@@ -1,10 +1,9 @@
 """The request handlers of sessions: sign-in, refresh, and their end."""
 
 from contextlib import suppress
-from datetime import UTC, datetime
 
 from apps.users import refresh_tokens
-from apps.users.deps import Limits, Passwords, Revocations, SessionKeys, Signer, Users, UsersToRead
+from apps.users.deps import Clock, Limits, Passwords, Revocations, SessionKeys, Signer, Users, UsersToRead
 from apps.users.endings import end_all, log_ended, revoke_sessions
 from apps.users.errors import InvalidCredentials, InvalidRefreshToken, SessionNotFound, UserNotFound
 from apps.users.models import Session, Use, User
@@ -36,6 +35,7 @@ async def authenticate(
     keys: SessionKeys,
     limits: Limits,
     revocations: Revocations,
+    clock: Clock,
 ) -> IssuedSession:
     """Begin a session with an email and a password; every refusal is the same and takes one password check."""
     async with users:
@@ -52,13 +52,13 @@ async def authenticate(
         user = await _still_the_same(users, found, request)
         if new_hash is not None:
             await users.replace_hash(user.id, password_hash, new_hash)
-        session_id = user.new_session_id()
+        session_id, now = user.new_session_id(), clock.now()
         session = Session.begin(
-            session_id, user.id, device=request.device, address=request.address, sealed=keys.new(session_id)
+            session_id, user.id, device=request.device, address=request.address, sealed=keys.new(session_id), now=now
         )
         await users.add_session(session)
         excess = await users.end_excess_sessions(user.id, limits.per_user)
-        ended = await revoke_sessions(users, user.id, excess, EndReason.TOO_MANY)
+        ended = await revoke_sessions(users, user.id, excess, EndReason.TOO_MANY, now)
     await revocations.publish(ended)
     security_event("sign-in", user=user.id, session=session.id, address=request.address)
     return _issued(session, user, keys, signer)
@@ -66,24 +66,30 @@ async def authenticate(
 
 @router.reply(RefreshSession, workers=READS)
 async def refresh_session(
-    request: RefreshSession, users: Users, signer: Signer, keys: SessionKeys, limits: Limits, revocations: Revocations
+    request: RefreshSession,
+    users: Users,
+    signer: Signer,
+    keys: SessionKeys,
+    limits: Limits,
+    revocations: Revocations,
+    clock: Clock,
 ) -> IssuedSession:
     """Exchange a refresh token for new tokens; one that was replaced earlier ends its session."""
     token = refresh_tokens.read(request.refresh_token)
     if token is None:
         raise InvalidRefreshToken
     async with users:
-        session = await users.get_session_locked(token.session)
-        if session is None or not keys.has_issued(session, token) or session.is_over(limits.idle, limits.longest):
+        session, now = await users.get_session_locked(token.session), clock.now()
+        if session is None or not keys.has_issued(session, token) or session.is_over(limits.idle, limits.longest, now):
             raise InvalidRefreshToken
         try:
             user = await users.get(session.user_id)
         except UserNotFound:
             raise InvalidRefreshToken from None
-        use = session.use(token.counter, device=request.device, address=request.address)
+        use = session.use(token.counter, device=request.device, address=request.address, now=now)
         if use is Use.REUSED:
             await users.end_session(user.id, session.id)
-            ended = await revoke_sessions(users, user.id, [session.id], EndReason.REFRESH_REUSE)
+            ended = await revoke_sessions(users, user.id, [session.id], EndReason.REFRESH_REUSE, now)
         elif use is Use.ROTATED:
             await users.save_session(session)
     if use is Use.REUSED:
@@ -94,9 +100,9 @@ async def refresh_session(
 
 
 @router.reply(ListSessions, workers=READS)
-async def list_sessions(request: ListSessions, users: UsersToRead, limits: Limits) -> SessionList:
+async def list_sessions(request: ListSessions, users: UsersToRead, limits: Limits, clock: Clock) -> SessionList:
     """Return the sessions of a user that have not ended."""
-    now = datetime.now(UTC)
+    now = clock.now()
     async with users:
         sessions = await users.sessions_of(
             request.user_id, used_since=now - limits.idle, begun_since=now - limits.longest
@@ -105,7 +111,7 @@ async def list_sessions(request: ListSessions, users: UsersToRead, limits: Limit
 
 
 @router.reply(RevokeSessions, workers=READS)
-async def end_sessions(request: RevokeSessions, users: Users, revocations: Revocations) -> Done:
+async def end_sessions(request: RevokeSessions, users: Users, revocations: Revocations, clock: Clock) -> Done:
     """End one session, or all of a user except one; the revocation is published before the reply."""
     async with users:
         if request.session_id is not None:
@@ -113,10 +119,10 @@ async def end_sessions(request: RevokeSessions, users: Users, revocations: Revoc
             if session is None or request.user_id not in {None, session.user_id}:
                 raise SessionNotFound(request.session_id)
             await users.end_session(session.user_id, session.id)
-            ended = await revoke_sessions(users, session.user_id, [session.id], EndReason.SIGNED_OUT)
+            ended = await revoke_sessions(users, session.user_id, [session.id], EndReason.SIGNED_OUT, clock.now())
         elif request.user_id is not None:
             user = await users.get_locked(request.user_id)
-            ended = await end_all(users, user, EndReason.SIGNED_OUT, except_session=request.except_session)
+            ended = await end_all(users, user, EndReason.SIGNED_OUT, clock.now(), except_session=request.except_session)
             await users.save(user)
     log_ended(ended)
     await revocations.publish(ended)

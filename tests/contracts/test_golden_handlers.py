@@ -7,6 +7,7 @@ them are only read (`test_golden.py`), as are the messages of other services.
 import json
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -58,7 +59,10 @@ def user_of(request: Mapping[str, Any]) -> User:
     """Return the user that a request is about."""
     password = request.get("currentPassword") or request.get("password") or PASSWORD
     user = User.register(
-        email=request.get("email") or new_email(), name=None, password_hash=PasswordHasher(**LOW_COST).hash(password)
+        email=request.get("email") or new_email(),
+        name=None,
+        password_hash=PasswordHasher(**LOW_COST).hash(password),
+        now=datetime.now(UTC),
     )
     user.id = UUID(request.get("id") or request.get("userId") or str(user.id))
     return user

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from apps.users.models import Session
 from contracts.base import State
 from contracts.sessions import SessionView
+from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
 
 
 @dataclass
@@ -20,6 +21,7 @@ class SessionStore:
     published: dict[str, bytes] = field(default_factory=dict)
     """Body of the last revocation by subject."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    clock: SystemClock = SYSTEM_CLOCK
 
     async def publish(self, subject: str, body: bytes) -> None:
         self.published[subject] = body
@@ -92,15 +94,17 @@ class FakeSessions:
 
     async def delete_over(self, *, idle: timedelta, longest: timedelta) -> None:
         await self.acquire()
-        over = [session.id for session in self._all().values() if session.is_over(idle, longest)]
+        over = [
+            session.id for session in self._all().values() if session.is_over(idle, longest, self._sessions.clock.now())
+        ]
         self._pending |= dict.fromkeys(over)
 
     async def store_revocations(self, revocations: Sequence[State]) -> None:
-        now = datetime.now(UTC)
+        now = self._sessions.clock.now()
         self._revocations |= {each.address: (each.model_dump_json().encode(), now) for each in revocations}
 
     async def unpublished_revocations(self, older_than: timedelta, limit: int) -> list[tuple[str, bytes]]:
-        before = datetime.now(UTC) - older_than
+        before = self._sessions.clock.now() - older_than
         stored = self._sessions.revocations.items()
         return [(subject, body) for subject, (body, at) in stored if at < before][:limit]
 

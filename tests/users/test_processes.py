@@ -5,6 +5,7 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -194,13 +195,13 @@ async def test_events_keep_their_order_when_nats_is_killed(servers: KillableServ
         for version in range(2, versions + 1):
             async with Users(pool) as users:
                 changed = await users.get_locked(user.id)
-                changed.change(UpdateUser(id=user.id, name=f"Ada the {version}"))
+                changed.change(UpdateUser(id=user.id, name=f"Ada the {version}"), datetime.now(UTC))
                 await users.save(changed)
                 await users.emit(UserUpdated(user=changed.view()))
             if version in {versions // 3, 2 * versions // 3}:
                 kills.put_nowait(version)
 
-    users = [User.register(email=new_email(), name=None, password_hash="none") for _ in range(3)]
+    users = [User.register(email=new_email(), name=None, password_hash="none", now=datetime.now(UTC)) for _ in range(3)]
     async with on_servers(low_cost(settings)) as service:
         changes = asyncio.gather(*map(change_often, users))
         for _ in range(2):

@@ -125,7 +125,7 @@ async def test_sessions_that_are_over_are_deleted(settings: Settings, real_servi
     live = await real_service.request(Authenticate(email=user.email, password=PASSWORD))
     pool = database.create_pool(settings)
     keys, old = SessionKeys(SECRET), uuid4()
-    over = Session.begin(old, user.id, device="", address="", sealed=keys.new(old))
+    over = Session.begin(old, user.id, device="", address="", sealed=keys.new(old), now=datetime.now(UTC))
     over.last_used_at -= timedelta(days=31)
     async with Users(pool) as users:
         await users.add_session(over)

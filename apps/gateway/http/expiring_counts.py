@@ -137,13 +137,13 @@ class StoredCounts:
         return f"guesses/{self._name}/{key}"
 
 
-def open_counts(storage: Storage, name: str) -> ExpiringCounts:
-    """Return the counts of one kind in `storage`.
+def open_counts(storage: Storage, name: str, *, clock: Callable[[], float] = time.monotonic) -> ExpiringCounts:
+    """Return the counts of one kind in `storage`; those in memory use `clock`, which is monotonic, in seconds.
 
     Raises `ValueError` for memcached, whose counts cannot be given back: it has no negative increments.
     """
     if isinstance(storage, MemoryStorage):  # the library's own is unbounded, and searches all keys at each hit
-        return MemoryCounts()
+        return MemoryCounts(clock=clock)
     if isinstance(storage, MemcachedStorage):
         raise ValueError("rate_limit_storage must not be memcached: its counts cannot be given back")  # noqa: TRY004
     return StoredCounts(storage, name)

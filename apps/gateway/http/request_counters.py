@@ -120,9 +120,14 @@ def open_storage(uri: str) -> Storage:
     return storage
 
 
-def open_counters(limits: Mapping[str, str], storage: Storage) -> dict[str, RequestCounter]:
-    """Return a counter in `storage` per limit, such as "10/minute"."""
+def open_counters(
+    limits: Mapping[str, str], storage: Storage, clock: Callable[[], float] = time.time
+) -> dict[str, RequestCounter]:
+    """Return a counter in `storage` per limit, such as "10/minute".
+
+    Those in memory use `clock`, which returns Unix time, in seconds.
+    """
     items = {name: parse(limit) for name, limit in limits.items()}
     if isinstance(storage, MemoryStorage):  # the library's own searches all keys in a task per turn of the event loop
-        return {name: MemoryCounter(item.amount, item.get_expiry()) for name, item in items.items()}
+        return {name: MemoryCounter(item.amount, item.get_expiry(), clock=clock) for name, item in items.items()}
     return {name: StoredCounter(item, name, storage) for name, item in items.items()}

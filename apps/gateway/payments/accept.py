@@ -6,7 +6,6 @@ See docs/adr/0003-idempotency-without-a-store.md.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from contracts.payments import Charge, CreatePayment, PaymentStatus, PaymentView
 from contracts.users import UserView
 from kit.errors import OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
+from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
 
 FindPayment = Callable[[UUID], Awaitable[PaymentView | None]]
 """Asks the payments service for a payment; None for an unknown id. Raises a `Refusal` if the service refuses."""
@@ -63,6 +63,7 @@ class PaymentAcceptance:
         queue: PaymentQueue,
         waiters: Waiters,
         timeout: float,
+        clock: SystemClock = SYSTEM_CLOCK,
     ) -> None:
         self._find_recorded = find_recorded
         self._find_payment = find_payment
@@ -71,6 +72,7 @@ class PaymentAcceptance:
         self._queue = queue
         self._waiters = waiters
         self._timeout = timeout
+        self._clock = clock
 
     async def accept(
         self,
@@ -92,7 +94,7 @@ class PaymentAcceptance:
         payer = payer or caller.id
         if not caller.may_see(payer):
             raise Forbidden("Only an admin may pay for another user.")
-        new = partial(new_command, charge, payer)
+        new = partial(new_command, charge, payer, clock=self._clock)
         if wait is None:  # the first response again, byte for byte
             payment, repeated = await self._accept(new, payer, caller, key, lambda _: None)
             return AcceptedPayment(_as_pending(payment), repeated)
@@ -160,7 +162,7 @@ class PaymentAcceptance:
         return command.pending() if command else None
 
 
-def new_command(charge: Charge, payer: UUID, payment: UUID) -> CreatePayment:
+def new_command(charge: Charge, payer: UUID, payment: UUID, *, clock: SystemClock = SYSTEM_CLOCK) -> CreatePayment:
     """Return the command for a new payment with this id."""
     return CreatePayment(
         id=payment,
@@ -168,7 +170,7 @@ def new_command(charge: Charge, payer: UUID, payment: UUID) -> CreatePayment:
         amount=charge.amount,
         currency=charge.currency,
         metadata=charge.metadata,
-        created_at=datetime.now(UTC),
+        created_at=clock.now(),
     )
 
 

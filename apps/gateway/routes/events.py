@@ -1,6 +1,5 @@
 """The caller's events as they happen: Server-Sent Events."""
 
-import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -10,9 +9,8 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from structlog.stdlib import get_logger
 
 from apps.gateway.auth import Caller
-from apps.gateway.deps import CurrentUser, Deps
+from apps.gateway.deps import CurrentUser, Dependencies, Deps
 from apps.gateway.http.openapi import responses, success
-from apps.gateway.sse.broadcaster import Broadcaster
 from apps.gateway.sse.history import Position
 from kit.errors import InvalidField, Unavailable
 
@@ -45,18 +43,18 @@ async def stream_events(
     deps.capacity.become_stream(caller.id)
     await deps.broadcaster.wait_started()
     async with deps.broadcaster.listening() as now:  # refused while NATS is unavailable; `_lines` needs it once more
-        lines = _lines(deps.broadcaster, caller, since or now)
+        lines = _lines(deps, caller, since or now)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(lines, media_type="text/event-stream", headers=headers)
 
 
-async def _lines(broadcaster: Broadcaster, caller: Caller, since: Position) -> AsyncIterator[bytes]:
+async def _lines(deps: Dependencies, caller: Caller, since: Position) -> AsyncIterator[bytes]:
     # An id before the first event: a client that is disconnected before it resumes here.
     yield format_sse_event(id=str(since), retry=_RETRY_MILLISECONDS)
     try:
-        async with broadcaster.listening():
-            seconds = caller.claims.exp - time.time()
-            async for item in broadcaster.events(caller.id, caller.session, since, seconds):
+        async with deps.broadcaster.listening():
+            seconds = caller.claims.exp - deps.clock.unix_time()
+            async for item in deps.broadcaster.events(caller.id, caller.session, since, seconds):
                 if item is None:
                     yield KEEPALIVE_COMMENT
                 else:
