@@ -6,6 +6,8 @@ from math import inf
 from typing import Generic, TypeAlias, TypeVar
 
 from kit.errors import OutcomeUnknown, Unavailable
+from kit.runtime import spans
+from kit.runtime.tracing import Trace, trace
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,6 +43,8 @@ class BatchLoader(Generic[Item, Result]):
         self._waiting: list[_Call[Item, Result]] = []
         self._running: dict[asyncio.Task[None], list[_Call[Item, Result]]] = {}
         self._checking = False
+        self._origins: dict[asyncio.Future[Result], Trace] = {}
+        """The requests that the items belong to, while spans are recorded."""
 
     async def __call__(self, item: Item) -> Result:
         """Process `item` in the next batch and return its result; a cancelled caller does not cancel the batch."""
@@ -60,6 +64,9 @@ class BatchLoader(Generic[Item, Result]):
     def _add(self, loop: asyncio.AbstractEventLoop, item: Item, ends_at: float) -> asyncio.Future[Result]:
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future, ends_at))
+        if spans.are_recorded():
+            self._origins[future] = trace.get()
+            future.add_done_callback(self._origins.pop)
         if self._free and (len(self._waiting) - 1) % self._max_batch == 0:  # the first item of a batch
             self._start()
         return future
@@ -73,6 +80,13 @@ class BatchLoader(Generic[Item, Result]):
         self._checking = bool(self._waiting or self._running)
         if self._checking:
             loop.call_later(_CHECK_INTERVAL, self._check, loop)
+
+    async def _work_on(self, batch: Sequence[_Call[Item, Result]]) -> Sequence[Result]:
+        items = [item for item, _, _ in batch]
+        if not self._origins:
+            return await self._work(items)
+        with spans.on_behalf_of([self._origins.get(future, Trace()) for _, future, _ in batch]):
+            return await self._work(items)
 
     def _start(self) -> None:
         self._free -= 1
@@ -91,7 +105,7 @@ class BatchLoader(Generic[Item, Result]):
             batch += waiting[: self._max_batch]
             self._waiting = waiting[self._max_batch :]
             # Two calls that end in one turn both start a next one, and one of those finds no item left.
-            results = await self._work([item for item, _, _ in batch]) if batch else ()
+            results = await self._work_on(batch) if batch else ()
             completed = list(zip(batch, results, strict=True))
         except BaseException as error:
             for _, future, _ in batch:

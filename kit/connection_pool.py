@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 from sqlalchemy import URL
 
+from kit.runtime.spans import are_recorded
+from kit.traced_connection import TracedConnection
+
 WAIT_TIMEOUT = 2.0
 """Seconds to wait for a free connection."""
 CONNECT_TIMEOUT = 2.0
@@ -83,6 +86,7 @@ def pool_of(address: URL, size: int) -> ConnectionPool:
             timeout=CONNECT_TIMEOUT,
             command_timeout=COMMAND_TIMEOUT,
             server_settings=SERVER_SETTINGS,
+            connection_class=TracedConnection if are_recorded() else asyncpg.Connection,
         )
 
     return ConnectionPool(connect, size)

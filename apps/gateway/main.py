@@ -59,6 +59,7 @@ from kit.messaging.demand import Demand
 from kit.messaging.discovery import Discovery
 from kit.ops.durability import Durability
 from kit.ops.health import Health
+from kit.ops.traces import configure_traces
 from kit.runtime.app import ServiceApp
 from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
 from kit.runtime.failpoints import arm
@@ -261,5 +262,6 @@ def make_broker(settings: Settings) -> Broker:
 
 _settings = load(Settings)
 configure_logging(_settings.log_level, _settings.log_format)
+configure_traces(_settings, "gateway")
 arm(_settings.failpoints, "gateway")
 app = create_app(_settings)

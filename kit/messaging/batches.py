@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from kit.batching import BatchLoader, bisect_failures
 from kit.errors import NonRetryable, OutcomeUnknown, Unavailable
 from kit.inbox import InboxKey
+from kit.runtime import spans
 from kit.runtime.depends import provided_parameters
 from kit.runtime.failpoints import HALF_HANDLED, failpoint, poison
 from kit.runtime.tracing import Trace
@@ -106,7 +107,14 @@ class BatchHandler:
     async def _call(self, dependencies: Any, batch: Sequence[Received[Any]]) -> None:
         poison(getattr(each.message, "id", "") for each in batch)
         arguments = {name: provided.value(dependencies) for name, provided in self._parameters.items()}
-        await self._handler(batch, **arguments)
+        if not spans.are_recorded():
+            await self._handler(batch, **arguments)
+            return
+        # A command of a batch arrives on the subject of the batch, so the consumer names it; in memory there is none.
+        consumers = [item.inbox_key.consumer or type(item.message).subject for item in batch]
+        with spans.batch_span("process", "CONSUMER", consumers, [item.trace for item in batch]) as inner:
+            own = [item._replace(trace=trace) for item, trace in zip(batch, inner, strict=True)]
+            await self._handler(own, **arguments)
 
 
 class _Message(NamedTuple):

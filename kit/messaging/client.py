@@ -11,6 +11,7 @@ from contracts.errors import Problem
 from contracts.headers import DEADLINE, SERVICE_ERROR_CODE
 from kit.errors import NATS, OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
+from kit.runtime.spans import nats_span
 from kit.runtime.tracing import trace
 
 
@@ -36,12 +37,13 @@ class RequestClient:
         timeout = self._timeout if timeout is None else timeout
         deadline = str(int((time.time() + timeout) * 1000))
         try:
-            reply = await self._broker.request(
-                request.model_dump_json(exclude_unset=True).encode(),
-                request.subject,
-                headers={"content-type": "application/json", DEADLINE: deadline} | trace.get().headers(),
-                timeout=timeout,
-            )
+            with nats_span("send", "CLIENT", request.subject):
+                reply = await self._broker.request(
+                    request.model_dump_json(exclude_unset=True).encode(),
+                    request.subject,
+                    headers={"content-type": "application/json", DEADLINE: deadline} | trace.get().headers(),
+                    timeout=timeout,
+                )
         except (NoRespondersError, SubscriberNotFound) as error:
             raise Unavailable(service) from error
         except (ConnectionClosedError, OutboundBufferLimitError) as error:

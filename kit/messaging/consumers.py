@@ -23,6 +23,7 @@ from kit.messaging.pull import pull
 from kit.messaging.retry import RETRY_POLICY, RetryPolicy
 from kit.messaging.streams import ACK_WAIT, consumer_config
 from kit.runtime import tracing
+from kit.runtime.spans import nats_span
 
 Handler = Callable[..., Awaitable[None]]
 
@@ -46,10 +47,11 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
 
     async def consume_scope(self, call_next: Any, msg: StreamMessage[Msg]) -> Any:
         """Call the handler. Raises `ProcessDied` for a message that has killed the process too often."""
-        if self._crash_guard is None or not _is_stored(self.msg):
-            return await call_next(msg)
-        async with self._crash_guard.around(self.msg, ""):
-            return await call_next(msg)
+        with nats_span("process", "CONSUMER", self.msg.subject):
+            if self._crash_guard is None or not _is_stored(self.msg):
+                return await call_next(msg)
+            async with self._crash_guard.around(self.msg, ""):
+                return await call_next(msg)
 
     async def after_processed(
         self,

@@ -24,6 +24,7 @@ from kit.messaging.stats import request_stats
 from kit.messaging.workers import Workers
 from kit.runtime import tracing
 from kit.runtime.depends import DEPENDENCIES, provided_parameters
+from kit.runtime.spans import nats_span
 
 log = get_logger(__name__)
 
@@ -31,6 +32,7 @@ Replies: TypeAlias = Callable[..., Awaitable[Reply]]
 """A handler of requests."""
 
 _UNREADABLE = Problem(kind=ErrorKind.INVALID, slug="invalid-request", detail="The body is not a JSON document.")
+_FAILURES = frozenset({ErrorKind.INTERNAL, ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
 _FAILED = Problem(kind=ErrorKind.INTERNAL, slug="internal-error", detail="The service failed; the failure is logged.")
 
 
@@ -100,7 +102,12 @@ class RequestHandler:
             "content-type": "application/json",
             "correlation_id": headers.get("correlation_id") or str(uuid4()),
         }
-        reply, problem = await self._reply(message.data, headers.get("content-type"))
+        with nats_span("process", "SERVER", self._request.subject) as span:
+            reply, problem = await self._reply(message.data, headers.get("content-type"))
+            if problem is not None:
+                span.add({"mkstore.problem": problem.slug})
+                if problem.kind in _FAILURES:
+                    span.fail(problem.slug)
         if problem is not None:
             reply_headers |= _headers_of(problem)
         error = f"{problem.kind.value}:{problem.slug}" if problem else ""

@@ -23,7 +23,10 @@ from kit.messaging.demand import START_TIMEOUT, Demand
 from kit.messaging.faststream_compat import replace_subscription
 from kit.messaging.follower import CHECK_INTERVAL, Follower
 from kit.messaging.reader import StoredMessage, sequence_of, stored_message
+from kit.runtime import spans
+from kit.runtime.spans import nats_span
 from kit.runtime.tasks import cancel_and_wait
+from kit.runtime.tracing import set_trace
 
 log = get_logger(__name__)
 
@@ -140,8 +143,15 @@ class StreamSubscription:
         return True
 
     async def _receive(self, message: Msg) -> None:
-        if self.wants(stored_message(self.stream, message)):
-            await self._subscriber.consume(message)
+        stored = stored_message(self.stream, message)
+        if not spans.are_recorded():
+            if self.wants(stored):
+                await self._subscriber.consume(message)
+            return
+        set_trace(message.headers)
+        with nats_span("process", "CONSUMER", stored.subject):
+            if self.wants(stored):
+                await self._subscriber.consume(message)
 
 
 class EventMiddleware(BaseMiddleware[Any, Any]):

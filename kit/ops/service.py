@@ -28,6 +28,7 @@ from kit.ops.health import Check, Health
 from kit.ops.memory import CommandMemory
 from kit.ops.metrics import Metrics
 from kit.ops.schema import wait_for_database
+from kit.ops.traces import configure_traces
 from kit.outbox.relay import Relay
 from kit.outbox.requests import RefusedEventNotFound, refused_event_router
 from kit.runtime.app import ServiceApp
@@ -71,6 +72,7 @@ class DatabaseService:
         migrations: Path,
     ) -> None:
         configure_logging(settings.log_level, settings.log_format)
+        configure_traces(settings, name)
         arm(settings.failpoints, name)
         self._name = name
         self._settings = settings

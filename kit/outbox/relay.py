@@ -25,6 +25,7 @@ from kit.outbox.refused import ANY_REFUSED, NEXT, NEXT_BESIDE_REFUSED, REFUSE
 from kit.outbox.table import CHANNEL
 from kit.runtime.failpoints import AFTER_PUBLISH, AFTER_REMOVAL, BEFORE_PUBLISH, HALF_A_BATCH, failpoint
 from kit.runtime.periodic import Periodic
+from kit.runtime.spans import batch_span
 from kit.runtime.tasks import run_until_first_done
 from kit.runtime.tracing import Trace
 
@@ -93,6 +94,8 @@ class Relay:
         self._retry_delay = retry_delay
         self._last_sequence = 0
         self._any_refused = False
+        self._traces: dict[int, Trace] = {}
+        """The trace of each row that is being published."""
         self._leading = Periodic(
             self._lead,
             _RESTART_DELAY,
@@ -152,8 +155,12 @@ class Relay:
         started = time.monotonic()
         failpoint(BEFORE_PUBLISH)
         published = rows
-        if len(rows) == 1 or not await self._publish_atomically(rows):
-            published = await self._publish_singly(session, rows)
+        subjects = [row["subject"] for row in rows]
+        traces = [Trace(row["request_id"], row["traceparent"]) for row in rows]
+        with batch_span("send", "PRODUCER", subjects, traces) as inner:
+            self._traces = {row["seq"]: trace for row, trace in zip(rows, inner, strict=True)}
+            if len(rows) == 1 or not await self._publish_atomically(rows):
+                published = await self._publish_singly(session, rows)
         failpoint(AFTER_PUBLISH)
         await session.execute("DELETE FROM outbox WHERE seq = ANY($1)", [row["seq"] for row in published])
         failpoint(AFTER_REMOVAL)
@@ -273,4 +280,4 @@ class Relay:
             "ce-time": row["occurred_at"].astimezone(UTC).isoformat().replace("+00:00", "Z"),
             "ce-aggregateversion": str(row["aggregate_version"]),
             "content-type": "application/json",
-        } | Trace(row["request_id"], row["traceparent"]).headers()
+        } | self._traces[row["seq"]].headers()

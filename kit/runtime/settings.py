@@ -39,6 +39,12 @@ class Settings(BaseSettings):
         "/asyncapi",
         description="URL of the AsyncAPI documents on the gateway; shown by `nats micro info`.",
     )
+    otel_exporter_otlp_endpoint: str = Field(
+        "",
+        description="Base URL of the receiver of traces, OTLP over HTTP; empty: none are recorded. The other variables "
+        "of OpenTelemetry's SDK apply too.",
+    )
+    otel_sdk_disabled: bool = Field(False, description="Record no traces, whatever else is set.")
     failpoints: str = Field(
         "", description="Folder watched for failpoint files, each of which crashes the process. Not for production."
     )

@@ -17,7 +17,7 @@ from apps.gateway.http.rate_limits import BY_PATH, RateLimits
 from apps.gateway.http.request_ids import HEADER, trace_of
 from apps.gateway.http.server import write_response
 from kit.errors import Refusal
-from kit.runtime.tracing import trace
+from kit.runtime.spans import NOT_RECORDED, Span, begin
 
 _NO_STORE = (b"cache-control", b"no-store")
 _OF_CONTENT = frozenset({b"content-type", b"content-length"})
@@ -66,7 +66,7 @@ class Middleware:
         started = self._clock()
         headers = dict(scope["headers"])
         current = trace_of(headers)
-        trace.set(current)
+        span = begin(scope["method"], "SERVER", current)
         response = _Response(send, scope["method"], current.request_id)
         if scope["method"] == "HEAD" and scope["path"] != _ENDLESS:
             scope = {**scope, "method": "GET"}
@@ -86,6 +86,9 @@ class Middleware:
             await self._wrap(problem_response(refusal))(scope, receive, response.send)
         finally:
             self._capacity.release(place)
+            if span is not NOT_RECORDED:
+                _describe(span, scope, response, current.request_id)
+                span.end()
             if self._access_log:
                 self._access_log.add(
                     Access(
@@ -141,6 +144,24 @@ class _Response:
             if not write_response(self._send, self.method, start, message):
                 await self._send(start)
                 await self._send(message)
+
+
+def _describe(span: Span, scope: Scope, response: _Response, request_id: str) -> None:
+    """Name a span by OpenTelemetry's conventions for HTTP servers, without the query and the ids in the path."""
+    route = getattr(scope.get("route"), "path", None)
+    span.rename(f"{response.method} {route}" if route else response.method)
+    span.add(
+        {
+            "http.request.method": response.method,
+            "http.response.status_code": response.status,
+            "http.request.header.x-request-id": [request_id],
+            "url.scheme": scope["scheme"],
+        }
+        | ({"http.route": route} if route else {})
+        | ({"user.id": str(caller)} if (caller := _caller(scope)) else {})
+    )
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.fail(str(response.status))
 
 
 def _unchanged(app: ASGIApp) -> ASGIApp:

@@ -7,6 +7,7 @@ from uuid import UUID
 from uuid_utils import uuid7
 
 from contracts.headers import REQUEST_ID
+from kit.runtime import spans
 from kit.runtime.tracing import TRACEPARENT, Trace, new_traceparent
 
 HEADER = REQUEST_ID.lower().encode()
@@ -19,11 +20,15 @@ _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9
 
 
 def trace_of(headers: Mapping[bytes, bytes]) -> Trace:
-    """Return the `X-Request-Id` and `traceparent` (W3C) of a request, each new if it is absent or invalid."""
+    """Return the `X-Request-Id` and `traceparent` (W3C) of a request, each new if it is absent or invalid.
+
+    While spans are recorded, the first one of the request begins a new trace.
+    """
     given_id, given_parent = headers.get(HEADER), headers.get(_PARENT)
     request_id = given_id.decode() if given_id and _REQUEST_ID.fullmatch(given_id) else uuid7().hex
-    parent = given_parent.decode() if given_parent and _TRACEPARENT.fullmatch(given_parent) else new_traceparent()
-    return Trace(request_id, parent)
+    if given_parent and _TRACEPARENT.fullmatch(given_parent):
+        return Trace(request_id, given_parent.decode())
+    return Trace(request_id, "" if spans.are_recorded() else new_traceparent())
 
 
 def urn_of(request_id: str) -> str | None:

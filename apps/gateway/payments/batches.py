@@ -16,6 +16,7 @@ from apps.gateway.payments.publishing import NEW, CommandPublisher, Outgoing, Re
 from contracts.payments import MAX_BATCH_PAYMENTS, BatchedPayment, CreatePayment, CreatePayments
 from kit.errors import NATS, OutcomeUnknown, Unavailable
 from kit.runtime.failpoints import AFTER_BATCH, failpoint
+from kit.runtime.spans import on_behalf_of
 from kit.runtime.tracing import Trace, trace
 
 NewCommand = Callable[[UUID], CreatePayment]
@@ -144,7 +145,8 @@ class PaymentBatches:
         if not entries:
             return
         try:
-            await self._publisher.publish(_message(batch.ids, entries), _time_left(entries))
+            with on_behalf_of([entry.origin for entry in entries]):
+                await self._publisher.publish(_message(batch.ids, entries), _time_left(entries))
         except Refused as refusal:
             if len(entries) == 1:
                 _fail(entries, refusal.as_unavailable())
@@ -196,7 +198,7 @@ def _message(ids: BatchIds, entries: Sequence[_Entry]) -> Outgoing:
     # Joined bytes: each payment was serialized when it arrived. A test compares them with `CreatePayments`.
     payments = b",".join(entry.body for entry in entries)
     body = b'{"batch":"%s","payments":[%s]}' % (ids.batch.encode(), payments)
-    return Outgoing(CreatePayments.address_with(entries[0].command.id), body, NEW)
+    return Outgoing(CreatePayments.address_with(entries[0].command.id), body, NEW, CreatePayments.subject)
 
 
 def _item(command: CreatePayment, origin: Trace) -> bytes:

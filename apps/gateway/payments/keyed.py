@@ -51,7 +51,7 @@ class KeyedPayments:
         Raises `Unavailable` if nothing was stored, and `OutcomeUnknown` if no acknowledgement arrived in time.
         """
         body = command.model_dump_json().encode()
-        message = Outgoing(command.address, body, NEW | trace.get().headers())
+        message = Outgoing(command.address, body, NEW | trace.get().headers(), command.subject)
         deadline = asyncio.get_running_loop().time() + remaining(self._timeout)
         outcome = await self._loader(_Entry(command.id, message, deadline))
         if isinstance(outcome, Exception):

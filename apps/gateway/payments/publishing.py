@@ -19,6 +19,7 @@ from contracts.headers import (
 from kit.errors import NATS, OutcomeUnknown, Unavailable
 from kit.messaging.broker import Broker
 from kit.runtime.failpoints import AFTER_ATOMIC_BATCH, AFTER_PUBLISH, BEFORE_PUBLISH, HALF_A_BATCH, failpoint
+from kit.runtime.spans import nats_span
 
 NEW = {"content-type": "application/json", EXPECTED_LAST_SUBJECT_SEQUENCE: "0"}
 """Headers of a command: refused if the stream has one with the same id."""
@@ -46,6 +47,8 @@ class Outgoing(NamedTuple):
     subject: str
     body: bytes
     headers: Mapping[str, str]
+    channel: str
+    """The subject as its contract has it, with a name in the place of the id."""
 
 
 class CommandPublisher:
@@ -62,21 +65,24 @@ class CommandPublisher:
         """Publish one message."""
         self._check_connection()
         failpoint(BEFORE_PUBLISH)
-        await self._commit(message, message.headers, timeout)
+        with nats_span("send", "PRODUCER", message.channel):
+            await self._commit(message, message.headers, timeout)
 
     async def publish_atomically(self, messages: Sequence[Outgoing], timeout: float) -> None:  # noqa: ASYNC109 - same
         """Publish all messages or none, as one atomic batch (NATS ADR-50)."""
         self._check_connection()
         failpoint(BEFORE_PUBLISH)
         batch = uuid4().hex
-        for place, message in enumerate(messages, start=1):
-            headers = {**message.headers, BATCH_ID: batch, BATCH_SEQUENCE: str(place)}
-            if place < len(messages):
-                await self._send(message, headers)
-            else:
-                failpoint(HALF_A_BATCH)
-                await self._commit(message, headers | {BATCH_COMMIT: "1"}, timeout)
-                failpoint(AFTER_ATOMIC_BATCH)
+        count = {"messaging.batch.message_count": len(messages)}
+        with nats_span("send", "PRODUCER", messages[0].channel, count):
+            for place, message in enumerate(messages, start=1):
+                headers = {**message.headers, BATCH_ID: batch, BATCH_SEQUENCE: str(place)}
+                if place < len(messages):
+                    await self._send(message, headers)
+                else:
+                    failpoint(HALF_A_BATCH)
+                    await self._commit(message, headers | {BATCH_COMMIT: "1"}, timeout)
+                    failpoint(AFTER_ATOMIC_BATCH)
 
     async def _send(self, message: Outgoing, headers: Mapping[str, str]) -> None:
         try:

@@ -15,6 +15,7 @@ from contracts.streams import PAYMENT_EVENTS
 from kit.errors import NATS, Unavailable
 from kit.messaging.demand import Needed, always
 from kit.messaging.reader import StoredMessage
+from kit.runtime.spans import span
 
 log = get_logger(__name__)
 
@@ -109,8 +110,10 @@ class Broadcaster:
         if not self._subscribers:
             return
         owner = self._owner_of(event.subject, event.body)
-        for subscriber in self._subscribers.get(owner, ()) if owner else ():
-            subscriber.enqueue(event, self._position)
+        if subscribers := self._subscribers.get(owner) if owner else None:
+            with span(f"event stream {event.subject}", "PRODUCER", {"mkstore.clients": len(subscribers)}):
+                for subscriber in subscribers:
+                    subscriber.enqueue(event, self._position)
 
     def disconnect(self, user: UUID, has_ended: Callable[[UUID], bool]) -> None:
         """End the streams of those sessions of a user that have ended."""

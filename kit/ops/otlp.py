@@ -1,0 +1,92 @@
+"""Exporting the spans of this process by OTLP over HTTP, with OpenTelemetry's SDK.
+
+The SDK reads its other standard variables itself, such as `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` and
+`OTEL_BSP_SCHEDULE_DELAY`.
+"""
+
+import os
+from collections.abc import Sequence
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, Tracer, get_current_span
+from opentelemetry.trace import Span as OtelSpan
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from kit.asyncapi.specification import VERSION
+from kit.runtime import spans
+from kit.runtime.spans import Attributes, Kind
+from kit.runtime.tracing import TRACEPARENT
+
+_W3C = TraceContextTextMapPropagator()
+
+
+def export_traces(endpoint: str, service: str) -> None:
+    """Record the spans of this process and send them to `endpoint`, the base URL of an OTLP receiver."""
+    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
+    spans.record_with(recorder(service, BatchSpanProcessor(exporter)))
+
+
+def recorder(service: str, processor: SpanProcessor) -> "OpenTelemetryRecorder":
+    """Return a recorder that passes what has ended to `processor`."""
+    attributes = {
+        "service.namespace": "mkstore",
+        "service.name": service,
+        "service.version": VERSION,
+        "service.instance.id": str(os.getpid()),
+    }
+    provider = TracerProvider(resource=Resource.create(attributes))
+    provider.add_span_processor(processor)
+    return OpenTelemetryRecorder(provider.get_tracer("mkstore", VERSION))
+
+
+class OpenTelemetryRecorder:
+    """Records spans with a tracer of OpenTelemetry."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def start(
+        self, name: str, kind: Kind, attributes: Attributes, parent: str, links: Sequence[str]
+    ) -> "OpenTelemetrySpan":
+        """Start a span; an invalid `parent` begins a new trace."""
+        started = self._tracer.start_span(
+            name,
+            context=_W3C.extract({TRACEPARENT: parent}),
+            kind=SpanKind[kind],
+            attributes=attributes,
+            links=[Link(context) for each in links if (context := _context_of(each)).is_valid],
+        )
+        return OpenTelemetrySpan(started)
+
+
+class OpenTelemetrySpan:
+    """A span of OpenTelemetry."""
+
+    def __init__(self, started: OtelSpan) -> None:
+        context = started.get_span_context()
+        self._span = started
+        self.traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+    def rename(self, name: str) -> None:
+        """Replace the name."""
+        self._span.update_name(name)
+
+    def add(self, attributes: Attributes) -> None:
+        """Add attributes."""
+        self._span.set_attributes(attributes)
+
+    def fail(self, error: str) -> None:
+        """Mark the span as failed. An error's message is left out: those of asyncpg quote values."""
+        self._span.set_status(Status(StatusCode.ERROR))
+        self._span.set_attribute("error.type", error)
+
+    def end(self) -> None:
+        """End the span now."""
+        self._span.end()
+
+
+def _context_of(traceparent: str) -> SpanContext:
+    return get_current_span(_W3C.extract({TRACEPARENT: traceparent})).get_span_context()
