@@ -24,6 +24,7 @@ from kit.errors import CannotStart
 from kit.messaging import nats_compat
 from kit.messaging import streams as jetstreams
 from kit.messaging.faststream_compat import finish_work
+from kit.messaging.losses import LOSSES, Losses
 from kit.messaging.subscriptions import StreamSubscription
 from kit.runtime.tasks import cancel_and_wait
 
@@ -84,6 +85,7 @@ class Broker(NatsBroker):
         self._replicas = replicas
         self._stopping = False
         self._lost = asyncio.Event()
+        self._losses = Losses()
         self._denied: dict[str, float] = {}
 
     @property
@@ -131,6 +133,7 @@ class Broker(NatsBroker):
 
     async def start(self) -> None:
         """Connect and subscribe; wait until NATS is available. Streams and consumers may come later."""
+        self.context.set_global(LOSSES, self._losses)
         await super().start()
         try:
             await self.check()
@@ -207,6 +210,7 @@ class Broker(NatsBroker):
 
     async def _disconnected(self) -> None:
         self._lost.set()
+        await self._losses.occurred()
         if not self._stopping:
             log.warning("connection lost")
 

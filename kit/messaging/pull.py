@@ -13,9 +13,12 @@ from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from structlog.stdlib import get_logger
 
+from kit.messaging.faststream_compat import context_of
+from kit.messaging.losses import LOSSES, Losses
 from kit.messaging.nats_compat import drain, next_message_subject
 
 log = get_logger(__name__)
@@ -36,35 +39,85 @@ async def pull(subscriber: Any, cb: Callable[[Msg], Awaitable[Any]], *, batch: i
     together are dispatched in one turn of the event loop, so that a `BatchLoader` batches them.
     """
     client: Client = subscriber.connection
-    request = _request(batch)
-    arrived: asyncio.Queue[Msg] = asyncio.Queue()
-    inbox = client.new_inbox()
-    subscription = await client.subscribe(inbox, cb=arrived.put)
+    request, inbox = _request(batch), _Inbox(client)
+    losses: Losses = context_of(subscriber).get(LOSSES)
     in_progress: set[asyncio.Future[Any]] = set()
     refused = ""
     try:
-        while True:
-            try:
-                # Without a connection nats-py would buffer the requests and send all of them after the reconnect.
-                if client.is_connected:
-                    next_messages = next_message_subject(subscriber.subscription)
-                    await client.publish(next_messages, request, inbox)
-                    await _dispatch(arrived, cb, in_progress, batch)
-                    refused = ""
-                else:
+        with losses.followed_by(inbox.close):
+            while True:
+                try:
+                    # Without a connection nats-py would buffer the requests and send all of them after the reconnect.
+                    if client.is_connected:
+                        subject = await inbox.open()
+                        await client.publish(next_message_subject(subscriber.subscription), request, subject)
+                        await _dispatch(inbox, cb, in_progress, batch)
+                        refused = ""
+                    else:
+                        await asyncio.sleep(_RETRY_DELAY)
+                except NatsError as error:  # such as no consumer yet: readiness names it, and `mkstore provision`
+                    if refused != (refused := str(error)):  # a line per attempt, twice a second, would hide the rest
+                        log.warning("pull failed", subject=subscriber.subject.template, reason=refused)
                     await asyncio.sleep(_RETRY_DELAY)
-            except NatsError as error:  # such as no consumer yet: readiness names it, and `mkstore provision`
-                if refused != (refused := str(error)):  # a line for each attempt, twice a second, would hide the rest
-                    log.warning("pull failed", subject=subscriber.subject.template, reason=refused)
-                await asyncio.sleep(_RETRY_DELAY)
     finally:
         # Otherwise they are redelivered only after the consumer's ack wait.
         with suppress(NatsError, TimeoutError):
             async with asyncio.timeout(_RETURN_TIMEOUT):
-                await drain(subscription)
-                for message in _take_all(arrived):
+                for message in await inbox.drain():
                     if _status(message) is None:
                         await message.nak()
+
+
+class _Inbox:
+    """What the server sends in reply to the requests, on another subject for each connection.
+
+    A request stays open on the server after the loss of its connection. If the service has an account, and subscribes
+    to the same subject again, the server delivers messages for the old request, and none of them arrives (nats-server
+    2.15.1). They are delivered again only after the ack wait, perhaps for the next old request: a payment was recorded
+    20 s late. An old request without a subscription to its subject gets no message.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._subscription: Subscription | None = None
+        self._arrived: asyncio.Queue[Msg | None] = asyncio.Queue()
+        """Messages, and None for the loss of the connection."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request that was sent since `open` is still answered."""
+        return self._subscription is not None
+
+    async def open(self) -> str:
+        """Return the subject for the next request; subscribe to a new one if the last connection was lost."""
+        if self._subscription is None:
+            for message in self._take_all():
+                self._arrived.put_nowait(message)
+            self._subscription = await self._client.subscribe(self._client.new_inbox(), cb=self._arrived.put)
+        return self._subscription.subject
+
+    async def close(self) -> None:
+        """Give up the subject after the loss of the connection; the request ends."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            self._arrived.put_nowait(None)
+            with suppress(NatsError):
+                await subscription.unsubscribe()
+
+    async def drain(self) -> list[Msg]:
+        """Unsubscribe, and return the messages that have arrived until then."""
+        if self._subscription is not None:
+            await drain(self._subscription)
+        return self._take_all()
+
+    async def next(self) -> list[Msg]:
+        """Wait for a message, and return it with those that arrive together; none if the connection is lost."""
+        first = await self._arrived.get()
+        return [] if first is None else [first, *self._take_all()]
+
+    def _take_all(self) -> list[Msg]:
+        waiting = [self._arrived.get_nowait() for _ in range(self._arrived.qsize())]
+        return [message for message in waiting if message is not None]
 
 
 def _request(batch: int) -> bytes:
@@ -78,21 +131,21 @@ def _request(batch: int) -> bytes:
 
 
 async def _dispatch(
-    arrived: asyncio.Queue[Msg],
+    inbox: _Inbox,
     cb: Callable[[Msg], Awaitable[Any]],
     in_progress: set[asyncio.Future[Any]],
     batch: int,
 ) -> None:
     """Dispatch the messages of one request until it ends or is lost. Raises `NatsError` if the server refuses it."""
     remaining = batch
-    while remaining > 0:
+    while remaining > 0 and inbox.is_open:
         try:
             async with asyncio.timeout(_HEARTBEAT_TIMEOUT):
-                first = await arrived.get()
+                messages = await inbox.next()
         except TimeoutError:
-            return  # no heartbeat: the request was lost with a connection or a server
+            return  # no heartbeat: the server has lost the request
         refusal = None
-        for message in (first, *_take_all(arrived)):
+        for message in messages:
             status = _status(message)
             if status is None:
                 remaining -= 1
@@ -107,10 +160,6 @@ async def _dispatch(
             raise refusal
         if len(in_progress) >= 2 * batch:
             await asyncio.wait(in_progress, return_when=asyncio.FIRST_COMPLETED)
-
-
-def _take_all(arrived: asyncio.Queue[Msg]) -> list[Msg]:
-    return [arrived.get_nowait() for _ in range(arrived.qsize())]
 
 
 def _status(message: Msg) -> str | None:
