@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, Tracer, get_current_span
 from opentelemetry.trace import Span as OtelSpan
@@ -20,6 +20,8 @@ from kit.runtime import spans
 from kit.runtime.spans import Attributes, Kind
 from kit.runtime.tracing import TRACEPARENT
 
+_MAX_LINKS = 1000
+"""As many as a batch has messages; the SDK keeps 128 by default."""
 _W3C = TraceContextTextMapPropagator()
 
 
@@ -37,7 +39,7 @@ def recorder(service: str, processor: SpanProcessor) -> "OpenTelemetryRecorder":
         "service.version": VERSION,
         "service.instance.id": str(os.getpid()),
     }
-    provider = TracerProvider(resource=Resource.create(attributes))
+    provider = TracerProvider(resource=Resource.create(attributes), span_limits=SpanLimits(max_links=_MAX_LINKS))
     provider.add_span_processor(processor)
     return OpenTelemetryRecorder(provider.get_tracer("mkstore", VERSION))
 
