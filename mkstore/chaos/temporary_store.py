@@ -19,6 +19,8 @@ _REMEMBERED_KEYS = 1000
 """So few that the memory of keys is purged in every round; more than are used between a key and its repetition."""
 _DELIVERY_CRASHES = 2
 """So few that a message which kills its process is given up within a minute."""
+_TOKEN_SECONDS = 3600
+"""As long as allowed: payers sign in once, and a run of all faults on a slow machine takes more than 15 minutes."""
 _START_TIMEOUT, _STOP_TIMEOUT = 90.0, 60.0
 
 
@@ -60,6 +62,7 @@ async def running(kind: Kind, settings: Mapping[str, str] | None = None) -> Asyn
         "LOG_LEVEL": "WARNING",
         "REMEMBERED_KEYS": str(_REMEMBERED_KEYS),
         "DELIVERY_CRASHES": str(_DELIVERY_CRASHES),
+        "ACCESS_TOKEN_SECONDS": str(_TOKEN_SECONDS),
     }
     inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
     with output.open("wb") as file:
