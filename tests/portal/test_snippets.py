@@ -22,6 +22,7 @@ from apps.users.requests import router
 from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_EVENTS
 from kit.messaging.broker import Broker
 from kit.messaging.streams import provision
+from kit.runtime.clock import SYSTEM_CLOCK
 from kit.runtime.depends import DEPENDENCIES
 from mkstore.stack.servers import NatsServer
 from tests.support.html_page import Page
@@ -102,7 +103,12 @@ async def users(server: NatsServer, *known: User) -> AsyncIterator[None]:
     broker.context.set_global(
         DEPENDENCIES,
         SimpleNamespace(
-            read_users=read_users, open_users=read_users, passwords=None, revocations=None, email_rules=EmailRules()
+            read_users=read_users,
+            open_users=read_users,
+            passwords=None,
+            revocations=None,
+            email_rules=EmailRules(),
+            clock=SYSTEM_CLOCK,
         ),
     )
     async with broker:
