@@ -23,10 +23,9 @@ from kit.messaging.demand import START_TIMEOUT, Demand
 from kit.messaging.faststream_compat import replace_subscription
 from kit.messaging.follower import CHECK_INTERVAL, Follower
 from kit.messaging.reader import StoredMessage, sequence_of, stored_message
-from kit.runtime import spans
 from kit.runtime.spans import nats_span
 from kit.runtime.tasks import cancel_and_wait
-from kit.runtime.tracing import set_trace
+from kit.runtime.tracing import Trace
 
 log = get_logger(__name__)
 
@@ -144,12 +143,7 @@ class StreamSubscription:
 
     async def _receive(self, message: Msg) -> None:
         stored = stored_message(self.stream, message)
-        if not spans.are_recorded():
-            if self.wants(stored):
-                await self._subscriber.consume(message)
-            return
-        set_trace(message.headers)
-        with nats_span("process", "CONSUMER", stored.subject):
+        with nats_span("process", "CONSUMER", stored.subject, parent=Trace.of(message.headers)):
             if self.wants(stored):
                 await self._subscriber.consume(message)
 

@@ -16,12 +16,11 @@ from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from kit.asyncapi.specification import VERSION
+from kit.messaging.batches import MAX_CALL
 from kit.runtime import spans
 from kit.runtime.spans import Attributes, Kind
 from kit.runtime.tracing import TRACEPARENT
 
-_MAX_LINKS = 1000
-"""As many as a batch has messages; the SDK keeps 128 by default."""
 _W3C = TraceContextTextMapPropagator()
 
 
@@ -39,7 +38,8 @@ def recorder(service: str, processor: SpanProcessor) -> "OpenTelemetryRecorder":
         "service.version": VERSION,
         "service.instance.id": str(os.getpid()),
     }
-    provider = TracerProvider(resource=Resource.create(attributes), span_limits=SpanLimits(max_links=_MAX_LINKS))
+    # One link per message of a batch; the SDK keeps 128 by default.
+    provider = TracerProvider(resource=Resource.create(attributes), span_limits=SpanLimits(max_links=MAX_CALL))
     provider.add_span_processor(processor)
     return OpenTelemetryRecorder(provider.get_tracer("mkstore", VERSION))
 

@@ -180,6 +180,9 @@ class _Current:
 @contextmanager
 def on_behalf_of(traces: Sequence[Trace]) -> Iterator[None]:
     """Work for several requests at once: the first one is the parent of the next span, the others get links."""
+    if _recorder is None:
+        yield
+        return
     first, others = trace.set(traces[0]), _others.set(tuple(traces[1:]))
     try:
         yield

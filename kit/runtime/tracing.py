@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextvars import ContextVar
 from random import getrandbits
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from contracts.headers import REQUEST_ID
 
@@ -15,6 +15,12 @@ class Trace(NamedTuple):
 
     request_id: str = ""
     traceparent: str = ""
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str] | None) -> Self:
+        """Return the trace that message headers carry."""
+        headers = headers or {}
+        return cls(headers.get(REQUEST_ID, ""), headers.get(TRACEPARENT, ""))
 
     def headers(self) -> dict[str, str]:
         """Return the headers that carry this trace to the next process."""
@@ -28,8 +34,7 @@ trace: ContextVar[Trace] = ContextVar("trace", default=Trace())  # noqa: B039 - 
 
 def set_trace(headers: Mapping[str, str] | None) -> None:
     """Set the trace of the current task from message headers."""
-    headers = headers or {}
-    trace.set(Trace(headers.get(REQUEST_ID, ""), headers.get(TRACEPARENT, "")))
+    trace.set(Trace.of(headers))
 
 
 def new_traceparent() -> str:

@@ -9,7 +9,6 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from contracts.base import BatchItem, Command, CommandBatch, DurableCommand, Event, InvalidItem
-from contracts.headers import REQUEST_ID
 from kit.inbox import InboxKey
 from kit.messaging.batches import Received
 from kit.messaging.delivery.inbox_key import inbox_key
@@ -43,8 +42,7 @@ class Letter(NamedTuple):
 
 def read(contract: type[DurableCommand | Event], message: Msg) -> list[Part]:
     """Return the parts of a stored message of this contract; a message that cannot be read is one invalid part."""
-    headers = message.headers or {}
-    trace = Trace(headers.get(REQUEST_ID, ""), headers.get(TRACEPARENT, ""))
+    trace = Trace.of(message.headers)
     try:
         if issubclass(contract, CommandBatch):
             consumer = inbox_key(message).consumer
