@@ -66,15 +66,21 @@ class Revocations:
     async def publish(self, revocations: Sequence[State]) -> None:
         """Publish revocations that are committed. Raises `OutcomeUnknown` if NATS does not acknowledge all of them.
 
-        They are published later then: the change itself is done.
+        They are published later then: the change itself is done. What is acknowledged but cannot be forgotten now is
+        published once more.
         """
         if not revocations:
             return
+        messages, acknowledged = [(each.address, each.model_dump_json().encode()) for each in revocations], False
         try:
             async with asyncio.timeout(self._timeout):
-                await self._publish_all([(each.address, each.model_dump_json().encode()) for each in revocations])
-        except (NatsError, TimeoutError) as error:
-            raise OutcomeUnknown(NATS) from error
+                await self._publish_each(messages)
+                acknowledged = True
+                await self._forget(messages)
+        except (NatsError, TimeoutError, Refusal) as error:
+            if not acknowledged:
+                raise OutcomeUnknown(NATS) from error
+            log.warning("published revocations not forgotten yet", reason=str(error) or type(error).__name__)
 
     async def repeat(self) -> int:
         """Publish what was committed a while ago and not forgotten; return the number."""
@@ -82,12 +88,15 @@ class Revocations:
             older_than = timedelta(seconds=self._timeout)
             unpublished = await sessions.unpublished_revocations(older_than, _LIMIT)
         if unpublished:
-            await self._publish_all(unpublished)
+            await self._publish_each(unpublished)
+            await self._forget(unpublished)
         return len(unpublished)
 
-    async def _publish_all(self, revocations: Sequence[tuple[str, bytes]]) -> None:
+    async def _publish_each(self, revocations: Sequence[tuple[str, bytes]]) -> None:
         for subject, body in revocations:
             await self._publish(subject, body)
+
+    async def _forget(self, revocations: Sequence[tuple[str, bytes]]) -> None:
         async with self._open_sessions() as sessions:
             await sessions.forget_revocations(revocations)
 

@@ -20,7 +20,8 @@ from contracts.revocations import UserRevocation
 from contracts.sessions import Authenticate, ListSessions
 from contracts.users import DeleteUser, ListUsers, Role, UpdateUser, UserView
 from kit import database
-from kit.errors import OutcomeUnknown
+from kit.database import DATABASE
+from kit.errors import OutcomeUnknown, Unavailable
 from tests.support.sessions_fake import SessionStore
 from tests.support.signing_keys import SECRET
 from tests.support.users_fakes import FakeUsers, Store
@@ -70,6 +71,29 @@ async def test_published_revocation_is_not_repeated() -> None:
     async with FakeUsers(store) as users:
         await users.store_revocations([wanted])
     await revocations.publish([wanted])
+    assert store.sessions.revocations == {}
+
+
+@pytest.mark.parametrize("failure", [Unavailable(DATABASE), OutcomeUnknown(DATABASE)])
+async def test_published_change_is_no_refusal_when_the_database_dies_then(failure: Exception) -> None:
+    """The change is committed and published: "nothing was done" would be false."""
+    store = Store(sessions=SessionStore())
+    is_down = True
+
+    def open_users() -> Any:
+        if is_down:
+            raise failure
+        return FakeUsers(store)
+
+    revocations = Revocations(open_users, store.sessions.publish, timeout=0.05)
+    wanted = revocation(1)
+    async with FakeUsers(store) as users:
+        await users.store_revocations([wanted])
+    await revocations.publish([wanted])
+    assert store.sessions.published == {wanted.address: wanted.model_dump_json().encode()}
+    is_down = False
+    await asyncio.sleep(0.06)
+    assert await revocations.repeat() == 1
     assert store.sessions.revocations == {}
 
 
