@@ -20,6 +20,8 @@ CALM_DURATION = 1.5
 """Seconds of load before a fault and after the recovery, so that both are visible."""
 _POLL_INTERVAL = 0.02
 _MEMORY_INTERVAL = 1.0
+_FAILED_AT = 100
+"""Unexpected responses after which a round waits for no more payments."""
 
 
 @dataclass
@@ -106,8 +108,7 @@ class Proof:
             ended = time.monotonic() - began
             await store.wait_until_recovered()
             recovered = time.monotonic() - began
-            while ledger.accepted < load.payments or time.monotonic() - began < recovered + CALM_DURATION:  # noqa: ASYNC110 - a counter sets no event
-                await asyncio.sleep(_POLL_INTERVAL)
+            await load_continued(ledger, load.payments, until=began + recovered + CALM_DURATION)
         finally:
             load_ended = time.monotonic() - began
             await generator.stop()
@@ -131,6 +132,17 @@ class Proof:
             memory=(memory[0], max(memory[1:], default=memory[0])),
             began=began - self.began,
         )
+
+
+async def load_continued(ledger: Ledger, payments: int, until: float) -> None:
+    """Return when `payments` are accepted and the monotonic clock has reached `until`.
+
+    Return at once when `_FAILED_AT` responses were unexpected: the round has failed, and may never reach its number.
+    """
+    while ledger.accepted < payments or time.monotonic() < until:
+        if len(ledger.unexpected) >= _FAILED_AT:
+            return
+        await asyncio.sleep(_POLL_INTERVAL)
 
 
 async def _sample_memory(store: Store, memory: list[int]) -> None:
