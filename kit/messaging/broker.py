@@ -26,7 +26,7 @@ from kit.messaging import streams as jetstreams
 from kit.messaging.faststream_compat import finish_work
 from kit.messaging.losses import LOSSES, Losses
 from kit.messaging.subscriptions import StreamSubscription
-from kit.runtime.tasks import cancel_and_wait
+from kit.runtime.tasks import cancel_and_wait, run_until_first_done
 
 log = get_logger(__name__)
 
@@ -34,7 +34,7 @@ PING_INTERVAL = 1
 _MAX_OUTSTANDING_PINGS = 3
 """A server that does not reply to three pings is noticed within 4 s, and none that replies within 3 s is dropped."""
 _DRAIN_TIMEOUT = 10.0
-_CLOSE_TIMEOUT = 2.0
+_CLOSE_TIMEOUT = 2
 _DENIED = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
 _MAX_DENIED = 1000
 
@@ -163,7 +163,7 @@ class Broker(NatsBroker):
         try:
             if self._connection is not None and self._connection.is_connected:
                 await self._drain()
-            if self._connection is not None and not self._connection.is_connected:
+            if self._connection is not None and not await self._responds():
                 await self._discard_connection()
             await super().stop(exc_type, exc_val, exc_tb)
         except* (NatsError, OSError) as errors:
@@ -177,6 +177,15 @@ class Broker(NatsBroker):
             log.warning("requests left without a reply", timeout=_DRAIN_TIMEOUT)
         except (NatsError, OSError) as error:
             log.warning("connection lost before the last replies", reason=str(error) or type(error).__name__)
+
+    async def _responds(self) -> bool:
+        """Return whether the server responds. nats-py's `drain` assumes it, and the end of a server is noticed late."""
+        if self.client.is_connected:
+            try:
+                await run_until_first_done(self.client.flush(_CLOSE_TIMEOUT), self.wait_disconnected())
+            except (NatsError, OSError, TypeError):  # TypeError: a transport that has closed (cpython issue 136234)
+                return False
+        return self.client.is_connected
 
     async def _discard_connection(self) -> None:
         """Drop a lost connection: nats-py refuses to drain it or to unsubscribe from it."""
@@ -192,7 +201,8 @@ class Broker(NatsBroker):
 
     async def _finish(self, subscriber: Any) -> None:
         if isinstance(subscriber.subscription, Subscription):  # streams keep unacknowledged messages
-            await nats_compat.drain(subscriber.subscription)
+            # Without the connection no PONG follows, and nats-py would wait for it until its timeout.
+            await run_until_first_done(nats_compat.drain(subscriber.subscription), self.wait_disconnected())
             subscriber.subscription = None
         if isinstance(subscriber, PullStreamSubscriber):
             await cancel_and_wait(subscriber.tasks)  # each returns the messages that it has not handed out

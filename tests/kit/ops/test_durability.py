@@ -81,7 +81,7 @@ async def test_unknown_sync_is_a_warning_even_in_production(
         assert "nats-sync" in {entry["check"] for entry in logs if entry["log_level"] == "warning"}
 
 
-@pytest.mark.parametrize(("seconds", "skew"), [(5, "5.0 s behind"), (-5, "5.0 s ahead of")])
+@pytest.mark.parametrize(("seconds", "skew"), [(5, "behind"), (-5, "ahead of")])
 async def test_clock_skew_is_reported(
     broker: Broker, nats_server: NatsServer, source: OutboxSource, seconds: float, skew: str
 ) -> None:
@@ -93,7 +93,7 @@ async def test_clock_skew_is_reported(
         database_time=partial(database.server_time, source.pool),
         local_time=lambda: time.time() + seconds,
     )
-    with pytest.raises(HealthWarning, match=f"The clock of NATS is {skew} this machine's .*NTP"):
+    with pytest.raises(HealthWarning, match=f"The clock of NATS is [4-6]\\.\\d s {skew} this machine's .*NTP"):
         await durability.check_nats_clock()
-    with pytest.raises(HealthWarning, match=f"The clock of PostgreSQL is {skew} this machine's .*NTP"):
+    with pytest.raises(HealthWarning, match=f"The clock of PostgreSQL is [4-6]\\.\\d s {skew} this machine's .*NTP"):
         await durability.check_database_clock()
