@@ -76,7 +76,7 @@ class Document:
         """Return the document as YAML."""
         import yaml  # noqa: PLC0415 - only the documentation commands need PyYAML; a service's image does not contain it
 
-        return str(yaml.safe_dump(self.to_jsonable(), sort_keys=False, allow_unicode=True, width=120))
+        return str(yaml.dump(self.to_jsonable(), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=120))
 
 
 class ServiceSpecification(AsyncAPI):
