@@ -76,7 +76,8 @@ class Document:
         """Return the document as YAML."""
         import yaml  # noqa: PLC0415 - only the documentation commands need PyYAML; a service's image does not contain it
 
-        return str(yaml.dump(self.to_jsonable(), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=120))
+        dumper = yaml.CSafeDumper  # libyaml's, four times as fast
+        return str(yaml.dump(self.to_jsonable(), Dumper=dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
 class ServiceSpecification(AsyncAPI):
