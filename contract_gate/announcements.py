@@ -10,6 +10,8 @@ from contract_gate.changes import Change, Severity
 from contract_gate.references import UnreadableError
 
 PATH = "asyncapi/announced.yaml"
+_NEVER_ANNOUNCED = frozenset({"version-not-raised"})
+"""Rules of breaks that no announcement excuses: readers could not tell the two schemas of an event apart."""
 
 
 def announced(root: Path, path: str = PATH) -> dict[str, str]:
@@ -40,7 +42,12 @@ def _entry(path: str, entry: Any) -> tuple[str, str]:
     raise UnreadableError(f"{path} must be a list of entries with a text `id` and a text `reason`; got {entry!r}.")
 
 
+def can_be_announced(change: Change) -> bool:
+    """Return whether an announcement lets this change pass."""
+    return change.severity is Severity.BREAKING and change.rule not in _NEVER_ANNOUNCED
+
+
 def stale(changes: Iterable[Change], reasons: dict[str, str]) -> list[str]:
-    """Return the announced ids that match none of the breaking changes, sorted."""
-    breaks = {change.id for change in changes if change.severity is Severity.BREAKING}
+    """Return the announced ids that match none of the changes that can be announced, sorted."""
+    breaks = {change.id for change in changes if can_be_announced(change)}
     return sorted(reasons.keys() - breaks)

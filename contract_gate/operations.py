@@ -11,6 +11,9 @@ from contract_gate.references import followed, last_token, malformed, resolve, t
 
 Document = dict[str, Any]
 
+SCHEMA_HEADER = "ce-dataschema"
+"""Header of CloudEvents with the URI of an event's schema."""
+
 
 @dataclass(frozen=True)
 class Message:
@@ -26,6 +29,15 @@ class Message:
         """The kind that its tag names: request, reply, problem, command, event or dead-letter; "" without one."""
         tags = [tag["name"] for tag in self.body.get("tags", []) if "name" in tag]
         return next((tag for tag in tags if tag in _KINDS), "")
+
+    @property
+    def schema_version(self) -> str | None:
+        """The URI of the schema of an event: the constant of its header `ce-dataschema`. None without one."""
+        headers = followed(self.root, self.body.get("headers")) if self.kind == "event" else None
+        properties = headers.get("properties") if isinstance(headers, dict) else None
+        header = followed(self.root, properties.get(SCHEMA_HEADER)) if isinstance(properties, dict) else None
+        value = header.get("const") if isinstance(header, dict) else None
+        return value if isinstance(value, str) else None
 
 
 _KINDS = frozenset({"request", "reply", "problem", "command", "event", "dead-letter"})

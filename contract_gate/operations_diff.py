@@ -1,12 +1,13 @@
 """Compare an operation of the owning service: address, messages and replies."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from contract_gate import x_nats
 from contract_gate.changes import Change, Direction, Effect, Severity, severity
-from contract_gate.operations import Message, Operation
+from contract_gate.operations import SCHEMA_HEADER, Message, Operation
 from contract_gate.references import canonical, followed
 from contract_gate.schemas import compare_schemas
 
@@ -100,7 +101,8 @@ class _Messages:
         single = len(old) == 1 and not self._replies
         for before, after in pairs:
             place = self._place if single else f"{self._place}/{before.name}"
-            yield from (change.below(place) for change in self._message(before, after))
+            compared = _with_schema_version(before, after, self._message(before, after))
+            yield from (change.below(place) for change in compared)
         paired_old = {before.name for before, _ in pairs}
         for message in old:
             if message.name not in paired_old:
@@ -144,6 +146,35 @@ class _Messages:
             return
         changes = compare_schemas(before, after, self._direction, old_root=old.root, new_root=new.root)
         yield from (replace(change, place=f"/{part}{change.place}") for change in changes)
+
+
+def _with_schema_version(old: Message, new: Message, changes: Iterable[Change]) -> Iterator[Change]:
+    """Yield the changes of a message, and whether the schema version of an event fits them.
+
+    Another version alone breaks no reader: what it stands for is reported, and announced, by itself.
+    """
+    before, after, place = old.schema_version, new.schema_version, f"/headers/{SCHEMA_HEADER}"
+    if before is None or after is None:
+        yield from changes
+        return
+    incompatible = False
+    for change in changes:
+        if change.place == place and change.rule.startswith("value-"):
+            continue  # the two constants are compared below
+        incompatible = incompatible or (change.severity is BREAKING and not change.place.startswith("/headers"))
+        yield change
+    if before != after:
+        code, level = ("lowered", BREAKING) if _is_lower(before, after) else ("changed", RISKY)
+        yield Change(place, f"version-{code}", level, x_nats.changed("the schema version", before, after))
+    elif incompatible:
+        text = f"an incompatible schema needs another version than {before}"
+        yield Change(place, "version-not-raised", BREAKING, text)
+
+
+def _is_lower(before: str, after: str) -> bool:
+    """Return whether two URIs differ only in the number at their end, and the second one is lower."""
+    old, new = (re.fullmatch(r"(.*?)([0-9]+)", uri, re.DOTALL) for uri in (before, after))
+    return old is not None and new is not None and old[1] == new[1] and int(old[2]) > int(new[2])
 
 
 def _schema_of(value: Any) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contract_gate.announcements import PATH
+from contract_gate.announcements import PATH, can_be_announced
 from contract_gate.changes import Change, Severity
 
 
@@ -57,10 +57,15 @@ class Report:
             f"{PATH} announces {change!r}, which is not a breaking change since {self.against}: remove it."
             for change in self.stale
         ]
-        if groups["breaking"]:
+        if announceable := [change for change in groups["breaking"] if can_be_announced(change)]:
             parts.append(
                 "Put a breaking change into a new message on a new subject, beside the old one. "
-                f"To break clients on purpose, announce it in {PATH}:\n{_entries(groups['breaking'])}"
+                f"To break clients on purpose, announce it in {PATH}:\n{_entries(announceable)}"
+            )
+        if len(announceable) < len(groups["breaking"]):
+            parts.append(
+                "An event with an incompatible schema needs another version in `ce-dataschema`, "
+                "also if its changes are announced."
             )
         return "\n\n".join(parts)
 
@@ -68,11 +73,11 @@ class Report:
         return [
             change
             for change in self.changes
-            if change.severity is severity and (announced is None or announced == (change.id in self.reasons))
+            if change.severity is severity and (announced is None or announced == (self._reason(change) is not None))
         ]
 
     def _reason(self, change: Change) -> str | None:
-        return self.reasons.get(change.id) if change.severity is Severity.BREAKING else None
+        return self.reasons.get(change.id) if can_be_announced(change) else None
 
     def _entry(self, change: Change) -> str:
         lines = [f"  {change.id}", f"      {change.message}"]

@@ -12,7 +12,7 @@ from contract_gate.changes import Change, Direction
 from contract_gate.gate import compare
 from contract_gate.http import compare_http
 from contract_gate.rules import RULES, as_markdown, rule_of
-from tests.contract_gate import test_events, test_http, test_schemas
+from tests.contract_gate import test_events, test_http, test_schema_versions, test_schemas
 from tests.contract_gate.breaks import BREAKS
 from tests.contract_gate.documents import unchanged
 from tests.contract_gate.harmless import RISKY, SAFE
@@ -45,6 +45,8 @@ def document_changes() -> list[Change]:
     for mutate in [one.mutate for one in (*BREAKS, *RISKY, *SAFE)] + [row[0] for row in test_events.RULES]:
         mutated = changed(mutate)
         changes += compare(unchanged(), mutated) + compare(mutated, unchanged())
+    for old, new in test_schema_versions.VERSIONS:
+        changes += compare(changed(old), changed(new)) + compare(changed(new), changed(old))
     for row in test_http.RULES:
         changes += [*compare_http(row[0], row[1]), *compare_http(row[1], row[0])]
     return changes
