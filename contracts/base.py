@@ -186,6 +186,8 @@ class Event(Message):
     """A fact about one aggregate, delivered at least once, always with the same id, in the order of versions."""
 
     subject: ClassVar[str]
+    schema_version: ClassVar[int] = 1
+    """The version of its schema, in the header `ce-dataschema`; a breaking change needs the next one."""
 
     @property
     def aggregate_id(self) -> UUID:

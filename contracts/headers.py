@@ -1,5 +1,6 @@
 """The headers of every message on the wire: name, meaning and example."""
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -16,6 +17,7 @@ BATCH_ID = "Nats-Batch-Id"
 BATCH_SEQUENCE = "Nats-Batch-Sequence"
 BATCH_COMMIT = "Nats-Batch-Commit"
 REQUEST_INFO = "Nats-Request-Info"
+DATA_SCHEMA = "ce-dataschema"
 SERVICE_ERROR = "Nats-Service-Error"
 SERVICE_ERROR_CODE = "Nats-Service-Error-Code"
 STORED_STREAM = "Nats-Stream"
@@ -169,6 +171,12 @@ class EventHeaders(_Headers):
         "an older version than the last one that you processed.",
         examples=["1"],
     )
+    data_schema: str | None = Field(
+        None,
+        alias=DATA_SCHEMA,
+        description="Schema of the event: `urn:mkstore:schema:`, its subject and the version of the schema, which a "
+        "breaking change raises.",
+    )
     expected_last: Whole | None = Field(
         None,
         alias=EXPECTED_LAST_SEQUENCE,
@@ -254,3 +262,9 @@ def header_names(headers: type[BaseModel]) -> list[str]:
 def source_of(service: str) -> str:
     """Return the CloudEvents `source` of a service's events."""
     return f"mkstore/{service}"
+
+
+@lru_cache
+def data_schema(subject: str, version: int) -> str:
+    """Return the URI of the schema of an event: `ce-dataschema` of CloudEvents."""
+    return f"urn:mkstore:schema:{subject}:{version}"

@@ -1,9 +1,10 @@
 """AsyncAPI messages: headers, payload, an example of each, and the problems with which a service refuses."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, create_model
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from contracts.base import Event
@@ -16,6 +17,7 @@ from contracts.headers import (
     ReplyHeaders,
     RequestHeaders,
     StateHeaders,
+    data_schema,
     header_example,
     source_of,
 )
@@ -32,7 +34,6 @@ _HEADERS: dict[str, type[BaseModel]] = {
     "reply": ReplyHeaders,
     "problem": ProblemHeaders,
     "command": CommandHeaders,
-    "event": EventHeaders,
     "state": StateHeaders,
     "dead-letter": DeadLetterHeaders,
 }
@@ -47,7 +48,8 @@ def components_of(operations: Iterable[Operation], refusals: Iterable[type[Refus
     modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [
         (message, "validation" if kind in _RECEIVED else "serialization") for message, kind in kinds.items()
     ]
-    modes += [(_HEADERS[kind], "serialization") for kind in sorted(set(kinds.values()))]
+    headers = dict.fromkeys(_headers(message, kind) for message, kind in kinds.items())
+    modes += [(each, "serialization") for each in sorted(headers, key=lambda each: each.__name__)]
     _, schemas = models_json_schema(modes, ref_template="#/components/schemas/{model}")
     messages = named(((message.__name__, _message(message, kind)) for message, kind in kinds.items()), "messages")
     if any(operation.role == "replies" for operation in operations):
@@ -63,6 +65,22 @@ def _kinds(operations: Iterable[Operation]) -> Iterator[tuple[Any, str]]:
             yield Problem, "problem"
 
 
+@cache
+def _headers(message: type[BaseModel], kind: str) -> type[BaseModel]:
+    """Return the headers of a message: those of an event have the URI of its schema as a constant.
+
+    Today's publisher always sends it; an event of an earlier version has none, or another one.
+    """
+    if not issubclass(message, Event):
+        return _HEADERS[kind]
+    uri = data_schema(message.subject, message.schema_version)
+    described = EventHeaders.model_fields["data_schema"]
+    field: Any = (Literal[uri], Field(alias=described.alias, description=described.description, examples=[uri]))
+    return create_model(
+        f"{message.__name__}Headers", __base__=EventHeaders, __doc__=EventHeaders.__doc__, data_schema=field
+    )
+
+
 def _message(message: type[BaseModel], kind: str) -> dict[str, Any]:
     extra = message.model_config.get("json_schema_extra")
     (payload,) = extra["examples"] if isinstance(extra, dict) and isinstance(extra["examples"], list) else (None,)
@@ -72,7 +90,7 @@ def _message(message: type[BaseModel], kind: str) -> dict[str, Any]:
         **described(message.__doc__),
         "contentType": "application/json",
         "tags": [{"name": kind}],
-        "headers": ref("components", "schemas", _HEADERS[kind].__name__),
+        "headers": ref("components", "schemas", _headers(message, kind).__name__),
         "payload": ref("components", "schemas", message.__name__),
         "examples": [{"name": "example", "headers": _example_headers(message, kind, payload), "payload": payload}],
     }
@@ -89,7 +107,7 @@ def _example_headers(message: type[BaseModel], kind: str, payload: Any) -> dict[
             "ce-subject": str(event.aggregate_id),
             "ce-aggregateversion": str(event.aggregate_version),
         }
-    return header_example(_HEADERS[kind]) | own
+    return header_example(_headers(message, kind)) | own
 
 
 def _refusals(refusals: Iterable[type[Refusal]]) -> list[dict[str, str]]:

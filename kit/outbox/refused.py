@@ -12,7 +12,9 @@ from kit.database import Transaction
 from kit.outbox.table import CHANNEL
 
 PAGE = 100
-_COLUMNS = "seq, id, subject, aggregate_id, aggregate_version, body, occurred_at, request_id, traceparent"
+_COLUMNS = (
+    "seq, id, subject, aggregate_id, aggregate_version, schema_version, body, occurred_at, request_id, traceparent"
+)
 
 NEXT = "SELECT * FROM outbox ORDER BY seq LIMIT $1"
 """The next rows to publish while no event is refused."""

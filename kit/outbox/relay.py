@@ -16,7 +16,7 @@ from sqlalchemy import URL
 from structlog.stdlib import get_logger
 
 from contracts import nats_errors
-from contracts.headers import EXPECTED_LAST_SEQUENCE, MESSAGE_ID
+from contracts.headers import DATA_SCHEMA, EXPECTED_LAST_SEQUENCE, MESSAGE_ID, data_schema
 from contracts.streams import Stream, covers
 from kit.messaging.broker import Broker
 from kit.messaging.nats_compat import RawMessage, publish_together
@@ -279,5 +279,6 @@ class Relay:
             "ce-subject": str(row["aggregate_id"]),
             "ce-time": row["occurred_at"].astimezone(UTC).isoformat().replace("+00:00", "Z"),
             "ce-aggregateversion": str(row["aggregate_version"]),
+            DATA_SCHEMA: data_schema(row["subject"], row["schema_version"]),
             "content-type": "application/json",
         } | self._traces[row["seq"]].headers()

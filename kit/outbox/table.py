@@ -51,6 +51,8 @@ def _event_columns() -> list[Column[Any]]:
         Column("subject", Text, nullable=False),
         Column("aggregate_id", Uuid, nullable=False),
         Column("aggregate_version", Integer, nullable=False),
+        # Of the code that wrote the event: a newer or older process may publish it. The default is for code without it.
+        Column("schema_version", Integer, nullable=False, server_default="1"),
         Column("body", LargeBinary, nullable=False),
         Column("occurred_at", DateTime(timezone=True), nullable=False),
         Column("request_id", Text, nullable=False),
@@ -62,14 +64,15 @@ def _event_columns() -> list[Column[Any]]:
 # never wakes too early.
 _EMIT = """
 WITH stored AS (
-    INSERT INTO outbox (id, subject, aggregate_id, aggregate_version, body, occurred_at, request_id, traceparent)
-    SELECT id, subject, aggregate_id, aggregate_version, body, $6::timestamptz, request_id, traceparent
-    FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::integer[], $5::bytea[], $7::text[], $8::text[])
+    INSERT INTO outbox
+        (id, subject, aggregate_id, aggregate_version, schema_version, body, occurred_at, request_id, traceparent)
+    SELECT id, subject, aggregate_id, aggregate_version, schema_version, body, $7::timestamptz, request_id, traceparent
+    FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::integer[], $5::integer[], $6::bytea[], $8::text[], $9::text[])
         WITH ORDINALITY
-        AS event (id, subject, aggregate_id, aggregate_version, body, request_id, traceparent, number)
+        AS event (id, subject, aggregate_id, aggregate_version, schema_version, body, request_id, traceparent, number)
     ORDER BY number
 )
-SELECT pg_notify($9, '')
+SELECT pg_notify($10, '')
 """
 
 
@@ -83,6 +86,7 @@ async def emit(connection: SqlConnection, events: Sequence[tuple[Event, Trace]])
         [event.subject for event, _ in events],
         [event.aggregate_id for event, _ in events],
         [event.aggregate_version for event, _ in events],
+        [event.schema_version for event, _ in events],
         [event.model_dump_json().encode() for event, _ in events],
         datetime.now(UTC),
         [trace.request_id for _, trace in events],

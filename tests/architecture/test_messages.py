@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from contracts.base import CommandBatch, Message, Request
+from contracts.base import CommandBatch, Event, Message, Request
 from contracts.streams import DEAD_LETTERS, STREAMS
 from tests.architecture.messages import BASES, COMMANDS, EVENTS, MESSAGES, REQUESTS, defined
 from tests.architecture.sources import imported, modules
@@ -85,6 +85,12 @@ def test_event_subject_is_singular_owner_and_participle(event: type[Any]) -> Non
     assert re.fullmatch(rf"{NOUN_OF[module(event)]}\.{happened}{VERSION}", event.subject)
     assert what == NOUN_OF[module(event)]
     assert happened.endswith("ed")
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_schema_version_of_an_event_is_at_least_that_of_its_subject(event: type[Event]) -> None:
+    versioned = re.search(r"\.v([0-9]+)$", event.subject)
+    assert event.schema_version >= (int(versioned[1]) if versioned else 1)
 
 
 def test_subjects_are_unique() -> None:

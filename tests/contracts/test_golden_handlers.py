@@ -19,7 +19,7 @@ from apps.users.models import User
 from contracts.base import Event
 from contracts.consumers import durables
 from contracts.errors import ErrorKind, Problem
-from contracts.headers import DEADLINE, SERVICE_ERROR_CODE
+from contracts.headers import DATA_SCHEMA, DEADLINE, SERVICE_ERROR_CODE, EventHeaders
 from contracts.payments import CreatePayment, CreatePayments, PaymentStatus
 from contracts.users import CreateUser
 from kit.messaging.broker import Broker
@@ -91,6 +91,19 @@ async def test_old_requests_get_a_valid_reply(file: Path) -> None:
 @golden_of(CONSUMED)
 async def test_old_commands_and_events_have_their_effect(file: Path) -> None:
     subject, headers, body = recorded(file)
+    await has_effect(file, subject, headers, body)
+
+
+@golden_of({kind: durable for kind, durable in CONSUMED.items() if issubclass(durable.message, Event)})
+async def test_events_without_a_schema_version_have_their_effect(file: Path) -> None:
+    subject, headers, body = recorded(file)
+    assert headers.pop(DATA_SCHEMA)
+    assert EventHeaders.model_validate(headers).data_schema is None
+    await has_effect(file, subject, headers, body)
+
+
+async def has_effect(file: Path, subject: str, headers: dict[str, str], body: bytes) -> None:
+    """Check that the consumer of a golden message handles it."""
     durable = CONSUMED[file.stem]
     message = durable.message.model_validate_json(body)
     async with payments_harness.in_memory() as service:

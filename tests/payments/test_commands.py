@@ -45,6 +45,7 @@ async def test_an_event_is_a_cloud_event(real_service: OnServers) -> None:
         "ce-source": "mkstore/payments",
         "ce-subject": str(command.id),
         "ce-aggregateversion": "1",
+        "ce-dataschema": "urn:mkstore:schema:payment.created:1",
         "content-type": "application/json",
     }.items() <= published.headers.items()
     assert published.headers["Nats-Msg-Id"] == published.headers["ce-id"]

@@ -63,6 +63,7 @@ async def test_event_headers_are_cloud_events_with_the_request_trace(real_servic
         "ce-type": "user.created",
         "ce-source": "mkstore/users",
         "ce-subject": str(user.id),
+        "ce-dataschema": "urn:mkstore:schema:user.created:1",
         "content-type": "application/json",
         "X-Request-Id": request.request_id,
         "traceparent": request.traceparent,

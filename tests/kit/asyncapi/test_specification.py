@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
-from contracts.base import Request
+from contracts.base import Event, Request
 from contracts.streams import STREAMS
 from kit.asyncapi.merging import merged
 from mkstore import generated
@@ -78,6 +78,15 @@ def test_example_is_valid(name: str) -> None:
         schema = {**resolve(SYSTEM, message[part]), "components": SYSTEM["components"]}
         assert validator_for(schema, Draft202012Validator) is Draft202012Validator
         Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(example[part])
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_has_its_schema_version_as_a_constant(event: type[Event]) -> None:
+    headers = resolve(SYSTEM, MESSAGES[event.__name__]["headers"])
+    uri = f"urn:mkstore:schema:{event.subject}:{event.schema_version}"
+    assert headers["properties"]["ce-dataschema"]["const"] == uri
+    assert "ce-dataschema" in headers["required"]
+    assert MESSAGES[event.__name__]["examples"][0]["headers"]["ce-dataschema"] == uri
 
 
 def test_operations_are_named_by_role_and_message() -> None:

@@ -38,6 +38,7 @@ async def test_events_are_published_in_order_with_cloudevents_headers(
             "ce-type": source.event.subject,
             "ce-source": "tests",
             "ce-aggregateversion": str(number),
+            "ce-dataschema": f"urn:mkstore:schema:{source.event.subject}:1",
             "content-type": "application/json",
             "X-Request-Id": f"r{number}",
         }.items() <= headers.items()
