@@ -37,5 +37,5 @@ SERVICES = (
 )
 """Every service in start order; the gateway is last."""
 
-SECRET_VARIABLES = ("NATS_URL", "DB_PASSWORD", "JWT_SECRET", "LIVE_NATS_URL", "RATE_LIMIT_STORAGE")
+SECRET_VARIABLES = ("NATS_URL", "DB_PASSWORD", "JWT_SECRET", "LIVE_NATS_URL", "RATE_LIMIT_STORAGE", "TRACES_URL")
 """The secrets of all services, each of which `<NAME>_FILE` may give in a file."""

@@ -1,7 +1,7 @@
 """The portal's ASGI app: pages, documents and assets, all from this server."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from http import HTTPStatus
 from pathlib import Path
@@ -21,16 +21,15 @@ from portal.http_api import HttpApi
 from portal.live import Monitor
 from portal.pages import Pages
 from portal.problem_types import Advice, ProblemType, problem_types
-from portal.responses import asset_response, page_response
+from portal.request_pages import RequestPages
+from portal.responses import Authorize, asset_response, page_response
+from portal.traces import Traces
 
 PATHS = (
     *("/docs", "/docs/{path:path}", "/asyncapi", "/asyncapi/{path:path}", f"{PREFIX}/{{path:path}}"),
     *("/openapi.json", "/openapi.yaml", "/problems", "/problems/{slug}", "/llms.txt", "/favicon.ico"),
 )
 """The addresses that the app answers, as Starlette route paths: a host mounts the app under each of them."""
-
-Authorize = Callable[[Request], Awaitable[Mapping[str, str]]]
-"""Checks who may see live figures: returns headers for the response, or raises the host's own refusal."""
 
 _MAX_QUERY_LENGTH = 200
 
@@ -48,6 +47,7 @@ def create_app(
     monitor: Monitor | None = None,
     authorize: Authorize | None = None,
     *,
+    traces: Traces | None = None,
     openapi_yaml: Path | None = None,
     problems: Sequence[ProblemType] = (),
     statuses: Mapping[ErrorKind, int] = MappingProxyType({}),
@@ -57,13 +57,15 @@ def create_app(
 
     `documents` is the folder of AsyncAPI documents, `openapi` returns the document of the HTTP API, and
     `openapi_yaml` is the file with the same in YAML. With a `monitor`
-    the map shows live figures: to everyone, or only to callers that `authorize` accepts. `problems` are those that the
+    the map shows live figures, and with `traces` there are pages of requests: for everyone, or only for callers that
+    `authorize` accepts. `problems` are those that the
     host has besides the services, `statuses` the HTTP status of each kind, and `advice` what a client does, by slug.
 
     The app raises `HTTPException` for unknown names and methods, `QueryTooLong` and what the monitor raises: the
     exception handlers of the host that mounts it turn them into responses.
     """
-    site = _Site(documents, openapi, openapi_yaml, monitor, authorize, problems, statuses, advice)
+    site = _Site(documents, openapi, openapi_yaml, monitor, authorize, problems, statuses, advice, traces is not None)
+    traced = RequestPages(traces, authorize, site.pages) if traces else None
     routes = [
         Route("/openapi.json", site.openapi),
         Route("/openapi.yaml", site.openapi_yaml),
@@ -75,6 +77,8 @@ def create_app(
         Route("/asyncapi/search", site.search),
         Route("/asyncapi/search.json", site.search_index),
         *([Route("/asyncapi/live.json", site.live)] if monitor else []),
+        *([Route("/asyncapi/requests", traced.newest)] if traced else []),
+        *([Route("/asyncapi/requests/{request_id}", traced.one)] if traced else []),
         Route("/asyncapi/messages", site.messages),
         Route("/asyncapi/messages/{name}.md", site.message_markdown),
         Route("/asyncapi/messages/{name}", site.message),
@@ -104,10 +108,11 @@ class _Site:
         problems: Sequence[ProblemType],
         statuses: Mapping[ErrorKind, int],
         advice: Mapping[str, Advice],
+        has_traces: bool,
     ) -> None:
         self._documents, self._openapi, self._openapi_yaml = documents, openapi, openapi_yaml
         self._own_problems, self._statuses, self._advice = problems, statuses, advice
-        self._monitor, self._authorize = monitor, authorize
+        self._monitor, self._authorize, self._has_traces = monitor, authorize, has_traces
 
     def openapi(self, request: Request) -> Response:
         """Return the document of the HTTP API."""
@@ -231,9 +236,13 @@ class _Site:
         documents = library(self._documents).documents.values()
         return problem_types((one.content for one in documents), self._own_problems, self._statuses, self._advice)
 
+    def pages(self) -> Pages:
+        """Return the pages of the current documents."""
+        return _pages_of(library(self._documents), self._has_traces)
+
     @property
     def _pages(self) -> Pages:
-        return _pages_of(library(self._documents))
+        return self.pages()
 
     @cached_property
     def _openapi_json(self) -> bytes:
@@ -264,5 +273,5 @@ def _file_response(request: Request, file: Path | None) -> Response:
 
 
 @lru_cache(maxsize=2)
-def _pages_of(documents: Library) -> Pages:
-    return Pages(documents)
+def _pages_of(documents: Library, has_traces: bool) -> Pages:
+    return Pages(documents, has_traces=has_traces)

@@ -51,6 +51,7 @@ class Edge(NamedTuple):
     """One operation; `path` is its curve, `tip` the point of its arrow."""
 
     service: str
+    message: str
     role: str
     kind: str
     path: str
@@ -156,4 +157,4 @@ def _edge(node: Node, port: float, row: Row, operation: DocumentedOperation, *, 
         start, end = (float(_BOX_LEFT + _BOX_WIDTH), row.y), (node.x, node.y + port)
     bend = (start[0] + end[0]) / 2
     path = f"M{start[0]:g} {start[1]:.1f}C{bend:g} {start[1]:.1f} {bend:g} {end[1]:.1f} {end[0] - 6:g} {end[1]:.1f}"
-    return Edge(operation.service, operation.role, row.kind, path, end)
+    return Edge(operation.service, row.message, operation.role, row.kind, path, end)

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from kit.asyncapi.reader import KINDS, DocumentedChannel, DocumentedOperation, DocumentReader, Json
-from portal import delivery, http_api, search
+from portal import delivery, http_api, search, waterfall
 from portal.assets import address
 from portal.documents import WHOLE, Library
 from portal.fields import Field, fields
@@ -16,6 +16,7 @@ from portal.map_layout import lay_out
 from portal.problem_types import ProblemType
 from portal.snippets import Snippet, snippets
 from portal.templates import render
+from portal.traces import RequestList, RequestView
 
 _LINKS = {
     "message": search.message_page,
@@ -23,6 +24,12 @@ _LINKS = {
     "service": search.service_page,
     "stream": search.stream_page,
 }
+
+_REQUESTS = "/asyncapi/requests"
+_MAX_REQUESTS = 50
+"""Requests in the list."""
+_OWN = ("/asyncapi", "/docs", "/openapi", "/portal-assets", "/problems", "/llms.txt", "/favicon.ico", "/health")
+"""Beginnings of the paths whose requests the list leaves out: reading it would fill it."""
 
 
 class MessageDetails(NamedTuple):
@@ -47,8 +54,9 @@ class MessageDetails(NamedTuple):
 class Pages:
     """Renders the documents of one library."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, *, has_traces: bool = False) -> None:
         self.library = library
+        self._has_traces = has_traces
         self._systems = {name: DocumentReader(document.content) for name, document in library.documents.items()}
         self.system = self._systems.get(WHOLE) or DocumentReader({})
         self._entries = search.index(library, self.system)
@@ -58,7 +66,7 @@ class Pages:
 
         `live` is the audience of live figures, `everyone` or `admins`; for admins the page asks for a token first.
         """
-        values = {"map": lay_out(self.system), "cards": self._cards(), "rows": self._by_kind()}
+        values = {"map": lay_out(self.system), "used": None, "cards": self._cards(), "rows": self._by_kind()}
         files = {"styles": ["live.css"], "scripts": ["live.js"]} if live else {}
         return self._page("index.html", "Messages", "/asyncapi", live=live, **files, **values)
 
@@ -149,6 +157,23 @@ class Pages:
         """Return the page of one type of problem."""
         return self._page("problem.html", problem.title, f"/problems/{problem.slug}", problem=problem)
 
+    def requests(self, newest: RequestList, wanted: str) -> str:
+        """Return the list of the newest requests; `wanted` is the id of a request that was not found, if not empty."""
+        shown = [one for one in newest.requests if not one.name.partition(" ")[2].startswith(_OWN)][:_MAX_REQUESTS]
+        values = {"newest": newest, "requests": shown, "wanted": wanted, "duration": waterfall.duration}
+        return self._page("requests.html", "Requests", _REQUESTS, styles=["requests.css"], **values)
+
+    def request(self, view: RequestView) -> str:
+        """Return the page of one request: its spans as a waterfall, sums of them, and what it used of the map."""
+        used = waterfall.used(view, self.system)
+        values = {"request": view, "waterfall": waterfall.lay_out(view), "map": lay_out(self.system), "used": used}
+        return self._page("request.html", view.name, _REQUESTS, styles=["requests.css"], **values)
+
+    def requests_locked(self) -> str:
+        """Return the page that asks for an admin's token, and then shows one of the others in its place."""
+        files = {"styles": ["requests.css"], "scripts": ["requests.js"]}
+        return self._page("requests-locked.html", "Requests", _REQUESTS, **files)
+
     def message_markdown(self, name: str) -> str:
         """Return a message's page as Markdown. Raises `KeyError` if there is no message of this name."""
         return render("message.md", message=self._details(name), delivery=delivery, json=_json, links=_LINKS)
@@ -231,6 +256,7 @@ class Pages:
             delivery=delivery,
             json=_json,
             links=_LINKS,
+            has_traces=self._has_traces,
             **{"query": "", **values},
         )
 

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 
@@ -9,6 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from portal.assets import Asset
+
+Authorize = Callable[[Request], Awaitable[Mapping[str, str]]]
+"""Checks who may see live figures: returns headers for the response, or raises the host's own refusal."""
 
 _POLICY = {
     "default-src": "'none'",
@@ -40,6 +44,17 @@ def page_response(request: Request, content: str | bytes, media_type: str = "tex
     if compressed:
         return Response(_compress(body), headers=headers | {"Content-Encoding": "gzip"}, media_type=media_type)
     return Response(body, headers=headers, media_type=media_type)
+
+
+def fresh_response(
+    request: Request, content: str, status: HTTPStatus, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a page that no cache may keep, compressed if the client accepts gzip."""
+    body, encoding = content.encode(), {}
+    if _accepts_gzip(request):
+        body, encoding = gzip.compress(body, compresslevel=6), {"Content-Encoding": "gzip"}
+    fields = {**_HEADERS, "Cache-Control": "no-store", "Vary": "Accept-Encoding", **encoding, **(headers or {})}
+    return Response(body, status, headers=fields, media_type="text/html")
 
 
 def asset_response(request: Request, asset: Asset, digest: str) -> Response:

@@ -31,6 +31,7 @@ from kit.ops.durability import Durability
 from kit.ops.health import Health
 from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
 from portal.live import SystemMonitor
+from portal.traces import Traces
 
 View = TypeVar("View", UserView, PaymentView)
 UserLoader = BatchLoader[UUID, UserView | None]
@@ -64,8 +65,10 @@ class Dependencies:
     """Whether the documentation site and the OpenAPI document are served."""
     monitor: SystemMonitor | None = None
     """Source of the live figures on the documentation site; None disables them."""
+    traces: Traces | None = None
+    """Source of the spans of requests on the documentation site; None disables them."""
     live_for_admins: bool = True
-    """Whether only admins see the live figures."""
+    """Whether only admins see the live figures and the traces."""
 
     async def request(self, request: base.Request[base.Reply]) -> base.Reply:
         """Send a request in the time that the HTTP request has left. Raises what `RequestClient.request` raises."""

@@ -66,6 +66,7 @@ from kit.runtime.failpoints import arm
 from kit.runtime.logging import configure_logging
 from kit.runtime.settings import load
 from portal.live import SystemMonitor
+from portal.traces import ReceivedTraces
 
 TITLE = "mkstore"
 STREAMS = (PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS, REVOCATIONS, PUBLIC_KEYS)
@@ -231,6 +232,7 @@ def create_dependencies(
         clock=clock,
         has_documentation=settings.documentation == "open",
         monitor=monitor,
+        traces=ReceivedTraces(settings.traces_url) if settings.traces_url else None,
         live_for_admins=settings.app_env != "development",
     )
 

@@ -43,6 +43,11 @@ class Settings(settings.Settings):
         repr=False,
         description="NATS URL with the login watcher; enables live figures on /asyncapi (admins only in production).",
     )
+    traces_url: Annotated[str, UrlSecret(required=False)] = Field(
+        "",
+        repr=False,
+        description="URL of the receiver of `mkstore up`, with its token; enables /asyncapi/requests.",
+    )
     live_payloads: bool = Field(False, description="Whether the live view also shows message payloads.")
     access_log: bool = Field(True, description="Whether to log a line per request, at log level INFO and below.")
     rate_limit_enabled: bool = Field(True, description="Whether rate limits apply; false for benchmarks.")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
@@ -44,7 +44,9 @@ class Settings(BaseSettings):
         description="Base URL of the receiver of traces, OTLP over HTTP; empty: none are recorded. The other variables "
         "of OpenTelemetry's SDK apply too.",
     )
-    otel_sdk_disabled: bool = Field(False, description="Record no traces, whatever else is set.")
+    otel_sdk_disabled: Annotated[bool, BeforeValidator(lambda value: value or False)] = Field(
+        False, description="Record no traces, whatever else is set."
+    )
     failpoints: str = Field(
         "", description="Folder watched for failpoint files, each of which crashes the process. Not for production."
     )

@@ -44,7 +44,7 @@ _WORKERS = {Kind.PLAIN: "1", Kind.TWO_WORKERS: "2"}
 async def running(kind: Kind, settings: Mapping[str, str] | None = None) -> AsyncIterator[Store]:
     """Start a store in a temporary state folder; stop it and remove the folder at the end.
 
-    Rate limits are off, failpoints on, and only warnings logged, unless `settings` has other values.
+    Rate limits and traces are off, failpoints on, and only warnings logged, unless `settings` has other values.
 
     Raises `NotRecovered` if it does not start.
     """
@@ -63,6 +63,7 @@ async def running(kind: Kind, settings: Mapping[str, str] | None = None) -> Asyn
         "REMEMBERED_KEYS": str(_REMEMBERED_KEYS),
         "DELIVERY_CRASHES": str(_DELIVERY_CRASHES),
         "ACCESS_TOKEN_SECONDS": str(_TOKEN_SECONDS),
+        "OTEL_SDK_DISABLED": "true",
     }
     inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
     with output.open("wb") as file:

@@ -77,6 +77,8 @@ def print_addresses(plan: Plan, state: StateDir) -> None:
         table.add_row("gateway", plan.gateway.url, _pid(plan.gateway))
         table.add_row("HTTP API", f"{plan.gateway.url}/docs", "")
         table.add_row("event documentation", f"{plan.gateway.url}/asyncapi", "")
+        if plan.traces is not None:
+            table.add_row("traces of requests", f"{plan.gateway.url}/asyncapi/requests", "")
     for service in plan.behind_gateway:
         table.add_row(service.name, f"{service.url}/health", _pid(service))
     table.add_row("NATS", without_login(plan.nats_url), _pid(plan.nats))

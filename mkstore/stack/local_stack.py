@@ -6,7 +6,7 @@ import importlib
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import asyncpg
 import psutil
@@ -75,6 +75,7 @@ class LocalStack:
         self._reaper = Reaper(state)
         self._reload = options.reload
         self._tasks: list[asyncio.Task[None]] = []
+        self._stop_traces: Callable[[], Awaitable[None]] | None = None
         self._supervisor = Supervisor(say, self._write_run_file, ready_timeout=ready_timeout)
         self._stop_requested = asyncio.Event()
         self._requested_at = 0.0
@@ -123,6 +124,7 @@ class LocalStack:
             self._say(f"migrating {', '.join(str(spec.database) for spec in behind)} to the newest schema")
             work = [(spec, plan.environments[spec.name], self._state.log(f"migrations-{spec.name}")) for spec in behind]
             await migrate(work, timeout=self._ready_timeout)
+        await self._receive_traces()
         if plan.services:
             self._say(f"starting {', '.join(service.name for service in plan.services)}")
         await supervisor.start(*plan.services)
@@ -154,6 +156,19 @@ class LocalStack:
 
         if changes := await provisioning.provision(self._plan.admin_url, provisioning.sizes_in(self._environ)):
             self._say(f"provisioned {', '.join(change.name for change in changes)}")
+
+    async def _receive_traces(self) -> None:
+        """Start the receiver of traces; without it the services run as well, and only their traces are lost."""
+        if (address := self._plan.traces) is None:
+            return
+        try:
+            module = await asyncio.to_thread(importlib.import_module, "mkstore.traces.server")  # 0.2 s of processor
+            server = module.TraceServer(address.port, address.token)
+            await server.start()
+        except (ImportError, OSError) as error:
+            self._say(f"traces are not received: {error}")
+        else:
+            self._stop_traces = server.stop
 
     async def _keep_provisioned(self) -> None:
         """Provision its own NATS server anew when it has lost its data, or somebody has changed a stream."""
@@ -220,6 +235,8 @@ class LocalStack:
         plan, supervisor = self._plan, self._supervisor
         await cancel_and_wait(self._tasks)
         await self._stop_services()
+        if self._stop_traces is not None:  # after the services, which export their last spans when they stop
+            await self._stop_traces()
         for server in plan.servers:
             await supervisor.stop(server)
         self._state.run_file.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """The processes of one `mkstore up`: its own servers, unless the environment names others, and the services."""
 
+import secrets as tokens
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,11 @@ from mkstore.stack.reaper import mark
 from mkstore.stack.servers import Login, NatsServer, PostgresServer
 from mkstore.stack.service_process import DatabaseLogin, ServiceProcess, service_environment
 from mkstore.stack.state_dir import StateDir
+
+_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""OpenTelemetry's variable for the base URL of a receiver of traces."""
+_EXPORT_DELAY = "1000"
+"""Milliseconds between two exports of spans; OpenTelemetry's default of 5 s is long for a person who waits."""
 
 PortMapper = Callable[[str, str, int], int]
 """Takes a service's name, `nats` or `postgres`, and that server's port; returns the port that the service uses."""
@@ -44,6 +50,19 @@ class Options:
 
 
 @dataclass(frozen=True)
+class TraceAddress:
+    """Where this run receives traces; `token` is new at each start, and begins every path."""
+
+    port: int
+    token: str = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """Base URL of the receiver, for exporters by OTLP and for readers."""
+        return f"http://{ports.LOOPBACK}:{self.port}/{self.token}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """The processes of one run and their addresses; a server that this run does not start is None.
 
@@ -59,6 +78,7 @@ class Plan:
     admin_url: str = field(repr=False)
     monitor_url: str
     database: DatabaseLogin
+    traces: TraceAddress | None = None
 
     @property
     def postgres_url(self) -> str:
@@ -106,8 +126,9 @@ def make_plan(
 ) -> Plan:
     """Return the plan of a run; starts nothing.
 
-    `NATS_URL` and `DB_HOST` in `environ` name servers that already run. `niceness` is the nice value of a ready
-    service. `map_port` redirects connections of the services to servers of this run.
+    `NATS_URL` and `DB_HOST` in `environ` name servers that already run, `OTEL_EXPORTER_OTLP_ENDPOINT` a receiver of
+    traces, and `OTEL_SDK_DISABLED=true` switches traces off. `niceness` is the nice value of a ready service.
+    `map_port` redirects connections of the services to servers of this run.
     """
     owners = [spec.name for spec in specs if spec.database is not None]
     secrets = state.secrets([*(spec.name for spec in specs), WATCHER], owners)
@@ -124,6 +145,9 @@ def make_plan(
 
     gateway_port = options.port or ports.free_port()
     environ = {"ASYNCAPI_URL": f"http://{ports.LOOPBACK}:{gateway_port}/asyncapi", **environ}
+    traces = _own_traces(environ)
+    if traces is not None:
+        environ = {"OTEL_BSP_SCHEDULE_DELAY": _EXPORT_DELAY, **environ, _ENDPOINT: traces.url}
     services, environments = [], {}
     for spec in specs:
         to_nats = nats.url_as(spec.name, map_port(spec.name, "nats", nats.port)) if nats else nats_url
@@ -142,6 +166,8 @@ def make_plan(
         )
         if spec is specs[-1] and nats:
             env.setdefault("LIVE_NATS_URL", nats.url_as(WATCHER, nats.port))
+        if spec is specs[-1] and traces:
+            env.setdefault("TRACES_URL", traces.url)
         port = gateway_port if spec is specs[-1] else ports.free_port()
         log = state.log(spec.name)
         workers = options.workers or spec.processes_on(cores)
@@ -151,7 +177,14 @@ def make_plan(
             services.append(service)
         environments[spec.name] = service.marked(env)
     admin_url = nats.admin_url if nats else nats_url
-    return Plan(nats, postgres, services, environments, nats_url, admin_url, monitor_url, database)
+    return Plan(nats, postgres, services, environments, nats_url, admin_url, monitor_url, database, traces)
+
+
+def _own_traces(environ: Mapping[str, str]) -> TraceAddress | None:
+    """Return the address of the receiver; None if the environment names another one, or has traces switched off."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or environ.get(_ENDPOINT):
+        return None
+    return TraceAddress(ports.free_port(), tokens.token_urlsafe(32))
 
 
 def _own_nats(state: StateDir, secrets: Mapping[str, str], specs: Sequence[ServiceSpec]) -> NatsServer:

@@ -16,7 +16,8 @@ from tests.support.wire_tap import Documents, record_messages
 @pytest.fixture(scope="session")
 def store() -> Iterator[Running]:
     """Run a store with the default settings and two processes per service; its tests do not kill services."""
-    with running("--ephemeral", "--port", "0", "--workers", "2") as mkstore:
+    traced = {"OTEL_SDK_DISABLED": "false"}
+    with running("--ephemeral", "--port", "0", "--workers", "2", env=traced) as mkstore:
         yield mkstore
 
 

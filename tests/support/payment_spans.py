@@ -124,15 +124,21 @@ def record_payments(exporter: SpanExporter) -> None:
     replied = record.nats("users", "SERVER", "process", "users.get_many", (900, 2300), parent=asked)
     record.sql("users", "SELECT id, email FROM users WHERE id = ANY($1)", (1100, 2000), replied, rows=2)
     record.nats(
-        "gateway", "PRODUCER", "send", "payments.create.batch", (3000, 8600), parent=requests[0], links=requests[1:]
+        "gateway",
+        "PRODUCER",
+        "send",
+        "payments.create.batch.{batch}",
+        (3000, 8600),
+        parent=requests[0],
+        links=requests[1:],
     )
     consumed = record.nats(
-        "payments", "CONSUMER", "process", "payments.create.batch", (9500, 16000), links=requests, count=2
+        "payments", "CONSUMER", "process", "payments-create_payments", (9500, 16000), links=requests, count=2
     )
     record.sql("payments", INSERT, (10200, 12900), consumed, rows=2)
     record.sql("payments", "COMMIT", (13000, 15700), consumed)
     items = [
-        record.nats("payments", "CONSUMER", "process", "payments.create.batch", (9600, 15900), parent=origin)
+        record.nats("payments", "CONSUMER", "process", "payments-create_payments", (9600, 15900), parent=origin)
         for origin in requests  # a batch on the wire has the trace context of each payment
     ]
     published = record.nats("payments", "PRODUCER", "send", "payment.created", (17000, 20500), links=items, count=2)

@@ -8,8 +8,9 @@ from starlette.routing import Route
 
 import portal
 from apps.gateway.http import problems
-from portal.app import Authorize
 from portal.live import Monitor
+from portal.responses import Authorize
+from portal.traces import Traces
 from tests.conftest import ROOT
 
 DOCUMENTS = ROOT / "asyncapi"
@@ -22,7 +23,12 @@ class Greeting(BaseModel):
     words: str
 
 
-def host(documents: Path = DOCUMENTS, monitor: Monitor | None = None, authorize: Authorize | None = None) -> FastAPI:
+def host(
+    documents: Path = DOCUMENTS,
+    monitor: Monitor | None = None,
+    authorize: Authorize | None = None,
+    traces: Traces | None = None,
+) -> FastAPI:
     """Return an application with one call to try out and the portal."""
     app = FastAPI(title="Greetings", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
 
@@ -31,7 +37,8 @@ def host(documents: Path = DOCUMENTS, monitor: Monitor | None = None, authorize:
         """Greet a person."""
         return Greeting(name=name, words=f"Good day, {name}!")
 
-    site = portal.create_app(documents, app.openapi, monitor, authorize, openapi_yaml=ROOT / "openapi/gateway.yaml")
+    openapi_yaml = ROOT / "openapi/gateway.yaml"
+    site = portal.create_app(documents, app.openapi, monitor, authorize, traces=traces, openapi_yaml=openapi_yaml)
     app.router.routes.extend(Route(path, site, methods=["GET"], include_in_schema=False) for path in portal.PATHS)
     problems.install(app)
     return app

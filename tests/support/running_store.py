@@ -141,7 +141,7 @@ def running(
     wait: bool = True,
     **popen: Any,
 ) -> Iterator[Running]:
-    """Run `mkstore up` with `options`, wait until it is ready, and stop it at the end.
+    """Run `mkstore up` with `options`, wait until it is ready, and stop it at the end; without traces unless `env` has.
 
     Asserts what `Running.stop` does, unless the test ended it by other means.
     """
@@ -151,7 +151,7 @@ def running(
             home=Path(),
             output=Path(folder) / "output",
             command=[*command, *options],
-            env={**inherited, **(env or {})},
+            env={**inherited, "OTEL_SDK_DISABLED": "true", **(env or {})},
             popen=popen,
         )
         mkstore.start()

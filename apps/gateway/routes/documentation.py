@@ -19,13 +19,14 @@ _OPENAPI_YAML = _ROOT / "openapi/gateway.yaml"
 
 
 def mount(api: FastAPI, deps: Dependencies) -> None:
-    """Serve the portal from `api`, with the OpenAPI document of `api` and the live figures of `deps.monitor`."""
+    """Serve the portal from `api`, with the OpenAPI document of `api`, and what `deps` show of the running system."""
     authorize = _require_admin if deps.live_for_admins else None
     site = portal.create_app(
         _ROOT / "asyncapi",
         api.openapi,
         deps.monitor,
         authorize,
+        traces=deps.traces,
         openapi_yaml=_OPENAPI_YAML,
         problems=problems.own_types(),
         statuses=problems.STATUS,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.runtime.settings import ConsumerSettings, load
+from kit.runtime.settings import ConsumerSettings, Settings, load
 
 
 class Shop(ConsumerSettings):
@@ -23,3 +23,12 @@ def test_invalid_retry_settings_are_refused(
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match=sentence):
         load(Shop)
+
+
+@pytest.mark.parametrize(("value", "disabled"), [("", False), ("false", False), ("TRUE", True)])
+def test_empty_variable_of_opentelemetry_counts_as_not_set(
+    monkeypatch: pytest.MonkeyPatch, value: str, disabled: bool
+) -> None:
+    """As the specification of OpenTelemetry's environment variables says."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", value)
+    assert load(Settings).otel_sdk_disabled is disabled

@@ -53,3 +53,30 @@ def test_no_proxy_is_trusted_unless_it_is_named(tmp_path: Path, given: dict[str,
         plan = make_plan(options, SERVICES, state, EXTERNAL | given, niceness=0)
         assert {env["FORWARDED_ALLOW_IPS"] for env in plan.environments.values()} == {trusted}
         assert "127.0.0.1:4222" not in repr(plan)
+
+
+def test_gateway_reads_the_traces_that_every_service_exports(tmp_path: Path) -> None:
+    options = Options(0, tmp_path, ephemeral=False, workers=1)
+    with open_state_dir(tmp_path, ephemeral=False) as state:
+        plan = make_plan(options, SERVICES, state, EXTERNAL, niceness=0)
+        again = make_plan(options, SERVICES, state, EXTERNAL, niceness=0)
+    assert plan.traces is not None
+    assert again.traces is not None
+    assert plan.traces.token != again.traces.token
+    assert plan.traces.token not in repr(plan)
+    assert {env["OTEL_EXPORTER_OTLP_ENDPOINT"] for env in plan.environments.values()} == {plan.traces.url}
+    assert {name for name, env in plan.environments.items() if "TRACES_URL" in env} == {"gateway"}
+    assert plan.environments["gateway"]["TRACES_URL"] == plan.traces.url
+
+
+@pytest.mark.parametrize(
+    "given", [{"OTEL_SDK_DISABLED": "TRUE"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}]
+)
+def test_no_traces_are_received_if_they_are_off_or_go_elsewhere(tmp_path: Path, given: dict[str, str]) -> None:
+    options = Options(0, tmp_path, ephemeral=False, workers=1)
+    with open_state_dir(tmp_path, ephemeral=False) as state:
+        plan = make_plan(options, SERVICES, state, EXTERNAL | given, niceness=0)
+    assert plan.traces is None
+    for env in plan.environments.values():
+        assert env.get("OTEL_EXPORTER_OTLP_ENDPOINT") == given.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        assert "TRACES_URL" not in env

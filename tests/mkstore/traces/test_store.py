@@ -21,8 +21,8 @@ NAMES = {
     "send users.get_many",
     "process users.get_many",
     "SELECT",
-    "send payments.create.batch",
-    "process payments.create.batch",
+    "send payments.create.batch.{batch}",
+    "process payments-create_payments",
     "INSERT",
     "COMMIT",
     "send payment.created",
@@ -70,11 +70,11 @@ def test_spans_are_in_the_order_of_the_tree_and_of_time() -> None:
         (1, "send users.get_many", 400, 2200),
         (2, "process users.get_many", 900, 1400),
         (3, "SELECT", 1100, 900),
-        (1, "send payments.create.batch", 3000, 5600),
-        (1, "process payments.create.batch", 9500, 6500),
+        (1, "send payments.create.batch.{batch}", 3000, 5600),
+        (1, "process payments-create_payments", 9500, 6500),
         (2, "INSERT", 10200, 2700),
         (2, "COMMIT", 13000, 2700),
-        (1, "process payments.create.batch", 9600, 6300),
+        (1, "process payments-create_payments", 9600, 6300),
     ]
     by_id = {span.id: span for span in view.tree}
     batch = view.tree[5]
