@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from kit.runtime.tasks import cancel_and_wait
 from mkstore.chaos.audit import Auditor
-from mkstore.chaos.faults import Fault, Load
+from mkstore.chaos.faults import REUSED_KEYS, Fault, Load
 from mkstore.chaos.http_client import Api
 from mkstore.chaos.ledger import Ledger, User
 from mkstore.chaos.load import LoadGenerator, register_payers
@@ -95,7 +95,7 @@ class Proof:
             ledger,
             seed=self.seed + len(self.rounds),
             rate=load.rate,
-            reused_keys=load.reused_keys,
+            reused_keys=REUSED_KEYS,
         )
         began = time.monotonic()
         memory: list[int] = []
@@ -104,7 +104,9 @@ class Proof:
         try:
             await asyncio.sleep(CALM_DURATION)
             injected = time.monotonic() - began
+            generator.reuse_newest(load.reused_keys)
             await fault.inject(store)
+            generator.reuse_newest(REUSED_KEYS)
             ended = time.monotonic() - began
             await store.wait_until_recovered()
             recovered = time.monotonic() - began

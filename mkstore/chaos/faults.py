@@ -70,18 +70,21 @@ LINKS = (
     *(f"{spec.name}-postgres" for spec in SERVICES if spec.database is not None),
 )
 
+REUSED_KEYS = 300
+"""Newest idempotency keys that are used again: less than the store remembers."""
+
 
 @dataclass(frozen=True)
 class Load:
     """Concurrent payers, the minimum of payments per round, and a `rate` limit in payments per second (0: none).
 
-    `reused_keys` is the number of newest idempotency keys that are used again: less than the store remembers.
+    `reused_keys` is the number of newest idempotency keys that are used again during the fault, else `REUSED_KEYS`.
     """
 
     payers: int
     payments: int
     rate: float = 0.0
-    reused_keys: int = 300
+    reused_keys: int = REUSED_KEYS
 
 
 PACED_RATE = 200.0

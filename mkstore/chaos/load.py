@@ -127,6 +127,10 @@ class LoadGenerator:
         others += [self._change_users()] if self._changes_users else []
         self._others = [asyncio.create_task(work) for work in others]
 
+    def reuse_newest(self, number: int) -> None:
+        """Use only the `number` newest keys again from now on."""
+        self._keys = deque(self._keys, maxlen=number)
+
     async def finish(self) -> None:
         """Return when all `payments` are made."""
         await asyncio.gather(*self._paying)
