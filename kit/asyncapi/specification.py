@@ -8,11 +8,12 @@ from faststream.asgi import AsgiFastStream
 from faststream.specification import AsyncAPI, License
 
 from contracts.base import DurableCommand, Event, Request, State
-from contracts.streams import owned_by
+from contracts.streams import Stream, owned_by
 from kit.asyncapi.channels import channels_of
 from kit.asyncapi.handlers import handled_by
 from kit.asyncapi.messages import components_of
 from kit.asyncapi.operations import Operation, operations_by_id, published, received, requested
+from kit.asyncapi.reader import wildcard_subject
 from kit.asyncapi.writing import prose
 from kit.errors import Refusal
 
@@ -118,11 +119,7 @@ class ServiceSpecification(AsyncAPI):
         Raises `ValueError` if two operations, channels or schemas would have one name, and `TypeError` if a subscriber
         handles something that is not a message of the contracts.
         """
-        operations = [
-            *(operation for broker in self.brokers for operation in received(self._service, handled_by(broker))),
-            *published(self._service, self._publishes),
-            *requested(self._service, self._requests),
-        ]
+        operations = self._operations()
         return Document(
             {
                 "asyncapi": "3.0.0",
@@ -140,6 +137,24 @@ class ServiceSpecification(AsyncAPI):
                 "components": components_of(operations, self.refusals) | {"securitySchemes": _SECURITY},
             }
         )
+
+    def stored_subjects(self) -> dict[Stream, list[str]]:
+        """Return the subjects, with NATS wildcards, of what the service publishes or consumes, by stream that it owns.
+
+        Raises `TypeError` as `to_specification` does.
+        """
+        operations = [operation for operation in self._operations() if operation.role in {"publishes", "consumes"}]
+        return {
+            stream: [wildcard_subject(each.message.subject) for each in operations if each.stream == stream]
+            for stream in owned_by(self._service)
+        }
+
+    def _operations(self) -> list[Operation]:
+        return [
+            *(operation for broker in self.brokers for operation in received(self._service, handled_by(broker))),
+            *published(self._service, self._publishes),
+            *requested(self._service, self._requests),
+        ]
 
     def _owned(self) -> str:
         """Return a sentence with the database and the streams that belong to the service, or nothing."""

@@ -28,6 +28,7 @@ from kit.ops.health import Check, Health
 from kit.ops.memory import CommandMemory
 from kit.ops.metrics import Metrics
 from kit.ops.schema import wait_for_database
+from kit.ops.subjects import UnhandledMessages
 from kit.ops.traces import configure_traces
 from kit.outbox.relay import Relay
 from kit.outbox.requests import RefusedEventNotFound, refused_event_router
@@ -148,7 +149,7 @@ class DatabaseService:
         background = [*background, *self._background]
         app = ServiceApp(
             self.broker,
-            asgi_routes=[*self._health(checks or {}).routes(), *self._metrics().routes()],
+            asgi_routes=[*self._health(checks or {}, specification).routes(), *self._metrics().routes()],
             lifespan=lifespan,
             after_startup=[
                 self._relay.start,
@@ -167,7 +168,7 @@ class DatabaseService:
             app.context.set_global(DEPENDENCIES, deps)
         return app
 
-    def _health(self, others: Mapping[str, Check]) -> Health:
+    def _health(self, others: Mapping[str, Check], specification: ServiceSpecification) -> Health:
         checks: dict[str, Check] = {
             "nats": self.broker.check,
             "database": partial(database.ping, self._engine),
@@ -180,7 +181,8 @@ class DatabaseService:
                 self._engine,
                 self._settings.outbox_lag_warning,
                 self._events.duplicate_window,
-            )
+            ),
+            "subjects": UnhandledMessages(self.broker, specification.stored_subjects).check,
         }
         if self._memory is not None:
             warnings["memory"] = self._memory.describe

@@ -5,6 +5,7 @@ import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -15,8 +16,9 @@ from nats.errors import Error as NatsError
 
 from contracts.consumers import PAYMENTS_CREATE_PAYMENT, PAYMENTS_CREATE_PAYMENTS
 from contracts.payments import CreatePayment, PaymentCreated
-from contracts.streams import DEAD, DEAD_LETTERS, KEYED_PAYMENT_COMMANDS
+from contracts.streams import DEAD, DEAD_LETTERS, KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS
 from kit.messaging.broker import Broker
+from kit.messaging.streams import stream_config
 from tests.payments.conftest import client_of
 from tests.support import service_processes
 from tests.support.killable_servers import KillableServers
@@ -44,6 +46,7 @@ async def test_it_may_start_before_its_servers(tmp_path: Path, servers: Killable
             "nats-clock": "ok",
             "database-clock": "ok",
             "outbox-lag": "ok",
+            "subjects": "warning",
             "memory": "warning",
             "consumers": "ok",
             "dead-letters": "warning",
@@ -147,6 +150,24 @@ async def _recorded_rows(client: OnServers, ids: Collection[UUID]) -> list[tuple
     async with client.sql() as connection:
         rows = await connection.fetch("SELECT id, amount, status FROM payments WHERE id = ANY($1)", list(ids))
     return [tuple(row) for row in rows]
+
+
+async def test_command_that_nothing_consumes_is_a_warning(tmp_path: Path, servers: KillableServers) -> None:
+    """An earlier version had another subject: its command stays in the stream, which no longer stores the subject."""
+    current = stream_config(PAYMENT_COMMANDS)
+    async with connect(servers.nats.url) as broker:
+        earlier = replace(current, subjects=[*PAYMENT_COMMANDS.subjects, "payments.create.old"])
+        await broker.jetstream.update_stream(earlier)
+        await broker.jetstream.publish("payments.create.old", b"{}")
+        await broker.jetstream.update_stream(current)
+        try:
+            async with run_payments(tmp_path, servers.environment) as payments:
+                await payments.wait_ready()
+                report = await payments.health()
+        finally:
+            await broker.jetstream.purge_stream(PAYMENT_COMMANDS.name, subject="payments.create.old")
+    assert (report["status"], report["checks"]["subjects"]["status"]) == ("ok", "warning")
+    assert "PAYMENT_COMMANDS has messages on payments.create.old (1)" in report["checks"]["subjects"]["reason"]
 
 
 async def test_health_and_metrics_of_every_worker_survive_outages(tmp_path: Path, servers: KillableServers) -> None:

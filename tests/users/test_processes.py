@@ -127,6 +127,7 @@ async def test_it_may_start_before_its_servers(tmp_path: Path, servers: Killable
             "nats-clock": "ok",
             "database-clock": "ok",
             "outbox-lag": "ok",
+            "subjects": "warning",
         }
         servers.nats.start()
         await users.wait_ready()

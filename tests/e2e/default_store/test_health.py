@@ -18,3 +18,10 @@ def test_every_service_reports_ready(store: Running, name: str) -> None:
     url = store.record[name]["url"]
     for path in ("/health", "/health/live", "/health/ready"):
         assert httpx.get(url + path, timeout=10, trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["users", "payments"])
+def test_every_stored_message_has_a_documented_subject(store: Running, name: str) -> None:
+    """With the login of the service, which may ask for the subjects of its streams."""
+    checks = httpx.get(f"{store.record[name]['url']}/health/ready", timeout=10, trust_env=False).json()["checks"]
+    assert checks["subjects"]["status"] == "ok", checks
