@@ -91,7 +91,7 @@ async def _checks(targets: Targets) -> "AsyncIterator[dict[str, Check]]":
     from kit.ops import backlog  # noqa: PLC0415
     from kit.ops.durability import Durability  # noqa: PLC0415
     from kit.ops.schema import check_schema  # noqa: PLC0415
-    from mkstore import contract_check  # noqa: PLC0415
+    from mkstore import contract_check, subject_check  # noqa: PLC0415
     from mkstore.services import SERVICES  # noqa: PLC0415
 
     async with AsyncExitStack() as stack:
@@ -112,14 +112,16 @@ async def _checks(targets: Targets) -> "AsyncIterator[dict[str, Check]]":
         )
         checks |= durability.checks()
         checks["database-clock"] = _with_fix(durability.check_database_clock)
+        services = [spec.name for spec in SERVICES]
         checks |= _stream_checks(broker, targets.replicas)
+        checks |= subject_check.checks(broker, services)
         for spec in SERVICES:
             if spec.name in pools and spec.migrations is not None:
                 pool, folder = pools[spec.name], spec.migrations.parent / "migrations"
                 checks[f"{spec.name} schema"] = _with_fix(partial(check_schema, pool, folder))
                 checks[f"{spec.name} outbox"] = _with_fix(partial(backlog.check_outbox, pool, _OUTBOX_LAG_WARNING))
         checks["dead letters"] = partial(backlog.check_dead_letters, broker)
-        checks |= await stack.enter_async_context(contract_check.checks(broker, [spec.name for spec in SERVICES]))
+        checks |= await stack.enter_async_context(contract_check.checks(broker, services))
         yield checks
 
 

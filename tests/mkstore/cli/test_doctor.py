@@ -204,6 +204,20 @@ def test_dead_letters_and_old_outbox_events_are_warnings(store: Store) -> None:
     assert "The outbox holds 1 unpublished event, the oldest is 6" in reasons["payments outbox"]
 
 
+def test_what_no_document_describes_is_a_warning(store: Store) -> None:
+    async def leave(jetstream: JetStreamContext) -> None:
+        await jetstream.publish("payment.refunded", b"{}")
+        await jetstream.add_consumer(PAYMENT_EVENTS.name, durable_name="mails-thank", filter_subject="payment.created")
+        await jetstream.add_stream(name="ORDERS", subjects=["order.*"])
+
+    store.on_nats(leave)
+    reasons = store.reasons("warning")
+    assert reasons.keys() == {"subjects", "other consumers", "other streams"}
+    assert "PAYMENT_EVENTS has messages on payment.refunded (1)" in reasons["subjects"]
+    assert "`nats consumer rm PAYMENT_EVENTS mails-thank`" in reasons["other consumers"]
+    assert "`nats stream rm ORDERS`" in reasons["other streams"]
+
+
 def test_missing_services_and_other_contracts_are_warnings(store: Store) -> None:
     store.services.processes = [
         ("users", "0123456789abcdef" * 4),
