@@ -19,6 +19,8 @@ from mkstore.stack.servers import NatsServer, PostgresServer
 from tests.support.migrated_database import database_environment, migrate
 from tests.support.provisioning import provision
 
+pytest_plugins = ["mkstore.testing.plugin"]  # the fixture `store`
+
 Gear = Literal["memory", "real"]
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from datetime import UTC
 from uuid import uuid4
 
 import asyncpg
@@ -16,13 +15,13 @@ from sqlalchemy import URL
 from structlog.stdlib import get_logger
 
 from contracts import nats_errors
-from contracts.headers import DATA_SCHEMA, EXPECTED_LAST_SEQUENCE, MESSAGE_ID, data_schema
+from contracts.headers import EXPECTED_LAST_SEQUENCE
 from contracts.streams import Stream, covers
 from kit.messaging.broker import Broker
 from kit.messaging.nats_compat import RawMessage, publish_together
 from kit.outbox.leader import LEASE, LeaderSession, lead
 from kit.outbox.refused import ANY_REFUSED, NEXT, NEXT_BESIDE_REFUSED, REFUSE
-from kit.outbox.table import CHANNEL
+from kit.outbox.table import CHANNEL, event_headers
 from kit.runtime.failpoints import AFTER_PUBLISH, AFTER_REMOVAL, BEFORE_PUBLISH, HALF_A_BATCH, failpoint
 from kit.runtime.periodic import Periodic
 from kit.runtime.spans import batch_span
@@ -269,16 +268,4 @@ class Relay:
         return {EXPECTED_LAST_SEQUENCE: str(self._last_sequence)}
 
     def _headers(self, row: asyncpg.Record) -> dict[str, str]:
-        event_id = str(row["id"])
-        return {
-            MESSAGE_ID: event_id,
-            "ce-specversion": "1.0",
-            "ce-id": event_id,
-            "ce-type": row["subject"],
-            "ce-source": self._source,
-            "ce-subject": str(row["aggregate_id"]),
-            "ce-time": row["occurred_at"].astimezone(UTC).isoformat().replace("+00:00", "Z"),
-            "ce-aggregateversion": str(row["aggregate_version"]),
-            DATA_SCHEMA: data_schema(row["subject"], row["schema_version"]),
-            "content-type": "application/json",
-        } | self._traces[row["seq"]].headers()
+        return event_headers(row, self._source, self._traces[row["seq"]])

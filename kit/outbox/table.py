@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from contracts.base import Event
+from contracts.headers import DATA_SCHEMA, MESSAGE_ID, data_schema
 from kit.runtime.tracing import Trace
 from kit.sql import SqlConnection
 
@@ -74,6 +75,26 @@ WITH stored AS (
 )
 SELECT pg_notify($10, '')
 """
+
+
+def event_headers(row: Any, source: str, trace: Trace) -> dict[str, str]:
+    """Return the headers of the event in a row, which has its columns as keys.
+
+    They are CloudEvents 1.0 attributes, with this `source`, and those of the `trace`.
+    """
+    event_id = str(row["id"])
+    return {
+        MESSAGE_ID: event_id,
+        "ce-specversion": "1.0",
+        "ce-id": event_id,
+        "ce-type": row["subject"],
+        "ce-source": source,
+        "ce-subject": str(row["aggregate_id"]),
+        "ce-time": row["occurred_at"].astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "ce-aggregateversion": str(row["aggregate_version"]),
+        DATA_SCHEMA: data_schema(row["subject"], row["schema_version"]),
+        "content-type": "application/json",
+    } | trace.headers()
 
 
 async def emit(connection: SqlConnection, events: Sequence[tuple[Event, Trace]]) -> None:

@@ -17,6 +17,7 @@ CHECKS = (
     "users/test_promotion.py",
     "users/test_count.py",
     "users/test_my_handler.py",
+    "payments/test_my_store.py",
     "receipts/test_receipts.py",
     "architecture/test_messages.py",
     "architecture/test_endpoints.py",
@@ -42,7 +43,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     copy = Project(tmp_path_factory.mktemp("project"))
     for recipe in ("Add an event", "Add a request", "Add a command", "Add a service"):
         copy.follow(blocks("adding.md", recipe))
-    copy.follow(blocks("testing.md", "A complete test"))
+    for test in ("Test the whole store", "Test one handler"):
+        copy.follow(blocks("testing.md", test))
     copy.run(*MKSTORE, "docs")
     copy.execute(UV, "lock", "--quiet")
     return copy

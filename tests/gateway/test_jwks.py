@@ -14,10 +14,10 @@ from apps.gateway.public_keys import PublishedKeys
 from contracts.keys import JsonWebKey, PublicKeys
 from kit.errors import NATS, Unavailable
 from kit.tokens import MAX_LIFETIME, Signer
+from mkstore.testing.signing_keys import signer, signing_key
 from tests.support.clock import Clock
 from tests.support.polling import eventually
 from tests.support.revoked import caught_up
-from tests.support.signing_keys import signer, signing_key
 
 
 class KeyStream:

@@ -17,12 +17,11 @@ from contracts.users import Role
 from kit.errors import Unavailable
 from kit.messaging.client import RequestClient
 from kit.tokens import Claims
+from mkstore.testing.signing_keys import signer, signing_key
 from tests.support.clock import Clock
-from tests.support.gateway_fakes import no_stored_keys
 from tests.support.polling import eventually
 from tests.support.real_store import Servers, on_real_servers
-from tests.support.revoked import caught_up, session_revoked, user_revoked
-from tests.support.signing_keys import signer, signing_key
+from tests.support.revoked import caught_up, no_stored_keys, session_revoked, user_revoked
 from tests.support.store import SignedInUser, Store, client_of, running
 from tests.support.users_harness import PASSWORD
 

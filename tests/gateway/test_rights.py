@@ -16,9 +16,9 @@ from contracts.base import Request
 from contracts.sessions import RevokeSessions
 from contracts.users import Role, UpdateUser
 from kit.messaging.client import RequestClient
+from mkstore.testing.signing_keys import signer
 from tests.support.memory_store import MemoryStore, in_memory
 from tests.support.polling import eventually
-from tests.support.signing_keys import signer
 from tests.support.store import SignedInUser
 from tests.support.users_harness import PASSWORD, new_email
 

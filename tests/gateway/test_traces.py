@@ -40,7 +40,7 @@ async def pay(ada: SignedInUser, key: str | None = None) -> str:
 TREE = {
     "memory": [
         "POST /payments",
-        "  process payments.create.key.{paymentId}",
+        "  process payments-create_payments",
     ],
     "real": [
         "POST /payments",

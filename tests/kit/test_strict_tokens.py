@@ -11,8 +11,8 @@ from jose import jwt
 
 from apps.users.keys import open_key
 from kit.tokens import InvalidToken, Signer, Verifier
+from mkstore.testing.signing_keys import SECRET, signer, signing_key
 from tests.support.clock import Clock
-from tests.support.signing_keys import SECRET, signer, signing_key
 
 KEY = signing_key()
 PRIVATE = open_key(KEY, SECRET)

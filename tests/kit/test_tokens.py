@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 
 from kit.tokens import InvalidToken, UnknownKey, Verifier
+from mkstore.testing.signing_keys import signer, signing_key
 from tests.support.clock import Clock
-from tests.support.signing_keys import signer, signing_key
 
 SIGNER = signer(timedelta(minutes=15))
 

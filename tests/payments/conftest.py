@@ -11,9 +11,9 @@ from apps.payments.settings import Settings
 from kit import database
 from kit.messaging.broker import Broker
 from mkstore.stack.servers import NatsServer
+from mkstore.testing.fakes.payments import REFUSED_AMOUNT
 from tests.conftest import Gear, NewDatabase
 from tests.support.killable_servers import KillableServers, killable_servers
-from tests.support.payments_fakes import REFUSED_AMOUNT
 from tests.support.payments_harness import LIMIT, OnServers, PaymentsService, in_memory, on_servers
 
 

@@ -5,9 +5,9 @@ from functools import partial
 from apps.payments.settings import Settings
 from contracts.payments import CreatePayment, GetPayments, PaymentStatus
 from contracts.streams import DEAD_LETTERS
+from mkstore.testing.fakes.payments import REFUSED_AMOUNT
 from tests.payments.test_dead_letters import POISON, dead_letter, operator, poison_refused
 from tests.support.payment_commands import new_commands
-from tests.support.payments_fakes import REFUSED_AMOUNT
 from tests.support.payments_harness import OnServers
 from tests.support.polling import eventually
 

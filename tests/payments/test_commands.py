@@ -8,8 +8,8 @@ import pytest
 
 from contracts.payments import CreatePayment, GetPayments, PaymentCreated, PaymentRejected, PaymentStatus
 from contracts.streams import DEAD_LETTERS
+from mkstore.testing.fakes.payments import REFUSED_AMOUNT
 from tests.support.payment_commands import new_command
-from tests.support.payments_fakes import REFUSED_AMOUNT
 from tests.support.payments_harness import LIMIT, OnServers, PaymentsService
 from tests.support.polling import eventually
 

@@ -22,8 +22,8 @@ from kit.errors import OutcomeUnknown, Unavailable
 from kit.inbox import InboxKey
 from kit.messaging.batches import Received
 from kit.runtime.tracing import Trace
+from mkstore.testing.fakes.payments import FakePayments, PaymentsData
 from tests.payments.conftest import settings_for
-from tests.support.payments_fakes import FakePayments, Table
 from tests.support.payments_harness import UserEvent, event_id, user_event
 
 States = dict[UUID, tuple[int, str]]
@@ -154,7 +154,7 @@ class StoredPayers(Payments):
 class DyingFake(FakePayments):
     """The same in memory."""
 
-    def __init__(self, table: Table, outcome: Outcome) -> None:
+    def __init__(self, table: PaymentsData, outcome: Outcome) -> None:
         super().__init__(table)
         self._outcome = outcome
 
@@ -171,7 +171,7 @@ class DyingFake(FakePayments):
 @given(history=histories())
 @settings(max_examples=50, deadline=None)
 def test_the_fake_gives_one_result_in_any_order(history: History) -> None:
-    table = Table()
+    table = PaymentsData()
     ids = asyncio.run(deliver(history.batches, partial(DyingFake, table)))
     assert states_of(table.payers.values()) == final_states(history.events)
     assert {key.message_id for key in table.inbox} == ids

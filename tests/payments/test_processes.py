@@ -19,10 +19,11 @@ from contracts.payments import CreatePayment, PaymentCreated
 from contracts.streams import DEAD, DEAD_LETTERS, KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS
 from kit.messaging.broker import Broker
 from kit.messaging.streams import stream_config
+from mkstore.testing.fakes.payment_queue import UNKEYED
 from tests.payments.conftest import client_of
 from tests.support import service_processes
 from tests.support.killable_servers import KillableServers
-from tests.support.payment_commands import UNKEYED, new_command, new_commands
+from tests.support.payment_commands import new_command, new_commands
 from tests.support.payments_harness import OnServers, unhandled
 from tests.support.polling import eventually
 from tests.support.provisioning import provision

@@ -19,10 +19,10 @@ from kit.batching import bisect_failures
 from kit.connection_pool import ConnectionPool
 from kit.database import RefusedByDatabase
 from kit.runtime.tracing import Trace
+from mkstore.testing.fakes.payments import REFUSED_AMOUNT
 from tests.payments.conftest import settings_for
 from tests.support.database_locks import lock_is_awaited
 from tests.support.payment_commands import new_command
-from tests.support.payments_fakes import REFUSED_AMOUNT
 from tests.support.polling import eventually
 
 

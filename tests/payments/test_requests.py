@@ -23,8 +23,8 @@ from contracts.payments import (
 )
 from contracts.streams import KEYED_PAYMENT_COMMANDS
 from mkstore.stack.servers import NatsServer
+from mkstore.testing.fakes.payments import FakePayments, PaymentsData
 from tests.support.payment_commands import new_command
-from tests.support.payments_fakes import FakePayments, Table
 from tests.support.payments_harness import LIMIT, FakePending, OnServers, PaymentsService
 from tests.support.provisioning import provision
 
@@ -86,7 +86,7 @@ async def test_a_payment_is_never_unknown_while_it_is_recorded(service: Payments
 
 
 async def test_a_payment_recorded_between_two_lookups_is_found() -> None:
-    table, command = Table(), new_command()
+    table, command = PaymentsData(), new_command()
 
     async def find(_: Collection[UUID], *, queued: bool) -> list[CreatePayment]:
         assert queued

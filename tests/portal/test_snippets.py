@@ -25,11 +25,11 @@ from kit.messaging.streams import provision
 from kit.runtime.clock import SYSTEM_CLOCK
 from kit.runtime.depends import DEPENDENCIES
 from mkstore.stack.servers import NatsServer
+from mkstore.testing.fakes.users import FakeUsers, UsersData
 from tests.support.html_page import Page
 from tests.support.polling import eventually
 from tests.support.portal_examples import SYSTEM
 from tests.support.portal_host import host
-from tests.support.users_fakes import FakeUsers, Store
 
 MESSAGES = SYSTEM["components"]["messages"]
 CALLS = (".request(", ".publish(", ".pull_subscribe(")
@@ -99,7 +99,7 @@ async def users(server: NatsServer, *known: User) -> AsyncIterator[None]:
     """Run the users service with users in memory."""
     broker = Broker(server.url, name="users")
     broker.include_router(router)
-    read_users = partial(FakeUsers, Store(users={user.id: user for user in known}))
+    read_users = partial(FakeUsers, UsersData(users={user.id: user for user in known}))
     broker.context.set_global(
         DEPENDENCIES,
         SimpleNamespace(

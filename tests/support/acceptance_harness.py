@@ -13,9 +13,9 @@ from contracts.headers import SERVICE_ERROR_CODE
 from contracts.payments import Charge, CreatePayment, PaymentList, PaymentStatus, PaymentView
 from contracts.users import UserList
 from kit.messaging.client import RequestClient
-from kit.runtime.tracing import Trace
 from kit.tokens import Claims
-from tests.support.gateway_fakes import FakePaymentQueue, MemoryBroker
+from mkstore.testing.broker import MemoryBroker
+from mkstore.testing.fakes.payment_queue import FakePaymentQueue
 
 ADA, BOB = UUID(int=1), UUID(int=2)
 
@@ -73,7 +73,7 @@ class AcceptanceHarness:
 
     def __init__(self, *replies: Reply | Exception) -> None:
         self.broker = ScriptedBroker(*replies)
-        self.queue = FakePaymentQueue(self._refuse_to_consume)
+        self.queue = FakePaymentQueue()
         client = RequestClient(self.broker)
         self.acceptance = PaymentAcceptance(
             find_recorded=payment_loader(client, queued=False),
@@ -84,9 +84,6 @@ class AcceptanceHarness:
             waiters=Waiters(),
             timeout=60.0,
         )
-
-    async def _refuse_to_consume(self, command: CreatePayment, origin: Trace) -> None:
-        raise AssertionError
 
     async def accept(
         self, amount: int = 1999, *, key: str | None = "a key", payer: UUID = ADA, wait: int | None = None

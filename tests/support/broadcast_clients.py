@@ -13,7 +13,7 @@ from apps.gateway.sse.replay import Item
 from contracts.streams import Stream
 from kit.messaging.reader import StoredMessage
 from kit.runtime.tasks import cancel_and_wait
-from tests.support.gateway_fakes import FakeHistory
+from mkstore.testing.fakes.history import FakeHistory
 from tests.support.polling import eventually
 
 ADA, BOB = UUID(int=1), UUID(int=2)
@@ -32,7 +32,7 @@ class Streams:
         """Store an event that the reader has not received yet."""
         self.count += 1
         body = json.dumps({"of": str(user), "number": self.count}).encode()
-        return self.history.keep(stream, f"{stream.subjects[0].removesuffix('*')}happened", body)
+        return self.history.keep(f"{stream.subjects[0].removesuffix('*')}happened", body)
 
     def happen(self, stream: Stream, user: UUID = ADA, times: int = 1) -> None:
         for _ in range(times):

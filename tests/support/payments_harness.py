@@ -2,17 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any
 from uuid import UUID
 
 import asyncpg
-from faststream.nats import TestNatsBroker
 from nats.js.errors import NotFoundError
 
-from apps.payments.deps import Dependencies
 from apps.payments.main import create_app
 from apps.payments.pending import PendingPayments
 from apps.payments.settings import Settings
@@ -29,17 +25,17 @@ from contracts.streams import (
     KEYED_PAYMENT_COMMANDS,
     PAYMENT_COMMANDS,
     PAYMENT_EVENTS,
-    USER_EVENTS,
 )
 from contracts.users import Role, UserCreated, UserDeleted, UserUpdated, UserView
 from kit import database
 from kit.messaging.broker import Broker
 from kit.runtime.tracing import Trace
-from tests.support.payment_commands import batch_of, published
-from tests.support.payments_fakes import FakePayments, Table
+from mkstore import testing
+from mkstore.testing import MemoryStore
+from mkstore.testing.fakes.payment_queue import batch_of, published
+from mkstore.testing.fakes.payments import PaymentsData
 from tests.support.polling import eventually
 from tests.support.service_harness import PublishedEvent, Service, running, stored_events
-from tests.support.service_processes import broker_of
 
 FindPending = Callable[..., Awaitable[list[CreatePayment]]]
 LIMIT = 1_000_000
@@ -122,69 +118,41 @@ class FakePending(PendingPayments):
         return await self._find(ids, queued=queued)
 
 
-def fake_dependencies(open_payments: Callable[[], Any], find: FindPending) -> Dependencies:
-    """Return dependencies on a fake repository, with the tests' limit."""
-    return Dependencies(open_payments, open_payments, FakePending(find), LIMIT)
-
-
 class InMemory(PaymentsService):
-    """The service in memory; a command is pending until its handler has returned."""
+    """The service in memory."""
 
-    def __init__(self) -> None:
-        self.table = Table()
-        self._pending: dict[UUID, CreatePayment] = {}
-        self._dead_letters: dict[UUID, str] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        open_payments: Any = partial(FakePayments, self.table)
-        app = create_app(Settings(), fake_dependencies(open_payments, self._find_pending))
-        super().__init__(broker_of(app))
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store.broker)
+        self._store = store
+        self._data: PaymentsData = store.services["payments"].data
 
     async def send(self, *commands: CreatePayment, request_id: str = "") -> None:
         for command in commands:
-            self._pending.setdefault(command.id, command)
-            task = asyncio.create_task(self._deliver(command, request_id))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            message, _ = published(command, Trace(request_id))
+            headers = {REQUEST_ID: request_id} if request_id else {}
+            await self._store.publish_raw(message.address, message.model_dump_json().encode(), headers)
 
     async def publish(self, *events: UserEvent) -> None:
         for event in events:
-            with suppress(Exception):  # in memory an error of the handler is raised here
-                await self.broker.publish(
-                    event, event.subject, headers={"ce-id": event_id(event)}, stream=USER_EVENTS.name
-                )
+            await self._store.publish_raw(event.subject, event.model_dump_json().encode(), {"ce-id": event_id(event)})
 
     async def payer(self, user_id: UUID) -> tuple[int, str] | None:
-        payer = self.table.payers.get(user_id)
+        payer = self._data.payers.get(user_id)
         return None if payer is None else (payer.version, payer.state)
 
     async def all_events(self) -> list[PublishedEvent]:
-        return [PublishedEvent(event, origin.headers()) for event, origin in self.table.events]
+        return [PublishedEvent(event, origin.headers()) for event, origin in self._data.events]
 
     async def dead_letter_reason(self, payment_id: UUID) -> str | None:
-        return self._dead_letters.get(payment_id)
+        letters = await self._store.dead_lettered(CreatePayment, 0)
+        reasons = [each.reason for each in letters if each.subject == CreatePayment.address_of(payment_id)]
+        return reasons[-1] if reasons else None
 
     @asynccontextmanager
     async def table_locked(self) -> AsyncIterator[None]:
-        self.table.unlocked.clear()
+        self._data.unlocked.clear()
         yield
-        self.table.unlocked.set()
-
-    async def finish(self) -> None:
-        """Wait until all commands are handled."""
-        await asyncio.gather(*self._tasks)
-
-    async def _find_pending(self, ids: Collection[UUID], *, queued: bool = True) -> list[CreatePayment]:
-        return [self._pending[each] for each in ids if each in (self._pending if queued else self._dead_letters)]
-
-    async def _deliver(self, command: CreatePayment, request_id: str) -> None:
-        headers = {REQUEST_ID: request_id} if request_id else {}
-        message, stream = published(command, Trace(request_id))
-        try:
-            await self.broker.publish(message, message.address, headers=headers, stream=stream.name)
-        except Exception as error:  # noqa: BLE001 - in memory an error of the handler is raised here
-            self._dead_letters[command.id] = type(error).__name__
-        else:
-            self._pending.pop(command.id, None)
+        self._data.unlocked.set()
 
 
 class OnServers(PaymentsService):
@@ -261,10 +229,10 @@ async def unhandled(broker: Broker) -> int:
 @asynccontextmanager
 async def in_memory() -> AsyncIterator[InMemory]:
     """Run the service in memory until the block ends."""
-    service = InMemory()
-    async with TestNatsBroker(service.broker):
-        yield service
-        await service.finish()
+    settings = {"payment_limit": LIMIT, "delivery_attempts": 3}
+    async with testing.in_memory(services=["payments"], settings={"payments": settings}) as store:
+        yield InMemory(store)
+        await store.settled()
 
 
 @asynccontextmanager

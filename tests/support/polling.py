@@ -1,39 +1,5 @@
-"""Polling with a deadline."""
+"""Polling with a deadline, as `mkstore.testing` has it."""
 
-import asyncio
-import inspect
-from collections.abc import Awaitable, Callable
-from typing import TypeVar, overload
+from mkstore.testing.polling import eventually
 
-Result = TypeVar("Result")
-
-
-@overload
-async def eventually(
-    condition: Callable[[], Awaitable[Result]], *, timeout: float = 60.0, describe: Callable[[], object] = str
-) -> Result: ...
-
-
-@overload
-async def eventually(
-    condition: Callable[[], Result], *, timeout: float = 60.0, describe: Callable[[], object] = str
-) -> Result: ...
-
-
-async def eventually(
-    condition: Callable[[], Result | Awaitable[Result]],
-    *,
-    timeout: float = 60.0,
-    describe: Callable[[], object] = str,
-) -> Result:
-    """Return the first true result of `condition`; fail after `timeout` seconds with the text of `describe`."""
-    loop = asyncio.get_running_loop()
-    start = loop.time()
-    while True:
-        returned = condition()
-        result: Result = await returned if inspect.isawaitable(returned) else returned
-        if result:
-            return result
-        elapsed = loop.time() - start
-        assert elapsed < timeout, f"not true after {timeout:g} s: {describe()}"
-        await asyncio.sleep(min(0.01 + elapsed / 50, 0.1))  # 100 calls per second first, then fewer: they cost time
+__all__ = ["eventually"]

@@ -16,8 +16,8 @@ from apps.payments import main as payments_main
 from apps.payments.settings import Settings as PaymentsSettings
 from apps.users import main as users_main
 from apps.users.settings import Settings as UsersSettings
+from mkstore.testing.signing_keys import SECRET
 from tests.support.payments_harness import LIMIT as PAYMENT_LIMIT
-from tests.support.signing_keys import SECRET
 from tests.support.store import Store, client_of, running, settings
 from tests.support.users_harness import low_cost
 
@@ -110,7 +110,7 @@ async def on_real_servers(servers: Servers, **options: Any) -> AsyncIterator[Sto
         await asyncio.gather(outages.start("users"), outages.start("payments"))
         app = servers.gateway(**options)
         async with running(app), client_of(app) as http:
-            yield Store(app, http, app.brokers[0], outages)  # type: ignore[arg-type]
+            yield Store(http, app.brokers[0], app, outages)  # type: ignore[arg-type]
     finally:
         for service in list(outages.services):
             await outages.stop(service)

@@ -8,6 +8,10 @@ from contracts.revocations import SessionRevocation, UserRevocation
 from contracts.users import Role
 
 
+async def no_stored_keys() -> None:
+    """Find no public keys in the stream: they arrive as messages only."""
+
+
 def caught_up() -> Revocations:
     """Return the revocations of a gateway that knows all of them: none."""
     revocations = Revocations()

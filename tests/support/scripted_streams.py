@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from tests.support.gateway_fakes import MemoryBroker
+from mkstore.testing.broker import MemoryBroker
 
 
 class Published(NamedTuple):

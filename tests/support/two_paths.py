@@ -24,12 +24,14 @@ from contracts.payments import CreatePayment, GetPayments, PaymentList, PaymentS
 from contracts.users import GetUsers, Role, UserList, UserView
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.runtime.tracing import Trace
+from mkstore.testing.broker import MemoryBroker
+from mkstore.testing.fakes.history import FakeHistory
+from mkstore.testing.fakes.payment_queue import FakePaymentQueue
+from mkstore.testing.signing_keys import signer, signing_key
 from tests.support.acceptance_harness import Reply
 from tests.support.clock import Clock
-from tests.support.gateway_fakes import FakeHistory, FakePaymentQueue, MemoryBroker, no_stored_keys
 from tests.support.middleware import middleware
-from tests.support.revoked import caught_up, user_revoked
-from tests.support.signing_keys import signer, signing_key
+from tests.support.revoked import caught_up, no_stored_keys, user_revoked
 from tests.support.store import settings
 
 ADA, BOB, ROOT, NOBODY = (UUID(f"0198c5c8-7c1e-7a52-9d3b-00000000000{number}") for number in range(4))
@@ -142,10 +144,6 @@ class _UsersReply:
         self.headers: dict[str, str] = {}
 
 
-async def _consume(command: CreatePayment, origin: Trace) -> None:
-    raise AssertionError
-
-
 @dataclass(frozen=True)
 class HttpRequest:
     """A request as a server passes it to an application; `parts` of the body come one after the other."""
@@ -184,7 +182,7 @@ class Path:
 
     def __init__(self, *, fast: bool) -> None:
         self._services = _Services()
-        self.queue = FakePaymentQueue(_consume)
+        self.queue = FakePaymentQueue()
         self._services.queue = self.queue
         self.clock = Clock()
         deps = create_dependencies(settings(), self._services, self.queue, FakeHistory())
@@ -218,7 +216,7 @@ class Path:
         self.deps.public_keys.confirm()
         self._services.outage = outage
         self.queue.refusal = outage.queue
-        self.queue.pending.clear()
+        self.queue.record_all()
 
     def count_publishes(self, failure: Exception | None = None) -> list[CreatePayment]:
         """Return a list that gets each command that is about to be published; then `failure` is raised."""

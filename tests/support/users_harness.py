@@ -6,19 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
-from uuid import UUID, uuid4
-
-from argon2 import PasswordHasher
-from faststream.nats import TestNatsBroker
+from uuid import UUID
 
 from apps.users.deps import Dependencies, SessionLimits
-from apps.users.key_models import KeyTimes
-from apps.users.key_rotation import RETIREMENT, KeyRing
 from apps.users.main import create_app
 from apps.users.models import EmailRules, User
 from apps.users.passwords import Passwords
-from apps.users.refresh_tokens import SessionKeys
-from apps.users.revocations import Publish, Revocations
 from apps.users.settings import Settings
 from contracts.headers import STORED_SUBJECT
 from contracts.revocations import UserRevocation
@@ -28,28 +21,26 @@ from kit.messaging.broker import Broker
 from kit.messaging.reader import stream_reader
 from kit.runtime.app import ServiceApp
 from kit.runtime.depends import DEPENDENCIES
-from tests.support.clock import Clock
-from tests.support.keys_fake import FakeSigningKeys
+from mkstore import testing
+from mkstore.testing import PASSWORD, new_email
+from mkstore.testing.fakes.users import UsersData
+from mkstore.testing.services.users import LOW_COST, low_cost
 from tests.support.service_harness import PublishedEvent, Service, running, stored_events
-from tests.support.service_processes import broker_of
-from tests.support.signing_keys import SECRET, CachedSeal
-from tests.support.users_fakes import FakeUsers, Store
 
-PASSWORD = "correct horse battery"
+__all__ = [
+    "CONFIRMED",
+    "LIFETIME",
+    "LOW_COST",
+    "PASSWORD",
+    "UsersService",
+    "in_memory",
+    "low_cost",
+    "new_email",
+    "on_servers",
+]
+
 CONFIRMED = {"currentPassword": PASSWORD}
-LOW_COST: dict[str, Any] = {"memory_cost": 8, "time_cost": 1, "parallelism": 1}
-"""argon2 parameters of tests; the environment has a minimum."""
 LIFETIME = timedelta(minutes=15)
-
-
-def low_cost(settings: Settings) -> Settings:
-    """Return `settings` with argon2 parameters below the minimum of the environment."""
-    low = {"argon2_memory_kib": 8, "argon2_iterations": 1, "argon2_parallelism": 1}
-    return settings.model_copy(update=low)
-
-
-def new_email() -> str:
-    return f"{uuid4().hex}@example.com"
 
 
 class UsersService(Service):
@@ -107,51 +98,19 @@ class UsersService(Service):
 @asynccontextmanager
 async def in_memory(*users: User) -> AsyncIterator[UsersService]:
     """Run the service in memory, with these users, until the block ends."""
-    store = Store(users={user.id: user for user in users})
-    open_users: Any = partial(FakeUsers, store)
-    deps = fake_dependencies(store, open_users)
-    app = create_app(low_cost(Settings(jwt_secret=SECRET)), deps)
+    async with testing.in_memory(services=["users"]) as store:
+        service = store.services["users"]
+        data: UsersData = service.data
+        data.users |= {user.id: user for user in users}
 
-    async def all_events() -> list[PublishedEvent]:
-        return [PublishedEvent(event, {}) for event in store.events]
+        async def all_events() -> list[PublishedEvent]:
+            return [PublishedEvent(event, {}) for event in data.events]
 
-    async def published() -> dict[str, bytes]:
-        return store.sessions.published
+        async def published() -> dict[str, bytes]:
+            return {stored.subject: stored.body for stored in store.streams.messages(REVOCATIONS)}
 
-    try:
-        await deps.keys.load()
-        await deps.keys.look()
-        async with TestNatsBroker(broker_of(app)):
-            yield UsersService(broker_of(app), app, all_events, published)
-    finally:
-        deps.passwords.close()
-
-
-def fake_dependencies(store: Store, open_users: Callable[[], Any], publish: Publish | None = None) -> Dependencies:
-    """Return dependencies that keep everything in `store`; load their `keys` and look once, close their `passwords`.
-
-    `publish` takes the revocations; by default the store does.
-    """
-    open_keys: Any = partial(FakeSigningKeys, store.keys)
-    keys = KeyRing(
-        open_keys,
-        open_keys,
-        CachedSeal(),
-        store.keys.publish,
-        lifetime=LIFETIME,
-        times=KeyTimes(timedelta(minutes=5), RETIREMENT),
-        clock=Clock(),
-    )
-    return Dependencies(
-        open_users=open_users,
-        read_users=open_users,
-        passwords=Passwords(PasswordHasher(**LOW_COST), threads=2),
-        keys=keys,
-        session_keys=SessionKeys(SECRET),
-        session_limits=SessionLimits(),
-        revocations=Revocations(open_users, publish or store.sessions.publish),
-        email_rules=EmailRules(test_domains=True),
-    )
+        assert service.app is not None
+        yield UsersService(service.broker, service.app, all_events, published)
 
 
 @asynccontextmanager

@@ -7,8 +7,8 @@ import pytest
 
 from apps.users.settings import Settings
 from mkstore.stack.servers import NatsServer
+from mkstore.testing.signing_keys import SECRET
 from tests.conftest import Gear, NewDatabase
-from tests.support.signing_keys import SECRET
 from tests.support.users_harness import UsersService, in_memory, low_cost, on_servers
 
 

@@ -11,7 +11,7 @@ from apps.users.repository import Users
 from apps.users.settings import Settings
 from contracts.users import ChangePassword, CreatedUser, CreateUser, DeleteUser, UpdateUser, UserCreated
 from kit import database
-from tests.support.users_fakes import RecordingHasher
+from tests.support.password_hashers import RecordingHasher
 from tests.support.users_harness import LOW_COST, PASSWORD, UsersService, new_email
 
 KEY = "sign-up 1"

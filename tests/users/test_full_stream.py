@@ -10,11 +10,11 @@ from contracts.streams import USER_EVENTS
 from contracts.users import CreateUser
 from kit.messaging.client import RequestClient
 from kit.ops.provisioning import Sizes, provision
+from mkstore.testing.signing_keys import SECRET
 from tests.support.killable_servers import KillableServers, killable_servers
 from tests.support.polling import eventually
 from tests.support.service_harness import stored_events
 from tests.support.service_processes import connect, run_service
-from tests.support.signing_keys import SECRET
 from tests.support.users_harness import PASSWORD, new_email
 
 

@@ -12,11 +12,11 @@ from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
 from kit.runtime.failpoints import AFTER_COMMIT, AFTER_PUBLISH, BEFORE_COMMIT
 from mkstore.stack.servers import NatsServer
+from mkstore.testing.signing_keys import SECRET
 from tests.conftest import NewDatabase
 from tests.support.polling import eventually
 from tests.support.service_harness import stored_events
 from tests.support.service_processes import ServiceProcess, connect, run_service
-from tests.support.signing_keys import SECRET
 
 
 async def keys_of(broker: Broker) -> list[SigningKeyView]:

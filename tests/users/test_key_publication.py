@@ -12,8 +12,8 @@ from kit.errors import Unavailable
 from kit.messaging.broker import Broker
 from kit.messaging.streams import provision
 from mkstore.stack.servers import NatsServer
+from mkstore.testing.signing_keys import signing_key
 from tests.support.service_processes import connect
-from tests.support.signing_keys import signing_key
 
 OLD, NEW = (PublicKeys(keys=tuple(signing_key(number).view() for number in numbers)) for numbers in ([0], [1, 0]))
 

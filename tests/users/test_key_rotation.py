@@ -20,11 +20,11 @@ from contracts.keys import KeyRotated, KeyState
 from kit import database
 from kit.errors import NATS, OutcomeUnknown, Unavailable
 from kit.tokens import Signer, Verifier
+from mkstore.testing.fakes.keys import FakeSigningKeys, KeyStore
+from mkstore.testing.signing_keys import CachedSeal
 from tests.conftest import Gear, NewDatabase
 from tests.support.clock import Clock
-from tests.support.keys_fake import FakeSigningKeys, KeyStore
 from tests.support.polling import eventually
-from tests.support.signing_keys import CachedSeal
 from tests.support.users_harness import LIFETIME
 from tests.users.conftest import settings_for
 
@@ -169,10 +169,10 @@ async def test_the_next_key_signs_after_the_cache_time(in_memory: Replicas) -> N
     old = kid_of(ring, in_memory)
     new = await ring.rotate()
     assert (new.state, in_memory.published) == (KeyState.NEXT, {old, new.kid})
-    in_memory.store.moved += CACHE - timedelta(seconds=1)
+    in_memory.store.clock.advance(CACHE - timedelta(seconds=1))
     await ring.look()
     assert kid_of(ring, in_memory) == old
-    in_memory.store.moved += timedelta(seconds=1)
+    in_memory.store.clock.advance(timedelta(seconds=1))
     await ring.look()
     await other.look()
     assert kid_of(ring, in_memory) == kid_of(other, in_memory) == new.kid
@@ -187,12 +187,12 @@ async def test_unpublished_key_never_signs(in_memory: Replicas) -> None:
     in_memory.store.failure = Unavailable(NATS)
     with pytest.raises(Unavailable):
         await ring.rotate()
-    in_memory.store.moved += 2 * CACHE
+    in_memory.store.clock.advance(2 * CACHE)
     in_memory.store.failure = None
     await ring.look()  # published now
     await ring.look()
     assert kid_of(ring, in_memory) == old
-    in_memory.store.moved += CACHE
+    in_memory.store.clock.advance(CACHE)
     await ring.look()
     assert kid_of(ring, in_memory) != old
 
@@ -210,14 +210,14 @@ async def test_a_retired_key_leaves_after_its_last_token(in_memory: Replicas) ->
     ring = await in_memory.started()
     old = kid_of(ring, in_memory)
     new = await ring.rotate()
-    in_memory.store.moved += CACHE
+    in_memory.store.clock.advance(CACHE)
     await ring.look()
     leaves_at = next(key.leaves_at for key in (await ring.list()).data if key.kid == old)
     assert leaves_at is not None
-    in_memory.store.moved += RETIREMENT - timedelta(seconds=1)
+    in_memory.store.clock.advance(RETIREMENT - timedelta(seconds=1))
     await ring.look()
     assert in_memory.published == {old, new.kid}
-    in_memory.store.moved += timedelta(seconds=1)
+    in_memory.store.clock.advance(timedelta(seconds=1))
     await ring.look()
     assert in_memory.published == {new.kid}
     assert await states(ring) == {new.kid: KeyState.ACTIVE}
@@ -243,7 +243,7 @@ async def test_key_that_does_not_sign_is_withdrawn_alone(in_memory: Replicas) ->
     await ring.withdraw((await ring.rotate()).kid)
     assert in_memory.published == {active} == {kid_of(ring, in_memory)}
     following = (await ring.rotate()).kid
-    in_memory.store.moved += CACHE
+    in_memory.store.clock.advance(CACHE)
     await ring.look()
     await ring.withdraw(active)
     assert in_memory.published == {following} == {kid_of(ring, in_memory)}

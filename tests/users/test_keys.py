@@ -11,7 +11,7 @@ from apps.users.keys import new_key, open_key
 from contracts.keys import JsonWebKey
 from kit.errors import CannotStart
 from kit.tokens import Signer, Verifier
-from tests.support.signing_keys import SECRET
+from mkstore.testing.signing_keys import SECRET
 from tests.support.users_harness import LIFETIME
 
 

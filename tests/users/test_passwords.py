@@ -17,8 +17,8 @@ from apps.users.settings import Settings
 from contracts.errors import ErrorKind
 from contracts.sessions import Authenticate
 from contracts.users import ChangePassword, CreateUser
+from tests.support.password_hashers import BlockingHasher, RecordingHasher
 from tests.support.polling import eventually
-from tests.support.users_fakes import BlockingHasher, RecordingHasher
 from tests.support.users_harness import LOW_COST, PASSWORD, UsersService
 
 STRONGER = LOW_COST | {"time_cost": 2}

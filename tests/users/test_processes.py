@@ -25,13 +25,13 @@ from kit.messaging.client import RequestClient
 from kit.tokens import Verifier
 from mkstore.stack import ports
 from mkstore.stack.servers import NatsServer, PostgresServer
+from mkstore.testing.signing_keys import SECRET
 from tests.conftest import NewDatabase
 from tests.support import service_processes
 from tests.support.killable_servers import KillableServers, killable_servers
 from tests.support.polling import eventually
 from tests.support.service_harness import stored_events
 from tests.support.service_processes import ServiceProcess, connect
-from tests.support.signing_keys import SECRET
 from tests.support.users_harness import PASSWORD, low_cost, new_email, on_servers
 from tests.users.conftest import settings_for
 

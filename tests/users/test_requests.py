@@ -14,7 +14,7 @@ from contracts.keys import GetKeys
 from contracts.sessions import Authenticate
 from contracts.users import ChangePassword, CreateUser, DeleteUser, GetUsers, ListUsers, Role, UpdateUser
 from kit.tokens import Verifier
-from tests.support.users_fakes import RecordingHasher
+from tests.support.password_hashers import RecordingHasher
 from tests.support.users_harness import LOW_COST, PASSWORD, UsersService, new_email
 
 INVALID_CREDENTIALS = (ErrorKind.UNAUTHENTICATED, "invalid-credentials")

@@ -16,10 +16,10 @@ from kit.messaging.client import RequestClient
 from kit.messaging.reader import last_bodies
 from kit.runtime.failpoints import AFTER_COMMIT
 from mkstore.stack.servers import NatsServer
+from mkstore.testing.signing_keys import SECRET
 from tests.conftest import NewDatabase
 from tests.support.polling import eventually
 from tests.support.service_processes import ServiceProcess, connect, run_service
-from tests.support.signing_keys import SECRET
 from tests.support.users_harness import PASSWORD, new_email
 
 Change = Callable[[RequestClient, IssuedSession], Awaitable[object]]

@@ -22,9 +22,8 @@ from contracts.users import DeleteUser, ListUsers, Role, UpdateUser, UserView
 from kit import database
 from kit.database import DATABASE
 from kit.errors import OutcomeUnknown, Unavailable
-from tests.support.sessions_fake import SessionStore
-from tests.support.signing_keys import SECRET
-from tests.support.users_fakes import FakeUsers, Store
+from mkstore.testing.fakes.users import FakeUsers, UsersData
+from mkstore.testing.signing_keys import SECRET
 from tests.support.users_harness import PASSWORD, UsersService
 
 
@@ -40,7 +39,7 @@ def revocation(version: int) -> UserRevocation:
 
 
 async def test_revocation_that_nats_refused_is_published_later() -> None:
-    store = Store()
+    store = UsersData()
     is_down = True
 
     async def publish(subject: str, body: bytes) -> None:
@@ -64,7 +63,7 @@ async def test_revocation_that_nats_refused_is_published_later() -> None:
 
 
 async def test_published_revocation_is_not_repeated() -> None:
-    store = Store(sessions=SessionStore())
+    store = UsersData()
     open_users: Any = lambda: FakeUsers(store)  # noqa: E731
     revocations = Revocations(open_users, store.sessions.publish)
     wanted = revocation(1)
@@ -77,7 +76,7 @@ async def test_published_revocation_is_not_repeated() -> None:
 @pytest.mark.parametrize("failure", [Unavailable(DATABASE), OutcomeUnknown(DATABASE)])
 async def test_published_change_is_no_refusal_when_the_database_dies_then(failure: Exception) -> None:
     """The change is committed and published: "nothing was done" would be false."""
-    store = Store(sessions=SessionStore())
+    store = UsersData()
     is_down = True
 
     def open_users() -> Any:

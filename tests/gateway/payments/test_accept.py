@@ -93,7 +93,7 @@ async def test_queue_answers_while_payments_is_unavailable(failure: Reply | Exce
 async def test_queue_remembers_a_recorded_payment_while_payments_is_unavailable(failure: Reply | Exception) -> None:
     harness = AcceptanceHarness(NOT_FOUND, failure)
     first = await harness.accept()
-    harness.queue.pending.clear()  # recorded
+    harness.queue.record_all()
     assert await harness.accept() == AcceptedPayment(first.payment, repeated=True)
     with pytest.raises(IdempotencyKeyReused):
         await harness.accept(amount=7)

@@ -14,8 +14,8 @@ from apps.gateway.sse.replay import Item
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
 from kit.errors import Unavailable
 from kit.messaging.reader import StoredMessage
+from mkstore.testing.fakes.history import FakeHistory
 from tests.support.broadcast_clients import ADA, BOB, SESSION, Streams, started
-from tests.support.gateway_fakes import FakeHistory
 from tests.support.polling import eventually
 
 

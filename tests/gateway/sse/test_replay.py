@@ -9,9 +9,9 @@ from apps.gateway.sse.history import Position
 from apps.gateway.sse.replay import RESET, Item, Replays
 from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
 from kit.messaging.reader import StoredMessage
+from mkstore.testing.fakes.history import FakeHistory
 from tests.support.broadcast_clients import ADA, BOB, started
 from tests.support.clock import Clock
-from tests.support.gateway_fakes import FakeHistory
 from tests.support.polling import eventually
 
 
@@ -69,7 +69,7 @@ async def test_position_beyond_the_streams_is_bounded_too() -> None:
 async def test_slow_replay_ends_with_a_reset() -> None:
     history, clock = FakeHistory(), Clock()
     for _ in range(2500):
-        history.keep(PAYMENT_EVENTS, "payment.happened", str(ADA).encode())
+        history.keep("payment.happened", str(ADA).encode())
     replays = Replays(history, owner_of, timeout=10.0, clock=clock)
     items = []
     async for item in replays.missed(ADA, Position(), Position(0, 2500)):
@@ -83,7 +83,7 @@ async def test_replays_take_turns() -> None:
     history = CountingHistory()
     users = [ADA, ADA, BOB, UUID(int=3)]
     for user in users:
-        history.keep(PAYMENT_EVENTS, "payment.happened", str(user).encode())
+        history.keep("payment.happened", str(user).encode())
     replays = Replays(history, owner_of, concurrent=2)
     reading = [asyncio.create_task(missed(replays, user, Position(0, 4))) for user in users]
     await eventually(lambda: history.readers == 2)
@@ -97,7 +97,7 @@ async def test_replays_take_turns() -> None:
 
 async def test_one_user_has_one_replay_at_once() -> None:
     history = CountingHistory()
-    history.keep(PAYMENT_EVENTS, "payment.happened", str(ADA).encode())
+    history.keep("payment.happened", str(ADA).encode())
     replays = Replays(history, owner_of, concurrent=5)
     reading = [asyncio.create_task(missed(replays, ADA, Position(0, 1))) for _ in range(4)]
     await eventually(lambda: history.readers == 1)

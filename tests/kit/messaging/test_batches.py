@@ -25,8 +25,9 @@ from kit.messaging.streams import ACK_WAIT, provision
 from kit.runtime.depends import DEPENDENCIES
 from kit.runtime.tracing import Trace
 from mkstore.stack.servers import NatsServer
+from mkstore.testing.fakes.payment_queue import batch_of
 from tests.conftest import ROOT
-from tests.support.payment_commands import batch_of, new_commands
+from tests.support.payment_commands import new_commands
 from tests.support.polling import eventually
 from tests.support.provisioning import ProvisionedBroker
 

@@ -10,6 +10,8 @@ from apps.users.models import Session
 from contracts.base import State
 from contracts.sessions import SessionView
 from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
+from mkstore.testing.outbox import OnCommit
+from mkstore.testing.transactions import MemoryTransaction
 
 
 @dataclass
@@ -24,20 +26,25 @@ class SessionStore:
     clock: SystemClock = SYSTEM_CLOCK
 
     async def publish(self, subject: str, body: bytes) -> None:
+        """Store a revocation under its subject."""
         self.published[subject] = body
 
 
-class FakeSessions:
+class FakeSessions(MemoryTransaction):
     """Fake of `Sessions`; its transactions exclude each other from the first lock or write on."""
 
-    _sessions: SessionStore
+    def __init__(self, sessions: SessionStore, on_commit: OnCommit | None = None) -> None:
+        super().__init__(on_commit)
+        self._sessions = sessions
 
     def begin(self) -> None:
+        """Begin a transaction."""
         self._pending: dict[UUID, Session | None] = {}
         self._revocations: dict[str, tuple[bytes, datetime]] = {}
         self._has_lock = False
 
     def commit(self) -> None:
+        """Apply what the transaction has changed."""
         for session_id, session in self._pending.items():
             if session is None:
                 self._sessions.sessions.pop(session_id, None)
@@ -46,10 +53,12 @@ class FakeSessions:
         self._sessions.revocations |= self._revocations
 
     def release(self) -> None:
+        """Let the next transaction lock."""
         if self._has_lock:
             self._sessions.lock.release()
 
     async def acquire(self) -> None:
+        """Wait for the transactions that have locked or written before."""
         if not self._has_lock:
             await self._sessions.lock.acquire()
             self._has_lock = True

@@ -1,9 +1,9 @@
-"""Fake of `key_repository.SigningKeys`: the keys in memory, with the same rules and a time that a test moves."""
+"""Fake of `key_repository.SigningKeys`: the keys in memory, with the same rules and a clock that a test moves."""
 
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +12,9 @@ from apps.users.key_models import SigningKey
 from apps.users.key_publication import ReadKeys
 from contracts.base import Event
 from contracts.keys import KeyState, PublicKeys
+from kit.runtime.tracing import trace
+from mkstore.testing.clock import MovableClock
+from mkstore.testing.outbox import OnCommit
 
 
 @dataclass
@@ -21,14 +24,14 @@ class KeyStore:
     keys: dict[str, SigningKey] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     sets: list[PublicKeys] = field(default_factory=list)
-    moved: timedelta = timedelta()
-    """By how much the clock is ahead."""
+    clock: MovableClock = field(default_factory=MovableClock)
     failure: Exception | None = None
     """Raised by `publish`."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def now(self) -> datetime:
-        return datetime.now(UTC) + self.moved
+        """Return the time of the database."""
+        return self.clock.now()
 
     async def publish(self, read: ReadKeys) -> bool:
         """Publish as `key_publication.publisher` does, for one publisher at a time."""
@@ -43,10 +46,11 @@ class KeyStore:
 
 
 class FakeSigningKeys:
-    """Fake of `SigningKeys`; what it changes is committed at once."""
+    """Fake of `SigningKeys`; what it changes is committed at once, and `on_commit` gets each event."""
 
-    def __init__(self, store: KeyStore) -> None:
+    def __init__(self, store: KeyStore, on_commit: OnCommit | None = None) -> None:
         self._store = store
+        self._on_commit = on_commit
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,6 +96,8 @@ class FakeSigningKeys:
 
     async def emit(self, event: Event) -> None:
         self._store.events.append(event)
+        if self._on_commit is not None:
+            self._on_commit(event, trace.get())
 
     def _add(self, key: SigningKey, state: KeyState, **fields: Any) -> bool:
         if any(other.state is state for other in self._store.keys.values()):

@@ -18,7 +18,7 @@ _opened: dict[str, EllipticCurvePrivateKey] = {}
 
 
 @cache
-def _key(number: int) -> tuple[SigningKey, EllipticCurvePrivateKey]:
+def _key(number: int) -> tuple[SigningKey, EllipticCurvePrivateKey]:  # noqa: ARG001 - one key for each number
     key = new_key(SECRET)
     _opened[key.kid] = open_key(key, SECRET)
     return key, _opened[key.kid]
@@ -43,7 +43,9 @@ class CachedSeal(KeySeal):
         self._numbers = count(first)
 
     async def new(self) -> SigningKey:
+        """Return the next key."""
         return signing_key(next(self._numbers))
 
     async def open(self, key: SigningKey) -> EllipticCurvePrivateKey:
+        """Return the private key."""
         return _opened.get(key.kid) or await super().open(key)

@@ -1,10 +1,8 @@
 """The payments service's repository in memory: the same interface, the same rules, one dictionary."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 from uuid import UUID
 
 from asyncpg import CheckViolationError
@@ -16,13 +14,15 @@ from kit.database import RefusedByDatabase
 from kit.inbox import InboxKey
 from kit.paging import Position
 from kit.runtime.tracing import Trace
+from mkstore.testing.outbox import OnCommit
+from mkstore.testing.transactions import MemoryTransaction
 
 REFUSED_AMOUNT = 666
-"""The tests' database, real or fake, refuses a row with this amount."""
+"""The fake database refuses a row with this amount, so that a payment can be dead-lettered."""
 
 
 @dataclass
-class Table:
+class PaymentsData:
     """The committed state: payments, payers, inbox keys and published events."""
 
     rows: dict[UUID, PaymentView] = field(default_factory=dict)
@@ -30,43 +30,40 @@ class Table:
     inbox: set[InboxKey] = field(default_factory=set)
     events: list[tuple[Event, Trace]] = field(default_factory=list)
     unlocked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while payments can be written."""
+    failure: Exception | None = None
+    """Raised by every transaction, such as `Unavailable("database")`."""
 
     def __post_init__(self) -> None:
         self.unlocked.set()
 
 
-class FakePayments:
+class FakePayments(MemoryTransaction):
     """Fake of `repository.Payments`: same rules; `on_commit` gets each event of a committed transaction."""
 
-    def __init__(self, table: Table, on_commit: Callable[[Event, Trace], None] | None = None) -> None:
+    def __init__(self, table: PaymentsData, on_commit: OnCommit | None = None) -> None:
+        super().__init__(on_commit)
         self._table = table
-        self._on_commit = on_commit
 
-    async def __aenter__(self) -> Self:
+    def begin(self) -> None:
+        """Begin a transaction."""
+        if self._table.failure is not None:
+            raise self._table.failure
         self._added: dict[UUID, PaymentView] = {}
-        self._emitted: list[tuple[Event, Trace]] = []
         self._new_keys: set[InboxKey] = set()
         self._payers: dict[UUID, Payer] = {}
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        if isinstance(error, CheckViolationError):
-            raise RefusedByDatabase(error) from error
-        if error is None:
-            self._table.rows |= self._added
-            self._table.events += self._emitted
-            self._table.inbox |= self._new_keys
-            self._table.payers |= self._payers
-            if self._on_commit:
-                for event, origin in self._emitted:
-                    self._on_commit(event, origin)
+    def commit(self) -> None:
+        """Apply what the transaction has changed."""
+        self._table.rows |= self._added
+        self._table.events += self._emitted
+        self._table.inbox |= self._new_keys
+        self._table.payers |= self._payers
 
     async def add(self, payments: Collection[Payment]) -> set[UUID]:
         await self._table.unlocked.wait()
         if any(payment.amount == REFUSED_AMOUNT for payment in payments):
-            raise CheckViolationError("check")
+            raise RefusedByDatabase(CheckViolationError("check"))
         self._added = {payment.id: payment.view() for payment in payments if payment.id not in self._table.rows}
         return set(self._added)
 
@@ -80,7 +77,9 @@ class FakePayments:
         self._new_keys = set(keys) - self._table.inbox
         return self._new_keys
 
-    async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
+    async def emit(  # type: ignore[override]  # that of this repository takes the trace of each command
+        self, events: Sequence[tuple[Event, Trace]]
+    ) -> None:
         self._emitted += events
 
     async def get_many(self, ids: Collection[UUID]) -> list[PaymentView]:
