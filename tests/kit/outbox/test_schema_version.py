@@ -4,12 +4,14 @@ from datetime import UTC, datetime
 from typing import ClassVar
 from uuid import uuid4
 
+from sqlalchemy import text
+
 from contracts.base import Event
 from kit.messaging import streams
 from kit.messaging.broker import Broker
 from kit.outbox.refused import RefusedEvents
 from kit.runtime.tracing import Trace
-from tests.kit.outbox.conftest import StartRelay
+from tests.kit.outbox.conftest import NEVER, StartRelay
 from tests.support.outbox_events import TABLE, Counted, Emission, OutboxSource
 from tests.support.polling import eventually
 
@@ -83,3 +85,17 @@ async def test_version_is_kept_while_the_event_is_refused(
     async with RefusedEvents(source.connections) as events:
         assert await events.publish(number)
     assert await schemas(source, broker) == [f"urn:mkstore:schema:{Strange.subject}:3"]
+
+
+async def test_relay_goes_on_when_a_migration_adds_a_column(
+    source: OutboxSource, broker: Broker, start_relay: StartRelay
+) -> None:
+    """During a rolling deployment: PostgreSQL refuses the prepared statement of a query whose columns have changed."""
+    await start_relay(broker, poll_interval=NEVER)
+    await source.emit(1)
+    await eventually(source.all_sent)
+    async with source.pool.begin() as connection:
+        await connection.execute(text("ALTER TABLE outbox ADD COLUMN later integer DEFAULT 1 NOT NULL"))
+    await source.emit(2)
+    await eventually(source.all_sent)
+    assert await source.numbers(broker) == [1, 2]
