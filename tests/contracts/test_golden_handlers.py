@@ -1,7 +1,7 @@
 """Golden messages of every version go through today's handlers, in memory: each takes what an old sender sends.
 
-They are those of users and payments, which have fakes. The database of refused events has none, so the requests about
-them are only read (`test_golden.py`), as are the messages of other services.
+They are all commands and events, and the requests of users and payments. The database of refused events has no fake, so
+the requests about them are only read (`test_golden.py`), as are those of other services.
 """
 
 import json
@@ -16,13 +16,14 @@ import pytest
 from argon2 import PasswordHasher
 
 from apps.users.models import User
-from contracts.base import Event
-from contracts.consumers import durables
+from contracts.base import DurableCommand, Event
+from contracts.consumers import Durable, durables
 from contracts.errors import ErrorKind, Problem
 from contracts.headers import DATA_SCHEMA, DEADLINE, SERVICE_ERROR_CODE, EventHeaders
-from contracts.payments import CreatePayment, CreatePayments, PaymentStatus
+from contracts.payments import CreatePayment, CreatePayments
 from contracts.users import CreateUser
 from kit.messaging.broker import Broker
+from mkstore import testing
 from tests.architecture.messages import REQUESTS
 from tests.contracts.test_golden import FILES
 from tests.support import payments_harness, users_harness
@@ -33,7 +34,6 @@ FAKED = ("payments", "users")
 HANDLED = {
     request.subject: request for request in REQUESTS if request.subject.startswith(tuple(f"{s}." for s in FAKED))
 }
-CONSUMED = {durable.message.subject.partition(".{")[0]: durable for durable in durables() if durable.service in FAKED}
 REFUSED = {
     "users.refresh": ErrorKind.UNAUTHENTICATED,
     "users.revoke": ErrorKind.NOT_FOUND,
@@ -46,6 +46,18 @@ def golden_of(kinds: Mapping[str, object]) -> pytest.MarkDecorator:
     """Parametrize a test with the golden messages of these kinds, of every version."""
     files = [file for file in FILES if file.stem in kinds]
     return pytest.mark.parametrize("file", files, ids=lambda file: f"{file.parent.name}/{file.stem}")
+
+
+def _stem(durable: Durable) -> str:
+    return durable.message.subject.partition(".{")[0]
+
+
+def delivered(*kinds: type) -> pytest.MarkDecorator:
+    """Parametrize a test with each durable consumer of such messages, and the golden messages of every version."""
+    wanted = [durable for durable in durables() if issubclass(durable.message, kinds)]
+    pairs = [(durable, file) for durable in wanted for file in FILES if file.stem == _stem(durable)]
+    ids = [f"{durable.name}-{file.parent.name}" for durable, file in pairs]
+    return pytest.mark.parametrize(("durable", "file"), pairs, ids=ids)
 
 
 def recorded(file: Path) -> tuple[str, dict[str, str], bytes]:
@@ -88,40 +100,35 @@ async def test_old_requests_get_a_valid_reply(file: Path) -> None:
         HANDLED[file.stem].reply_type().model_validate_json(reply.body)
 
 
-@golden_of(CONSUMED)
-async def test_old_commands_and_events_have_their_effect(file: Path) -> None:
-    subject, headers, body = recorded(file)
-    await has_effect(file, subject, headers, body)
+@delivered(DurableCommand, Event)
+async def test_old_commands_and_events_have_their_effect(durable: Durable, file: Path) -> None:
+    await has_effect(durable, *recorded(file))
 
 
-@golden_of({kind: durable for kind, durable in CONSUMED.items() if issubclass(durable.message, Event)})
-async def test_events_without_a_schema_version_have_their_effect(file: Path) -> None:
+@delivered(Event)
+async def test_events_without_a_schema_version_have_their_effect(durable: Durable, file: Path) -> None:
     subject, headers, body = recorded(file)
     assert headers.pop(DATA_SCHEMA)
     assert EventHeaders.model_validate(headers).data_schema is None
-    await has_effect(file, subject, headers, body)
+    await has_effect(durable, subject, headers, body)
 
 
-async def has_effect(file: Path, subject: str, headers: dict[str, str], body: bytes) -> None:
-    """Check that the consumer of a golden message handles it."""
-    durable = CONSUMED[file.stem]
-    message = durable.message.model_validate_json(body)
-    async with payments_harness.in_memory() as service:
-        await service.broker.publish(body, subject, headers=headers, stream=durable.stream.name)
-        if isinstance(message, Event):
-            payer = await service.payer(message.aggregate_id)
-            assert payer is not None
-            assert payer[0] == message.aggregate_version
-            return
-        if isinstance(message, CreatePayments):
-            ids = [item.command.id for item in message.items]
-        else:
-            ids = [CreatePayment.model_validate_json(body).id]
-        for payment_id in ids:
-            payment = await service.get(payment_id)
-            assert payment is not None
-            assert payment.status is not PaymentStatus.PENDING
+async def has_effect(durable: Durable, subject: str, headers: dict[str, str], body: bytes) -> None:
+    """Check that a consumer handles a golden message."""
+    async with testing.in_memory(services=[durable.service]) as store:
+        await store.publish_raw(subject, body, headers)
+        [consumed] = await store.consumed(durable)
+        assert consumed.outcome == "handled", await store.dead_lettered(durable, 0)
+        data = store.services[durable.service].data
+    match consumed.message:
+        case Event() as event if durable.service == "payments":
+            assert data.payers[event.aggregate_id].version == event.aggregate_version
+        case CreatePayments() as batch:
+            assert {item.command.id for item in batch.items} == data.rows.keys()
+        case CreatePayment() as command:
+            assert {command.id} == data.rows.keys()
 
 
 def test_every_consumer_has_a_golden_message() -> None:
-    assert set(CONSUMED) | set(HANDLED) <= {file.stem for file in FILES}
+    consumed = {_stem(durable) for durable in durables()}
+    assert consumed | set(HANDLED) <= {file.stem for file in FILES}
