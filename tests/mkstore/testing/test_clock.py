@@ -4,10 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from jose import jwt
 
+from contracts.keys import KeyRotated, RotateKey
 from contracts.payments import PaymentCreated
 from contracts.streams import PAYMENT_EVENTS, REVOCATIONS
 from mkstore.testing import PASSWORD, MemoryStore, MovableClock, in_memory, new_email
+from mkstore.testing.polling import eventually
 
 
 async def test_access_token_expires(store: MemoryStore) -> None:
@@ -50,6 +53,22 @@ async def test_delay_after_wrong_passwords_passes() -> None:
         assert refused.status_code == 429
         store.clock.advance(seconds=int(refused.headers["Retry-After"]) + 1)
         assert await store.token(email)
+
+
+async def test_new_signing_key_signs_once_gateways_know_it(store: MemoryStore) -> None:
+    email = (await store.sign_up()).user["email"]
+    first = key_of(await store.token(email))
+    rotated = await store.request(RotateKey())
+    assert key_of(await store.token(email)) == first
+
+    async def signs() -> bool:
+        return key_of(await store.token(email)) == rotated.kid
+
+    store.clock.advance(minutes=6)
+    await eventually(signs)
+    token = await store.token(email)
+    assert (await store.http.get("/users/me", headers={"Authorization": f"Bearer {token}"})).status_code == 200
+    assert [each.kid for each in await store.published(KeyRotated)] == [rotated.kid]
 
 
 async def test_key_of_a_sign_up_is_forgotten_after_a_day(store: MemoryStore) -> None:
@@ -97,3 +116,8 @@ def test_clock_cannot_go_back() -> None:
 async def sign_up(store: MemoryStore, body: dict[str, str] | None = None, key: str = "") -> httpx.Response:
     headers = {"Idempotency-Key": key} if key else {}
     return await store.http.post("/users", json=body or {"email": new_email(), "password": PASSWORD}, headers=headers)
+
+
+def key_of(token: str) -> str:
+    """Return the id of the key that has signed a token."""
+    return str(jwt.get_unverified_header(token)["kid"])
