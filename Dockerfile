@@ -20,8 +20,9 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 
 FROM python:${PYTHON_VERSION}-slim AS service
 ARG SERVICE
-# FORWARDED_ALLOW_IPS: no peer is a proxy unless it is named; uvicorn trusts the loopback by default.
+# METRICS_HOST: Prometheus is outside of the container. FORWARDED_ALLOW_IPS: no peer is a proxy unless it is named; uvicorn trusts the loopback by default.
 ENV FORWARDED_ALLOW_IPS= \
+    METRICS_HOST=0.0.0.0 \
     PATH=/opt/venv/bin:$PATH \
     PORT=8000 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -27,6 +27,8 @@ class ConnectionPool:
     def __init__(
         self, connect: Callable[[], Awaitable[asyncpg.Connection]], size: int, *, wait_timeout: float = WAIT_TIMEOUT
     ) -> None:
+        self.in_use = 0
+        """Connections that are taken, or being made."""
         self._connect = connect
         self._wait_timeout = wait_timeout
         self._free = asyncio.Semaphore(size)
@@ -42,6 +44,7 @@ class ConnectionPool:
                 await self._free.acquire()
         else:
             await self._free.acquire()  # at once
+        self.in_use += 1
         try:
             while self._idle:
                 connection = self._idle.pop()  # the one used last: under little load the others stay idle
@@ -49,18 +52,18 @@ class ConnectionPool:
                     return connection
             return await self._connect()
         except BaseException:
-            self._free.release()
+            self._give_back()
             raise
 
     def release(self, connection: asyncpg.Connection) -> None:
         """Take back a connection that is outside of a transaction and runs nothing."""
         self._idle.append(connection)
-        self._free.release()
+        self._give_back()
 
     def discard(self, connection: asyncpg.Connection) -> None:
         """Close a connection whose state is unknown; the server rolls back and releases its locks."""
         connection.terminate()
-        self._free.release()
+        self._give_back()
 
     def discard_idle(self) -> None:
         """Close the idle connections: the server is gone, and they may be dead without knowing it."""
@@ -71,6 +74,10 @@ class ConnectionPool:
         """Close the idle connections; one in use closes when its transaction discards it."""
         while self._idle:
             await self._idle.pop().close()
+
+    def _give_back(self) -> None:
+        self.in_use -= 1
+        self._free.release()
 
 
 def pool_of(address: URL, size: int) -> ConnectionPool:

@@ -9,11 +9,15 @@ from sqlalchemy import Column, DateTime, Index, Integer, MetaData, Table, Text, 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.stdlib import get_logger
 
+from kit.runtime.measurements import Counts
 from kit.runtime.periodic import Periodic
 from kit.sql import SqlConnection
 
 log = get_logger(__name__)
 
+_DUPLICATES = Counts(
+    "mkstore_duplicate_messages_total", "Messages without an effect, because they were handled before.", ("consumer",)
+)
 CLEAN_INTERVAL = 60.0
 _BATCH_SIZE = 1000
 
@@ -66,7 +70,11 @@ async def insert_new(connection: SqlConnection, keys: Collection[InboxKey]) -> s
     if not keys:
         return set()
     rows = await connection.fetch(_INSERT_NEW, [key.consumer for key in keys], [key.message_id for key in keys])
-    return {InboxKey(*row) for row in rows}
+    new = {InboxKey(*row) for row in rows}
+    for key in keys:
+        if key not in new:
+            _DUPLICATES.add((key.consumer,))
+    return new
 
 
 def inbox_cleaner(pool: AsyncEngine, table: Table, keep: timedelta, *, interval: float = CLEAN_INTERVAL) -> Periodic:

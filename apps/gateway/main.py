@@ -6,6 +6,7 @@ from functools import partial
 
 from fastapi import FastAPI
 from limits import parse
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import apps.gateway
@@ -15,7 +16,7 @@ from apps.gateway.events import event_router, owner_of
 from apps.gateway.fast_path import FastPath
 from apps.gateway.http import openapi, problems
 from apps.gateway.http.access_log import AccessLog
-from apps.gateway.http.backpressure import Capacity
+from apps.gateway.http.backpressure import Capacity, levels
 from apps.gateway.http.cors import cors
 from apps.gateway.http.expiring_counts import open_counts
 from apps.gateway.http.guessing import Guesses, GuessingRules
@@ -59,6 +60,8 @@ from kit.messaging.demand import Demand
 from kit.messaging.discovery import Discovery
 from kit.ops.durability import Durability
 from kit.ops.health import Health
+from kit.ops.metrics import Metrics
+from kit.ops.metrics_server import MetricsServer
 from kit.ops.traces import configure_traces
 from kit.runtime.app import ServiceApp
 from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
@@ -118,12 +121,16 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
     documented = ServiceSpecification(
         "gateway", apps.gateway.__doc__, publishes=[CreatePayment, CreatePayments], requests=REQUESTS
     )
+    metrics = Metrics(levels=levels(deps.capacity))
+    measuring = MetricsServer(metrics, settings)
+    if settings.app_env == "development" and not settings.metrics_port:
+        api.router.routes += [Route(path, app, include_in_schema=False) for path, app in metrics.routes()]
     discovery = Discovery(broker, "gateway", documented, settings.asyncapi_url)
     app = Gateway(
         broker,
         lifespan=lifespan,
-        after_startup=[deps.durability.log_findings, deps.broadcaster.start, discovery.start],
-        on_shutdown=[discovery.stop, *([deps.monitor.close] if deps.monitor else [])],
+        after_startup=[deps.durability.log_findings, deps.broadcaster.start, measuring.start, discovery.start],
+        on_shutdown=[measuring.stop, discovery.stop, *([deps.monitor.close] if deps.monitor else [])],
         specification=documented,
         logger=None,
     )

@@ -11,10 +11,14 @@ from contracts.consumers import PAYMENTS_CREATE_PAYMENT, PAYMENTS_CREATE_PAYMENT
 from contracts.payments import CreatePayment, PaymentView
 from kit.messaging.batches import Received
 from kit.messaging.consumers import DurableRouter
+from kit.runtime.measurements import Counts
 from kit.runtime.tracing import Trace
 
 router = DurableRouter()
 log = get_logger(__name__)
+_DUPLICATES = Counts(
+    "mkstore_duplicate_payments_total", "Commands whose payment was recorded before: used keys, and redeliveries."
+)
 
 
 @router.consume_batch(PAYMENTS_CREATE_PAYMENT)
@@ -36,6 +40,7 @@ async def create_payments(commands: Sequence[Received[CreatePayment]], payments:
         )
         recorded: dict[UUID, Payment | PaymentView] = {payment_id: first_by_id[payment_id][0] for payment_id in added}
         if existing := first_by_id.keys() - added:
+            _DUPLICATES.add(number=len(existing))
             recorded |= {view.id: view for view in await payments.get_many(existing)}
     for payment, trace in decided:
         if not payment.same_order_as(recorded[payment.id]):

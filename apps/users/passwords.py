@@ -16,6 +16,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from apps.users.errors import PasswordTooCommon, TooManyPasswords
+from kit.runtime.measurements import sum_of_processes
 
 Result = TypeVar("Result")
 
@@ -25,6 +26,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 """Letters alone: parts of `ada.lovelace_1815` are `ada` and `lovelace`."""
 _MIN_WORD = 3
 """Letters: shorter words stand in too many good passwords."""
+_PENDING = sum_of_processes("mkstore_passwords_pending", "Passwords that are hashed now, or wait for a thread.")
 _PENDING_PER_THREAD = 33
 """One that is hashed and 32 that wait: about one second of work, which is as long as clients wait."""
 _WAIT_TIMEOUT = 1.5
@@ -134,6 +136,7 @@ class Passwords:
         submitted = self._clock()
         has_to_wait = self._pending >= self._threads
         self._pending += 1
+        _PENDING.inc()
 
         def run_in_time() -> Result:
             # With a free thread it waits for no other password, even if the thread starts late.
@@ -145,6 +148,7 @@ class Passwords:
             return await asyncio.get_running_loop().run_in_executor(self._executor, run_in_time)
         finally:
             self._pending -= 1
+            _PENDING.dec()
 
 
 def _decoy(hasher: PasswordHasher) -> str:

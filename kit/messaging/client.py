@@ -3,6 +3,7 @@
 import time
 
 from faststream.exceptions import SubscriberNotFound
+from faststream.nats import NatsMessage
 from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
 from nats.errors import TimeoutError as NatsTimeout
 
@@ -11,8 +12,15 @@ from contracts.errors import Problem
 from contracts.headers import DEADLINE, SERVICE_ERROR_CODE
 from kit.errors import NATS, OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
+from kit.runtime.measurements import Durations
 from kit.runtime.spans import nats_span
 from kit.runtime.tracing import trace
+
+_REQUESTS = Durations(
+    "mkstore_nats_request_duration_seconds",
+    "Time from a request on NATS until its reply is known: ok, refused, unavailable, or unknown after a timeout.",
+    ("subject", "outcome"),
+)
 
 
 class RequestClient:
@@ -31,14 +39,27 @@ class RequestClient:
         Raises `RemoteProblem` if the service refuses, `Unavailable` if no service replies on the subject or NATS is
         not connected, and `OutcomeUnknown` if no reply arrives in time.
         """
+        started, outcome = time.perf_counter(), "unavailable"
+        try:
+            reply = await self._send(request, self._timeout if timeout is None else timeout)
+            outcome = "refused" if SERVICE_ERROR_CODE in reply.headers else "ok"
+        except OutcomeUnknown:
+            outcome = "unknown"
+            raise
+        finally:
+            _REQUESTS.observe((request.subject, outcome), time.perf_counter() - started)
+        if outcome == "refused":
+            raise RemoteProblem(Problem.model_validate_json(reply.body))
+        return request.reply_type().model_validate_json(reply.body)
+
+    async def _send(self, request: Request[Reply], timeout: float) -> NatsMessage:  # noqa: ASYNC109 - NATS keeps the time
         service = f"{request.subject.partition('.')[0]} service"
         if not self._broker.is_connected():
             raise Unavailable(NATS)  # nats-py would keep the request and send it after the reconnect
-        timeout = self._timeout if timeout is None else timeout
         deadline = str(int((time.time() + timeout) * 1000))
         try:
             with nats_span("send", "CLIENT", request.subject):
-                reply = await self._broker.request(
+                return await self._broker.request(
                     request.model_dump_json(exclude_unset=True).encode(),
                     request.subject,
                     headers={"content-type": "application/json", DEADLINE: deadline} | trace.get().headers(),
@@ -50,6 +71,3 @@ class RequestClient:
             raise Unavailable(NATS) from error
         except NatsTimeout as error:
             raise OutcomeUnknown(service) from error
-        if SERVICE_ERROR_CODE in reply.headers:
-            raise RemoteProblem(Problem.model_validate_json(reply.body))
-        return request.reply_type().model_validate_json(reply.body)

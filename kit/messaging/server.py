@@ -24,6 +24,7 @@ from kit.messaging.stats import request_stats
 from kit.messaging.workers import Workers
 from kit.runtime import tracing
 from kit.runtime.depends import DEPENDENCIES, provided_parameters
+from kit.runtime.measurements import Durations
 from kit.runtime.spans import nats_span
 
 log = get_logger(__name__)
@@ -31,7 +32,13 @@ log = get_logger(__name__)
 Replies: TypeAlias = Callable[..., Awaitable[Reply]]
 """A handler of requests."""
 
+_REPLIES = Durations(
+    "mkstore_nats_reply_duration_seconds",
+    "Time from a request on NATS to its reply: ok, the kind of its problem, or late if it came after its deadline.",
+    ("subject", "outcome"),
+)
 _UNREADABLE = Problem(kind=ErrorKind.INVALID, slug="invalid-request", detail="The body is not a JSON document.")
+_NANOSECONDS = 1_000_000_000
 _FAILURES = frozenset({ErrorKind.INTERNAL, ErrorKind.UNAVAILABLE, ErrorKind.OUTCOME_UNKNOWN})
 _FAILED = Problem(kind=ErrorKind.INTERNAL, slug="internal-error", detail="The service failed; the failure is logged.")
 
@@ -111,7 +118,9 @@ class RequestHandler:
         if problem is not None:
             reply_headers |= _headers_of(problem)
         error = f"{problem.kind.value}:{problem.slug}" if problem else ""
-        request_stats[self._request.subject].add(time.perf_counter_ns() - started, error)
+        took = time.perf_counter_ns() - started
+        request_stats[self._request.subject].add(took, error)
+        _REPLIES.observe((self._request.subject, problem.kind.value if problem else "ok"), took / _NANOSECONDS)
         return NatsResponse(reply, headers=reply_headers)
 
     async def _reply(self, body: bytes, content_type: str | None) -> tuple[bytes, Problem | None]:
@@ -136,6 +145,7 @@ class RequestHandler:
         if (late := _seconds_late(message)) > 0:
             log.warning("late request dropped", subject=message.subject, seconds=round(late, 3))
             request_stats[self._request.subject].add(0, "late")
+            _REPLIES.observe((self._request.subject, "late"), 0.0)
             return
         response = await self.process(message)
         if not message.reply:

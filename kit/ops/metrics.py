@@ -1,29 +1,36 @@
 """Metrics of a service in the Prometheus text format at `/metrics`.
 
-Every gauge is read during the scrape, so all workers report the same values, except for gauges with a `pid` label.
-A gauge that cannot be read in time is left out: a scrape neither fails nor waits for an unavailable dependency.
+Counts, durations and levels are those of `kit.runtime.measurements`. With `PROMETHEUS_MULTIPROC_DIR`, a folder that is
+empty when the service starts, each has the sum or the maximum of all workers; without it, the values of the worker that
+replies. What a database or a stream knows is read during the scrape. It is left out if it cannot be read in time: a
+scrape neither fails nor waits for an unavailable dependency.
 """
 
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from faststream.asgi import AsgiResponse, get
 from faststream.asgi.types import ASGIApp
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
-from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.stdlib import get_logger
 
-from kit.messaging.broker import Broker
-from kit.ops import backlog
-from kit.outbox.relay import Relay
+from kit.runtime.measurements import Level, maximum_of_processes
+from kit.runtime.periodic import Periodic
 
 log = get_logger(__name__)
 
 READ_TIMEOUT = 1.0
+_SAMPLE_INTERVAL = 1.0
+"""Seconds between two readings of the levels of a process."""
+_LOOP_LAG = maximum_of_processes(
+    "mkstore_event_loop_lag_seconds", "How much later than planned the event loop did its work, in the last second."
+)
 
 Gauges = Sequence[GaugeMetricFamily]
 Source = Callable[[], Awaitable[Gauges]]
@@ -39,18 +46,25 @@ class _Read(Collector):
 
 
 class Metrics:
-    """The gauges of one process; all sources are read concurrently, each with a timeout in seconds."""
+    """The metrics of one process; all sources are read concurrently, each with a timeout in seconds.
 
-    def __init__(self, *sources: Source, timeout: float = READ_TIMEOUT) -> None:
+    `sampling` is background work that reads the levels; it runs while the process serves.
+    """
+
+    def __init__(self, *sources: Source, levels: Sequence[Level] = (), timeout: float = READ_TIMEOUT) -> None:
         self._sources = sources
+        self._levels = levels
         self._timeout = timeout
+        self._due = 0.0
+        self.sampling = Periodic(self._sample, _SAMPLE_INTERVAL, log=log, failure="levels not read")
 
     async def text(self) -> bytes:
         """Read every gauge and return the exposition."""
+        self._set_levels()
         registry = CollectorRegistry()
         read = await asyncio.gather(*(self._read(source) for source in self._sources))
         registry.register(_Read(gauge for gauges in read for gauge in gauges))
-        return generate_latest(registry)
+        return _of_all_workers() + generate_latest(registry)
 
     def routes(self) -> list[tuple[str, ASGIApp]]:
         """Return `/metrics`, always 200."""
@@ -61,6 +75,16 @@ class Metrics:
 
         return [("/metrics", metrics)]
 
+    async def _sample(self) -> None:
+        now = asyncio.get_running_loop().time()
+        _LOOP_LAG.set(max(0.0, now - self._due) if self._due else 0.0)
+        self._due = now + _SAMPLE_INTERVAL
+        self._set_levels()
+
+    def _set_levels(self) -> None:
+        for gauge, read in self._levels:
+            gauge.set(read())
+
     async def _read(self, source: Source) -> Gauges:
         try:
             async with asyncio.timeout(self._timeout):
@@ -70,41 +94,26 @@ class Metrics:
             return []
 
 
-def outbox_gauges(pool: AsyncEngine) -> Source:
-    """Return gauges of the outbox: rows, age of the oldest, refused events, and number of relays."""
-
-    async def read() -> Gauges:
-        measured, leaders = await backlog.measure_outbox(pool), await backlog.count_relays(pool)
-        return [
-            GaugeMetricFamily("mkstore_outbox_rows", "Events committed but not yet published.", measured.rows),
-            GaugeMetricFamily(
-                "mkstore_outbox_oldest_seconds", "Age of the oldest event in the outbox.", measured.oldest_seconds
-            ),
-            GaugeMetricFamily("mkstore_outbox_refused", "Events that NATS refused for good.", measured.refused),
-            GaugeMetricFamily("mkstore_outbox_leaders", "Processes that relay the outbox: at most one.", leaders),
-        ]
-
-    return read
+def _of_all_workers() -> bytes:
+    """Return the exposition of what this process, or all workers of the service, have counted."""
+    registry = CollectorRegistry()
+    try:
+        collector = MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # it reads the variable
+    except ValueError:  # which is not set
+        return generate_latest(REGISTRY)
+    folder = collector._path  # noqa: SLF001
+    for file in Path(folder).glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        if not _is_alive(pid):  # it was killed, and its levels do not count any more
+            mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
 
 
-def relay_gauges(relay: Relay) -> Source:
-    """Return a gauge of whether this process relays the outbox, labelled with its pid: any worker may reply."""
-
-    async def read() -> Gauges:
-        gauge = GaugeMetricFamily(
-            "mkstore_outbox_leads", "Whether the process that replies relays the outbox.", labels=["pid"]
-        )
-        gauge.add_metric([str(os.getpid())], float(relay.leads))
-        return [gauge]
-
-    return read
-
-
-def dead_letter_gauges(broker: Broker) -> Source:
-    """Return a gauge of the dead letters."""
-
-    async def read() -> Gauges:
-        count = await backlog.count_dead_letters(broker)
-        return [GaugeMetricFamily("mkstore_dead_letters", "Messages in the dead-letter queue.", count)]
-
-    return read
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it lives, as another user
+    return True

@@ -22,11 +22,12 @@ from kit.messaging.delivery.breaker import BREAKERS, Breakers
 from kit.messaging.delivery.crash_guard import CRASH_GUARD, CrashGuard
 from kit.messaging.discovery import Discovery
 from kit.messaging.retry import RETRY_POLICY, RetryPolicy
-from kit.ops import backlog, metrics
+from kit.ops import backlog, gauges
 from kit.ops.durability import Durability
 from kit.ops.health import Check, Health
 from kit.ops.memory import CommandMemory
 from kit.ops.metrics import Metrics
+from kit.ops.metrics_server import MetricsServer
 from kit.ops.schema import wait_for_database
 from kit.ops.subjects import UnhandledMessages
 from kit.ops.traces import configure_traces
@@ -36,7 +37,12 @@ from kit.runtime.app import ServiceApp
 from kit.runtime.depends import DEPENDENCIES
 from kit.runtime.failpoints import arm
 from kit.runtime.logging import configure_logging
+from kit.runtime.measurements import Level, sum_of_processes
 from kit.runtime.settings import ConsumerSettings, DatabaseSettings
+
+_CONNECTIONS = sum_of_processes(
+    "mkstore_database_connections_in_use", "Connections of the pool that a transaction or a statement uses."
+)
 
 
 class Background(Protocol):
@@ -145,19 +151,25 @@ class DatabaseService:
 
         specification.refusals = [*specification.refusals, RefusedEventNotFound]
         specification.database = type(self._settings).model_fields["db_database"].default
+        metrics = self._metrics()
+        measuring = MetricsServer(metrics, self._settings)
         discovery = Discovery(self.broker, self._name, specification, self._settings.asyncapi_url)
         background = [*background, *self._background]
         app = ServiceApp(
             self.broker,
-            asgi_routes=[*self._health(checks or {}, specification).routes(), *self._metrics().routes()],
+            asgi_routes=[
+                *self._health(checks or {}, specification).routes(),
+                *([] if self._settings.metrics_port else metrics.routes()),
+            ],
             lifespan=lifespan,
             after_startup=[
                 self._relay.start,
                 *(each.start for each in background),
+                measuring.start,
                 discovery.start,
                 self._durability.log_findings,
             ],
-            on_shutdown=[discovery.stop, self._relay.stop, *(each.stop for each in background)],
+            on_shutdown=[measuring.stop, discovery.stop, self._relay.stop, *(each.stop for each in background)],
             specification=specification,
             logger=None,
         )
@@ -193,5 +205,7 @@ class DatabaseService:
         return Health(checks, warnings=warnings)
 
     def _metrics(self) -> Metrics:
-        sources = [metrics.outbox_gauges(self._engine), metrics.relay_gauges(self._relay)]
-        return Metrics(*sources, *([metrics.dead_letter_gauges(self.broker)] if self._consumes else []))
+        sources = [gauges.outbox_gauges(self._engine), gauges.relay_gauges(self._relay)]
+        if self._consumes:
+            sources += [gauges.dead_letter_gauges(self.broker), gauges.consumer_gauges(self.broker)]
+        return Metrics(*sources, levels=[Level(_CONNECTIONS, lambda: self.pool.in_use)])

@@ -47,6 +47,13 @@ class Settings(BaseSettings):
     otel_sdk_disabled: Annotated[bool, BeforeValidator(lambda value: value or False)] = Field(
         False, description="Record no traces, whatever else is set."
     )
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of /metrics; 0: that of the service, where the gateway has it in development only.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address at which METRICS_PORT listens.")
     failpoints: str = Field(
         "", description="Folder watched for failpoint files, each of which crashes the process. Not for production."
     )

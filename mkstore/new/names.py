@@ -11,7 +11,7 @@ RESERVED = {
     "Python": "bytes class file hash help id input len list object property set slice str test tuple type vars",
     "SQL": "analyses columns constraints references schemas tables values windows",
     "NATS": "admin dead discovery health mkstore nats operator public stored watcher",
-    "pyproject.toml": "dev lint metrics prove tokens",
+    "pyproject.toml": "dev lint prove tokens",
     "Compose": "database environment gateway hardened migration postgres production provision service",
 }
 """Words with another meaning, by where they have it."""

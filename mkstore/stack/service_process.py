@@ -1,6 +1,7 @@
 """A service as a managed process: its environment, its command and its readiness."""
 
 import http.client
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,10 +17,13 @@ from mkstore.stack.managed_process import ManagedProcess
 
 _PROBE_TIMEOUT = 2.0
 
+_SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable of prometheus_client that names the folder in which the workers of a service count."""
+
 # Variables that change the number of processes, their ports, their servers or their databases.
 _NOT_INHERITED = ("FASTSTREAM_", "UVICORN_", "MKSTORE_")
 _NOT_INHERITED_NAMES = {
-    *("PORT", "WEB_CONCURRENCY"),
+    *("PORT", "WEB_CONCURRENCY", _SHARED_METRICS),
     *("NATS_URL", "NATS_MONITOR_URL", "JWT_SECRET", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_DATABASE"),
 }
 
@@ -94,6 +98,13 @@ def is_ready(url: str) -> bool:
         connection.close()
 
 
+def _emptied(folder: Path) -> Path:
+    """Return `folder`, without what an earlier start has left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
 class ServiceProcess(ManagedProcess):
     """A service under `faststream run` with `workers` processes, which get the nice value `niceness` when ready."""
 
@@ -120,11 +131,13 @@ class ServiceProcess(ManagedProcess):
     def launch(self) -> subprocess.Popen[bytes]:
         """Start `faststream run`."""
         options = ["--host", ports.LOOPBACK, "--port", str(self.port)]
+        env = self._env
         if self.workers > 1:
             options += ["--workers", str(self.workers)]
+            env = {**env, _SHARED_METRICS: str(_emptied(self.log.with_suffix(".metrics")))}
         return processes.spawn(
             [sys.executable, "-m", "faststream", "run", self.spec.app, *options],
-            env=self.marked(self._env),
+            env=self.marked(env),
             log=self.log,
             cwd=self.spec.root,
             death_signal=self.death_signal,

@@ -2,20 +2,25 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 from apps.gateway.errors import AtCapacity, TooManyEventStreams
 from kit.batching import BatchLoader
 from kit.errors import OutcomeUnknown
+from kit.runtime.measurements import Level, sum_of_processes
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _REQUESTS, _STREAMS, _PASSWORDS = "requests", "event streams", "requests with a password"
 _PASSWORD_PATHS = frozenset({"/auth/sessions", "/users"})
+_IN_USE = sum_of_processes(
+    "mkstore_http_requests_in_progress", "Requests that are served now, by the kind of their place.", ("kind",)
+)
 _MIN_TIMEOUT = 0.05
 """Seconds that every step may take, even if the request is late: a dependency that is up replies sooner."""
 
@@ -54,6 +59,11 @@ async def with_deadline(load: BatchLoader[Item, Result], item: Item, limit: floa
         return await load.within(remaining(limit), item)
     except TimeoutError as error:
         raise OutcomeUnknown(what) from error
+
+
+def levels(capacity: "Capacity") -> list[Level]:
+    """Return a gauge for each kind of place, of how many are taken."""
+    return [Level(_IN_USE.labels(kind), partial(capacity.in_use, kind)) for kind in capacity.kinds]
 
 
 def _kind(method: str, path: str) -> str:
@@ -100,6 +110,15 @@ class Capacity:
         place = Place(kind, self._timeout, self._clock)
         _place.set(place)
         return place
+
+    @property
+    def kinds(self) -> Collection[str]:
+        """The kinds of places."""
+        return self._limits.keys()
+
+    def in_use(self, kind: str) -> int:
+        """Return how many places of a kind are taken."""
+        return self._limits[kind] - self._free[kind]
 
     def become_stream(self, caller: UUID) -> None:
         """Exchange the place of the current request for that of an event stream of `caller`.

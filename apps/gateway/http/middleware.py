@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from uuid import UUID
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,6 +17,7 @@ from apps.gateway.http.rate_limits import BY_PATH, RateLimits
 from apps.gateway.http.request_ids import HEADER, trace_of
 from apps.gateway.http.server import write_response
 from kit.errors import Refusal
+from kit.runtime.measurements import Durations
 from kit.runtime.spans import NOT_RECORDED, Span, begin
 
 _NO_STORE = (b"cache-control", b"no-store")
@@ -24,6 +25,12 @@ _OF_CONTENT = frozenset({b"content-type", b"content-length"})
 """FastAPI sends a type with 204, which has no content (RFC 9110, 8.6 and 15.3.5)."""
 _ENDLESS = "/events"
 """A GET of it does not end, so it has no HEAD."""
+_METHODS = frozenset(HTTPMethod)
+_DURATIONS = Durations(
+    "mkstore_http_request_duration_seconds",
+    "Time of HTTP requests, event streams included, by method, path of the route and status.",
+    ("method", "route", "status"),
+)
 
 Wrap = Callable[[ASGIApp], ASGIApp]
 """Returns an application with a layer around it, such as CORS."""
@@ -86,6 +93,8 @@ class Middleware:
             await self._wrap(problem_response(refusal))(scope, receive, response.send)
         finally:
             self._capacity.release(place)
+            seconds = self._clock() - started
+            _DURATIONS.observe((_known(response.method), _route(scope) or "none", str(response.status)), seconds)
             if span is not NOT_RECORDED:
                 _describe(span, scope, response, current.request_id)
                 span.end()
@@ -93,7 +102,7 @@ class Middleware:
                 self._access_log.add(
                     Access(
                         ended_at=time.time(),
-                        seconds=self._clock() - started,
+                        seconds=seconds,
                         method=response.method,
                         path=_path(scope),
                         status=response.status,
@@ -148,7 +157,7 @@ class _Response:
 
 def _describe(span: Span, scope: Scope, response: _Response, request_id: str) -> None:
     """Name a span by OpenTelemetry's conventions for HTTP servers, without the query and the ids in the path."""
-    route = getattr(scope.get("route"), "path", None)
+    route = _route(scope)
     span.rename(f"{response.method} {route}" if route else response.method)
     span.add(
         {
@@ -170,8 +179,18 @@ def _unchanged(app: ASGIApp) -> ASGIApp:
 
 def _path(scope: Scope) -> str:
     """Return the path of the route, such as `/users/{user_id}`; without a route, the path of the request."""
-    path: str = getattr(scope.get("route"), "path", None) or scope["path"]
-    return path
+    return _route(scope) or str(scope["path"])
+
+
+def _route(scope: Scope) -> str | None:
+    """Return the path of the route, such as `/users/{user_id}`; None if no route has the path of the request."""
+    route: str | None = getattr(scope.get("route"), "path", None)
+    return route
+
+
+def _known(method: str) -> str:
+    """Return the method, or `other`: a client chooses its name, and each would be a further metric."""
+    return method if method in _METHODS else "other"
 
 
 def _caller(scope: Scope) -> UUID | None:

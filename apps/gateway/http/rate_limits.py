@@ -5,9 +5,12 @@ from typing import Protocol
 
 from apps.gateway.errors import TooManyRequests
 from apps.gateway.http.request_counters import RequestCounter, Usage
+from kit.runtime.measurements import Counts
 
 BY_PATH = {"/users": "sign_up", "/auth/sessions": "session", "/auth/sessions/refresh": "session"}
 """Limits per address of a `POST` that needs no token, by path: counted before the body is read."""
+
+_THROTTLED = Counts("mkstore_throttled_requests_total", "Requests that a rate limit refused.", ("limit",))
 
 
 class Headers(Protocol):
@@ -34,6 +37,7 @@ class RateLimits:
         counter = self._counters[name]
         usage = await counter.hit(key)
         if not usage.allowed:
+            _THROTTLED.add((name,))
             raise TooManyRequests(name, limit_fields(name, counter.amount, counter.window, usage))
         if headers is not None:
             headers.update(limit_fields(name, counter.amount, counter.window, usage))

@@ -14,11 +14,15 @@ from apps.gateway.http.openapi import responses, success
 from apps.gateway.http.strict_requests import StrictRoute
 from contracts.base import Cursor, IdempotencyKey, PageSize
 from contracts.payments import Charge, ListPayments, PaymentPage, PaymentStatus, PaymentView
+from kit.runtime.measurements import Counts
 
 router = APIRouter(prefix="/payments", tags=["payments"], route_class=StrictRoute)
 
 LONGEST_WAIT = 30
 """Longest wait that `Prefer: wait=N` may ask for, in seconds."""
+_REPLAYS = Counts(
+    "mkstore_idempotent_replays_total", "Payments with a used key, answered with the first response to it."
+)
 _HEADERS = ("Location", "Idempotent-Replayed", "Preference-Applied")
 _WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,4000})\"?", re.IGNORECASE)
 
@@ -57,6 +61,7 @@ async def create_payment(
     response.headers["Location"] = f"/payments/{accepted.payment.id}"
     if accepted.repeated:
         response.headers["Idempotent-Replayed"] = "true"
+        _REPLAYS.add()
     if accepted.waited is not None:
         response.headers["Preference-Applied"] = f"wait={accepted.waited}"
     if accepted.recorded:

@@ -23,8 +23,19 @@ from kit.messaging.delivery.parts import Part, letter_of
 from kit.messaging.nats_compat import jetstream_of
 from kit.messaging.retry import RetryPolicy, is_outage
 from kit.runtime.failpoints import AFTER_ACK, AFTER_DEAD_LETTER, BEFORE_ACK, BEFORE_DEAD_LETTER, failpoint
+from kit.runtime.measurements import Counts, latest_of_processes
 
 log = get_logger(__name__)
+_MESSAGES = Counts(
+    "mkstore_consumed_messages_total",
+    "Messages and commands of batches that a durable consumer settled: handled, retried or dead.",
+    ("consumer", "outcome"),
+)
+_LAST_DEAD = latest_of_processes(
+    "mkstore_dead_letter_last_timestamp_seconds",
+    "Unix time of the last dead letter since the start, by consumer and the class of its error.",
+    ("consumer", "reason"),
+)
 
 
 class Failure(NamedTuple):
@@ -34,11 +45,19 @@ class Failure(NamedTuple):
     error: Exception
 
 
-async def acknowledge(message: Msg) -> None:
-    """Acknowledge a handled message."""
+async def acknowledge(message: Msg, parts: int = 1) -> None:
+    """Acknowledge a handled message, of which `parts` were left."""
     failpoint(BEFORE_ACK)
     await message.ack()
     failpoint(AFTER_ACK)
+    count(message, handled=parts)
+
+
+def count(message: Msg, *, handled: int = 0, retried: int = 0, dead: int = 0) -> None:
+    """Count what became of the parts of a message."""
+    for outcome, number in (("handled", handled), ("retried", retried), ("dead", dead)):
+        if number:
+            _MESSAGES.add((message.metadata.consumer, outcome), number)
 
 
 async def settle(message: Msg, failures: Sequence[Failure], policy: RetryPolicy) -> list[str]:
@@ -64,6 +83,7 @@ async def settle(message: Msg, failures: Sequence[Failure], policy: RetryPolicy)
         await message.nak(delay=delay)
     else:
         await message.ack()
+    count(message, retried=len(delays), dead=len(failures) - len(delays))
     return list(delays)
 
 
@@ -99,4 +119,5 @@ async def _dead_letter(message: Msg, part: Part, error: Exception, attempt: int)
     except NatsError as refused:
         log.critical("message not dead-lettered", subject=letter.subject, reason=str(refused))
         return False
+    _LAST_DEAD.labels(metadata.consumer, type(error).__name__).set_to_current_time()
     return True

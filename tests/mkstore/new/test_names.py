@@ -31,7 +31,7 @@ def test_malformed_name_is_refused(name: str) -> None:
         Names.of(name)
 
 
-@pytest.mark.parametrize("name", ["gateway", "events", "values", "lists", "classes", "metrics", "transactions"])
+@pytest.mark.parametrize("name", ["gateway", "events", "values", "lists", "classes", "transactions"])
 def test_name_with_another_meaning_is_refused(name: str) -> None:
     with pytest.raises(NameRefused, match="has another meaning in"):
         Names.of(name)
