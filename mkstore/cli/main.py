@@ -16,6 +16,7 @@ from mkstore.cli.keys import app as keys
 from mkstore.cli.new import app as new
 from mkstore.cli.prove import prove
 from mkstore.cli.provision import provision
+from mkstore.cli.secrets import secrets
 from mkstore.cli.sessions import app as sessions
 from mkstore.cli.status import logs, status
 from mkstore.cli.up import up
@@ -49,6 +50,7 @@ app.command("logs")(logs)
 app.command("doctor")(doctor)
 app.command("prove")(prove)
 app.command("provision")(provision)
+app.command("secrets")(secrets)
 app.command("bench")(bench)
 app.add_typer(new, name="new")
 app.add_typer(users, name="users")

@@ -1,0 +1,88 @@
+"""`mkstore secrets`: makes the secret files of a production deployment, in Compose or Kubernetes."""
+
+import secrets as random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from contracts.logins import WATCHER
+from mkstore.cli.support import fail
+from mkstore.services import SERVICES, ServiceSpec
+
+OPERATOR = "operator"
+QUOTE = '"'
+"""Part of the password of a NATS login, which nats-server parses as configuration: see deploy/nats.conf."""
+_BYTES = 32
+_LOGIN = "nats/NATS_{}_PASSWORD"
+
+
+class SecretFile(NamedTuple):
+    """A file below the folder of secrets: `HOLDER/VARIABLE`, with the secret or with what contains that of `source`."""
+
+    path: str
+    source: str | None = None
+    text: Callable[[str], str] = str
+    """Returns the content from the secret, or from the content of `source`."""
+
+
+def secrets(
+    folder: Annotated[Path, typer.Argument(help="Folder of the files; created if it does not exist.")],
+    nats: Annotated[str, typer.Option(metavar="HOST:PORT", help="Address of NATS for the services.")] = "nats:4222",
+) -> None:
+    """Make the secrets of production, one file each, below a folder that only you can read; print the new ones.
+
+    A file that exists is kept, so the command adds what a new service needs. Each subfolder is what one part gets.
+    """
+    files = list(secret_files(SERVICES, nats))
+    for file in files:
+        if file.source and (folder / file.path).exists() and not (folder / file.source).exists():
+            fail(f"{folder / file.path} exists and {folder / file.source} does not: restore it, or remove both.")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_mode & 0o077:
+            fail(f"Other users can enter {folder}: repair it with `chmod 700`, or name another folder.")
+        created = [path for file in files if (path := _write(folder, file))]
+    except OSError as error:
+        fail(f"{error.filename} cannot be written: {error.strerror}.")
+    typer.echo("\n".join(map(str, created)) or f"All secrets exist already in {folder}.")
+
+
+def secret_files(services: tuple[ServiceSpec, ...], nats: str) -> Iterator[SecretFile]:
+    """Yield the files of all parts, each after its `source`; `nats` is the services' address of NATS."""
+    for login in (*(spec.name for spec in services), WATCHER, OPERATOR):
+        yield SecretFile(_LOGIN.format(login.upper()), text=lambda secret: f"{QUOTE}{secret}{QUOTE}")
+    yield SecretFile("postgres/POSTGRES_PASSWORD")
+    for spec in services:
+        yield _url(spec.name, "NATS_URL", spec.name, nats)
+        if spec.database:
+            password = f"postgres/{spec.name.upper()}_DB_PASSWORD"
+            yield SecretFile(password)
+            yield SecretFile(f"{spec.name}/DB_PASSWORD", password)
+        if spec.keeps_keys:
+            yield SecretFile(f"{spec.name}/JWT_SECRET")
+    yield _url("gateway", "LIVE_NATS_URL", WATCHER, nats)
+    yield _url("provision", "NATS_URL", OPERATOR, nats)
+
+
+def _url(holder: str, variable: str, login: str, nats: str) -> SecretFile:
+    def url(password: str) -> str:
+        return f"nats://{login}:{password.strip(QUOTE)}@{nats}"
+
+    return SecretFile(f"{holder}/{variable}", _LOGIN.format(login.upper()), url)
+
+
+def _write(folder: Path, file: SecretFile) -> Path | None:
+    """Write a file that does not exist yet and return its path.
+
+    It is readable by all: a container has another user, and the mode of the folder keeps out the users of this machine.
+    """
+    path = folder / file.path
+    if path.exists():
+        return None
+    secret = (folder / file.source).read_text("utf-8") if file.source else random.token_hex(_BYTES)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(file.text(secret), "utf-8")
+    path.chmod(0o444)
+    return path
