@@ -4,6 +4,7 @@ See docs/testing.md. Only tests import this package.
 """
 
 from mkstore.testing.clock import MovableClock
+from mkstore.testing.event_stream import EventStream, ReceivedEvent
 from mkstore.testing.records import Consumption
 from mkstore.testing.signed_in import PASSWORD, SignedInUser, new_email
 from mkstore.testing.store import MemoryStore, ServiceNotFound, StoreRuns, in_memory
@@ -14,9 +15,11 @@ __all__ = [
     "PASSWORD",
     "BuildService",
     "Consumption",
+    "EventStream",
     "MemoryStore",
     "MemoryTransaction",
     "MovableClock",
+    "ReceivedEvent",
     "ServiceInMemory",
     "ServiceNotFound",
     "SignedInUser",

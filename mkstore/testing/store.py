@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from faststream.nats import TestNatsBroker
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts.base import Event, Reply, Request
 from contracts.streams import stream_of
@@ -25,10 +25,11 @@ from mkstore.services import SERVICES
 from mkstore.testing import services as modules
 from mkstore.testing.broker import MemoryBroker
 from mkstore.testing.clock import MovableClock
+from mkstore.testing.event_stream import EventStream, open_event_stream
 from mkstore.testing.outbox import MemoryOutbox
 from mkstore.testing.polling import eventually
 from mkstore.testing.records import AnyMessage, Consumption, Records, Selector, name_of
-from mkstore.testing.signed_in import StoreClient, client_of
+from mkstore.testing.signed_in import SignedInUser, StoreClient, client_of
 from mkstore.testing.streams import MemoryStreams
 from mkstore.testing.surroundings import BuildService, ServiceInMemory, Surroundings
 
@@ -61,8 +62,8 @@ class StoreRuns(RuntimeError):
 class MemoryStore(StoreClient):
     """A running store in memory: HTTP, requests, and what its services publish, consume and dead-letter.
 
-    `http` calls the gateway, and fails if it does not run. `broker`, `streams`, `outbox` and `services` are the parts,
-    for tests that need more than the methods.
+    `http` calls the gateway's `app`; if it does not run, every response has the status 501. `broker`, `streams`,
+    `outbox` and `services` are the parts, for tests that need more than the methods.
 
     Expectations wait: `published`, `consumed` and `dead_lettered` return as soon as there are `count` results, and
     raise `AssertionError` with what there is instead after `timeout` seconds. To show that something does not happen,
@@ -70,6 +71,7 @@ class MemoryStore(StoreClient):
     """
 
     broker: MemoryBroker
+    app: ASGIApp
     streams: MemoryStreams
     outbox: MemoryOutbox
     clock: MovableClock
@@ -77,6 +79,10 @@ class MemoryStore(StoreClient):
 
     def __post_init__(self) -> None:
         self._records = Records(self.streams)
+
+    def events(self, user: SignedInUser, last_id: str | None = None) -> AbstractAsyncContextManager[EventStream]:
+        """Open `GET /events` of a user until the block ends, with a `Last-Event-ID` if it is given."""
+        return open_event_stream(self.app, user.token, last_id)
 
     async def request(self, request: Request[Reply]) -> Reply:
         """Send a request to a service. Raises what `RequestClient.request` raises."""
@@ -232,9 +238,9 @@ async def _running(
         for each in reversed(built.values()):
             await stack.enter_async_context(each.running())
         gateway = built.get("gateway")
-        app = gateway.app if gateway and gateway.app else _no_gateway
+        app: ASGIApp = gateway.app if gateway and gateway.app else _no_gateway
         http = await stack.enter_async_context(client_of(app))
-        yield MemoryStore(http, around.broker, streams, outbox, clock, built)
+        yield MemoryStore(http, around.broker, app, streams, outbox, clock, built)
 
 
 async def _no_gateway(scope: Scope, receive: Receive, send: Send) -> None:

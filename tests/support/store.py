@@ -10,8 +10,8 @@ from fastapi import FastAPI
 
 from apps.gateway.main import Gateway
 from apps.gateway.settings import Settings
+from mkstore.testing.event_stream import EventStream, open_event_stream
 from mkstore.testing.signed_in import SignedInUser, StoreClient, client_of, running
-from tests.support.event_stream_client import Stream, open_event_stream
 
 __all__ = ["Outages", "SignedInUser", "Store", "api", "client_of", "new_key", "running", "settings"]
 
@@ -54,7 +54,7 @@ class Store(StoreClient):
             self.known["admin"] = await self.admin()
         return self.known["admin"]
 
-    def events(self, caller: SignedInUser, last_id: str | None = None) -> AbstractAsyncContextManager[Stream]:
+    def events(self, caller: SignedInUser, last_id: str | None = None) -> AbstractAsyncContextManager[EventStream]:
         return open_event_stream(self.app, caller.token, last_id)
 
 

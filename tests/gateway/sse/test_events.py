@@ -13,8 +13,8 @@ from apps.gateway.events import owner_of
 from apps.gateway.main import create_api
 from apps.gateway.sse.broadcaster import Broadcaster
 from kit.tokens import Claims
+from mkstore.testing.event_stream import open_event_stream
 from mkstore.testing.fakes.history import FakeHistory
-from tests.support.event_stream_client import open_event_stream
 from tests.support.polling import eventually
 from tests.support.store import SignedInUser, Store
 from tests.support.users_harness import CONFIRMED

@@ -58,3 +58,11 @@ async def test_stores_do_not_share_anything() -> None:
         async with in_memory() as store:
             await store.sign_up(email="ada@example.com")
             assert len(await store.published(UserCreated)) == 1
+
+
+async def test_event_stream_of_a_user(store: MemoryStore) -> None:
+    ada = await store.sign_up()
+    async with store.events(ada) as stream:
+        payment = await ada.paid()
+        [event] = await stream.until(1)
+    assert (event.type, event.data["payment"]["id"]) == ("payment.created", payment["id"])

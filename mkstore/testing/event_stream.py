@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message
 
-from tests.support.polling import eventually
+from mkstore.testing.polling import eventually
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ReceivedEvent:
 
 
 @dataclass
-class Stream:
+class EventStream:
     """What an event stream has sent so far."""
 
     status: int = 0
@@ -60,9 +60,9 @@ class Stream:
 
 
 @asynccontextmanager
-async def open_event_stream(app: ASGIApp, token: str, last_id: str | None = None) -> AsyncIterator[Stream]:
+async def open_event_stream(app: ASGIApp, token: str, last_id: str | None = None) -> AsyncIterator[EventStream]:
     """Yield an open event stream; its client disconnects at the end of the block."""
-    stream = Stream()
+    stream = EventStream()
     gone = asyncio.Event()
     requested = False
 
