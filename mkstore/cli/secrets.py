@@ -76,13 +76,15 @@ def _url(holder: str, variable: str, login: str, nats: str) -> SecretFile:
 def _write(folder: Path, file: SecretFile) -> Path | None:
     """Write a file that does not exist yet and return its path.
 
-    It is readable by all: a container has another user, and the mode of the folder keeps out the users of this machine.
+    All can read it, also with a strict umask, since a container has another user and mounts the subfolder only; the
+    mode of the folder keeps out the other users of this machine.
     """
     path = folder / file.path
     if path.exists():
         return None
     secret = (folder / file.source).read_text("utf-8") if file.source else random.token_hex(_BYTES)
     path.parent.mkdir(exist_ok=True)
+    path.parent.chmod(0o755)
     path.write_text(file.text(secret), "utf-8")
     path.chmod(0o444)
     return path

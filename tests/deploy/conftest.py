@@ -3,13 +3,15 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from mkstore.cli.main import app
 from mkstore.stack import ports, processes
 from mkstore.stack.managed_process import ManagedProcess
 from mkstore.stack.servers import PostgresServer
@@ -58,6 +60,19 @@ class ConfiguredNats(ManagedProcess):
         return dict(response.json())
 
 
+def run_database_script(server: PostgresServer, environment: Mapping[str, str]) -> None:
+    """Run deploy/postgres/databases.sh as the postgres image does on its first start."""
+    connection = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGPASSWORD": server.password}
+    image = {"POSTGRES_USER": server.user, "POSTGRES_DB": "postgres"}
+    path = f"{Path(postgres_program('psql')).parent}:{os.defpath}"
+    subprocess.run(
+        [shutil.which("sh") or "sh", str(ROOT / "deploy/postgres/databases.sh")],
+        env={**environment, **connection, **image, "PATH": path},
+        stdin=subprocess.DEVNULL,
+        check=True,
+    )
+
+
 @pytest.fixture(scope="session")
 def composed() -> dict[str, Any]:
     """Return the configuration that Compose resolves from docker-compose.yml."""
@@ -78,14 +93,13 @@ def configured_nats(composed: dict[str, Any], tmp_path_factory: pytest.TempPathF
 def prepared_postgres(composed: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A PostgreSQL on which the script of the postgres image has run."""
     with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
-        script = ROOT / "deploy/postgres/databases.sh"
-        connection = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGPASSWORD": server.password}
-        image = {"POSTGRES_USER": server.user, "POSTGRES_DB": "postgres"}
-        path = f"{Path(postgres_program('psql')).parent}:{os.defpath}"
-        subprocess.run(
-            [shutil.which("sh") or "sh", str(script)],
-            env={**environment_of(composed, "postgres"), **connection, **image, "PATH": path},
-            stdin=subprocess.DEVNULL,
-            check=True,
-        )
+        run_database_script(server, environment_of(composed, "postgres"))
         yield server
+
+
+@pytest.fixture(scope="session")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with what `mkstore secrets` makes for Compose."""
+    folder = tmp_path_factory.mktemp("deployment") / "secrets"
+    assert CliRunner().invoke(app, ["secrets", str(folder)]).exit_code == 0
+    return folder

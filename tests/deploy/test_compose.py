@@ -1,4 +1,4 @@
-"""The Compose files, resolved by Compose itself."""
+"""docker-compose.yml, resolved by Compose itself."""
 
 import importlib
 from typing import Any
@@ -7,21 +7,10 @@ import pytest
 
 from kit.runtime.settings import ProvisioningSettings
 from mkstore.services import SERVICES
-from tests.support.compose import DEVELOPMENT, PRODUCTION, compose, config, environment_of
+from tests.support.compose import config, environment_of
 
 NAMES = [spec.name for spec in SERVICES]
 WITH_DATABASE = [spec.name for spec in SERVICES if spec.database]
-SECRETS = {
-    name: f"a-{name.lower()}-of-our-own"
-    for name in (
-        "JWT_SECRET",
-        "NATS_OPERATOR_PASSWORD",
-        "NATS_WATCHER_PASSWORD",
-        "POSTGRES_PASSWORD",
-        *(f"NATS_{name.upper()}_PASSWORD" for name in NAMES),
-        *(f"{name.upper()}_DB_PASSWORD" for name in WITH_DATABASE),
-    )
-}
 
 
 @pytest.fixture(scope="module")
@@ -29,24 +18,9 @@ def model() -> dict[str, Any]:
     return config()
 
 
-@pytest.mark.parametrize(("files", "env"), [(DEVELOPMENT, {}), (PRODUCTION, SECRETS)])
-def test_compose_accepts_the_files(files: tuple[str, ...], env: dict[str, str]) -> None:
-    services = config(files, env)["services"]
-    assert set(services) == {"nats", "postgres", "provision", *NAMES, *(f"{name}-migrations" for name in WITH_DATABASE)}
-
-
-@pytest.mark.parametrize("missing", sorted(SECRETS))
-def test_production_requires_each_secret(missing: str) -> None:
-    done = compose(PRODUCTION, {name: value for name, value in SECRETS.items() if name != missing}, "config", "--quiet")
-    assert done.returncode != 0
-    assert f"required variable {missing} is missing" in done.stderr
-
-
-def test_production_has_no_development_values() -> None:
-    model = config(PRODUCTION, SECRETS)
-    assert "for-development-only" not in str(model)
-    for name in NAMES:
-        assert environment_of(model, name)["APP_ENV"] == "production"
+def test_compose_has_every_service_and_its_migrations(model: dict[str, Any]) -> None:
+    migrations = {f"{name}-migrations" for name in WITH_DATABASE}
+    assert set(model["services"]) == {"nats", "postgres", "provision", *NAMES, *migrations}
 
 
 def test_ports_are_published_on_the_loopback_only(model: dict[str, Any]) -> None:
@@ -97,9 +71,10 @@ def test_each_secret_reaches_only_its_services(model: dict[str, Any]) -> None:
     holders = {name for name, service in model["services"].items() if "JWT_SECRET" in service.get("environment", {})}
     assert holders == {"users", "users-migrations"}  # a migration reads the service's settings
     assert not any("DB_" in variable for variable in model["services"]["gateway"]["environment"])
-    passwords = {name: f"password-of-{name}" for name in SECRETS}
-    mine = environment_of(config(env=passwords), "payments")
-    assert (mine["DB_USER"], mine["DB_PASSWORD"]) == ("payments", "password-of-PAYMENTS_DB_PASSWORD")
+    mine = environment_of(
+        config(env={"PAYMENTS_DB_PASSWORD": "of payments", "USERS_DB_PASSWORD": "of users"}), "payments"
+    )
+    assert (mine["DB_USER"], mine["DB_PASSWORD"]) == ("payments", "of payments")
 
 
 @pytest.mark.parametrize("name", NAMES)

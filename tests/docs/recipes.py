@@ -25,7 +25,10 @@ _BLOCK = re.compile(
 _CODE = re.compile(r"^(?P<fence>`{3,}).*?^(?P=fence)$", re.DOTALL | re.MULTILINE)
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
 _FOLDERS = ("apps", "asyncapi", "contract_gate", "contracts", "deploy", "kit", "mkstore", "openapi", "portal", "tests")
-_FILES = ("pyproject.toml", "uv.lock", ".env.example", "Dockerfile", ".dockerignore", "docker-compose.yml")
+_FILES = (
+    *("pyproject.toml", "uv.lock", ".env.example", "Dockerfile", ".dockerignore"),
+    *("docker-compose.yml", "docker-compose.prod.yml"),
+)
 _TIMEOUT = 300.0
 _INHERITED = re.compile(r"PATH|HOME|LANG|TMPDIR|UV_\w+|SSL_CERT_\w+|\w+_(?:proxy|PROXY)")
 """Names of environment variables for processes in the copy; the services' own variables are not among them."""

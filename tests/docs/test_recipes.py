@@ -28,6 +28,7 @@ CHECKS = (
     "docs/test_service_readmes.py::test_environment_lists_the_variables_of_this_service[receipts]",
     "docs/test_service_readmes.py::test_readme_has_a_diagram[receipts]",
     "deploy/test_compose.py",
+    "deploy/test_compose_production.py",
     "deploy/test_kubernetes.py",
     "deploy/test_kubernetes_servers.py",
     "deploy/test_servers.py::test_nats_accepts_its_configuration",

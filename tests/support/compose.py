@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 COMPOSE = str(Path(sys.executable).with_name("docker-compose"))
 DEVELOPMENT = ("docker-compose.yml",)
-PRODUCTION = ("docker-compose.yml", "deploy/compose.production.yml")
+PRODUCTION = ("docker-compose.prod.yml",)
 
 
 def compose(files: tuple[str, ...], env: Mapping[str, str], *command: str) -> subprocess.CompletedProcess[str]:

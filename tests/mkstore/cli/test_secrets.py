@@ -22,7 +22,11 @@ def make(folder: Path, *options: str) -> tuple[int, str]:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    code, output = make(tmp_path / "secrets")
+    strict = os.umask(0o077)
+    try:
+        code, output = make(tmp_path / "secrets")
+    finally:
+        os.umask(strict)
     assert code == 0, output
     return tmp_path / "secrets"
 
@@ -68,6 +72,7 @@ def test_both_sides_of_a_login_have_the_same_password(made: Path) -> None:
 def test_only_the_owner_can_enter_the_folder_and_containers_can_read_a_file(made: Path) -> None:
     assert made.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in made.rglob("*") if path.is_file()} == {0o444}
+    assert {path.stat().st_mode & 0o777 for path in made.iterdir()} == {0o755}
 
 
 def test_files_that_exist_are_kept_and_missing_ones_added(made: Path) -> None:
