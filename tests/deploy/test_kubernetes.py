@@ -1,21 +1,25 @@
 """Everything that the manifests name exists in the project: images, ports, paths, variables, secrets, commands."""
 
 import importlib
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from contracts.consumers import PAYMENTS_CREATE_PAYMENT, PAYMENTS_CREATE_PAYMENTS
+from kit.ops.metrics import Metrics
 from kit.runtime.secrets import FILE_SUFFIX
 from kit.runtime.settings import DatabaseSettings, ProvisioningSettings, Settings, load, secret_rule
 from mkstore.cli.main import app
 from mkstore.services import SERVICES
 from tests.conftest import ROOT
 from tests.support.dockerfile import instructions
-from tests.support.kubernetes import SECRETS, Pod, matches, rendered
+from tests.support.kubernetes import MANIFESTS, SECRETS, Pod, build, matches, rendered
 
 NAMES = [spec.name for spec in SERVICES]
 WITH_DATABASE = [spec.name for spec in SERVICES if spec.database]
@@ -115,10 +119,12 @@ def test_service_has_its_own_database(name: str) -> None:
 @pytest.mark.parametrize("pod", IN_SERVICES)
 def test_ports_are_that_of_the_image(pod: Pod) -> None:
     (variables,) = (each.text for each in instructions(ROOT / "Dockerfile") if "PORT=" in each.text)
-    (port,) = pod.container["ports"]
-    assert f"PORT={port['containerPort']}" in variables.split()
+    ports = {port["name"]: port["containerPort"] for port in pod.container["ports"]}
+    environment = rendered("production").environment(pod)
+    assert f"PORT={ports['http']}" in variables.split()
+    assert (environment["METRICS_HOST"], environment["METRICS_PORT"]) == ("0.0.0.0", str(ports["metrics"]))
     service = rendered("production").of_kind("Service")[pod.name]["spec"]
-    assert [each["targetPort"] for each in service["ports"]] == [port["name"]]
+    assert [each["targetPort"] for each in service["ports"]] == ["http"]
     assert matches({"matchLabels": service["selector"]}, pod.labels)
 
 
@@ -130,7 +136,7 @@ async def test_probes_use_paths_of_the_service(pod: Pod) -> None:
         answers = {kind: (await client.get(probe["path"])).status_code for kind, probe in probes.items()}
     # Without NATS: alive, and not ready.
     assert answers == {"startup": 200, "liveness": 200, "readiness": 503}
-    assert {probe["port"] for probe in probes.values()} == {port["name"] for port in pod.container["ports"]}
+    assert {probe["port"] for probe in probes.values()} == {"http"}
 
 
 @pytest.mark.parametrize("pod", PODS)
@@ -166,6 +172,28 @@ def test_selectors_of_services_select_no_job() -> None:
     jobs = [pod for pod in overlay.pods() if pod.kind == "Job"]
     for deployment in overlay.of_kind("Deployment").values():
         assert not any(matches(deployment["spec"]["selector"], job.labels) for job in jobs)
+
+
+def test_prometheus_reads_the_metrics_of_every_service() -> None:
+    monitor = yaml.safe_load((MANIFESTS / "operators/pod-monitor.yaml").read_text())
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["path"] in dict(Metrics().routes())
+    assert monitor["spec"]["jobLabel"] == "app.kubernetes.io/name"
+    for pod in rendered("production").services().values():
+        assert matches(monitor["spec"]["selector"], pod.labels)
+        assert endpoint["port"] in {port["name"] for port in pod.container["ports"]}
+
+
+def test_component_scales_payments_on_the_commands_that_wait(tmp_path: Path) -> None:
+    parts = (MANIFESTS / path for path in ("overlays/production", "components/scale-on-lag"))
+    overlay, component = (os.path.relpath(path, tmp_path.resolve()) for path in parts)
+    (tmp_path / "kustomization.yaml").write_text(f"resources: [{overlay}]\ncomponents: [{component}]\n")
+    scaler = build(tmp_path.resolve()).of_kind("HorizontalPodAutoscaler")["mkstore-payments"]
+    targets = {}
+    for each in (metric["external"] for metric in scaler["spec"]["metrics"] if metric["type"] == "External"):
+        assert f"`{each['metric']['name']}`" in (ROOT / "docs/operating.md").read_text()  # compared with the code
+        targets[each["metric"]["selector"]["matchLabels"]["consumer"]] = int(each["target"]["averageValue"])
+    assert targets == {each.name: each.at_once for each in (PAYMENTS_CREATE_PAYMENT, PAYMENTS_CREATE_PAYMENTS)}
 
 
 def test_password_hashes_use_the_cores_of_the_limit() -> None:

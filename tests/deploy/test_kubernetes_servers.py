@@ -54,9 +54,10 @@ def test_pod_connects_to_what_its_settings_name(pod: Pod) -> None:
 
 def test_only_the_proxy_and_the_monitoring_connect_to_pods() -> None:
     services = rendered("production").services()
-    port = services["gateway"].container["ports"][0]["containerPort"]
     for name, pod in services.items():
-        assert set(allowed(pod, "ingress")) == {("ingress" if name == "gateway" else "monitoring", port)}
+        ports = {port["name"]: port["containerPort"] for port in pod.container["ports"]}
+        clients = {("ingress", ports["http"])} if name == "gateway" else set()
+        assert set(allowed(pod, "ingress")) == clients | {("monitoring", ports["metrics"])}
     jobs = [pod for pod in rendered("production").pods() if pod.kind == "Job"]
     assert not any(set(allowed(job, "ingress")) for job in jobs)
 

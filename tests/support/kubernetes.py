@@ -71,9 +71,14 @@ class Overlay(NamedTuple):
 
 @cache
 def rendered(overlay: str) -> Overlay:
-    """Render an overlay; fails with the error of kustomize."""
+    """Return an overlay of the project, rendered once."""
+    return build(MANIFESTS / "overlays" / overlay)
+
+
+def build(folder: Path) -> Overlay:
+    """Render the overlay in a folder; fails with the error of kustomize."""
     # The development overlay reads the configuration of the servers from deploy/.
-    command = [KUBECTL, "kustomize", "--load-restrictor", "LoadRestrictionsNone", str(MANIFESTS / "overlays" / overlay)]
+    command = [KUBECTL, "kustomize", "--load-restrictor", "LoadRestrictionsNone", str(folder)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return Overlay(tuple(yaml.safe_load_all(done.stdout)))
