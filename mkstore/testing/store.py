@@ -20,6 +20,7 @@ from contracts.streams import stream_of
 from kit.errors import CannotStart
 from kit.messaging.client import RequestClient
 from kit.messaging.dead_letters import DeadLetterRecord
+from kit.runtime.logging import configure_logging
 from kit.runtime.tasks import cancel_and_wait
 from mkstore.services import SERVICES
 from mkstore.testing import services as modules
@@ -219,6 +220,7 @@ async def _running(
     others: Mapping[str, BuildService],
     settings: Mapping[str, Mapping[str, Any]],
 ) -> AsyncIterator[MemoryStore]:
+    configure_logging("INFO", "console")  # structlog's default takes seconds to render a traceback
     clock = MovableClock()
     streams = MemoryStreams(clock)
     outbox = MemoryOutbox(streams, clock)
