@@ -21,7 +21,7 @@ from contracts.consumers import Durable, durables
 from contracts.errors import ErrorKind, Problem
 from contracts.headers import DATA_SCHEMA, DEADLINE, SERVICE_ERROR_CODE, EventHeaders
 from contracts.payments import CreatePayment, CreatePayments
-from contracts.users import CreateUser
+from contracts.users import CreateUser, UserCreated, UserDeleted, UserUpdated
 from kit.messaging.broker import Broker
 from mkstore import testing
 from tests.architecture.messages import REQUESTS
@@ -121,7 +121,7 @@ async def has_effect(durable: Durable, subject: str, headers: dict[str, str], bo
         assert consumed.outcome == "handled", await store.dead_lettered(durable, 0)
         data = store.services[durable.service].data
     match consumed.message:
-        case Event() as event if durable.service == "payments":
+        case UserCreated() | UserUpdated() | UserDeleted() as event if durable.service == "payments":
             assert data.payers[event.aggregate_id].version == event.aggregate_version
         case CreatePayments() as batch:
             assert {item.command.id for item in batch.items} == data.rows.keys()
