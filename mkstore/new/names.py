@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 
 _WORD = re.compile(r"[a-z]{3,24}")
+_WITH_AN = re.compile(r"[aeio]|u(?!ni|s[aeu]|t[aei])")
 RESERVED = {
     "its code": "app broker command dependencies deps errors event events fake field inbox models outbox payment "
     "repository request requests row router settings table trace transaction",
@@ -46,7 +47,7 @@ class Names:
 
     def values(self) -> dict[str, str]:
         """Return what templates insert: the names in each case, and the article of the singular."""
-        article = "an" if self.singular[0] in "aeiou" else "a"
+        article = article_of(self.singular)
         return {
             "name": self.plural,
             "Name": self.plural.capitalize(),
@@ -57,6 +58,11 @@ class Names:
             "a": article,
             "A": article.capitalize(),
         }
+
+
+def article_of(word: str) -> str:
+    """Return the indefinite article before a word in lower case: an order, but a user."""
+    return "an" if _WITH_AN.match(word) else "a"
 
 
 def _meaning(word: str) -> str | None:

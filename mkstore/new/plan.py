@@ -1,19 +1,11 @@
-"""The plan of a new service: the text of each new and each changed file, before anything is written."""
+"""A plan: the text of each new and each changed file, complete before anything is written."""
 
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mkstore.new.names import NameRefused, Names
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-TEMPLATES = Path(__file__).with_name("templates")
-_SUFFIX = ".jinja"
+from mkstore.new.names import NameRefused
 
 
 class CannotChange(Exception):
@@ -39,75 +31,44 @@ class Plan:
             (root / path).write_text(text, "utf-8")
 
 
-def plan_service(root: Path, names: Names) -> Plan:
-    """Return the plan of a new service in the project below `root`; nothing is written.
+class Draft:
+    """A plan in the making, for the project below `root`; nothing is written."""
 
-    Raises `NameRefused` if the project has something of that name, and `CannotChange` if a file that the plan changes
-    lacks the text beside which it inserts.
-    """
-    values = {**names.values(), "version": _version(root)}
-    created = dict(_created(values))
-    _refuse_existing(root, names, created)
-    return Plan(created, _changed(root, values))
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._created: dict[str, str] = {}
+        self._changed: dict[str, str] = {}
 
+    def read(self, path: str) -> str:
+        """Return the text of an existing file, with the changes so far. Raises `CannotChange` if it does not exist."""
+        if path in self._changed:
+            return self._changed[path]
+        try:
+            return (self.root / path).read_text("utf-8")
+        except FileNotFoundError:
+            raise CannotChange(f"{path} does not exist: nothing was changed.") from None
 
-def _created(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    folder = TEMPLATES / "service"
-    environment = _environment()
-    words = {"NAME": values["name"], "NOUN": values["noun"], "VERSION": values["version"]}
-    for template in sorted(folder.rglob(f"*{_SUFFIX}")):
-        path = template.relative_to(TEMPLATES).as_posix()
-        target = re.sub("|".join(words), lambda word: words[word[0]], path.removeprefix("service/"))
-        yield target.removesuffix(_SUFFIX), environment.get_template(path).render(values)
+    def change(self, path: str, text: str) -> None:
+        """Give an existing file another text."""
+        self._changed[path] = text
 
-
-def _changed(root: Path, values: Mapping[str, str]) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for insertion in tomllib.loads(_environment().get_template(f"service.toml{_SUFFIX}").render(values))["insert"]:
-        path = insertion["path"]
-        if path not in texts:
-            texts[path] = _read(root, path)
-        anchor = insertion.get("before") or insertion["after"]
-        if (found := texts[path].count(anchor)) != 1:
+    def insert(self, path: str, text: str, *, before: str = "", after: str = "") -> None:
+        """Insert `text` beside another one. Raises `CannotChange` unless the file contains that one exactly once."""
+        content, anchor = self.read(path), before or after
+        if (found := content.count(anchor)) != 1:
             raise CannotChange(f"{path} contains {anchor.strip()!r} {found} times, not once: nothing was changed.")
-        before, _, after = texts[path].partition(anchor)
-        inserted = insertion["text"] + anchor if "before" in insertion else anchor + insertion["text"]
-        texts[path] = before + inserted + after
-    return texts
+        self.change(path, content.replace(anchor, text + anchor if before else anchor + text))
 
-
-def _read(root: Path, path: str) -> str:
-    try:
-        return (root / path).read_text("utf-8")
-    except FileNotFoundError:
-        raise CannotChange(f"{path} does not exist: nothing was changed.") from None
-
-
-def _refuse_existing(root: Path, names: Names, created: Mapping[str, str]) -> None:
-    for path in (f"apps/{names.plural}", f"tests/{names.plural}", f"contracts/{names.singular}.py", *created):
-        if (root / path).exists():
+    def create(self, path: str, text: str) -> None:
+        """Add a new file. Raises `NameRefused` if it exists."""
+        if (self.root / path).exists():
             raise NameRefused(f"{path} exists already: choose another name.")
-    noun = names.singular.capitalize()
-    # A stream that covers the subject of a request would answer its caller, so neither word may have a stream.
-    subject = rf'"((?:{names.plural}|{names.singular})\.\*)"'
-    taken = re.compile(rf"^class ((?:Get)?{noun}(?:View|Created)?)\(|{subject}", re.MULTILINE)
-    for module in sorted((root / "contracts").glob("*.py")):
-        if (match := taken.search(module.read_text("utf-8"))) is not None:
-            raise NameRefused(
-                f"contracts/{module.name} has {match[1] or match[2]} already: choose another name, or --singular."
-            )
+        self._created[path] = text
 
+    def plan(self) -> Plan:
+        """Return the plan of all files so far."""
+        return Plan(self._created, self._changed)
 
-def _version(root: Path) -> str:
-    return str(tomllib.loads(_read(root, "pyproject.toml"))["project"]["version"])
-
-
-def _environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - slow to import
-
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=False,  # noqa: S701 - source code, not HTML
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
+    def version(self) -> str:
+        """Return the version of the project."""
+        return str(tomllib.loads(self.read("pyproject.toml"))["project"]["version"])

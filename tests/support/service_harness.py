@@ -12,10 +12,15 @@ from contracts.base import Event, Reply, Request
 from contracts.errors import Problem
 from contracts.headers import source_of
 from contracts.streams import Stream
+from kit.database import Transaction, create_pool
 from kit.errors import RemoteProblem
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
+from kit.outbox.table import emit
 from kit.runtime.app import ServiceApp
+from kit.runtime.settings import DatabaseSettings
+from kit.runtime.tracing import Trace
+from mkstore.testing import MemoryStore
 from tests.architecture.messages import EVENTS
 from tests.support.polling import eventually
 from tests.support.service_processes import broker_of, connect
@@ -61,6 +66,21 @@ class Service:
         return events
 
 
+class _Emission(Transaction):
+    async def emit(self, event: Event) -> None:
+        await emit(self._connection, [(event, Trace())])
+
+
+async def emit_event(settings: DatabaseSettings, event: Event) -> None:
+    """Write an event to the outbox of the service with these settings, in a transaction."""
+    pool = create_pool(settings)
+    try:
+        async with _Emission(pool) as emission:
+            await emission.emit(event)
+    finally:
+        await pool.close()
+
+
 @asynccontextmanager
 async def running(app: ServiceApp, nats_url: str) -> AsyncIterator[Broker]:
     """Run a service on real servers until the block ends; yield the connection of a client."""
@@ -71,6 +91,14 @@ async def running(app: ServiceApp, nats_url: str) -> AsyncIterator[Broker]:
             yield broker
         finally:
             await app.stop()
+
+
+def events_in_memory(store: MemoryStore, stream: Stream) -> list[PublishedEvent]:
+    """Return the events in a stream of a store in memory, in order."""
+    return [
+        PublishedEvent(_EVENTS[stored.subject].model_validate_json(stored.body), stored.headers)
+        for stored in store.streams.messages(stream)
+    ]
 
 
 async def stored_events(broker: Broker, stream: Stream, service: str) -> list[PublishedEvent]:

@@ -1,6 +1,5 @@
 """The plan of a new service, on a copy of the files that it changes."""
 
-import shutil
 import tomllib
 from pathlib import Path
 
@@ -8,20 +7,11 @@ import pytest
 import yaml
 
 from mkstore.new.names import NameRefused, Names
-from mkstore.new.plan import CannotChange, Plan, plan_service
-from tests.conftest import ROOT
+from mkstore.new.plan import CannotChange, Plan
+from mkstore.new.service import plan_service
+from tests.mkstore.new.conftest import contents
 
 INVOICES = Names.of("invoices")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Return a folder with the contracts, and with every file that a new service changes."""
-    shutil.copytree(ROOT / "contracts", tmp_path / "contracts")
-    for path in plan_service(ROOT, INVOICES).changed:
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / path, tmp_path / path)
-    return tmp_path
 
 
 class ComposeLoader(yaml.SafeLoader):
@@ -29,10 +19,6 @@ class ComposeLoader(yaml.SafeLoader):
 
 
 ComposeLoader.add_multi_constructor("!", lambda *_: None)
-
-
-def contents(root: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def test_planning_writes_nothing(root: Path) -> None:
