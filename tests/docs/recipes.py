@@ -1,11 +1,14 @@
 """Recipes of docs/: fenced code blocks whose HTML comment names the file that they create or change.
 
-`<!-- create PATH -->` writes a new file, `<!-- append PATH -->` adds the block at the end.
+`<!-- create PATH -->` writes a new file, `<!-- rewrite PATH -->` another text into an existing one, and
+`<!-- append PATH -->` adds the block at the end.
 `<!-- insert PATH after LINE -->` and `<!-- insert PATH before LINE -->` add it beside the only line that is LINE,
 `<!-- replace PATH LINE -->` replaces that line. LINE is compared without indentation; `...` at its end stands for the
-rest of the line.
+rest of the line. `<!-- define PATH -->` replaces the classes and functions that the block defines.
+`<!-- run -->` runs the block in bash.
 """
 
+import ast
 import os
 import re
 import shutil
@@ -14,11 +17,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.conftest import ROOT
+from tests.support.dockerfile import UV
 
 _BLOCK = re.compile(
-    r"<!-- (?P<mode>create|append|insert|replace) (?P<path>\S+)(?: (?P<rest>[^\n]+?))? -->\n+"
+    r"<!-- (?P<mode>create|rewrite|append|insert|replace|define|run)(?: (?P<path>\S+?))?(?: (?P<rest>[^\n]+?))? -->\n+"
     r"(?P<fence>`{3,})\w*\n(?P<code>.*?)^(?P=fence)$",
     re.DOTALL | re.MULTILINE,
 )
@@ -26,8 +31,8 @@ _CODE = re.compile(r"^(?P<fence>`{3,}).*?^(?P=fence)$", re.DOTALL | re.MULTILINE
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
 _FOLDERS = ("apps", "asyncapi", "contract_gate", "contracts", "deploy", "kit", "mkstore", "openapi", "portal", "tests")
 _FILES = (
-    *("pyproject.toml", "uv.lock", ".env.example", "Dockerfile", ".dockerignore"),
-    *("docker-compose.yml", "docker-compose.prod.yml"),
+    *("pyproject.toml", "uv.lock", "README.md", "LICENSE", ".env.example"),
+    *("Dockerfile", ".dockerignore", "docker-compose.yml", "docker-compose.prod.yml"),
 )
 _TIMEOUT = 300.0
 _INHERITED = re.compile(r"PATH|HOME|LANG|TMPDIR|UV_\w+|SSL_CERT_\w+|\w+_(?:proxy|PROXY)")
@@ -53,8 +58,10 @@ class Block:
         file.write_text(self._changed(text), "utf-8")
 
     def _changed(self, text: str) -> str:
-        if self.mode in {"create", "append"}:
-            return text + self.code
+        if self.mode == "define":
+            return _with_definitions(text, self.code)
+        if self.mode in {"create", "rewrite", "append"}:
+            return (text if self.mode == "append" else "") + self.code
         where, _, line = self.anchor.partition(" ") if self.mode == "insert" else ("replace", "", self.anchor)
         lines = text.splitlines(keepends=True)
         at = self._find(lines, line)
@@ -73,15 +80,48 @@ class Block:
         return matches[0]
 
 
+def _with_definitions(text: str, code: str) -> str:
+    """Return a module in which the classes and functions of `code` replace those of the same names.
+
+    Raises `ValueError` if the module does not have each of them once.
+    """
+    for new in _definitions(code):
+        (old,) = [each for each in _definitions(text) if each.name == new.name]
+        lines = text.splitlines(keepends=True)
+        text = "".join(
+            [*lines[: old.first - 1], *code.splitlines(keepends=True)[new.first - 1 : new.last], *lines[old.last :]]
+        )
+    return text
+
+
+class _Definition(NamedTuple):
+    """A class or function of a module, and its lines with those of its decorators."""
+
+    name: str
+    first: int
+    last: int
+
+
+def _definitions(code: str) -> Iterator[_Definition]:
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min(each.lineno for each in (node, *node.decorator_list))
+            yield _Definition(node.name, first, node.end_lineno or first)
+
+
 def blocks(page: str, heading: str) -> list[Block]:
     """Return the blocks below one heading of second level of a page in docs/."""
     text = (ROOT / "docs" / page).read_text("utf-8")
     without_code = _CODE.sub(lambda code: re.sub(r"[^\n]", " ", code[0]), text)  # of the same length
     pattern = re.compile(rf"^## {re.escape(heading)}\n(?:.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
     (section,) = [text[slice(*match.span())] for match in pattern.finditer(without_code)]
-    return [
-        Block(match["mode"], match["path"], match["rest"] or "", match["code"]) for match in _BLOCK.finditer(section)
-    ]
+    return list(blocks_of(section))
+
+
+def blocks_of(text: str) -> Iterator[Block]:
+    """Return the blocks of a text in their order."""
+    for match in _BLOCK.finditer(text):
+        yield Block(match["mode"], match["path"] or "", match["rest"] or "", match["code"])
 
 
 class Project:
@@ -95,10 +135,13 @@ class Project:
             shutil.copy(ROOT / file, root / file)
 
     def follow(self, recipe: Sequence[Block]) -> None:
-        """Apply the blocks in the order of the page."""
+        """Apply or run the blocks in the order of the page."""
         assert recipe, "the page has no such recipe"
         for block in recipe:
-            block.apply(self.root)
+            if block.mode == "run":
+                self.execute("bash", "-euo", "pipefail", "-c", block.code)
+            else:
+                block.apply(self.root)
 
     def run(self, *arguments: str) -> str:
         """Run Python with the copy's packages and return its output. Fails the test if it fails."""
@@ -119,6 +162,17 @@ class Project:
         return done.stdout
 
     def environment(self) -> Iterator[tuple[str, str]]:
-        """Return the environment of a process in the copy: its folders come before the installed ones."""
-        yield from ((name, value) for name, value in os.environ.items() if _INHERITED.fullmatch(name))
+        """Return the environment of a process in the copy: its folders come before the installed ones.
+
+        `uv run` uses the packages of the running Python, too.
+        """
+        yield from inherited()
         yield "PYTHONPATH", str(self.root)
+        yield "UV_PROJECT_ENVIRONMENT", sys.prefix
+        yield "UV_NO_SYNC", "1"
+
+
+def inherited() -> Iterator[tuple[str, str]]:
+    """Return the variables that every process may have; `uv` is found even if it is not on the path."""
+    yield from ((name, value) for name, value in os.environ.items() if _INHERITED.fullmatch(name))
+    yield "PATH", os.pathsep.join([os.environ["PATH"], str(Path(UV).parent)])
