@@ -31,6 +31,7 @@ _RUN_FIRST = (
     "tests/e2e/default_store",
     "tests/payments/test_processes.py",
     "tests/docs/test_recipes.py",
+    "tests/docs/test_tutorial.py",
     "tests/mkstore/cli/test_doctor.py",
     "tests/mkstore/cli/test_up.py",
     "tests/payments/test_reacting.py",
