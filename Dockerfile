@@ -2,10 +2,12 @@
 # One file for every service: docker build --build-arg SERVICE=users --tag mkstore-users .
 # An image contains contracts, kit, one folder of apps and that service's packages from uv.lock.
 
-ARG PYTHON_VERSION=3.11
 ARG SERVICE
 
-FROM python:${PYTHON_VERSION}-slim AS packages
+# A tag may name another image tomorrow, a digest does not. To renew: docker buildx imagetools inspect python:3.11-slim
+FROM python:3.11-slim@sha256:db3ff2e1800a8581e2c48a27c3995339d47bdf046da21c7627accd3d51053a93 AS python
+
+FROM python AS packages
 ARG SERVICE
 ENV UV_COMPILE_BYTECODE=1 \
     UV_LINK_MODE=copy \
@@ -18,7 +20,7 @@ COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv sync --locked --no-default-groups --group "${SERVICE}" --no-install-project --no-build
 
-FROM python:${PYTHON_VERSION}-slim AS service
+FROM python AS service
 ARG SERVICE
 # METRICS_HOST: Prometheus is outside of the container. FORWARDED_ALLOW_IPS: no peer is a proxy unless it is named; uvicorn trusts the loopback by default.
 ENV FORWARDED_ALLOW_IPS= \

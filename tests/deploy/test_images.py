@@ -2,6 +2,7 @@
 
 import fnmatch
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from mkstore.stack.servers import PostgresServer
 from tests.conftest import ROOT
 from tests.deploy.conftest import ConfiguredNats
 from tests.support.compose import environment_of
-from tests.support.dockerfile import Image, build
+from tests.support.dockerfile import Image, build, instructions
 from tests.support.running_store import eventually
 
 NAMES = [spec.name for spec in SERVICES]
@@ -103,6 +104,13 @@ def test_image_contains_only_dependencies_of_its_service(name: str, image: Image
     assert {"fastapi", "limits"} <= packages if name == "gateway" else not {"fastapi", "limits"} & packages
     assert not {"asyncpg", "sqlmodel"} & packages if name == "gateway" else {"asyncpg", "sqlmodel"} <= packages
     assert ("argon2" in packages) == (name == "users")
+
+
+def test_base_image_is_named_by_its_digest() -> None:
+    bases = [each.text for each in instructions(ROOT / "Dockerfile") if each.name == "FROM"]
+    stages = {base.partition(" AS ")[2] for base in bases} | {"${SERVICE}"}
+    (foreign,) = {base.partition(" AS ")[0] for base in bases} - stages
+    assert re.fullmatch(r"python:3\.\d+-slim@sha256:[0-9a-f]{64}", foreign)
 
 
 def test_image_does_not_run_as_root(image: Image) -> None:
