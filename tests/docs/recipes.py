@@ -34,7 +34,7 @@ _FILES = (
     *("pyproject.toml", "uv.lock", "README.md", "LICENSE", ".env.example"),
     *("Dockerfile", ".dockerignore", "docker-compose.yml", "docker-compose.prod.yml"),
 )
-_TIMEOUT = 300.0
+_TIMEOUT = 500.0
 _INHERITED = re.compile(r"PATH|HOME|LANG|TMPDIR|UV_\w+|SSL_CERT_\w+|\w+_(?:proxy|PROXY)")
 """Names of environment variables for processes in the copy; the services' own variables are not among them."""
 
