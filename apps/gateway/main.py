@@ -121,10 +121,8 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
     documented = ServiceSpecification(
         "gateway", apps.gateway.__doc__, publishes=[CreatePayment, CreatePayments], requests=REQUESTS
     )
-    metrics = Metrics(levels=levels(deps.capacity))
-    measuring = MetricsServer(metrics, settings)
-    if settings.app_env == "development" and not settings.metrics_port:
-        api.router.routes += [Route(path, app, include_in_schema=False) for path, app in metrics.routes()]
+    measuring = MetricsServer(Metrics(levels=levels(deps.capacity)), settings)
+    api.router.routes += [Route(path, app, include_in_schema=False) for path, app in measuring.routes]
     discovery = Discovery(broker, "gateway", documented, settings.asyncapi_url)
     app = Gateway(
         broker,

@@ -13,7 +13,8 @@ from kit.runtime.settings import Settings
 class MetricsServer:
     """Reads the levels of `metrics` while a process runs, and serves `/metrics` if `METRICS_PORT` is set.
 
-    All workers of a service share the port.
+    All workers of a service share the port. `routes` are for the port of the service, which has `/metrics` only in
+    development and without `METRICS_PORT`.
     """
 
     def __init__(self, metrics: Metrics, settings: Settings) -> None:
@@ -23,6 +24,8 @@ class MetricsServer:
             await routes.get(scope["path"], _NOT_FOUND)(scope, receive, send)
 
         self._metrics = metrics
+        at_own_port = settings.app_env == "development" and not settings.metrics_port
+        self.routes = metrics.routes() if at_own_port else []
         self._address = f"{settings.metrics_host}:{settings.metrics_port}"
         self._server = (
             EmbeddedServer(app, settings.metrics_host, settings.metrics_port, shared=True)

@@ -151,16 +151,12 @@ class DatabaseService:
 
         specification.refusals = [*specification.refusals, RefusedEventNotFound]
         specification.database = type(self._settings).model_fields["db_database"].default
-        metrics = self._metrics()
-        measuring = MetricsServer(metrics, self._settings)
+        measuring = MetricsServer(self._metrics(), self._settings)
         discovery = Discovery(self.broker, self._name, specification, self._settings.asyncapi_url)
         background = [*background, *self._background]
         app = ServiceApp(
             self.broker,
-            asgi_routes=[
-                *self._health(checks or {}, specification).routes(),
-                *([] if self._settings.metrics_port else metrics.routes()),
-            ],
+            asgi_routes=[*self._health(checks or {}, specification).routes(), *measuring.routes],
             lifespan=lifespan,
             after_startup=[
                 self._relay.start,

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=65535,
-        description="Port of /metrics; 0: that of the service, where the gateway has it in development only.",
+        description="Port of /metrics; 0: that of the service, and none in production.",
     )
     metrics_host: str = Field("127.0.0.1", description="Address at which METRICS_PORT listens.")
     failpoints: str = Field(

@@ -1,5 +1,7 @@
 """`/metrics` at a port of the operator's."""
 
+from typing import Literal
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -49,6 +51,17 @@ async def test_address_that_cannot_be_used_is_named() -> None:
     with pytest.raises(CannotStart, match=r"METRICS_HOST and METRICS_PORT name 203\.0\.113\.1:9100, where"):
         await server.start()
     await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("app_env", "port", "paths"),
+    [("development", 0, ["/metrics"]), ("development", 9100, []), ("production", 0, []), ("production", 9100, [])],
+)
+def test_service_has_metrics_at_its_own_port_in_development_only(
+    app_env: Literal["development", "production"], port: int, paths: list[str]
+) -> None:
+    settings = Settings(app_env=app_env, metrics_port=port, nats_url="nats://users:a-long-password@nats:4222")
+    assert [path for path, _ in MetricsServer(Metrics(), settings).routes] == paths
 
 
 async def test_without_a_port_nothing_listens() -> None:
