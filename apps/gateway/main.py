@@ -21,10 +21,10 @@ from apps.gateway.http.cors import cors
 from apps.gateway.http.expiring_counts import open_counts
 from apps.gateway.http.guessing import Guesses, GuessingRules
 from apps.gateway.http.middleware import Middleware
+from apps.gateway.http.protocol import Connections
 from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.http.request_counters import open_counters, open_storage
 from apps.gateway.http.server import configure_server
-from apps.gateway.http.shutdown import on_termination
 from apps.gateway.payments.accept import PaymentAcceptance
 from apps.gateway.payments.queue import JetStreamPaymentQueue, PaymentQueue
 from apps.gateway.payments.waiters import Waiters
@@ -68,6 +68,7 @@ from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
 from kit.runtime.failpoints import arm
 from kit.runtime.logging import configure_logging
 from kit.runtime.settings import load
+from kit.runtime.shutdown import on_termination
 from portal.live import SystemMonitor
 from portal.traces import ReceivedTraces
 
@@ -89,6 +90,8 @@ class Gateway(ServiceApp):
     """FastAPI behind the middleware and the fast path."""
     api: FastAPI
     """FastAPI alone; it has the OpenAPI document."""
+    connections: Connections
+    """The connections of its clients."""
     hsts_max_age: int
     """Seconds of `Strict-Transport-Security`."""
     deps: Dependencies
@@ -96,7 +99,7 @@ class Gateway(ServiceApp):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the lifespan of the process."""
         if scope["type"] == "lifespan":
-            configure_server(receive, self.hsts_max_age)
+            configure_server(receive, self.connections, self.hsts_max_age)
             await super().__call__(scope, receive, send)
         else:
             await self.http(scope, receive, send)
@@ -115,8 +118,15 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         await deps.durability.before_start()
-        with on_termination(deps.broadcaster.close), closing(access_log) if access_log else nullcontext():
+        with (
+            on_termination(begin_to_drain, deps.broadcaster.close, delay=settings.drain_seconds),
+            closing(access_log) if access_log else nullcontext(),
+        ):
             yield
+
+    def begin_to_drain() -> None:
+        deps.health.stop()
+        app.connections.is_draining = True
 
     documented = ServiceSpecification(
         "gateway", apps.gateway.__doc__, publishes=[CreatePayment, CreatePayments], requests=REQUESTS
@@ -135,6 +145,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> Gateway:
     wrap = cors(settings.cors_origins)
     app.http = Middleware(FastPath(api, deps), deps.capacity, deps.rate_limits, access_log, wrap=wrap)
     app.api, app.deps, app.hsts_max_age = api, deps, settings.hsts_max_age
+    app.connections = Connections()
     return app
 
 

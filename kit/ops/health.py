@@ -18,12 +18,13 @@ Check = Callable[[], Awaitable[str | None]]
 Raises `HealthWarning` if it works but needs attention; any other error fails."""
 
 CHECK_TIMEOUT = 2.0
+Status = Literal["ok", "warning", "failed"]
 
 
 class CheckReport(TypedDict):
     """Result of one check, and how long it took; a warning is not a failure, nor is `ok` with a note as its reason."""
 
-    status: Literal["ok", "warning", "failed"]
+    status: Status
     milliseconds: float
     reason: str | None
 
@@ -50,11 +51,19 @@ class Health:
         timeout: float = CHECK_TIMEOUT,
     ) -> None:
         self._timeout = timeout
+        self._is_stopping = False
         self._checks = dict(checks)
         self._checks.update({name: self._only_warning(check) for name, check in (warnings or {}).items()})
 
+    def stop(self) -> None:
+        """Be not ready from now on: the process stops."""
+        self._is_stopping = True
+
     async def report(self) -> Report:
-        """Run every check."""
+        """Run every check; of a process that stops, report only that."""
+        if self._is_stopping:
+            reason = "This process is stopping."
+            return {"status": "failed", "checks": {"process": _result("failed", 0.0, reason)}}
         reports = await asyncio.gather(*(self._run(check) for check in self._checks.values()))
         checks = dict(zip(self._checks, reports, strict=True))
         healthy = all(report["status"] != "failed" for report in reports)
@@ -90,7 +99,7 @@ class Health:
 
     async def _run(self, check: Check) -> CheckReport:
         started = time.monotonic()
-        status: Literal["ok", "warning", "failed"] = "ok"
+        status: Status = "ok"
         reason: str | None = None
         try:
             async with asyncio.timeout(self._timeout):
@@ -100,7 +109,11 @@ class Health:
         except Exception as error:  # noqa: BLE001 - any error of a check is its result
             status, reason = "failed", str(error) or type(error).__name__
         milliseconds = round((time.monotonic() - started) * 1000, 1)
-        return {"status": status, "milliseconds": milliseconds, "reason": reason}
+        return _result(status, milliseconds, reason)
+
+
+def _result(status: Status, milliseconds: float, reason: str | None) -> CheckReport:
+    return {"status": status, "milliseconds": milliseconds, "reason": reason}
 
 
 def _json(body: Report, status: int) -> AsgiResponse:

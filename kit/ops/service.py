@@ -39,6 +39,7 @@ from kit.runtime.failpoints import arm
 from kit.runtime.logging import configure_logging
 from kit.runtime.measurements import Level, sum_of_processes
 from kit.runtime.settings import ConsumerSettings, DatabaseSettings
+from kit.runtime.shutdown import on_termination
 
 _CONNECTIONS = sum_of_processes(
     "mkstore_database_connections_in_use", "Connections of the pool that a transaction or a statement uses."
@@ -144,19 +145,21 @@ class DatabaseService:
             try:
                 async with connect() as connected:
                     context.set_global(DEPENDENCIES, deps or connected)
-                    yield
+                    with on_termination(health.stop, delay=self._settings.drain_seconds):
+                        yield
             finally:
                 await self.pool.close()
                 await self._engine.dispose()
 
         specification.refusals = [*specification.refusals, RefusedEventNotFound]
         specification.database = type(self._settings).model_fields["db_database"].default
+        health = self._health(checks or {}, specification)
         measuring = MetricsServer(self._metrics(), self._settings)
         discovery = Discovery(self.broker, self._name, specification, self._settings.asyncapi_url)
         background = [*background, *self._background]
         app = ServiceApp(
             self.broker,
-            asgi_routes=[*self._health(checks or {}, specification).routes(), *measuring.routes],
+            asgi_routes=[*health.routes(), *measuring.routes],
             lifespan=lifespan,
             after_startup=[
                 self._relay.start,

@@ -1,17 +1,21 @@
 """The FastStream application of every service: how its process starts and ends."""
 
+import asyncio
 import gc
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from faststream.asgi import AsgiFastStream
 
 from kit.errors import CannotStart
 
+_START_PATIENCE = 2.0
+"""Seconds for which a process that has no broker yet serves no HTTP."""
 _COLLECTION_THRESHOLD = 10_000
 """New objects after which the youngest generation is collected; 700 by default, a few requests."""
 
@@ -20,14 +24,21 @@ class ServiceApp(AsgiFastStream):
     """An application that reports why it cannot start, and that does not outlive its supervisor.
 
     `CannotStart` in the lifespan ends the process with the error's message instead of a stack trace, and with uvicorn's
-    exit code for a failed start, 3. After HTTP is served, when the broker starts, it ends the process by SIGTERM, which
-    would otherwise live on and do nothing. A worker of `faststream run --workers` ends when its supervisor is killed.
+    exit code for a failed start, 3. If HTTP is served already, it ends the process by SIGTERM, which would otherwise
+    live on and do nothing. A process serves HTTP when its broker has started: a worker shares its port with others, and
+    would get requests that it cannot handle. If that takes long, it serves HTTP and is not ready. A worker of
+    `faststream run --workers` ends when its supervisor is killed.
     """
 
     async def lifespan(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle the ASGI lifespan protocol."""
         end_with_supervisor()
         is_asked_to_stop = False
+        has_started = asyncio.Event()
+
+        @self.after_startup
+        async def note_start() -> None:
+            has_started.set()
 
         async def receive_and_note() -> Any:
             nonlocal is_asked_to_stop
@@ -42,6 +53,8 @@ class ServiceApp(AsgiFastStream):
                 if message["type"] == "lifespan.shutdown.failed" and not is_asked_to_stop:
                     os.kill(os.getpid(), signal.SIGTERM)  # the broker starts after HTTP is served
             if message["type"] == "lifespan.startup.complete":
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(has_started.wait(), _START_PATIENCE)
                 settle_garbage_collection()
             await send(message)
 

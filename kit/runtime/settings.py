@@ -47,6 +47,13 @@ class Settings(BaseSettings):
     otel_sdk_disabled: Annotated[bool, BeforeValidator(lambda value: value or False)] = Field(
         False, description="Record no traces, whatever else is set."
     )
+    drain_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=300,
+        description="Seconds from SIGTERM until a process stops to listen; it is not ready meanwhile, so that a load "
+        "balancer sends its requests elsewhere.",
+    )
     metrics_port: int = Field(
         0,
         ge=0,

@@ -7,22 +7,29 @@ from contextlib import asynccontextmanager
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from apps.gateway.http.protocol import ConnectionLimits
+from apps.gateway.http.protocol import ConnectionLimits, Connections
 from apps.gateway.http.server import configure_server
 from mkstore.stack import ports
 from tests.support.polling import eventually
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, limits: ConnectionLimits | None = None, hsts_max_age: int = 0) -> AsyncIterator[str]:
+async def served(
+    app: ASGIApp,
+    limits: ConnectionLimits | None = None,
+    hsts_max_age: int = 0,
+    connections: Connections | None = None,
+) -> AsyncIterator[str]:
     """Serve `app` until the end of the block; yield its URL."""
+    limits = limits or ConnectionLimits()
+    connections = connections or Connections(limits.sweep_interval)
 
     async def with_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await app(scope, receive, send)
             return
         await receive()
-        configure_server(receive, hsts_max_age, limits)
+        configure_server(receive, connections, hsts_max_age, limits)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})

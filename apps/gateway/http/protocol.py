@@ -32,6 +32,8 @@ class ConnectionLimits(NamedTuple):
     linger_timeout: float = 5.0
     """Time for the client to read a refusal and to close the connection."""
     sweep_interval: float = 1.0
+    closing_time: float = 1.0
+    """Time for a request that is on its way when the server stops; it is answered, and then the connection closes."""
 
 
 _DEFAULTS = ConnectionLimits()
@@ -50,13 +52,15 @@ class _Stage(Enum):
 _HEAD, _BODY, _IDLE, _REFUSED = _Stage
 
 
-class Sweep:
-    """Checks the open connections at an interval: one timer per process, instead of one per request."""
+class Connections:
+    """The open connections, each checked at an interval: one timer per process, instead of one per request."""
 
     def __init__(self, interval: float = _DEFAULTS.sweep_interval) -> None:
         self._interval = interval
         self._connections: set[GatewayProtocol] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self.is_draining = False
+        """Whether each response ends its connection, so that clients go to another process."""
 
     def add(self, connection: "GatewayProtocol") -> None:
         """Check this connection from now on."""
@@ -81,30 +85,35 @@ class GatewayProtocol(HttpToolsProtocol):
     """HTTP without uvicorn's access log, which costs 20 µs per request, with problems, and with limits.
 
     Malformed HTTP (RFC 9112), a header section that is too large or late, and a late body are refused with a problem.
-    Without `sweep` the connection has its own.
+    Without `connections` the connection is checked alone.
     """
 
     def __init__(
-        self, *arguments: Any, limits: ConnectionLimits = _DEFAULTS, sweep: Sweep | None = None, **options: Any
+        self,
+        *arguments: Any,
+        limits: ConnectionLimits = _DEFAULTS,
+        connections: Connections | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
         self.access_log = False
         self._limits = limits
-        self._sweep = sweep or Sweep(limits.sweep_interval)
+        self._others = connections or Connections(limits.sweep_interval)
         self._stage: _Stage = _HEAD
         self._since = self.loop.time()
         self._header_bytes = 0
         """Bytes of the current header section; with pipelining also the end of the message before it."""
+        self._is_closing = False
         self._discarded = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first header section."""
         super().connection_made(transport)
-        self._sweep.add(self)
+        self._others.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self._sweep.discard(self)
+        self._others.discard(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -139,6 +148,8 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start the request, and begin to wait for its body."""
         super().on_headers_complete()
+        if self._is_closing or self._others.is_draining:
+            self.cycle.keep_alive = False
         self._stage = _BODY
         self._since = self.loop.time()
         self._header_bytes = 0
@@ -171,6 +182,21 @@ class GatewayProtocol(HttpToolsProtocol):
                 self.cycle.scope["state"][LATE] = self._limits.body_timeout
                 self.cycle.message_event.set()
         elif self._stage is _REFUSED and age >= self._limits.linger_timeout:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close when the request in progress is answered or, between two requests, after `closing_time` without one.
+
+        uvicorn closes a connection between two requests at once, and a request that is on its way is lost.
+        """
+        self._is_closing = True
+        if self._is_serving():
+            self.cycle.keep_alive = False
+        else:
+            self.loop.call_later(self._limits.closing_time, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if not self._is_serving():
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:

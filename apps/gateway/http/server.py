@@ -8,7 +8,7 @@ from starlette.types import Message, Send
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
-from apps.gateway.http.protocol import ConnectionLimits, GatewayProtocol, Sweep
+from apps.gateway.http.protocol import ConnectionLimits, Connections, GatewayProtocol
 
 KEEP_ALIVE_TIMEOUT = 75
 """Keep-alive timeout of idle connections, longer than that of usual clients and proxies."""
@@ -18,19 +18,20 @@ _FIELDS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-re
 _CONNECTION_HEADERS = frozenset({b"connection", b"transfer-encoding"})
 
 
-def configure_server(receive: Any, hsts_max_age: int = 0, limits: ConnectionLimits | None = None) -> None:
+def configure_server(
+    receive: Any, connections: Connections, hsts_max_age: int = 0, limits: ConnectionLimits | None = None
+) -> None:
     """Configure the uvicorn server behind `receive` of the ASGI lifespan; do nothing under another server.
 
     uvicorn closes an idle connection after 5 s, the moment when many clients still send on it; that request is lost.
     `faststream run` passes options on as strings, so it cannot set the number of seconds. With `hsts_max_age`, in
-    seconds, browsers use TLS only (RFC 6797).
+    seconds, browsers use TLS only (RFC 6797). Its connections join `connections`.
     """
     config = getattr(getattr(receive, "__self__", None), "config", None)
     if not isinstance(config, Config):
         return
     config.timeout_keep_alive = KEEP_ALIVE_TIMEOUT
-    limits = limits or ConnectionLimits()
-    protocol = partial(GatewayProtocol, limits=limits, sweep=Sweep(limits.sweep_interval))
+    protocol = partial(GatewayProtocol, limits=limits or ConnectionLimits(), connections=connections)
     config.http_protocol_class = cast("type[asyncio.Protocol]", protocol)  # uvicorn only calls it
     config.encoded_headers = list(_FIELDS)  # instead of `server`
     if hsts_max_age:
