@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from contracts.consumers import PAYMENTS_CREATE_PAYMENT, PAYMENTS_CREATE_PAYMENTS
+from contracts.logins import IMPORTED_API
 from kit.ops.metrics import Metrics
 from kit.runtime.secrets import FILE_SUFFIX
 from kit.runtime.settings import DatabaseSettings, ProvisioningSettings, Settings, load, secret_rule
@@ -93,6 +94,7 @@ def test_production_settings_are_valid_with_the_secrets(
         monkeypatch.setenv(name, value.replace(SECRETS, str(secrets / pod.part)))
     settings = load(settings_of(pod))
     assert settings.app_env == "production"
+    assert settings.nats_api_prefix == IMPORTED_API
     assert settings.nats_url.endswith("@nats.nats.svc:4222")
 
 

@@ -76,9 +76,12 @@ def rendered(overlay: str) -> Overlay:
 
 
 def build(folder: Path) -> Overlay:
-    """Render the overlay in a folder; fails with the error of kustomize."""
-    # The development overlay reads the configuration of the servers from deploy/.
-    command = [KUBECTL, "kustomize", "--load-restrictor", "LoadRestrictionsNone", str(folder)]
+    """Render the overlay in a folder; fails with the error of kustomize.
+
+    Only the development overlay may read files outside of it: the configuration of the servers.
+    """
+    options = ["--load-restrictor", "LoadRestrictionsNone"] if folder.name == "development" else []
+    command = [KUBECTL, "kustomize", *options, str(folder)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return Overlay(tuple(yaml.safe_load_all(done.stdout)))
