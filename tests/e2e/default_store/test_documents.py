@@ -13,6 +13,7 @@ from contracts.streams import STREAMS
 from kit.messaging.broker import Broker
 from mkstore.chaos.faults import OVERSIZED_EVENT
 from mkstore.contract_check import running
+from mkstore.services import SERVICES
 from mkstore.stack.servers.nats import MAX_PAYLOAD
 from tests.conftest import ROOT
 from tests.support.golden import check_golden
@@ -21,6 +22,7 @@ from tests.support.polling import eventually
 from tests.support.running_store import Running
 from tests.support.wire_tap import Documents, WireMessage, record_messages
 
+NAMES = [spec.name for spec in SERVICES]
 LATE = {"key.rotated"}
 """Sent five minutes after a rotation has begun; tests/e2e/test_key_rotation.py shortens that time, and checks it."""
 
@@ -59,9 +61,9 @@ def test_undocumented_messages_are_detected() -> None:
 async def test_running_services_publish_their_document_and_its_hash(store: Running, http: httpx.AsyncClient) -> None:
     broker = Broker(store.record["nats"]["admin_url"], name="test")
     await broker.connect()
-    processes = {process.name: process for process in await running(broker, ["gateway", "users", "payments"])}
+    processes = {process.name: process for process in await running(broker, NAMES)}
     await broker.stop()
-    assert processes.keys() == {"gateway", "users", "payments"}
+    assert processes.keys() == set(NAMES)
     for name, process in processes.items():
         assert process.sha256 == hashlib.sha256((ROOT / f"asyncapi/{name}.json").read_bytes()).hexdigest()
         address = (process.metadata or {})["asyncapi.url"]
@@ -143,7 +145,7 @@ async def test_live_figures_have_no_content_of_messages(store: Running, http: ht
     answer = await http.get("/asyncapi/live.json")
     assert answer.status_code == 200, answer.text
     seen = answer.json()
-    assert {process["service"] for process in seen["processes"]} == {"gateway", "payments", "users"}
+    assert {process["service"] for process in seen["processes"]} == set(NAMES)
     streams = {stream["name"]: stream for stream in seen["streams"]}
     assert set(streams) == {stream.name for stream in STREAMS}
     assert streams["USER_EVENTS"]["last_sequence"] > 0

@@ -22,7 +22,7 @@ def _workers(home: Path, *, wanted: int | None, cores: int) -> dict[str, int]:
     ("cores", "gateway", "others"), [(1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 2, 1), (8, 4, 2), (16, 4, 4), (64, 4, 4)]
 )
 def test_number_of_processes_follows_the_cores(tmp_path: Path, cores: int, gateway: int, others: int) -> None:
-    expected = {"users": others, "payments": others, "gateway": gateway}
+    expected = {spec.name: gateway if spec.name == "gateway" else others for spec in SERVICES}
     assert _workers(tmp_path, wanted=None, cores=cores) == expected
 
 
