@@ -199,11 +199,11 @@ async def test_payment_whose_client_is_gone_is_left_out() -> None:
 async def test_payment_that_waited_too_long_is_refused() -> None:
     broker = ScriptedStreams()
     broker.go.clear()
-    batches = PaymentBatches(CommandPublisher(broker), 0.01, in_flight=1)
+    batches = PaymentBatches(CommandPublisher(broker), 0.5, in_flight=1)
     first = asyncio.create_task(pay(batches))
-    await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)
     late = asyncio.create_task(pay(batches))
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.6)
     broker.go.set()
     await first
     with pytest.raises(Unavailable):
