@@ -44,6 +44,7 @@ from kit.runtime.shutdown import on_termination
 _CONNECTIONS = sum_of_processes(
     "mkstore_database_connections_in_use", "Connections of the pool that a transaction or a statement uses."
 )
+_CONNECTION_LIMIT = sum_of_processes("mkstore_database_connections_limit", "Connections that the pool may open.")
 
 
 class Background(Protocol):
@@ -207,4 +208,6 @@ class DatabaseService:
         sources = [gauges.outbox_gauges(self._engine), gauges.relay_gauges(self._relay)]
         if self._consumes:
             sources += [gauges.dead_letter_gauges(self.broker), gauges.consumer_gauges(self.broker)]
-        return Metrics(*sources, levels=[Level(_CONNECTIONS, lambda: self.pool.in_use)])
+        used = Level(_CONNECTIONS, lambda: self.pool.in_use)
+        limit = Level(_CONNECTION_LIMIT, lambda: self._settings.db_pool_size)
+        return Metrics(*sources, levels=[used, limit])
