@@ -4,9 +4,10 @@ A module imports slow packages (the services, their drivers) inside its command,
 """
 
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from mkstore.cli import docs, env
 from mkstore.cli.bench import bench
@@ -22,8 +23,27 @@ from mkstore.cli.status import logs, status
 from mkstore.cli.up import up
 from mkstore.cli.users import app as users
 
+
+class _Commands(TyperGroup):
+    """The commands; an unknown name with the same letters as one, such as `pu`, is a typing error too.
+
+    Typer itself suggests names that have most letters in the same order.
+    """
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that the first argument names. Raises Typer's error with a suggestion."""
+        same_letters = [name for name in self.commands if sorted(name) == sorted(args[0])]
+        if args[0] not in self.commands and same_letters:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {same_letters[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
-    name="mkstore", help="Run and operate the store.", no_args_is_help=True, pretty_exceptions_show_locals=False
+    name="mkstore",
+    cls=_Commands,
+    help="Run and operate the store.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
 )
 
 
