@@ -1,4 +1,4 @@
-"""Logging to standard error, one line per event, for people or as JSON, with the id of the current request."""
+"""Logging to standard error, one line per event, for people or as JSON, with the ids of the request and its trace."""
 
 import logging
 import sys
@@ -17,9 +17,12 @@ _tracebacks = structlog.processors.ExceptionRenderer(
 )
 
 
-def _add_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    if current := trace.get().request_id:
-        event["request_id"] = current
+def _add_request(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    current = trace.get()
+    if current.request_id:
+        event["request_id"] = current.request_id
+    if current.traceparent:
+        event["trace_id"] = current.trace_id
     return event
 
 
@@ -48,7 +51,7 @@ def configure_logging(level: str, style: LogFormat) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _add_request_id,
+        _add_request,
     ]
     render: list[Processor]
     if style == "json":

@@ -22,6 +22,11 @@ class Trace(NamedTuple):
         headers = headers or {}
         return cls(headers.get(REQUEST_ID, ""), headers.get(TRACEPARENT, ""))
 
+    @property
+    def trace_id(self) -> str:
+        """The id of the trace, 32 hexadecimal digits; empty if there is none."""
+        return self.traceparent[3:35]
+
     def headers(self) -> dict[str, str]:
         """Return the headers that carry this trace to the next process."""
         pairs = ((REQUEST_ID, self.request_id), (TRACEPARENT, self.traceparent))

@@ -1,5 +1,6 @@
 """Run `mkstore up` as a process, with its output and run file, and check that it leaves no process behind."""
 
+import json
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from mkstore.chaos.store import Store
 from mkstore.stack import processes
 from mkstore.stack.managed_process import MARK
 from tests.support.equal_priority_store import PROGRAM
+from tests.support.logged_secrets import logged_secrets
 
 MKSTORE = str(Path(sys.executable).with_name("mkstore"))
 Result = TypeVar("Result")
@@ -98,6 +100,12 @@ class Running(Store):
         replies = ('Subject "_INBOX.', 'Subject "_R_.')
         return [line for line in lines if "Violation" in line and not any(each in line for each in replies)]
 
+    def logged_secrets(self) -> list[str]:
+        """Return the lines of its output and of its logs that have a secret, or the email of a user."""
+        secrets = json.loads((self.home / "secrets.json").read_text()) if (self.home / "secrets.json").exists() else {}
+        texts = [self.text, *(log.read_text(errors="replace") for log in (self.home / "logs").glob("*.log"))]
+        return [line for text in texts for line in logged_secrets(text, secrets.values())]
+
     def kill(self, name: str) -> None:
         """Kill one process with SIGKILL."""
         self.send(name, signal.SIGKILL)
@@ -114,9 +122,10 @@ class Running(Store):
     def stop(self) -> None:
         """Stop it with SIGTERM; fail unless it ends with exit code 0 and leaves no process.
 
-        NATS must have logged no permission violation.
+        NATS must have logged no permission violation, and no part a secret.
         """
         assert not self.refused(), "\n".join(self.refused())
+        assert not self.logged_secrets(), "\n".join(self.logged_secrets())
         self.look_around()
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(60) == 0, self.text

@@ -16,6 +16,7 @@ from prometheus_client.samples import Sample
 from kit.messaging.broker import Broker
 from mkstore.stack import ports
 from tests.conftest import ROOT
+from tests.support.logged_secrets import logged_secrets
 from tests.support.polling import eventually
 
 
@@ -111,6 +112,8 @@ async def run_service(
             except TimeoutError:
                 process.kill()
                 await process.wait()
+    secrets = logged_secrets(output.read_text())
+    assert not secrets, "\n".join(secrets)
 
 
 def broker_of(app: AsgiFastStream) -> Broker:

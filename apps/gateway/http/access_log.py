@@ -28,6 +28,7 @@ class Access(NamedTuple):
     """The route's path, such as `/users/{user_id}`, or the request's path if there is no route; without the query."""
     status: int
     request_id: str
+    trace_id: str
     caller: UUID | None
 
 
@@ -84,7 +85,7 @@ def _json_line(access: Access) -> str:
     caller = f', "caller": "{access.caller}"' if access.caller else ""
     return (
         f'{{"timestamp": "{_time(access)}", "level": "info", "logger": "{__name__}", "event": "request", '
-        f'"request_id": "{access.request_id}", "method": {json.dumps(access.method)}, '
+        f'"request_id": "{access.request_id}", "trace_id": "{access.trace_id}", "method": {json.dumps(access.method)}, '
         f'"path": {json.dumps(access.path)}, "status": {access.status}, '
         f'"duration_ms": {access.seconds * 1000:.1f}{caller}}}\n'
     )
@@ -96,5 +97,5 @@ def _console_line(access: Access) -> str:
     return (
         f"{_time(access)} [info     ] request                        [{__name__}] {caller}"
         f"duration_ms={access.seconds * 1000:.1f} method={access.method} path={path} "
-        f"request_id={access.request_id} status={access.status}\n"
+        f"request_id={access.request_id} status={access.status} trace_id={access.trace_id}\n"
     )

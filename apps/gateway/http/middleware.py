@@ -107,6 +107,7 @@ class Middleware:
                         path=_path(scope),
                         status=response.status,
                         request_id=current.request_id,
+                        trace_id=current.trace_id,
                         caller=_caller(scope),
                     )
                 )

@@ -28,6 +28,7 @@ _SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "cluster_name": "mkstore",
+    "log_error_verbosity": "terse",  # the detail of a refused row quotes an email
 }
 
 

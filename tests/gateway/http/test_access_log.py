@@ -17,6 +17,7 @@ from tests.support.polling import eventually
 from tests.support.store import client_of
 
 ADA = uuid4()
+TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 class Log(AccessLog):
@@ -32,7 +33,7 @@ class Log(AccessLog):
 
 def access(**different: Any) -> Access:
     usual: dict[str, Any] = {"ended_at": 1790000000.25, "seconds": 0.00123, "method": "GET", "path": "/users/{user_id}"}
-    return Access(**(usual | {"status": 200, "request_id": "abc", "caller": ADA} | different))
+    return Access(**(usual | {"status": 200, "request_id": "abc", "trace_id": TRACE, "caller": ADA} | different))
 
 
 async def test_lines_are_json_or_text_like_other_log_lines() -> None:
@@ -47,6 +48,7 @@ async def test_lines_are_json_or_text_like_other_log_lines() -> None:
             "logger": "apps.gateway.http.access_log",
             "event": "request",
             "request_id": "abc",
+            "trace_id": TRACE,
             "method": "GET",
             "path": "/users/{user_id}",
             "status": 200,
@@ -56,7 +58,7 @@ async def test_lines_are_json_or_text_like_other_log_lines() -> None:
     ]
     assert re.fullmatch(
         rf"2026-09-21T14:13:20.250000Z \[info     \] request +\[apps\.gateway\.http\.access_log\] caller={ADA} "
-        r"duration_ms=1\.2 method=GET path=/users/\{user_id\} request_id=abc status=200\n",
+        rf"duration_ms=1\.2 method=GET path=/users/\{{user_id\}} request_id=abc status=200 trace_id={TRACE}\n",
         as_text.writes[0],
     )
 

@@ -2,15 +2,13 @@
 
 import inspect
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import structlog
 
-from kit.runtime.logging import LogFormat, configure_logging
+from kit.runtime.logging import LogFormat
 from kit.runtime.security_log import SECURITY_EVENTS, SecurityEvent, security_event
 from kit.runtime.tracing import Trace, trace
 
@@ -18,16 +16,6 @@ USER, SESSION = uuid4(), uuid4()
 SHARED = {"timestamp", "level", "logger", "event", "request_id"}
 
 Log = Callable[[LogFormat, str], None]
-
-
-@pytest.fixture
-def configured() -> Iterator[Log]:
-    """Return a function that configures the log; restore it at the end."""
-    root = logging.getLogger()
-    handlers, level, config = root.handlers[:], root.level, structlog.get_config()
-    yield lambda style, at: configure_logging(at, style)
-    root.handlers[:], root.level = handlers, level
-    structlog.configure(**config)
 
 
 def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

@@ -71,6 +71,22 @@ async def test_durability_settings_are_on(postgres: PostgresServer) -> None:
         assert await run(postgres.url, f"SHOW {setting}") == "on"
 
 
+async def test_log_quotes_no_row(postgres: PostgresServer) -> None:
+    row = ["DROP TABLE IF EXISTS people", "CREATE TABLE people (email text UNIQUE)", "INSERT INTO people VALUES ($1)"]
+    connection = await asyncpg.connect(postgres.url)
+    try:
+        for statement in row[:-1]:
+            await connection.execute(statement)
+        await connection.execute(row[-1], "ada@example.com")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await connection.execute(row[-1], "ada@example.com")
+    finally:
+        await connection.close()
+    text = postgres.log.read_text()
+    assert "people_email_key" in text
+    assert "ada@example.com" not in text
+
+
 async def test_wrong_password_is_refused(postgres: PostgresServer) -> None:
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(postgres.url, password="wrong")
