@@ -19,6 +19,7 @@ from apps.gateway.http.server import write_response
 from kit.errors import Refusal
 from kit.runtime.measurements import Durations
 from kit.runtime.spans import NOT_RECORDED, Span, begin
+from kit.runtime.tracing import trace
 
 _NO_STORE = (b"cache-control", b"no-store")
 _OF_CONTENT = frozenset({b"content-type", b"content-length"})
@@ -72,8 +73,8 @@ class Middleware:
             return
         started = self._clock()
         headers = dict(scope["headers"])
-        current = trace_of(headers)
-        span = begin(scope["method"], "SERVER", current)
+        span = begin(scope["method"], "SERVER", trace_of(headers))
+        current = trace.get()
         response = _Response(send, scope["method"], current.request_id)
         if scope["method"] == "HEAD" and scope["path"] != _ENDLESS:
             scope = {**scope, "method": "GET"}

@@ -2,11 +2,13 @@
 
 import json
 import re
+from contextlib import nullcontext
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
 
 from apps.gateway.http.access_log import Access, AccessLog
 from apps.gateway.settings import Settings
@@ -14,6 +16,7 @@ from kit.runtime.logging import LogFormat
 from tests.support.memory_store import in_memory
 from tests.support.middleware import middleware
 from tests.support.polling import eventually
+from tests.support.recorded_spans import context, recorded_spans
 from tests.support.store import client_of
 
 ADA = uuid4()
@@ -118,6 +121,21 @@ async def test_each_request_has_a_line_without_its_query() -> None:
         ("GET", "/users/me", 401, None),
     ]
     assert [entry["request_id"] == "abc" for entry in log.entries()] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("is_recorded", [False, True])
+async def test_line_names_the_trace_of_the_request(is_recorded: bool) -> None:
+    log = Log()
+    with recorded_spans() if is_recorded else nullcontext() as spans:
+        async with client_of(middleware(PlainTextResponse("hello"), access_log=log)) as http:
+            await http.get("/")
+            await http.get("/", headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"})
+        log.close()
+        new, given = (entry["trace_id"] for entry in log.entries())
+        if spans is not None:
+            assert [f"{context(span).trace_id:032x}" for span in spans.all()] == [new, given]
+    assert re.fullmatch("[0-9a-f]{32}", new)
+    assert given == TRACE
 
 
 async def test_request_that_fails_has_a_line() -> None:
