@@ -79,6 +79,7 @@ class Durability:
     ) -> None:
         self._broker = broker
         self._monitor_url = monitor_url.rstrip("/")
+        self._monitors = [url.strip().rstrip("/") for url in monitor_url.split(",")]
         self._replicas = replicas
         self._production = production
         self._database_time = database_time
@@ -156,13 +157,17 @@ class Durability:
                 log.warning("durability check could not run", check=name, reason=str(error) or type(error).__name__)
 
     async def _server(self) -> _Server:
-        try:
-            return await asyncio.to_thread(_read, f"{self._monitor_url}/varz")
-        except (OSError, ValueError) as error:
-            raise HealthWarning(
-                f"The monitoring endpoint of NATS does not reply at {self._monitor_url} ({error}): "
-                "set NATS_MONITOR_URL to its address, and `http_port` in the server's configuration."
-            ) from error
+        """Return what one of the endpoints says; of several the first that replies."""
+        reasons = []
+        for url in self._monitors:
+            try:
+                return await asyncio.to_thread(_read, f"{url}/varz")
+            except (OSError, ValueError) as error:
+                reasons.append(str(error))
+        raise HealthWarning(
+            f"The monitoring endpoint of NATS does not reply at {self._monitor_url} ({', '.join(reasons)}): "
+            "set NATS_MONITOR_URL to its address, and `http_port` in the server's configuration."
+        )
 
     async def _nats_time(self) -> datetime:
         return (await self._server()).now

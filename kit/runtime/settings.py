@@ -32,7 +32,9 @@ class Settings(BaseSettings):
         "MKSTORE.API.",
     )
     nats_monitor_url: str = Field(
-        "", description="URL of the NATS monitoring endpoint (http_port), to check that NATS syncs messages to disk."
+        "",
+        description="URL of the NATS monitoring endpoint (http_port), to check that NATS syncs messages to disk; "
+        "of a cluster several with commas.",
     )
     stream_replicas: int = Field(1, ge=1, le=5, description="Replicas of each stream; 3 in a cluster.")
     asyncapi_url: str = Field(

@@ -141,7 +141,7 @@ class Store:
     @asynccontextmanager
     async def jetstream(self) -> AsyncIterator[JetStreamContext]:
         """Connect to JetStream with the operator's login."""
-        client = await nats.connect(self.record["nats"]["admin_url"], connect_timeout=5)
+        client = await nats.connect(self.record["nats"]["admin_url"].split(","), connect_timeout=5)
         try:
             yield client.jetstream()
         finally:

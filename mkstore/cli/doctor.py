@@ -69,7 +69,7 @@ def _targets(home: Path | None, environ: Mapping[str, str]) -> Targets:
         str(record["nats"]["admin_url"]),
         str(record["nats"].get("monitor_url") or ""),
         {service: f"{maintenance}/{name}" for service, name in owned.items()},
-        int(environ.get("STREAM_REPLICAS") or 1),
+        int(environ.get("STREAM_REPLICAS") or len(record["nats"].get("nodes") or [record["nats"]])),
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,10 +24,17 @@ _TAIL_BYTES = 1 << 20
 def status(home: HomeOption = None, json: JsonOption = False) -> None:
     """Show each part of a running `mkstore up` and its state; exit 1 if one is not ready."""
     record = run_record(home or DEFAULT_STATE_DIR)
-    rows = [{"name": name, **_row(part)} for name, part in record.items()]
+    rows = [{"name": name, **_row(part)} for name, part in _parts(record)]
     show("mkstore", _COLUMNS, rows, as_json=json)
     if any(row["state"] not in {"ready", "external"} for row in rows):
         raise typer.Exit(1)
+
+
+def _parts(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each part with its name; of a cluster each node."""
+    for name, part in record.items():
+        nodes = part.get("nodes")
+        yield from [(str(node["name"]), node) for node in nodes] if nodes else [(name, part)]
 
 
 def _row(part: dict[str, Any]) -> dict[str, object]:

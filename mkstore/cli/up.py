@@ -23,6 +23,9 @@ def up(
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Keep data in a temporary folder and remove it at the end.")
     ] = False,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Three NATS servers with three replicas; two processes of each service.")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes per service.", show_default="by the number of cores")
     ] = None,
@@ -49,7 +52,7 @@ def up(
 
     services = chosen([spec.name for spec in SERVICES], only, without)
     folders = tuple(ROOT / name for name in ("apps", "contracts", "kit")) if reload else ()
-    options = Options(port, home, ephemeral, workers, services, folders)
+    options = Options(port, home, ephemeral, workers, services, folders, cluster)
     raise typer.Exit(run(options, SERVICES, outdated=outdated))
 
 

@@ -17,7 +17,7 @@ from mkstore.stack.local_stack import NICENESS, LocalStack, Outdated
 from mkstore.stack.managed_process import ManagedProcess, ProcessFailed
 from mkstore.stack.plan import Options, Plan
 from mkstore.stack.ports import without_login
-from mkstore.stack.preconditions import StartRefused, check_port, check_space, disk_is_full
+from mkstore.stack.preconditions import StartRefused, check_layout, check_port, check_space, disk_is_full
 from mkstore.stack.state_dir import DamagedSecrets, StateDir, StateDirInUse, open_state_dir
 
 _FREE_SPACE = "Free space, or use a --home on another disk."
@@ -36,6 +36,7 @@ def run(
         environ = with_secret_files(SECRET_VARIABLES, os.environ)
         with open_state_dir(options.home, ephemeral=options.ephemeral) as state:
             check_space(state.data)
+            check_layout(state.data, cluster=options.cluster)
             stack = LocalStack(
                 options,
                 specs,
@@ -81,7 +82,10 @@ def print_addresses(plan: Plan, state: StateDir) -> None:
             table.add_row("traces of requests", f"{plan.gateway.url}/asyncapi/requests", "")
     for service in plan.behind_gateway:
         table.add_row(service.name, f"{service.url}/health", _pid(service))
-    table.add_row("NATS", without_login(plan.nats_url), _pid(plan.nats))
+    for node in plan.nats:
+        table.add_row("NATS" if len(plan.nats) == 1 else node.name, node.address, _pid(node))
+    if not plan.nats:
+        table.add_row("NATS", without_login(plan.nats_url), _pid(None))
     table.add_row("PostgreSQL", without_login(plan.postgres_url), _pid(plan.postgres))
     table.add_row("logins", str(state.run_file), "")
     table.add_row("logs", str(state.root / "logs"), "")

@@ -17,7 +17,7 @@ from mkstore.generated import NotDocumented
 from mkstore.services import ServiceSpec
 from mkstore.stack.managed_process import ProcessFailed
 from mkstore.stack.migrations import is_newest, migrate
-from mkstore.stack.plan import Options, Plan, PortMapper, identity, make_plan
+from mkstore.stack.plan import Options, Plan, PortMapper, defaults, identity, make_plan
 from mkstore.stack.preconditions import StartRefused, check_data
 from mkstore.stack.reaper import Reaper, end_leftovers
 from mkstore.stack.servers import create_databases, give_database, unreachable
@@ -71,6 +71,7 @@ class LocalStack:
         self._outdated = outdated
         self._ready_timeout = ready_timeout
         self._environ = environ
+        self._defaults = defaults(options)
         self._plan = make_plan(options, specs, state, environ, niceness=niceness, map_port=map_port)
         self._reaper = Reaper(state)
         self._reload = options.reload
@@ -114,7 +115,7 @@ class LocalStack:
         # Importing it takes 0.4 s of processor, in which the servers start.
         imported = asyncio.to_thread(importlib.import_module, "kit.ops.provisioning")
         await asyncio.gather(supervisor.start(*plan.servers), imported, self._check_documents())
-        if plan.nats is None and (reason := await unreachable(plan.nats_url)):
+        if not plan.nats and (reason := await unreachable(plan.nats_url)):
             raise StartRefused(f"NATS_URL: {reason}; correct it, start NATS, or unset it to use an embedded one")
         try:
             await self._provision()
@@ -129,7 +130,7 @@ class LocalStack:
             self._say(f"starting {', '.join(service.name for service in plan.services)}")
         await supervisor.start(*plan.services)
         self._is_up = True
-        if plan.nats is not None:
+        if plan.nats:
             self._tasks.append(asyncio.create_task(self._keep_provisioned()))
         if self._reload:
             self._tasks.append(asyncio.create_task(self._keep_reloaded()))
@@ -154,7 +155,8 @@ class LocalStack:
         """Create and update streams and consumers; no service may. Raises `CannotStart`."""
         from kit.ops import provisioning  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
 
-        if changes := await provisioning.provision(self._plan.admin_url, provisioning.sizes_in(self._environ)):
+        sizes = provisioning.sizes_in({**self._defaults, **self._environ})
+        if changes := await provisioning.provision(self._plan.admin_url, sizes):
             self._say(f"provisioned {', '.join(change.name for change in changes)}")
 
     async def _receive_traces(self) -> None:
@@ -237,8 +239,9 @@ class LocalStack:
         await self._stop_services()
         if self._stop_traces is not None:  # after the services, which export their last spans when they stop
             await self._stop_traces()
-        for server in plan.servers:
-            await supervisor.stop(server)
+        await supervisor.stop(*plan.nats)
+        if plan.postgres is not None:
+            await supervisor.stop(plan.postgres)
         self._state.run_file.unlink(missing_ok=True)
         self._state.environments_file.unlink(missing_ok=True)
         await supervisor.stop(self._reaper)

@@ -4,6 +4,7 @@ import secrets as tokens
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from contracts.logins import IMPORTED_API, WATCHER
 from mkstore import nats_accounts, rights
@@ -12,6 +13,7 @@ from mkstore.stack import ports
 from mkstore.stack.processes import CORES
 from mkstore.stack.reaper import mark
 from mkstore.stack.servers import Login, NatsServer, PostgresServer
+from mkstore.stack.servers.nats_cluster import NODES, cluster_of
 from mkstore.stack.service_process import DatabaseLogin, ServiceProcess, service_environment
 from mkstore.stack.state_dir import StateDir
 
@@ -20,8 +22,13 @@ _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _EXPORT_DELAY = "1000"
 """Milliseconds between two exports of spans; OpenTelemetry's default of 5 s is long for a person who waits."""
 
+_CLUSTER_WORKERS = 2
+"""Processes of each service in a cluster: the second one works on when the first has died."""
+
 PortMapper = Callable[[str, str, int], int]
-"""Takes a service's name, `nats` or `postgres`, and that server's port; returns the port that the service uses."""
+"""Takes a service's name, a server's name such as `nats`, and its port; returns the port that the service uses.
+
+In a cluster also two names of NATS nodes and the second one's cluster port; returns where the first one connects."""
 
 
 def identity(service: str, server: str, port: int) -> int:  # noqa: ARG001 - a PortMapper
@@ -34,7 +41,8 @@ class Options:
     """The options of `mkstore up`: port 0 is any free port, a `home` of None the default state folder.
 
     `workers` of None is a number of processes that fits the cores, `services` of None every service.
-    A change below one of the folders in `reload` restarts the services.
+    A change below one of the folders in `reload` restarts the services. With `cluster`, no server is alone, and no
+    process of a service.
     """
 
     port: int
@@ -43,6 +51,7 @@ class Options:
     workers: int | None
     services: frozenset[str] | None = None
     reload: tuple[Path, ...] = ()
+    cluster: bool = False
 
     def starts(self, service: str) -> bool:
         """Return whether this run starts a service; another one may run elsewhere, such as in an editor."""
@@ -64,13 +73,13 @@ class TraceAddress:
 
 @dataclass(frozen=True)
 class Plan:
-    """The processes of one run and their addresses; a server that this run does not start is None.
+    """The processes of one run and their addresses; of servers that this run does not start it has none.
 
     `environments` has every service, also one that this run does not start; `database` is the login that creates
     databases. On its own server each service has a role of its database only.
     """
 
-    nats: NatsServer | None
+    nats: Sequence[NatsServer]
     postgres: PostgresServer | None
     services: Sequence[ServiceProcess]
     environments: Mapping[str, Mapping[str, str]] = field(repr=False)
@@ -88,7 +97,7 @@ class Plan:
     @property
     def servers(self) -> list[NatsServer | PostgresServer]:
         """The servers that this run starts."""
-        return [server for server in (self.nats, self.postgres) if server is not None]
+        return [*self.nats, *([] if self.postgres is None else [self.postgres])]
 
     @property
     def gateway(self) -> ServiceProcess | None:
@@ -108,8 +117,14 @@ class Plan:
             record[service.name] = {"pid": _pid(service), "url": service.url}
             if service.workers > 1:
                 record[service.name]["pids"] = service.worker_pids()
-        record["nats"] = {"pid": _pid(self.nats), "url": self.nats_url, "admin_url": self.admin_url}
+        first = self.nats[0] if self.nats else None
+        record["nats"] = {"pid": _pid(first), "url": self.nats_url, "admin_url": self.admin_url}
         record["nats"]["monitor_url"] = self.monitor_url or None
+        if len(self.nats) > 1:
+            record["nats"]["nodes"] = [
+                {"name": node.name, "pid": _pid(node), "url": node.address, "monitor_url": node.monitor_url}
+                for node in self.nats
+            ]
         record["postgres"] = {"pid": _pid(self.postgres), "url": self.postgres_url}
         return record
 
@@ -132,10 +147,10 @@ def make_plan(
     """
     owners = [spec.name for spec in specs if spec.database is not None]
     secrets = state.secrets([*(spec.name for spec in specs), WATCHER], owners)
-    nats = None if environ.get("NATS_URL") else _own_nats(state, secrets, specs)
+    nats = [] if environ.get("NATS_URL") else _own_nats(state, secrets, specs, options, map_port)
     postgres = None if environ.get("DB_HOST") else _own_postgres(state, secrets)
-    nats_url = nats.url if nats else environ["NATS_URL"]
-    monitor_url = nats.monitor_url if nats else environ.get("NATS_MONITOR_URL", "")
+    nats_url = ",".join(node.url for node in nats) or environ["NATS_URL"]
+    monitor_url = ",".join(node.monitor_url for node in nats) or environ.get("NATS_MONITOR_URL", "")
     if postgres is not None:
         database = DatabaseLogin(ports.LOOPBACK, str(postgres.port), postgres.user, postgres.password)
     else:
@@ -144,13 +159,13 @@ def make_plan(
     jwt_secret = environ.get("JWT_SECRET") or secrets["jwt_secret"]
 
     gateway_port = options.port or ports.free_port()
-    environ = {"ASYNCAPI_URL": f"http://{ports.LOOPBACK}:{gateway_port}/asyncapi", **environ}
+    environ = {"ASYNCAPI_URL": f"http://{ports.LOOPBACK}:{gateway_port}/asyncapi", **defaults(options), **environ}
     traces = _own_traces(environ)
     if traces is not None:
         environ = {"OTEL_BSP_SCHEDULE_DELAY": _EXPORT_DELAY, **environ, _ENDPOINT: traces.url}
     services, environments = [], {}
     for spec in specs:
-        to_nats = nats.url_as(spec.name, map_port(spec.name, "nats", nats.port)) if nats else nats_url
+        to_nats = ",".join(node.url_as(spec.name, map_port(spec.name, node.name, node.port)) for node in nats)
         to_database = database
         if postgres is not None and spec.database is not None:
             mapped, password = str(map_port(spec.name, "postgres", postgres.port)), secrets[f"postgres_{spec.name}"]
@@ -158,26 +173,31 @@ def make_plan(
         env = service_environment(
             spec,
             environ,
-            nats_url=to_nats,
+            nats_url=to_nats or nats_url,
             api_prefix=IMPORTED_API if nats else None,
             monitor_url=monitor_url,
             database=to_database,
             jwt_secret=jwt_secret,
         )
         if spec is specs[-1] and nats:
-            env.setdefault("LIVE_NATS_URL", nats.url_as(WATCHER, nats.port))
+            env.setdefault("LIVE_NATS_URL", ",".join(node.url_as(WATCHER, node.port) for node in nats))
         if spec is specs[-1] and traces:
             env.setdefault("TRACES_URL", traces.url)
         port = gateway_port if spec is specs[-1] else ports.free_port()
         log = state.log(spec.name)
-        workers = options.workers or spec.processes_on(cores)
+        workers = options.workers or max(spec.processes_on(cores), _CLUSTER_WORKERS if options.cluster else 1)
         service = ServiceProcess(spec, env=env, port=port, workers=workers, niceness=niceness, log=log)
         service.mark = mark(spec.name, state.root)
         if options.starts(spec.name):
             services.append(service)
         environments[spec.name] = service.marked(env)
-    admin_url = nats.admin_url if nats else nats_url
+    admin_url = ",".join(node.admin_url for node in nats) or nats_url
     return Plan(nats, postgres, services, environments, nats_url, admin_url, monitor_url, database, traces)
+
+
+def defaults(options: Options) -> dict[str, str]:
+    """Return the variables that the services and the provisioning have unless the environment has others."""
+    return {"STREAM_REPLICAS": str(NODES)} if options.cluster else {}
 
 
 def _own_traces(environ: Mapping[str, str]) -> TraceAddress | None:
@@ -187,19 +207,26 @@ def _own_traces(environ: Mapping[str, str]) -> TraceAddress | None:
     return TraceAddress(ports.free_port(), tokens.token_urlsafe(32))
 
 
-def _own_nats(state: StateDir, secrets: Mapping[str, str], specs: Sequence[ServiceSpec]) -> NatsServer:
+def _own_nats(
+    state: StateDir, secrets: Mapping[str, str], specs: Sequence[ServiceSpec], options: Options, map_port: PortMapper
+) -> Sequence[NatsServer]:
     every = rights.every([spec.name for spec in specs])
-    services, operator = Login("services", secrets["nats_services"]), Login("operator", secrets["nats_operator"])
-    server = NatsServer(
-        state.data / "nats",
-        services=services,
-        operator=operator,
-        others=[Login.of(each, secrets[f"nats_{each.login}"]) for each in every],
-        sharing=nats_accounts.sharing(every),
-        log=state.log("nats"),
-    )
-    server.mark = mark(server.name, state.root)
-    return server
+    logins: dict[str, Any] = {
+        "services": Login("services", secrets["nats_services"]),
+        "operator": Login("operator", secrets["nats_operator"]),
+        "others": [Login.of(each, secrets[f"nats_{each.login}"]) for each in every],
+        "sharing": nats_accounts.sharing(every),
+    }
+    servers: Sequence[NatsServer]
+    if options.cluster:
+        mapped = None if map_port is identity else map_port
+        password = secrets["nats_routes"]
+        servers = cluster_of(state.data, password=password, log=state.log, options=logins, map_route=mapped)
+    else:
+        servers = [NatsServer(state.data / "nats", log=state.log("nats"), **logins)]
+    for server in servers:
+        server.mark = mark(server.name, state.root)
+    return servers
 
 
 def _own_postgres(state: StateDir, secrets: Mapping[str, str]) -> PostgresServer:

@@ -72,6 +72,10 @@ def _first_ephemeral() -> int:
 
 
 def without_login(url: str) -> str:
-    """Return a URL without its user and password."""
+    """Return a URL, or several with commas between them, without users and passwords."""
+    return ",".join(map(_without_login, url.split(",")))
+
+
+def _without_login(url: str) -> str:
     scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -11,6 +11,9 @@ from mkstore.stack import ports
 MIN_FREE = 32 << 20
 """Bytes: PostgreSQL and NATS allocate files of 16 MB and 8 MB in advance."""
 
+FIRST_NODE = "nats-1"
+"""Folder of the first NATS server of a cluster."""
+
 _CONTROL_FILE = "global/pg_control"
 
 
@@ -36,6 +39,17 @@ def check_space(folder: Path, free: Callable[[Path], int] = lambda folder: shuti
             f"the disk of {folder} has only {left >> 20} MB left and at least {MIN_FREE >> 20} MB are needed; free "
             "space, or use a --home on another disk"
         )
+
+
+def check_layout(data: Path, *, cluster: bool) -> None:
+    """Raise `StartRefused` if `data` is that of a cluster and `cluster` is false, or the other way round.
+
+    Streams of one server are not those of a cluster, and nats-server would remove them.
+    """
+    if cluster and (data / "nats").exists():
+        raise StartRefused(f"{data} has the data of a single NATS server; use another --home with --cluster")
+    if not cluster and (data / FIRST_NODE).exists():
+        raise StartRefused(f"{data} has the data of a cluster; start it with --cluster")
 
 
 def disk_is_full(text: str) -> bool:

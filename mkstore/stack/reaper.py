@@ -37,22 +37,28 @@ def end_leftovers(root: Path, data: Path) -> None:
         return {process: name for process, (name, _, folder) in marks if folder == str(root)}
 
     def services() -> list[psutil.Process]:
-        return [process for process, name in marked().items() if name not in _SERVERS]
+        return [process for process, name in marked().items() if _kind(name) not in _SERVERS]
 
     def anything() -> list[psutil.Process]:
         # The children of PostgreSQL overwrite their environment with their titles.
-        return [*marked(), *processes.working_in(data / "postgres" / "data", "postgres")]
+        folders = data.glob("postgres*/data")
+        return [*marked(), *(each for folder in folders for each in processes.working_in(folder, "postgres"))]
 
     processes.kill_all(services)
     deadline = time.monotonic() + _SERVERS_STOP_TIMEOUT
     for process, name in marked().items():
-        if name not in _SERVERS:
+        if (kind := _kind(name)) not in _SERVERS:
             continue
         with contextlib.suppress(psutil.Error):
-            process.send_signal(_SERVERS[name])
+            process.send_signal(_SERVERS[kind])
     while time.monotonic() < deadline and anything():
         time.sleep(_POLL_INTERVAL)
     processes.kill_all(anything)
+
+
+def _kind(name: str) -> str:
+    """Return what a process is: `nats` for the node `nats-1` of a cluster."""
+    return name.partition("-")[0]
 
 
 class Reaper(ManagedProcess):

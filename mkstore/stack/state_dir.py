@@ -17,7 +17,7 @@ from mkstore.stack import processes
 RUN_FILE = "run.json"
 ENVIRONMENTS_FILE = "environments.json"
 DEFAULT_STATE_DIR = Path(".mkstore")
-_SECRETS = ("jwt_secret", "postgres", "nats_operator", "nats_services")
+_SECRETS = ("jwt_secret", "postgres", "nats_operator", "nats_services", "nats_routes")
 _CLEANUP_TIMEOUT = 15.0
 """Seconds to wait for the reaper of a killed launcher, which still holds the lock."""
 _LOCK_INTERVAL = 0.05
@@ -87,7 +87,7 @@ class StateDir:
         try:
             known = json.loads(file.read_text())
         except FileNotFoundError:
-            if (self.data / "postgres" / "data").exists():
+            if any(self.data.glob("postgres*/data")):
                 raise DamagedSecrets(file, "is missing") from None
             return {}
         except ValueError:

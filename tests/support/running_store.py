@@ -95,8 +95,7 @@ class Running(Store):
 
         A reply whose requester has disconnected also causes one; those are left out.
         """
-        log = self.home / "logs/nats.log"
-        lines = log.read_text().splitlines() if log.exists() else []
+        lines = [line for log in (self.home / "logs").glob("nats*.log") for line in log.read_text().splitlines()]
         replies = ('Subject "_INBOX.', 'Subject "_R_.')
         return [line for line in lines if "Violation" in line and not any(each in line for each in replies)]
 

@@ -107,8 +107,7 @@ class NatsServer(ManagedProcess):
     def launch(self) -> subprocess.Popen[bytes]:
         """Write the configuration and start the server."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # A new name for each start, so that another server on the port is never mistaken for this one.
-        self._server_name = f"mkstore-{secrets.token_hex(4)}"
+        self._server_name = self.new_server_name()
         configuration = self.folder / "nats.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(json.dumps(self.configuration(), indent=2) + "\n")
@@ -119,6 +118,10 @@ class NatsServer(ManagedProcess):
             cwd=self.folder,
             death_signal=self.death_signal,
         )
+
+    def new_server_name(self) -> str:
+        """Return a new name for each start, so that another server on the port is never mistaken for this one."""
+        return f"mkstore-{secrets.token_hex(4)}"
 
     def is_ready(self) -> bool:
         """Return whether this server sends its INFO with JetStream enabled; it does once its streams are recovered."""

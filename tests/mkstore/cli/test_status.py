@@ -49,6 +49,15 @@ def test_status_tells_the_state_of_each_part(home: Path) -> None:
     assert "secret" not in done.stdout
 
 
+def test_status_of_a_cluster_has_a_row_for_each_node(tmp_path: Path) -> None:
+    nodes = [{"name": f"nats-{n}", "pid": os.getpid() if n < 3 else None, "url": f"nats://x:{n}"} for n in (1, 2, 3)]
+    (tmp_path / "run.json").write_text(json.dumps({"nats": {"pid": 1, "url": "nats://x:1,nats://x:2", "nodes": nodes}}))
+    rows = json.loads(mkstore(tmp_path, "status", "--json").stdout)
+    assert [(row["name"], row["state"], row["address"]) for row in rows] == [
+        ("nats-1", "ready", "nats://x:1"), ("nats-2", "ready", "nats://x:2"), ("nats-3", "external", "nats://x:3")
+    ]  # fmt: skip
+
+
 def test_status_of_a_store_on_external_servers_is_good(tmp_path: Path) -> None:
     record = {
         "nats": {"pid": None, "url": "nats://127.0.0.1:4222"},

@@ -36,7 +36,7 @@ def test_each_service_has_its_own_logins(tmp_path: Path) -> None:
         plan = make_plan(options, SERVICES, state, {}, niceness=0)
     users, payments, gateway = (plan.environments[name] for name in ("users", "payments", "gateway"))
     assert (users["DB_USER"], payments["DB_USER"]) == ("users", "payments")
-    assert plan.nats is not None
+    assert plan.nats
     assert plan.postgres is not None
     passwords = {users["DB_PASSWORD"], payments["DB_PASSWORD"], plan.postgres.password}
     assert len(passwords) == 3
@@ -44,6 +44,20 @@ def test_each_service_has_its_own_logins(tmp_path: Path) -> None:
     for env in plan.environments.values():
         assert plan.admin_url not in env.values()
         assert plan.postgres.password not in env.values()
+
+
+def test_cluster_has_three_nats_servers_and_two_processes_of_each_service(tmp_path: Path) -> None:
+    options = Options(0, tmp_path, ephemeral=False, workers=None, cluster=True)
+    with open_state_dir(tmp_path, ephemeral=False) as state:
+        plan = make_plan(options, SERVICES, state, {}, niceness=0, cores=1)
+    assert [node.name for node in plan.nats] == ["nats-1", "nats-2", "nats-3"]
+    assert {service.workers for service in plan.services} == {2}
+    for env in plan.environments.values():
+        assert (len(env["NATS_URL"].split(",")), env["STREAM_REPLICAS"]) == (3, "3")
+        assert len(env["NATS_MONITOR_URL"].split(",")) == 3
+    nodes = plan.record()["nats"]["nodes"]
+    assert isinstance(nodes, list)
+    assert [node["url"] for node in nodes] == [node.address for node in plan.nats]
 
 
 @pytest.mark.parametrize(("given", "trusted"), [({}, ""), ({"FORWARDED_ALLOW_IPS": "10.0.0.1"}, "10.0.0.1")])

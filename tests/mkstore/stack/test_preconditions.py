@@ -8,7 +8,15 @@ import pytest
 from mkstore.services import ServiceSpec
 from mkstore.stack.console import run
 from mkstore.stack.plan import Options
-from mkstore.stack.preconditions import MIN_FREE, StartRefused, check_data, check_port, check_space, disk_is_full
+from mkstore.stack.preconditions import (
+    MIN_FREE,
+    StartRefused,
+    check_data,
+    check_layout,
+    check_port,
+    check_space,
+    disk_is_full,
+)
 
 FAKES = Path(__file__).parents[1] / "fakes"
 
@@ -21,6 +29,15 @@ def data(tmp_path: Path) -> Path:
     (folder / "PG_VERSION").write_text("18\n")
     (folder / "global/pg_control").write_bytes(b"control")
     return folder
+
+
+@pytest.mark.parametrize(("folder", "cluster", "repair"), [("nats", True, "another --home"), ("nats-1", False, "--cl")])
+def test_data_of_another_layout_is_refused(tmp_path: Path, folder: str, cluster: bool, repair: str) -> None:
+    check_layout(tmp_path, cluster=cluster)
+    (tmp_path / folder).mkdir()
+    check_layout(tmp_path, cluster=not cluster)
+    with pytest.raises(StartRefused, match=repair):
+        check_layout(tmp_path, cluster=cluster)
 
 
 def test_port_without_the_right_is_not_called_in_use() -> None:
