@@ -1,4 +1,4 @@
-"""Every contender: this store with three settings, its peers, and the limits of the machine."""
+"""Every contender: this store with four settings, its peers, and the limits of the machine."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -8,12 +8,13 @@ from pathlib import Path
 
 from mkstore.bench.contenders.limits import running_app, running_nats, running_postgres
 from mkstore.bench.contenders.peer_systems import running_peer
-from mkstore.bench.contenders.stores import ACCESS_LINE, LIMITS_OFF, LIMITS_ON, running_store
+from mkstore.bench.contenders.stores import ACCESS_LINE, LIMITS_OFF, LIMITS_ON, TRACES, running_store
 from mkstore.bench.load.target import Target
 from mkstore.bench.peers import peers as every_peer
-from mkstore.bench.scenarios.registry import EVENT_STREAMS, LIMITS, USERS_MANY
+from mkstore.bench.scenarios.registry import EVENT_STREAMS, LIMITS, PAYMENTS, USERS_MANY
 
-STORE, STORE_LIMITS_ON, STORE_ACCESS_LINE = "mkstore", "mkstore-limits-on", "mkstore-access-line"
+STORE, STORE_LIMITS_ON = "mkstore", "mkstore-limits-on"
+STORE_ACCESS_LINE, STORE_TRACES = "mkstore-access-line", "mkstore-traces"
 _ONLY_LIMITS = frozenset({LIMITS})
 _WITHOUT = _ONLY_LIMITS | {EVENT_STREAMS}
 _PEERS = {
@@ -72,6 +73,12 @@ def _stores() -> list[Contender]:
         ),
         Contender(
             STORE_ACCESS_LINE, "the same with an access line", store(ACCESS_LINE, STORE_ACCESS_LINE), only=one_figure
+        ),
+        Contender(
+            STORE_TRACES,
+            "the same with a trace of each request, sent to the receiver of `mkstore up`",
+            store(TRACES, STORE_TRACES),
+            only=frozenset({USERS_MANY, PAYMENTS}),
         ),
     ]
 

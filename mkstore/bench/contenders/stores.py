@@ -26,6 +26,7 @@ LIMITS_ON = {
 """Settings that count every request against ceilings that no load reaches: the defaults would refuse it at once."""
 LIMITS_OFF = {"RATE_LIMIT_ENABLED": "false"}
 _QUIET = {"FAILPOINTS": "", "LOG_LEVEL": "WARNING", "ACCESS_LOG": "false"}
+TRACES = {**LIMITS_OFF, "OTEL_SDK_DISABLED": "false"}
 ACCESS_LINE = {**LIMITS_OFF, "LOG_LEVEL": "INFO", "ACCESS_LOG": "true"}
 
 

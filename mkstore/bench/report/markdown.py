@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from mkstore.bench.contenders.registry import STORE, STORE_ACCESS_LINE, STORE_LIMITS_ON
+from mkstore.bench.contenders.registry import STORE, STORE_ACCESS_LINE, STORE_LIMITS_ON, STORE_TRACES
 from mkstore.bench.report.goals import STORES, every_goal
 from mkstore.bench.report.ratios import Case, Spread, case_of, p99, processor, ratio, spread
 from mkstore.bench.report.ratios import rate as plain_rate
@@ -13,7 +13,7 @@ from mkstore.bench.scenarios.registry import IDLE
 _NONE = "-"
 _LARGE = 100
 """Figures from here on are shown without decimals."""
-_OWN = (STORE, STORE_LIMITS_ON, STORE_ACCESS_LINE)
+_OWN = (STORE, STORE_LIMITS_ON, STORE_ACCESS_LINE, STORE_TRACES)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
