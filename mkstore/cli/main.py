@@ -19,6 +19,7 @@ from mkstore.cli.prove import prove
 from mkstore.cli.provision import provision
 from mkstore.cli.secrets import secrets
 from mkstore.cli.sessions import app as sessions
+from mkstore.cli.soak import soak
 from mkstore.cli.status import logs, status
 from mkstore.cli.up import up
 from mkstore.cli.users import app as users
@@ -72,6 +73,7 @@ app.command("prove")(prove)
 app.command("provision")(provision)
 app.command("secrets")(secrets)
 app.command("bench")(bench)
+app.command("soak")(soak)
 app.add_typer(new, name="new")
 app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")

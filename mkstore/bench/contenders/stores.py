@@ -71,4 +71,4 @@ def _database_url(store: Store, name: str) -> str:
 
 def _sign_in(account: Account) -> Call:
     credentials = json.dumps({"email": account.email, "password": PASSWORD})
-    return Call("POST", "/auth/sessions", body=credentials.encode())
+    return Call("POST", "/auth/sessions", status=(201,), body=credentials.encode())
