@@ -280,6 +280,7 @@ def make_broker(settings: Settings) -> Broker:
 
 _settings = load(Settings)
 configure_logging(_settings.log_level, _settings.log_format)
-configure_traces(_settings, "gateway")
+_send_last_spans = configure_traces(_settings, "gateway")
 arm(_settings.failpoints, "gateway")
 app = create_app(_settings)
+app.after_shutdown(_send_last_spans)

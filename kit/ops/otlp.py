@@ -4,8 +4,11 @@ The SDK reads its other standard variables itself, such as `OTEL_EXPORTER_OTLP_H
 `OTEL_BSP_SCHEDULE_DELAY`.
 """
 
+import asyncio
 import os
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -21,13 +24,32 @@ from kit.runtime import spans
 from kit.runtime.spans import Attributes, Kind
 from kit.runtime.tracing import TRACEPARENT
 
+_FLUSH_TIMEOUT = 2.0
+"""Seconds for which a stopping process waits until its last spans are sent; the SDK would wait for 30."""
 _W3C = TraceContextTextMapPropagator()
 
 
-def export_traces(endpoint: str, service: str) -> None:
-    """Record the spans of this process and send them to `endpoint`, the base URL of an OTLP receiver."""
-    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
-    spans.record_with(recorder(service, BatchSpanProcessor(exporter)))
+class TraceExport:
+    """Records the spans of this process and sends them to `endpoint`, the base URL of an OTLP receiver."""
+
+    def __init__(self, endpoint: str, service: str) -> None:
+        self._processor = BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces"))
+        spans.record_with(recorder(service, self._processor))
+
+    async def stop(self) -> None:
+        """Send what is left, for at most two seconds, and record nothing from now on."""
+        spans.record_with(None)
+        loop, sent = asyncio.get_running_loop(), asyncio.Event()
+
+        def send() -> None:
+            self._processor.shutdown()  # type: ignore[no-untyped-call]
+            with suppress(RuntimeError):  # the loop is closed: it was too late
+                loop.call_soon_threadsafe(sent.set)
+
+        # Not a thread of the event loop's executor: the process would not end before that thread does.
+        threading.Thread(target=send, name="last spans", daemon=True).start()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(sent.wait(), _FLUSH_TIMEOUT)
 
 
 def recorder(service: str, processor: SpanProcessor) -> "OpenTelemetryRecorder":
@@ -39,7 +61,9 @@ def recorder(service: str, processor: SpanProcessor) -> "OpenTelemetryRecorder":
         "service.instance.id": str(os.getpid()),
     }
     # One link per message of a batch; the SDK keeps 128 by default.
-    provider = TracerProvider(resource=Resource.create(attributes), span_limits=SpanLimits(max_links=MAX_CALL))
+    # Not at the exit of the interpreter: uvicorn ends the process by the signal that it got.
+    limits = SpanLimits(max_links=MAX_CALL)
+    provider = TracerProvider(resource=Resource.create(attributes), span_limits=limits, shutdown_on_exit=False)
     provider.add_span_processor(processor)
     return OpenTelemetryRecorder(provider.get_tracer("mkstore", VERSION))
 

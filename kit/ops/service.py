@@ -81,7 +81,7 @@ class DatabaseService:
         migrations: Path,
     ) -> None:
         configure_logging(settings.log_level, settings.log_format)
-        configure_traces(settings, name)
+        self._send_last_spans = configure_traces(settings, name)
         arm(settings.failpoints, name)
         self._name = name
         self._settings = settings
@@ -170,6 +170,7 @@ class DatabaseService:
                 self._durability.log_findings,
             ],
             on_shutdown=[measuring.stop, discovery.stop, self._relay.stop, *(each.stop for each in background)],
+            after_shutdown=[self._send_last_spans],
             specification=specification,
             logger=None,
         )
