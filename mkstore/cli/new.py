@@ -22,6 +22,12 @@ _MKSTORE = "import sys; from mkstore.cli.main import app; app(sys.argv[1:])"
 _DOCS = [sys.executable, "-c", _MKSTORE, "docs"]
 _ENV = [sys.executable, "-c", _MKSTORE, "env"]
 
+OCCURRENCE = (
+    "Then let it occur in `send_everything` of tests/e2e/default_store/test_documents.py: "
+    "the test of the documents fails until it does."
+)
+"""What no command can write: the documents promise only what a test has sent."""
+
 ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help="A service that owns a database.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="List the files that would change; write none.")]
 
@@ -74,6 +80,7 @@ def event(
     typer.echo(f"    {emission(generated.ROOT, service, EventNames.of(name))}")
     folders = [f"tests/{each}" for each in (service, consumer) if each is not None]
     typer.echo(f"Test it with: uv run pytest -n 0 {' '.join(folders)} -k {EventNames.of(name).snake}")
+    typer.echo(OCCURRENCE)
 
 
 @app.command()
@@ -93,6 +100,7 @@ def request(
     _carry_out(lambda root: plan_request(root, service, name, reply), [_DOCS], dry_run=dry_run)
     typer.echo(f"The request {name} is ready. Replace its field, that of the reply, and what the handler does.")
     typer.echo(f"Test it with: uv run pytest -n 0 tests/{service} -k {'_'.join(words_of(name))}")
+    typer.echo(OCCURRENCE)
 
 
 def _carry_out(make: Callable[[Path], "Plan"], steps: Sequence[list[str]], *, dry_run: bool) -> None:

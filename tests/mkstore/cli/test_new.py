@@ -1,9 +1,12 @@
 """`mkstore new` on the command line; tests/docs carries it out in a copy of the project."""
 
+import re
+
 import pytest
 from typer.testing import CliRunner
 
 from mkstore.cli.main import app
+from mkstore.cli.new import OCCURRENCE
 from tests.conftest import ROOT
 
 
@@ -62,3 +65,9 @@ def test_refused_name_gets_one_sentence(arguments: list[str]) -> None:
     assert code == 1
     assert len(output.splitlines()) == 1
     assert output.endswith(".\n")
+
+
+def test_session_in_which_a_new_message_has_to_occur_exists() -> None:
+    [function] = re.findall(r"`(\w+)`", OCCURRENCE)
+    [file] = re.findall(r"tests/[\w/]+\.py", OCCURRENCE)
+    assert f"async def {function}(" in (ROOT / file).read_text()
