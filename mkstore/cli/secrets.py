@@ -1,4 +1,4 @@
-"""`mkstore secrets`: makes the secret files of a production deployment, in Compose or Kubernetes."""
+"""`mkstore secrets` and `mkstore certs`: the secret files of a deployment, and its certificates."""
 
 import secrets as random
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from contracts.logins import WATCHER
-from mkstore.cli.support import fail
+from mkstore.cli.support import JsonOption, fail, show
 from mkstore.services import SERVICES, ServiceSpec
 
 OPERATOR = "operator"
@@ -16,6 +16,8 @@ QUOTE = '"'
 """Part of the password of a NATS login, which nats-server parses as configuration: see deploy/nats.conf."""
 _BYTES = 32
 _LOGIN = "nats/NATS_{}_PASSWORD"
+_DAYS, _AUTHORITY_DAYS = 90, 3650
+_MAX_DAYS = 36_500
 
 
 class SecretFile(NamedTuple):
@@ -47,6 +49,42 @@ def secrets(
     except OSError as error:
         fail(f"{error.filename} cannot be written: {error.strerror}.")
     typer.echo("\n".join(map(str, created)) or f"All secrets exist already in {folder}.")
+
+
+def certs(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the files; it is made if it is missing.")],
+    *,
+    days: Annotated[int, typer.Option(min=1, max=_MAX_DAYS, help="Days for which certificates are valid.")] = _DAYS,
+    authority_days: Annotated[
+        int, typer.Option(min=1, max=_MAX_DAYS, help="Days for which a new authority is valid.")
+    ] = _AUTHORITY_DAYS,
+    names: Annotated[
+        str, typer.Option(metavar="HOSTS", help="Further host names and addresses of both servers, with commas.")
+    ] = "",
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Replace the certificates and their keys; the authority stays.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an authority, certificates of NATS and PostgreSQL, and one for each service and the operator.
+
+    Nothing is replaced without --renew. Keys are readable by their owner only; keep ca.key elsewhere than the others.
+    """
+    from mkstore import certificates  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+
+    hosts = tuple(name.strip() for name in names.split(",") if name.strip())
+    subjects = certificates.subjects([spec.name for spec in SERVICES], hosts)
+    try:
+        if renew:
+            files = certificates.renew(folder, subjects, days=days)
+        else:
+            files = certificates.create(folder, subjects, days=days, authority_days=authority_days)
+    except certificates.CannotIssue as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or folder} cannot be written: {error.strerror}.")
+    rows = [{"file": str(file), "mode": f"{file.stat().st_mode & 0o777:o}"} for file in files]
+    show("renewed; reload the servers" if renew else "made", ["file", "mode"], rows, as_json=as_json)
 
 
 def secret_files(services: tuple[ServiceSpec, ...], nats: str) -> Iterator[SecretFile]:
