@@ -4,10 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import asyncpg
-from sqlalchemy import URL
-
-from kit.runtime.spans import are_recorded
-from kit.traced_connection import TracedConnection
 
 WAIT_TIMEOUT = 2.0
 """Seconds to wait for a free connection."""
@@ -78,22 +74,3 @@ class ConnectionPool:
     def _give_back(self) -> None:
         self.in_use -= 1
         self._free.release()
-
-
-def pool_of(address: URL, size: int) -> ConnectionPool:
-    """Create a pool for the database at `address`."""
-
-    async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(
-            host=address.host,
-            port=address.port,
-            user=address.username,
-            password=address.password,
-            database=address.database,
-            timeout=CONNECT_TIMEOUT,
-            command_timeout=COMMAND_TIMEOUT,
-            server_settings=SERVER_SETTINGS,
-            connection_class=TracedConnection if are_recorded() else asyncpg.Connection,
-        )
-
-    return ConnectionPool(connect, size)

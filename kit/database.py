@@ -1,8 +1,9 @@
 """PostgreSQL: one transaction as an object, and what its errors mean to the caller."""
 
 from datetime import datetime
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import asyncpg
 from sqlalchemy import URL, text
@@ -10,10 +11,13 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from kit.connection_pool import COMMAND_TIMEOUT, CONNECT_TIMEOUT, SERVER_SETTINGS, ConnectionPool, pool_of
+from kit.connection import connect, ssl_parameters
+from kit.connection_pool import COMMAND_TIMEOUT, CONNECT_TIMEOUT, SERVER_SETTINGS, ConnectionPool
 from kit.errors import NonRetryable, OutcomeUnknown, Unavailable
 from kit.runtime.failpoints import AFTER_COMMIT, BEFORE_COMMIT, failpoint
 from kit.runtime.settings import DatabaseSettings
+from kit.runtime.spans import are_recorded
+from kit.traced_connection import TracedConnection
 
 DATABASE = "database"
 """Name of PostgreSQL in refusals."""
@@ -48,7 +52,20 @@ def url(settings: DatabaseSettings) -> URL:
         settings.db_host,
         settings.db_port,
         settings.db_database,
+        ssl_parameters(settings.db_sslmode, settings.db_sslrootcert, settings.db_sslcert, settings.db_sslkey),
     )
+
+
+def dsn(url: URL) -> str:
+    """Return the address for `kit.connection.connect` and the programs of PostgreSQL, with the password."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def engine_at(url: URL, **options: Any) -> AsyncEngine:
+    """Create SQLAlchemy's engine for the database at `url`; `connect_args` are options of `asyncpg.connect`."""
+    connect_args = options.pop("connect_args", {})
+    # SQLAlchemy would pass the parameters of TLS as arguments, which asyncpg does not know.
+    return create_async_engine(url, async_creator=partial(connect, dsn(url), **connect_args), **options)
 
 
 def create_pool(settings: DatabaseSettings) -> ConnectionPool:
@@ -56,9 +73,20 @@ def create_pool(settings: DatabaseSettings) -> ConnectionPool:
     return pool_of(url(settings), settings.db_pool_size)
 
 
+def pool_of(address: URL, size: int) -> ConnectionPool:
+    """Create a pool for the database at `address`."""
+    options = {
+        "timeout": CONNECT_TIMEOUT,
+        "command_timeout": COMMAND_TIMEOUT,
+        "server_settings": SERVER_SETTINGS,
+        "connection_class": TracedConnection if are_recorded() else asyncpg.Connection,
+    }
+    return ConnectionPool(partial(connect, dsn(address), **options), size)
+
+
 def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     """Create SQLAlchemy's engine for what is not on the path of a message: checks, metrics, cleaning."""
-    return create_async_engine(
+    return engine_at(
         url(settings),
         pool_size=_CHECK_CONNECTIONS,
         max_overflow=0,

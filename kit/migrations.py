@@ -4,7 +4,9 @@ import asyncio
 
 from alembic import context
 from sqlalchemy import URL, Connection, MetaData, text
-from sqlalchemy.ext.asyncio import create_async_engine
+
+from kit.database import engine_at
+from kit.runtime.tls import TlsFailed
 
 _LOCK = 4_217_000_001
 """Advisory lock, so that two concurrent migrations of one database run one after the other."""
@@ -17,11 +19,14 @@ def run(url: URL, metadata: MetaData) -> None:
         with context.begin_transaction():
             context.run_migrations()
     else:
-        asyncio.run(_online(url, metadata))
+        try:
+            asyncio.run(_online(url, metadata))
+        except TlsFailed as error:
+            raise SystemExit(str(error)) from error
 
 
 async def _online(url: URL, metadata: MetaData) -> None:
-    engine = create_async_engine(url)
+    engine = engine_at(url)
     async with engine.begin() as connection:
         await connection.run_sync(_migrate, metadata)
     await engine.dispose()

@@ -19,6 +19,8 @@ from contracts.logins import JETSTREAM_API, WATCHER, inbox_prefix
 from contracts.streams import Stream
 from kit.errors import NATS, Unavailable
 from kit.messaging.discovery import request_all
+from kit.messaging.nats_compat import SecureClient
+from kit.runtime.client_security import ClientSecurity, TlsRefused
 
 log = get_logger(__name__)
 
@@ -97,11 +99,13 @@ class SystemMonitor:
         streams: Sequence[Stream],
         *,
         bodies: bool,
+        security: ClientSecurity | None = None,
         api_prefix: str = JETSTREAM_API,
         max_age: float = 1.0,
     ) -> None:
         self._url = url
         self._api_prefix = api_prefix
+        self._security = security
         self._streams = streams
         self._bodies = bodies
         self._max_age = max_age
@@ -117,7 +121,7 @@ class SystemMonitor:
             self._current = asyncio.create_task(self._take_snapshot())
         try:
             return await asyncio.shield(self._current)
-        except (NatsError, OSError) as error:
+        except (NatsError, OSError, TlsRefused) as error:
             raise Unavailable(NATS) from error
 
     async def close(self) -> None:
@@ -137,7 +141,7 @@ class SystemMonitor:
         if self._client is not None and self._client.is_connected:
             return self._client
         await self.close()
-        client = Client()
+        client = SecureClient(self._security)
         async with asyncio.timeout(_CONNECT_TIMEOUT):  # nats-py alone retries for two minutes
             # No reconnection in the background: the next snapshot connects again.
             await client.connect(

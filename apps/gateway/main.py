@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, nullcontext
+from dataclasses import replace
 from functools import partial
 
 from fastapi import FastAPI
@@ -58,12 +59,14 @@ from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
 from kit.messaging.demand import Demand
 from kit.messaging.discovery import Discovery
+from kit.ops import encryption
 from kit.ops.durability import Durability
 from kit.ops.health import Health
 from kit.ops.metrics import Metrics
 from kit.ops.metrics_server import MetricsServer
 from kit.ops.traces import configure_traces
 from kit.runtime.app import ServiceApp
+from kit.runtime.client_security import ClientSecurity
 from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
 from kit.runtime.failpoints import arm
 from kit.runtime.logging import configure_logging
@@ -203,7 +206,15 @@ def create_dependencies(
     )
     monitor = (
         SystemMonitor(
-            settings.live_nats_url, EVERY_STREAM, bodies=settings.live_payloads, api_prefix=settings.nats_api_prefix
+            settings.live_nats_url,
+            EVERY_STREAM,
+            bodies=settings.live_payloads,
+            security=replace(
+                ClientSecurity.of(settings),
+                creds=settings.live_nats_creds,
+                variables=("LIVE_NATS_URL", "LIVE_NATS_CREDS"),
+            ),
+            api_prefix=settings.nats_api_prefix,
         )
         if settings.live_nats_url
         else None
@@ -243,7 +254,7 @@ def create_dependencies(
             enabled=settings.rate_limit_enabled,
         ),
         durability=durability,
-        health=Health({"nats": broker.check}, warnings=durability.checks()),
+        health=Health({"nats": broker.check}, warnings=durability.checks() | encryption.checks(settings)),
         timeout=timeout,
         clock=clock,
         has_documentation=settings.documentation == "open",
@@ -272,6 +283,7 @@ def make_broker(settings: Settings) -> Broker:
     return Broker(
         settings.nats_url,
         name="gateway",
+        security=ClientSecurity.of(settings),
         streams=STREAMS,
         replicas=settings.stream_replicas,
         api_prefix=settings.nats_api_prefix,

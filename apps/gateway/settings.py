@@ -48,6 +48,9 @@ class Settings(settings.Settings):
         repr=False,
         description="URL of the receiver of `mkstore up`, with its token; enables /asyncapi/requests.",
     )
+    live_nats_creds: str = Field(
+        "", description="File with the login of the watcher, in place of a user in LIVE_NATS_URL; see NATS_CREDS."
+    )
     live_payloads: bool = Field(False, description="Whether the live view also shows message payloads.")
     access_log: bool = Field(True, description="Whether to log a line per request, at log level INFO and below.")
     rate_limit_enabled: bool = Field(True, description="Whether rate limits apply; false for benchmarks.")

@@ -20,13 +20,14 @@ from structlog.stdlib import get_logger
 
 from contracts.logins import JETSTREAM_API, inbox_prefix
 from contracts.streams import Stream
-from kit.errors import CannotStart
 from kit.messaging import nats_compat
 from kit.messaging import streams as jetstreams
 from kit.messaging.faststream_compat import finish_work
 from kit.messaging.losses import LOSSES, Losses
 from kit.messaging.subscriptions import StreamSubscription
+from kit.runtime.client_security import ClientSecurity, LoginRefused
 from kit.runtime.tasks import cancel_and_wait, run_until_first_done
+from kit.runtime.tls import TlsFailed
 
 log = get_logger(__name__)
 
@@ -39,21 +40,15 @@ _DENIED = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNOR
 _MAX_DENIED = 1000
 
 
-class LoginRefused(CannotStart):
-    """NATS refuses the user or the password, which no further attempt changes."""
-
-    def __init__(self) -> None:
-        super().__init__("NATS refuses the login: correct the user and the password in NATS_URL.")
-
-
 class Broker(NatsBroker):
     """FastStream's broker with production behaviour.
 
     It reconnects forever, and terminates the process if the connection is closed for good: a process that runs on
-    without NATS is worse than none. A refused login raises `LoginRefused`. It changes no stream and no consumer, since
-    its login must not (ADR 29): `check` says which one is missing or wrong, and once an operator has provisioned it,
-    messages flow without a restart. On stop it unsubscribes first and then finishes the requests that it has received:
-    FastStream alone waits for those in progress and drops those that are queued.
+    without NATS is worse than none. At the start a refused login raises `LoginRefused`, and failed TLS `TlsRefused`. It
+    changes no stream and no consumer, since its login must not (ADR 29): `check` says which one is missing or wrong,
+    and once an operator has provisioned it, messages flow without a restart. On stop it unsubscribes first and then
+    finishes the requests that it has received: FastStream alone waits for those in progress and drops those that are
+    queued.
     """
 
     def __init__(
@@ -61,6 +56,7 @@ class Broker(NatsBroker):
         url: str,
         *,
         name: str,
+        security: ClientSecurity | None = None,
         streams: Iterable[Stream] = (),
         replicas: int = 1,
         api_prefix: str = JETSTREAM_API,
@@ -80,6 +76,7 @@ class Broker(NatsBroker):
             reconnected_cb=self._reconnected,
             closed_cb=self._closed,
         )
+        self._security = security or ClientSecurity()
         self._addresses = ", ".join(each.rpartition("@")[2] for each in url.split(",")) + " (NATS_URL)"
         self._streams = tuple(streams)
         self._replicas = replicas
@@ -123,12 +120,14 @@ class Broker(NatsBroker):
         await self._lost.wait()
 
     async def _connect(self) -> Client:
+        client = nats_compat.SecureClient(self._security)
         try:
-            client = await super()._connect()
+            await client.connect(**self._connection_kwargs)
         except NatsError as error:
             if "authorization violation" in str(error).lower():
-                raise LoginRefused from error
+                raise LoginRefused(in_file=bool(self._security.creds)) from error
             raise
+        self.config.connect(client)
         return client
 
     async def start(self) -> None:
@@ -215,7 +214,7 @@ class Broker(NatsBroker):
             self._denied[denied[1].lower()] = time.monotonic()  # nats-py reports it in lower case
         reason = str(error) or type(error).__name__
         # The system's text about a connection names neither host nor port.
-        where = {"servers": self._addresses} if isinstance(error, OSError) else {}
+        where = {"servers": self._addresses} if isinstance(error, OSError) and not isinstance(error, TlsFailed) else {}
         log.warning("NATS error", reason=reason, **where)
 
     async def _disconnected(self) -> None:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.js.errors import ServiceUnavailableError
@@ -18,8 +17,11 @@ from contracts.consumers import durables
 from contracts.streams import STREAMS, Stream
 from kit.errors import CannotStart
 from kit.messaging import streams
+from kit.messaging.nats_compat import SecureClient
 from kit.messaging.streams import Change, Holder, ProvisioningRefused
+from kit.runtime.client_security import ClientSecurity, LoginRefused, TlsRefused
 from kit.runtime.settings import ProvisioningSettings, load
+from kit.runtime.tls import TlsFailed
 
 UNCHANGED = "NATS is provisioned already: nothing has changed."
 
@@ -45,12 +47,12 @@ class NotProvisioned(CannotStart):
     """NATS could not be provisioned; the message is one sentence for the operator."""
 
 
-async def provision(urls: str, sizes: Sizes) -> list[Change]:
+async def provision(urls: str, sizes: Sizes, security: ClientSecurity | None = None) -> list[Change]:
     """Create or update what is missing or differs on the NATS servers at `urls`; return the changes.
 
     No message is removed. Raises `NotProvisioned`.
     """
-    client, errors = Client(), list[str]()
+    client, errors = SecureClient(security), list[str]()
 
     async def remember(error: Exception) -> None:
         errors.append(str(error))
@@ -67,23 +69,29 @@ async def provision(urls: str, sizes: Sizes) -> list[Change]:
             )
             changes = await streams.provision(client.jetstream(), sizes.streams(), sizes.replicas)
             return changes + await streams.provision_consumers(client.jetstream(), durables())
+    except (TlsRefused, TlsFailed) as error:
+        raise NotProvisioned(str(error)) from error
     except (NatsError, OSError, TimeoutError) as error:
-        raise NotProvisioned(_sentence(error, " ".join([*errors, str(error)]).lower())) from error
+        reported = " ".join([*errors, str(error)]).lower()
+        raise NotProvisioned(_sentence(error, reported, in_file=bool(security and security.creds))) from error
     finally:
         if client.is_connected or client.is_connecting:
             await client.close()
 
 
-def _sentence(error: Exception, reported: str) -> str:
-    """Return what is wrong and its repair; `reported` is everything that the client has reported."""
+def _sentence(error: Exception, reported: str, *, in_file: bool) -> str:
+    """Return what is wrong and its repair; `reported` is everything that the client has reported.
+
+    `in_file` says whether the login stands in a file.
+    """
     if isinstance(error, ProvisioningRefused):
         return _refusal(error)
     if isinstance(error, NoRespondersError | ServiceUnavailableError):
         return "NATS has no JetStream: enable it in the server's configuration."
     if "permissions violation" in reported:
-        return "The login in NATS_URL may not change streams: use the operator's."
+        return f"The login in {'NATS_CREDS' if in_file else 'NATS_URL'} may not change streams: use the operator's."
     if "authorization" in reported or "authentication" in reported:
-        return "NATS refuses the login: correct the user and the password in NATS_URL."
+        return str(LoginRefused(in_file=in_file))
     return "NATS does not answer: start it, or set NATS_URL to its address."
 
 
@@ -131,9 +139,8 @@ def main() -> int:
     """Provision the servers in `NATS_URL`, print the changes and return the exit code."""
     settings = load(ProvisioningSettings)
     try:
-        changes = asyncio.run(
-            provision(settings.nats_url, Sizes(settings.stream_replicas, settings.event_stream_bytes))
-        )
+        sizes = Sizes(settings.stream_replicas, settings.event_stream_bytes)
+        changes = asyncio.run(provision(settings.nats_url, sizes, ClientSecurity.of(settings)))
     except NotProvisioned as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -15,6 +15,7 @@ from structlog.stdlib import get_logger
 from kit.database import is_unavailable
 from kit.errors import CannotStart
 from kit.ops.revisions import newest_revision
+from kit.runtime.tls import TlsFailed
 
 log = get_logger(__name__)
 
@@ -56,6 +57,8 @@ async def wait_for_database(pool: AsyncEngine, migrations: Path) -> None:
         while True:
             try:
                 return await check_schema(pool, migrations)
+            except TlsFailed as error:
+                raise CannotStart(str(error)) from error
             except Exception as error:
                 if not is_unavailable(error):
                     if isinstance(error, DBAPIError):

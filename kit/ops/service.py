@@ -22,7 +22,7 @@ from kit.messaging.delivery.breaker import BREAKERS, Breakers
 from kit.messaging.delivery.crash_guard import CRASH_GUARD, CrashGuard
 from kit.messaging.discovery import Discovery
 from kit.messaging.retry import RETRY_POLICY, RetryPolicy
-from kit.ops import backlog, gauges
+from kit.ops import backlog, encryption, gauges
 from kit.ops.durability import Durability
 from kit.ops.health import Check, Health
 from kit.ops.memory import CommandMemory
@@ -34,6 +34,7 @@ from kit.ops.traces import configure_traces
 from kit.outbox.relay import Relay
 from kit.outbox.requests import RefusedEventNotFound, refused_event_router
 from kit.runtime.app import ServiceApp
+from kit.runtime.client_security import ClientSecurity
 from kit.runtime.depends import DEPENDENCIES
 from kit.runtime.failpoints import arm
 from kit.runtime.logging import configure_logging
@@ -94,6 +95,7 @@ class DatabaseService:
         self.broker = Broker(
             settings.nats_url,
             name=name,
+            security=ClientSecurity.of(settings),
             streams=streams,
             replicas=settings.stream_replicas,
             api_prefix=settings.nats_api_prefix,
@@ -188,15 +190,19 @@ class DatabaseService:
             "outbox": self._relay.check,
             **others,
         }
-        warnings: dict[str, Check] = dict(self._durability.checks()) | {
-            "outbox-lag": partial(
-                backlog.check_outbox,
-                self._engine,
-                self._settings.outbox_lag_warning,
-                self._events.duplicate_window,
-            ),
-            "subjects": UnhandledMessages(self.broker, specification.stored_subjects).check,
-        }
+        warnings: dict[str, Check] = (
+            self._durability.checks()
+            | encryption.checks(self._settings)
+            | {
+                "outbox-lag": partial(
+                    backlog.check_outbox,
+                    self._engine,
+                    self._settings.outbox_lag_warning,
+                    self._events.duplicate_window,
+                ),
+                "subjects": UnhandledMessages(self.broker, specification.stored_subjects).check,
+            }
+        )
         if self._memory is not None:
             warnings["memory"] = self._memory.describe
         if self._breakers is not None:

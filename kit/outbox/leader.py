@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 import asyncpg
 
+from kit.connection import connect
+
 LEASE = 1.2
 """Seconds after which a leader that hangs loses the lead."""
 _CONNECT_TIMEOUT = 2.0
@@ -92,7 +94,7 @@ async def lead(dsn: str, lock: int, *, lease: float = LEASE) -> AsyncIterator[Le
     """
     milliseconds = f"{lease * 1000:.0f}"
     limits = {"idle_session_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
-    connection = await asyncpg.connect(
+    connection = await connect(
         dsn, timeout=_CONNECT_TIMEOUT, command_timeout=_COMMAND_TIMEOUT, server_settings=_SERVER_SETTINGS | limits
     )
     try:

@@ -17,6 +17,7 @@ from structlog.stdlib import get_logger
 from contracts import nats_errors
 from contracts.headers import EXPECTED_LAST_SEQUENCE
 from contracts.streams import Stream, covers
+from kit.database import dsn
 from kit.messaging.broker import Broker
 from kit.messaging.nats_compat import RawMessage, publish_together
 from kit.outbox.leader import LEASE, LeaderSession, lead
@@ -82,7 +83,7 @@ class Relay:
         pace: float = PACE,
         retry_delay: float = RETRY_DELAY,
     ) -> None:
-        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._dsn = dsn(url)
         self._broker = broker
         self._source = source
         self._stream = stream.name

@@ -22,12 +22,18 @@ class UnreadableSecret(Exception):
 
 @dataclass(frozen=True)
 class Secret:
-    """Marks a setting as a secret of at least `min_length` characters: `Annotated[SecretStr, Secret(32)]`."""
+    """Marks a setting as a secret of at least `min_length` characters: `Annotated[SecretStr, Secret(32)]`.
+
+    If one of the variables in `unless` is set, which names another proof of identity, the secret may be missing.
+    """
 
     min_length: int = _MIN_PASSWORD
+    unless: tuple[str, ...] = ()
 
-    def problem(self, name: str, value: str) -> str | None:
+    def problem(self, name: str, value: str, *, required: bool = True) -> str | None:
         """Return what production refuses about the value of the variable `name`, with the repair, or None."""
+        if not value and not required:
+            return None
         weakness = _weakness(value, self.min_length)
         repair = f"at least {self.min_length} random characters, such as those of `openssl rand -hex 32`"
         return weakness and f"{name} {weakness}: set it, or {name}{FILE_SUFFIX}, to {repair}."
@@ -39,9 +45,10 @@ class UrlSecret(Secret):
 
     required: bool = True
 
-    def problem(self, name: str, value: str) -> str | None:
+    def problem(self, name: str, value: str, *, required: bool = True) -> str | None:
         """Return what production refuses about the value of the variable `name`, with the repair, or None."""
-        if not value and not self.required:
+        required = required and self.required
+        if not value and not required:
             return None
         for url in value.split(","):
             try:
@@ -49,7 +56,7 @@ class UrlSecret(Secret):
             except ValueError:
                 return f"{name} is not a URL: set it to scheme://USER:PASSWORD@HOST:PORT."
             password = _password(parts)
-            if password or self.required:
+            if password or required:
                 weakness = _weakness(password, self.min_length)
                 if weakness:
                     repair = f"with a password of at least {self.min_length} random characters"

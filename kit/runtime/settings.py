@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from contracts.logins import JETSTREAM_API
 from kit.runtime.logging import LogFormat
 from kit.runtime.secrets import DEVELOPMENT_SECRET, Secret, UrlSecret, secret_files
+from kit.runtime.tls_settings import tls_problems
 
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
@@ -22,8 +23,22 @@ class Settings(BaseSettings):
         "development",
         description="In production, a missing, default or weak secret stops the start; emails under .test are refused.",
     )
-    nats_url: Annotated[str, UrlSecret()] = Field(
-        "nats://127.0.0.1:4222", repr=False, description="NATS URL; separate several with commas."
+    nats_url: Annotated[str, UrlSecret(unless=("NATS_CREDS", "NATS_CERT"))] = Field(
+        "nats://127.0.0.1:4222",
+        repr=False,
+        description="NATS URL, nats:// or tls://; separate several with commas.",
+    )
+    nats_ca: str = Field(
+        "",
+        description="File with the certificates of the authorities of NATS, in PEM. With it, or with a tls:// address, "
+        "a server without TLS is refused.",
+    )
+    nats_cert: str = Field("", description="File with a client certificate for NATS (mutual TLS), in PEM.")
+    nats_key: str = Field("", description="File with the key of NATS_CERT, in PEM, without a passphrase.")
+    nats_creds: str = Field(
+        "",
+        description="File with the login of NATS, in place of a user in NATS_URL: a .creds file, or the seed of a "
+        "user's nkey.",
     )
     nats_api_prefix: str = Field(
         JETSTREAM_API,
@@ -88,7 +103,19 @@ class DatabaseSettings(Settings):
     db_host: str = Field("127.0.0.1", description="Database host.")
     db_port: int = Field(5432, ge=1, le=65535, description="Database port.")
     db_user: str = Field("postgres", description="Database user.")
-    db_password: Annotated[SecretStr, Secret()] = Field(SecretStr(DEVELOPMENT_SECRET), description="Database password.")
+    db_password: Annotated[SecretStr, Secret(unless=("DB_SSLCERT",))] = Field(
+        SecretStr(DEVELOPMENT_SECRET), description="Database password."
+    )
+    db_sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = Field(
+        "prefer",
+        description="TLS with the database, in libpq's words. Only verify-full protects from a server that pretends to "
+        "be the database; prefer encrypts if the server offers it.",
+    )
+    db_sslrootcert: str = Field(
+        "", description="File with the certificates of the authorities of the database, in PEM."
+    )
+    db_sslcert: str = Field("", description="File with a client certificate for the database, in PEM.")
+    db_sslkey: str = Field("", description="File with the key of DB_SSLCERT, in PEM, without a passphrase.")
     db_database: str
     outbox_lag_warning: float = Field(
         10.0, gt=0, description="Seconds an event may wait in the outbox before `/health/ready` shows a warning."
@@ -164,6 +191,7 @@ def load(settings: type[AnySettings]) -> AnySettings:
             ": ".join([*(str(part).upper() for part in e["loc"]), e["msg"].removeprefix("Value error, ")])
             for e in error.errors(include_url=False, include_input=False)
         ]
+    problems += tls_problems({name: value for name, value in environ.items() if name.lower() in settings.model_fields})
     problems += _problems_of_production(settings, rules, source() | in_files)
     if loaded is None or problems:
         raise SystemExit("\n".join(["Invalid configuration:", *problems]))
@@ -182,8 +210,9 @@ def _problems_of_production(settings: type[Settings], rules: dict[str, Secret], 
         return []
     problems = ["FAILPOINTS must not be set in production: unset it."] if given.get("failpoints") else []
     for name, rule in rules.items():
-        value = given.get(name, settings.model_fields[name].default)
+        replaced = any(given.get(other.lower()) for other in rule.unless)
+        value = given.get(name, "" if replaced else settings.model_fields[name].default)
         text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        if problem := rule.problem(name.upper(), text):
+        if problem := rule.problem(name.upper(), text, required=not replaced):
             problems.append(problem)
     return problems

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from mkstore.cli.support import HomeOption, JsonOption, environment, run_record, show
+from mkstore.cli.support import HomeOption, JsonOption, environment, nats_server, run_record, show
 from mkstore.stack.servers import is_reachable
 from mkstore.stack.state_dir import DEFAULT_STATE_DIR
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from kit.messaging.broker import Broker
     from kit.ops.health import Check
+    from kit.runtime.client_security import ClientSecurity
 
 _CONNECT_TIMEOUT = 5.0
 _OUTBOX_LAG_WARNING = 10.0
@@ -32,6 +33,8 @@ class Targets(NamedTuple):
     databases: Mapping[str, str]
     """Address of each database, by the name of its service."""
     replicas: int
+    security: "ClientSecurity"
+    """TLS and login of the connection to NATS."""
 
 
 def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -52,17 +55,13 @@ def _targets(home: Path | None, environ: Mapping[str, str]) -> Targets:
     from mkstore.services import SERVICES  # noqa: PLC0415 - same reason
     from mkstore.stack.service_process import DatabaseLogin  # noqa: PLC0415 - same reason
 
+    _, security = nats_server(home)
     owned = {spec.name: spec.database for spec in SERVICES if spec.database is not None}
     if home is None and environ.get("NATS_URL"):
-        login = DatabaseLogin(
-            environ.get("DB_HOST") or "127.0.0.1",
-            environ.get("DB_PORT") or "5432",
-            environ.get("DB_USER") or "postgres",
-            environ.get("DB_PASSWORD", ""),
-        )
+        login = DatabaseLogin.in_environment(environ)
         databases = {service: login.url_of(name) for service, name in owned.items()}
         replicas = int(environ.get("STREAM_REPLICAS") or 1)
-        return Targets(environ["NATS_URL"], environ.get("NATS_MONITOR_URL", ""), databases, replicas)
+        return Targets(environ["NATS_URL"], environ.get("NATS_MONITOR_URL", ""), databases, replicas, security)
     record = run_record(home or DEFAULT_STATE_DIR)
     maintenance = str(record["postgres"]["url"]).rpartition("/")[0]
     return Targets(
@@ -70,6 +69,7 @@ def _targets(home: Path | None, environ: Mapping[str, str]) -> Targets:
         str(record["nats"].get("monitor_url") or ""),
         {service: f"{maintenance}/{name}" for service, name in owned.items()},
         int(environ.get("STREAM_REPLICAS") or len(record["nats"].get("nodes") or [record["nats"]])),
+        security,
     )
 
 
@@ -85,7 +85,6 @@ async def _report(targets: Targets) -> list[dict[str, Any]]:
 async def _checks(targets: Targets) -> "AsyncIterator[dict[str, Check]]":
     """Connect to NATS and the databases as far as possible, and yield every check by name."""
     from sqlalchemy import make_url  # noqa: PLC0415 - same reason
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
 
     from kit import database  # noqa: PLC0415
     from kit.ops import backlog  # noqa: PLC0415
@@ -95,11 +94,11 @@ async def _checks(targets: Targets) -> "AsyncIterator[dict[str, Check]]":
     from mkstore.services import SERVICES  # noqa: PLC0415
 
     async with AsyncExitStack() as stack:
-        broker = await stack.enter_async_context(_connected(targets))
-        checks: dict[str, Check] = {"nats": partial(_check_nats, broker)}
+        broker, check_nats = await stack.enter_async_context(_connected(targets))
+        checks: dict[str, Check] = {"nats": check_nats}
         pools = {}
         for service, address in targets.databases.items():
-            pool = create_async_engine(make_url(address).set(drivername="postgresql+asyncpg"))
+            pool = database.engine_at(make_url(address).set(drivername="postgresql+asyncpg"))
             stack.push_async_callback(pool.dispose)
             pools[service] = pool
         # As in production: a NATS that does not sync is a failure, whatever APP_ENV says.
@@ -112,8 +111,8 @@ async def _checks(targets: Targets) -> "AsyncIterator[dict[str, Check]]":
         )
         checks |= durability.checks()
         checks["database-clock"] = _with_fix(durability.check_database_clock)
+        checks |= _stream_checks(broker, check_nats, targets.replicas)
         services = [spec.name for spec in SERVICES]
-        checks |= _stream_checks(broker, targets.replicas)
         checks |= subject_check.checks(broker, services)
         for spec in SERVICES:
             if spec.name in pools and spec.migrations is not None:
@@ -130,10 +129,13 @@ def _with_fix(check: "Check") -> "Check":
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - same reason
 
     from kit.database import is_unavailable  # noqa: PLC0415
+    from kit.runtime.tls import TlsFailed  # noqa: PLC0415
 
     async def checked() -> None:
         try:
             await check()
+        except TlsFailed:
+            raise
         except (DBAPIError, OSError) as error:
             if is_unavailable(error):
                 raise RuntimeError(
@@ -147,17 +149,17 @@ def _with_fix(check: "Check") -> "Check":
     return checked
 
 
-def _stream_checks(broker: "Broker", replicas: int) -> "dict[str, Check]":
+def _stream_checks(broker: "Broker", check_nats: "Check", replicas: int) -> "dict[str, Check]":
     from contracts.consumers import Durable, durables  # noqa: PLC0415 - same reason
     from contracts.streams import STREAMS  # noqa: PLC0415
     from kit.messaging import streams  # noqa: PLC0415
 
     async def check_stream(name: str) -> None:
-        await _check_nats(broker)
+        await check_nats()
         await streams.check(broker.jetstream, [stream for stream in STREAMS if stream.name == name], replicas)
 
     async def check_consumer(durable: Durable) -> None:
-        await _check_nats(broker)
+        await check_nats()
         await streams.check_consumer(broker.jetstream, durable.stream.name, streams.consumer_config(durable))
 
     checks: dict[str, Check] = {f"stream {stream.name}": partial(check_stream, stream.name) for stream in STREAMS}
@@ -165,21 +167,28 @@ def _stream_checks(broker: "Broker", replicas: int) -> "dict[str, Check]":
 
 
 @asynccontextmanager
-async def _connected(targets: Targets) -> "AsyncIterator[Broker]":
-    from kit.messaging.broker import Broker  # noqa: PLC0415 - same reason
+async def _connected(targets: Targets) -> "AsyncIterator[tuple[Broker, Check]]":
+    """Connect to NATS if it can be reached, and yield the connection and its check."""
+    from kit.errors import CannotStart  # noqa: PLC0415 - same reason
+    from kit.messaging.broker import Broker  # noqa: PLC0415
 
-    broker = Broker(targets.nats_url, name="mkstore doctor", replicas=targets.replicas)
+    broker = Broker(targets.nats_url, name="mkstore doctor", security=targets.security, replicas=targets.replicas)
+    reason = "NATS does not answer: start it, or set NATS_URL to its address."
     if await is_reachable(targets.nats_url):  # the broker would retry
-        with suppress(OSError, TimeoutError):  # each check that needs NATS fails with a sentence
+        try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 await broker.connect()
+        except CannotStart as error:
+            reason = str(error)
+        except (OSError, TimeoutError):  # each check that needs NATS fails with a sentence
+            pass
+
+    async def check() -> None:
+        if not broker.is_connected():
+            raise RuntimeError(reason)
+        await broker.client.flush(timeout=1)
+
     try:
-        yield broker
+        yield broker, check
     finally:
         await broker.stop()
-
-
-async def _check_nats(broker: "Broker") -> None:
-    if not broker.is_connected():
-        raise RuntimeError("NATS does not answer: start it, or set NATS_URL to its address.")
-    await broker.client.flush(timeout=1)

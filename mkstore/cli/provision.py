@@ -5,7 +5,7 @@ import os
 
 import typer
 
-from mkstore.cli.support import HomeOption, JsonOption, fail, nats_url, show
+from mkstore.cli.support import HomeOption, JsonOption, fail, nats_server, show
 
 
 def provision(home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -18,7 +18,8 @@ def provision(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     configure_logging("CRITICAL", "console")  # the changes are printed below
     try:
-        changes = asyncio.run(provisioning.provision(nats_url(home), provisioning.sizes_in(os.environ)))
+        url, security = nats_server(home)
+        changes = asyncio.run(provisioning.provision(url, provisioning.sizes_in(os.environ), security))
     except provisioning.NotProvisioned as error:
         fail(str(error))
     if not changes and not as_json:

@@ -17,6 +17,7 @@ from mkstore.stack.state_dir import DEFAULT_STATE_DIR, RUN_FILE
 if TYPE_CHECKING:
     from kit.messaging.broker import Broker
     from kit.messaging.client import RequestClient
+    from kit.runtime.client_security import ClientSecurity
 
 Result = TypeVar("Result")
 
@@ -50,11 +51,22 @@ def environment() -> dict[str, str]:
         fail(str(error))
 
 
-def nats_url(home: Path | None) -> str:
-    """Return the address of NATS: from the state folder `home`, else NATS_URL, else the default state folder."""
-    if home is None and (url := environment().get("NATS_URL")):
-        return url
-    return str(run_record(home or DEFAULT_STATE_DIR)["nats"]["admin_url"])
+def nats_server(home: Path | None) -> tuple[str, "ClientSecurity"]:
+    """Return the address of NATS, and TLS and login of its connections; exit 1 with a message if a file is invalid.
+
+    They are those of the state folder `home`, else of the environment if NATS_URL is set, else of the default folder.
+    """
+    from kit.runtime.client_security import ClientSecurity  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+    from kit.runtime.tls_settings import tls_problems  # noqa: PLC0415 - same reason
+
+    variables = environment()
+    url = variables.get("NATS_URL") if home is None else None
+    if not url:
+        server = run_record(home or DEFAULT_STATE_DIR)["nats"]
+        url, variables = str(server["admin_url"]), dict(server.get("security") or {})
+    if problems := tls_problems(variables):
+        fail("\n".join(problems))
+    return url, ClientSecurity.in_environment(variables)
 
 
 def on_nats(home: Path | None, work: Callable[["Broker"], Awaitable[Result]]) -> Result:
@@ -63,13 +75,13 @@ def on_nats(home: Path | None, work: Callable[["Broker"], Awaitable[Result]]) ->
     from kit.messaging.broker import Broker  # noqa: PLC0415
     from kit.runtime.logging import configure_logging  # noqa: PLC0415
 
-    url = nats_url(home)
+    url, security = nats_server(home)
     configure_logging("CRITICAL", "console")  # errors are printed below
 
     async def run() -> Result:
         if not await is_reachable(url):  # the broker would retry
             raise ConnectionRefusedError
-        broker = Broker(url, name="mkstore")
+        broker = Broker(url, name="mkstore", security=security)
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 await broker.connect()

@@ -38,6 +38,9 @@ def up(
     reload: Annotated[
         bool, typer.Option("--reload", help="Restart the services when a file of apps, contracts or kit changes.")
     ] = False,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Encrypt the connections to NATS, with certificates in HOME/certs.")
+    ] = False,
 ) -> None:
     """Run NATS, PostgreSQL and the services until Ctrl-C; restart what ends.
 
@@ -52,7 +55,7 @@ def up(
 
     services = chosen([spec.name for spec in SERVICES], only, without)
     folders = tuple(ROOT / name for name in ("apps", "contracts", "kit")) if reload else ()
-    options = Options(port, home, ephemeral, workers, services, folders, cluster)
+    options = Options(port, home, ephemeral, workers, services, folders, cluster, tls)
     raise typer.Exit(run(options, SERVICES, outdated=outdated))
 
 

@@ -5,13 +5,15 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from kit.runtime.secrets import UnreadableSecret, with_secret_files
+from kit.runtime.tls_settings import tls_problems
 from mkstore.services import SECRET_VARIABLES, ServiceSpec
 from mkstore.stack.local_stack import NICENESS, LocalStack, Outdated
 from mkstore.stack.managed_process import ManagedProcess, ProcessFailed
@@ -20,6 +22,8 @@ from mkstore.stack.ports import without_login
 from mkstore.stack.preconditions import StartRefused, check_layout, check_port, check_space, disk_is_full
 from mkstore.stack.state_dir import DamagedSecrets, StateDir, StateDirInUse, open_state_dir
 
+_CERTIFICATE_DAYS = 3650
+"""They are made anew at each start."""
 _FREE_SPACE = "Free space, or use a --home on another disk."
 
 
@@ -34,9 +38,12 @@ def run(
         if options.starts(specs[-1].name):
             check_port(options.port)
         environ = with_secret_files(SECRET_VARIABLES, os.environ)
+        check_files(environ)
         with open_state_dir(options.home, ephemeral=options.ephemeral) as state:
             check_space(state.data)
             check_layout(state.data, cluster=options.cluster)
+            if options.tls and not environ.get("NATS_URL"):
+                make_certificates(state.root / "certs", specs)
             stack = LocalStack(
                 options,
                 specs,
@@ -66,6 +73,26 @@ def run(
         return 1
     say("mkstore has stopped")
     return 0
+
+
+def check_files(environ: Mapping[str, str]) -> None:
+    """Raise `StartRefused` if a certificate or a login in a file that the environment names cannot be used."""
+    if problems := tls_problems(environ):
+        raise StartRefused(" ".join(problems).removesuffix("."))
+
+
+def make_certificates(folder: Path, specs: Sequence[ServiceSpec]) -> None:
+    """Make an authority and certificates for `mkstore up --tls`, or renew the certificates. Raises `StartRefused`."""
+    from mkstore import certificates  # noqa: PLC0415 - only with --tls
+
+    subjects = certificates.subjects([spec.name for spec in specs])
+    try:
+        if (folder / f"{certificates.AUTHORITY}.key").exists():
+            certificates.renew(folder, subjects, days=_CERTIFICATE_DAYS)
+        else:
+            certificates.create(folder, subjects, days=_CERTIFICATE_DAYS, authority_days=_CERTIFICATE_DAYS)
+    except certificates.CannotIssue as error:
+        raise StartRefused(str(error).removesuffix(".")) from error
 
 
 def print_addresses(plan: Plan, state: StateDir) -> None:

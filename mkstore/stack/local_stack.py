@@ -154,9 +154,11 @@ class LocalStack:
     async def _provision(self) -> None:
         """Create and update streams and consumers; no service may. Raises `CannotStart`."""
         from kit.ops import provisioning  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+        from kit.runtime.client_security import ClientSecurity  # noqa: PLC0415 - same reason
 
         sizes = provisioning.sizes_in({**self._defaults, **self._environ})
-        if changes := await provisioning.provision(self._plan.admin_url, sizes):
+        security = ClientSecurity.in_environment(self._plan.admin_security)
+        if changes := await provisioning.provision(self._plan.admin_url, sizes, security):
             self._say(f"provisioned {', '.join(change.name for change in changes)}")
 
     async def _receive_traces(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import asyncpg
 
+from kit.connection import connect
 from kit.errors import CannotStart
 from kit.ops.revisions import newest_revision
 from mkstore.services import ServiceSpec
@@ -49,7 +50,7 @@ async def is_newest(url: str, spec: ServiceSpec) -> bool:
     """
     if spec.migrations is None:
         return False
-    connection = await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT)
+    connection = await connect(url, timeout=_CONNECT_TIMEOUT)
     try:
         rows = await connection.fetch("SELECT version_num FROM alembic_version")
         return [row["version_num"] for row in rows] == [newest_revision(spec.migrations.parent / "migrations")]

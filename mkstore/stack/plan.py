@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from contracts.logins import IMPORTED_API, WATCHER
+from kit.runtime.tls_settings import NATS_FILES
 from mkstore import nats_accounts, rights
 from mkstore.services import ServiceSpec
 from mkstore.stack import ports
 from mkstore.stack.processes import CORES
 from mkstore.stack.reaper import mark
-from mkstore.stack.servers import Login, NatsServer, PostgresServer
+from mkstore.stack.servers import Login, NatsServer, PostgresServer, ServerTls
 from mkstore.stack.servers.nats_cluster import NODES, cluster_of
 from mkstore.stack.service_process import DatabaseLogin, ServiceProcess, service_environment
 from mkstore.stack.state_dir import StateDir
@@ -42,7 +43,7 @@ class Options:
 
     `workers` of None is a number of processes that fits the cores, `services` of None every service.
     A change below one of the folders in `reload` restarts the services. With `cluster`, no server is alone, and no
-    process of a service.
+    process of a service. With `tls` its own NATS servers are encrypted.
     """
 
     port: int
@@ -52,6 +53,7 @@ class Options:
     services: frozenset[str] | None = None
     reload: tuple[Path, ...] = ()
     cluster: bool = False
+    tls: bool = False
 
     def starts(self, service: str) -> bool:
         """Return whether this run starts a service; another one may run elsewhere, such as in an editor."""
@@ -88,6 +90,8 @@ class Plan:
     monitor_url: str
     database: DatabaseLogin
     traces: TraceAddress | None = None
+    admin_security: Mapping[str, str] = field(default_factory=dict)
+    """The variables of TLS and of a login in a file (`NATS_CA` and others) that belong to `admin_url`."""
 
     @property
     def postgres_url(self) -> str:
@@ -125,6 +129,8 @@ class Plan:
                 {"name": node.name, "pid": _pid(node), "url": node.address, "monitor_url": node.monitor_url}
                 for node in self.nats
             ]
+        if self.admin_security:
+            record["nats"]["security"] = dict(self.admin_security)
         record["postgres"] = {"pid": _pid(self.postgres), "url": self.postgres_url}
         return record
 
@@ -147,15 +153,15 @@ def make_plan(
     """
     owners = [spec.name for spec in specs if spec.database is not None]
     secrets = state.secrets([*(spec.name for spec in specs), WATCHER], owners)
-    nats = [] if environ.get("NATS_URL") else _own_nats(state, secrets, specs, options, map_port)
+    certificates = _Certificates(state.root / "certs") if options.tls else None
+    nats = [] if environ.get("NATS_URL") else _own_nats(state, secrets, specs, options, map_port, certificates)
     postgres = None if environ.get("DB_HOST") else _own_postgres(state, secrets)
     nats_url = ",".join(node.url for node in nats) or environ["NATS_URL"]
     monitor_url = ",".join(node.monitor_url for node in nats) or environ.get("NATS_MONITOR_URL", "")
     if postgres is not None:
         database = DatabaseLogin(ports.LOOPBACK, str(postgres.port), postgres.user, postgres.password)
     else:
-        user, password = environ.get("DB_USER") or "postgres", environ.get("DB_PASSWORD", "")
-        database = DatabaseLogin(environ["DB_HOST"], environ.get("DB_PORT") or "5432", user, password)
+        database = DatabaseLogin.in_environment(environ)
     jwt_secret = environ.get("JWT_SECRET") or secrets["jwt_secret"]
 
     gateway_port = options.port or ports.free_port()
@@ -163,6 +169,12 @@ def make_plan(
     traces = _own_traces(environ)
     if traces is not None:
         environ = {"OTEL_BSP_SCHEDULE_DELAY": _EXPORT_DELAY, **environ, _ENDPOINT: traces.url}
+
+    def security(client: str) -> dict[str, str]:
+        if not nats:
+            return {name: environ[name] for name in (*NATS_FILES, "NATS_CREDS") if environ.get(name)}
+        return certificates.of_client(client) if certificates else {}
+
     services, environments = [], {}
     for spec in specs:
         to_nats = ",".join(node.url_as(spec.name, map_port(spec.name, node.name, node.port)) for node in nats)
@@ -174,6 +186,7 @@ def make_plan(
             spec,
             environ,
             nats_url=to_nats or nats_url,
+            nats_security=security(spec.name),
             api_prefix=IMPORTED_API if nats else None,
             monitor_url=monitor_url,
             database=to_database,
@@ -192,7 +205,8 @@ def make_plan(
             services.append(service)
         environments[spec.name] = service.marked(env)
     admin_url = ",".join(node.admin_url for node in nats) or nats_url
-    return Plan(nats, postgres, services, environments, nats_url, admin_url, monitor_url, database, traces)
+    plan = Plan(nats, postgres, services, environments, nats_url, admin_url, monitor_url, database, traces)
+    return replace(plan, admin_security=security("operator"))
 
 
 def defaults(options: Options) -> dict[str, str]:
@@ -207,8 +221,32 @@ def _own_traces(environ: Mapping[str, str]) -> TraceAddress | None:
     return TraceAddress(ports.free_port(), tokens.token_urlsafe(32))
 
 
+class _Certificates:
+    """The certificates of a run's own NATS server, in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def of_client(self, name: str) -> dict[str, str]:
+        """Return the variables of a service, or of the operator."""
+        return dict(zip(NATS_FILES, map(str, self._files(name)), strict=True))
+
+    def of_server(self) -> ServerTls:
+        """Return the server's files."""
+        ca, cert, key = self._files("nats")
+        return ServerTls(cert, key, ca)
+
+    def _files(self, name: str) -> tuple[Path, Path, Path]:
+        return self.folder / "ca.crt", self.folder / f"{name}.crt", self.folder / f"{name}.key"
+
+
 def _own_nats(
-    state: StateDir, secrets: Mapping[str, str], specs: Sequence[ServiceSpec], options: Options, map_port: PortMapper
+    state: StateDir,
+    secrets: Mapping[str, str],
+    specs: Sequence[ServiceSpec],
+    options: Options,
+    map_port: PortMapper,
+    certificates: _Certificates | None,
 ) -> Sequence[NatsServer]:
     every = rights.every([spec.name for spec in specs])
     logins: dict[str, Any] = {
@@ -216,6 +254,7 @@ def _own_nats(
         "operator": Login("operator", secrets["nats_operator"]),
         "others": [Login.of(each, secrets[f"nats_{each.login}"]) for each in every],
         "sharing": nats_accounts.sharing(every),
+        "tls": certificates.of_server() if certificates else None,
     }
     servers: Sequence[NatsServer]
     if options.cluster:

@@ -7,15 +7,19 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from typing import Self
+from urllib.parse import urlsplit
 
 import psutil
 
+from kit.connection import address, ssl_parameters
+from kit.runtime.tls_settings import DATABASE_FILES, NATS_FILES
 from mkstore.services import ServiceSpec
 from mkstore.stack import ports, processes
 from mkstore.stack.managed_process import ManagedProcess
 
 _PROBE_TIMEOUT = 2.0
+_DATABASE_TLS = ("DB_SSLMODE", *DATABASE_FILES)
 
 _SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 """The variable of prometheus_client that names the folder in which the workers of a service count."""
@@ -25,22 +29,37 @@ _NOT_INHERITED = ("FASTSTREAM_", "UVICORN_", "MKSTORE_")
 _NOT_INHERITED_NAMES = {
     *("PORT", "WEB_CONCURRENCY", _SHARED_METRICS),
     *("NATS_URL", "NATS_MONITOR_URL", "JWT_SECRET", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_DATABASE"),
+    *(*NATS_FILES, "NATS_CREDS"),
+    *_DATABASE_TLS,
 }
 
 
 @dataclass(frozen=True)
 class DatabaseLogin:
-    """Address of PostgreSQL, and the services' user and password."""
+    """Address of PostgreSQL, the services' user and password, and the variables of TLS that are set (`DB_SSL...`)."""
 
     host: str
     port: str
     user: str
     password: str = field(repr=False)
+    tls: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def in_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Return the login that the variables of an environment name."""
+        return cls(
+            environ.get("DB_HOST") or "127.0.0.1",
+            environ.get("DB_PORT") or "5432",
+            environ.get("DB_USER") or "postgres",
+            environ.get("DB_PASSWORD", ""),
+            {name: environ[name] for name in _DATABASE_TLS if environ.get(name)},
+        )
 
     def url_of(self, database: str) -> str:
-        """Return the address of a database, with user and password."""
-        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
-        return f"postgresql://{login}@{self.host}:{self.port}/{database}"
+        """Return the address of a database, with user and password, and libpq's parameters of TLS."""
+        mode, rootcert, cert, key = (self.tls.get(name, "") for name in _DATABASE_TLS)
+        parameters = ssl_parameters(mode or "prefer", rootcert, cert, key)
+        return address(self.host, self.port, self.user, self.password, database, parameters)
 
 
 def service_environment(
@@ -48,18 +67,23 @@ def service_environment(
     inherited: Mapping[str, str],
     *,
     nats_url: str,
+    nats_security: Mapping[str, str] | None = None,
     api_prefix: str | None = None,
     monitor_url: str,
     database: DatabaseLogin,
     jwt_secret: str,
 ) -> dict[str, str]:
-    """Return the environment of a service: `inherited` without what could misdirect it, with its servers' addresses."""
+    """Return the environment of a service: `inherited` without what could misdirect it, with its servers' addresses.
+
+    `nats_security` has its variables for TLS and a login in a file (`NATS_CA` and others).
+    """
     env = {
         name: value
         for name, value in inherited.items()
         if not name.startswith(_NOT_INHERITED) and name not in _NOT_INHERITED_NAMES
     }
     own = {"APP_ENV": inherited.get("APP_ENV", "development"), "NATS_URL": nats_url, "NATS_MONITOR_URL": monitor_url}
+    own |= nats_security or {}
     if api_prefix:
         own["NATS_API_PREFIX"] = api_prefix
     if spec.keeps_keys:
@@ -71,6 +95,7 @@ def service_environment(
             "DB_USER": database.user,
             "DB_PASSWORD": database.password,
             "DB_DATABASE": spec.database,
+            **database.tls,
         }
     # By default uvicorn believes X-Forwarded-For of the loopback: any local tunnel could name its own address.
     env.setdefault("FORWARDED_ALLOW_IPS", "")

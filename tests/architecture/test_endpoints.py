@@ -12,7 +12,7 @@ from apps.payments import requests as payments
 from apps.users import key_requests as keys
 from apps.users import requests as users
 from apps.users import session_requests as sessions
-from kit.connection_pool import pool_of
+from kit.database import pool_of
 from kit.messaging.endpoints import endpoints_of
 from kit.outbox.requests import refused_event_router
 from mkstore.services import SERVICES

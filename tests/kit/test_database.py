@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import URL, BigInteger, CheckConstraint, Column, MetaData, Table, Text, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from kit.connection_pool import ConnectionPool, pool_of
-from kit.database import RefusedByDatabase, Transaction
+from kit.connection_pool import ConnectionPool
+from kit.database import RefusedByDatabase, Transaction, pool_of
 from kit.errors import OutcomeUnknown, Unavailable
 from mkstore.stack.servers import PostgresServer
 from tests.support.held_connections import held_connections

@@ -9,8 +9,7 @@ from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 from sqlalchemy import URL
 
-from kit.connection_pool import pool_of
-from kit.database import Transaction
+from kit.database import Transaction, pool_of
 from kit.errors import Unavailable
 from kit.messaging.broker import Broker
 from mkstore.chaos.network import Link, Mode

@@ -14,8 +14,8 @@ from nats.aio.msg import Msg
 from sqlalchemy import URL, BigInteger, Column, MetaData, Table, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from kit.connection_pool import ConnectionPool, pool_of
-from kit.database import Transaction
+from kit.connection_pool import ConnectionPool
+from kit.database import Transaction, pool_of
 from kit.errors import Unavailable
 from kit.inbox import InboxKey, delete_expired, inbox_cleaner, inbox_table, insert_new
 from kit.messaging.delivery.inbox_key import inbox_key

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from contracts.base import Event
 from contracts.streams import Stream
-from kit.connection_pool import ConnectionPool, pool_of
-from kit.database import Transaction
+from kit.connection_pool import ConnectionPool
+from kit.database import Transaction, pool_of
 from kit.messaging.broker import Broker
 from kit.outbox.table import emit, outbox_table
 from kit.runtime.tracing import Trace

@@ -19,8 +19,8 @@ from sqlalchemy import make_url
 from contracts.consumers import Durable
 from contracts.payments import CreatePayment, CreatePayments
 from contracts.streams import DEAD_LETTERS, Stream
-from kit.connection_pool import pool_of
 from kit.crash_count import CrashCount
+from kit.database import pool_of
 from kit.messaging.batches import Received
 from kit.messaging.consumers import DurableRouter
 from kit.messaging.delivery.crash_guard import CRASH_GUARD, CrashGuard

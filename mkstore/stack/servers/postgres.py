@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 
+from kit.connection import connect
 from mkstore.stack import ports, processes
 from mkstore.stack.managed_process import ManagedProcess, ProcessFailed
 from mkstore.stack.servers.accounts import Account, account_for, postgres_program
@@ -153,7 +154,7 @@ async def create_databases(url: str, names: Iterable[str]) -> list[str]:
     Raises `asyncpg.PostgresError` if the server refuses (the right to create databases is needed only if one is
     missing), `OSError` if it cannot be reached.
     """
-    connection = await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT)
+    connection = await connect(url, timeout=_CONNECT_TIMEOUT)
     created = []
     try:
         for name in names:
