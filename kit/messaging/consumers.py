@@ -14,7 +14,7 @@ from nats.errors import NotJSMessageError
 from contracts.consumers import Durable
 from kit.asyncapi.handlers import Handled
 from kit.messaging.batches import BatchHandler
-from kit.messaging.delivery.acknowledgement import Failure, acknowledge, settle
+from kit.messaging.delivery.acknowledgement import Failure, acknowledge, arrived, settle, settled
 from kit.messaging.delivery.batch_consumer import BatchConsumer
 from kit.messaging.delivery.crash_guard import CRASH_GUARD, CrashGuard
 from kit.messaging.delivery.parts import Invalid, Part
@@ -40,10 +40,13 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
         super().__init__(msg, context=context)
         self._retry_policy: RetryPolicy = context.get(RETRY_POLICY) or retry_policy
         self._crash_guard: CrashGuard | None = context.get(CRASH_GUARD)
+        self._arrival = 0.0
 
     async def on_receive(self) -> None:
-        """Set the current trace from the message's headers."""
+        """Set the current trace from the message's headers, and note the arrival."""
         tracing.set_trace(self.msg.headers)
+        if _is_stored(self.msg):
+            self._arrival = arrived(self.msg)
 
     async def consume_scope(self, call_next: Any, msg: StreamMessage[Msg]) -> Any:
         """Call the handler. Raises `ProcessDied` for a message that has killed the process too often."""
@@ -64,14 +67,20 @@ class AckMiddleware(BaseMiddleware[Any, Any]):
             return False  # the process stops: the message is redelivered to another one
         if not _is_stored(self.msg):
             return False
+        try:
+            await self._settle(exc_val)
+        finally:
+            settled(self.msg, self._arrival)
+        return exc_val is not None
+
+    async def _settle(self, error: Exception | None) -> None:
         metadata = self.msg.metadata
-        if exc_val is None:
+        if error is None:
             self._retry_policy.forget((metadata.consumer, metadata.sequence.stream, ""))
             await acknowledge(self.msg)
-            return False
-        whole = Part("", Invalid(exc_val, self.msg.subject, self.msg.data, tracing.trace.get()))
-        await settle(self.msg, [Failure(whole, exc_val)], self._retry_policy)
-        return True
+        else:
+            whole = Part("", Invalid(error, self.msg.subject, self.msg.data, tracing.trace.get()))
+            await settle(self.msg, [Failure(whole, error)], self._retry_policy)
 
 
 def _is_stored(message: Msg) -> bool:

@@ -189,7 +189,9 @@ def test_page_asks_an_admin_for_the_token(context: BrowserContext, browser: Brow
         page.get_by_role("button", name="Show").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("POST /payments")
         page.get_by_role("main").get_by_role("link", name="Requests", exact=True).click()
+        reader.wait_for("/asyncapi/requests")
         page.get_by_role("link", name="POST /payments").first.click()
-        expect(page.get_by_text(SECOND, exact=True)).to_be_visible()
+        reader.wait_for(f"/asyncapi/requests/{SECOND}")
+        expect(page.get_by_role("code").first).to_have_text(SECOND)
         page.close()
         assert reader.errors == []

@@ -1,5 +1,6 @@
 """Acknowledging durable messages: after handling, after a dead letter, or later after a retry."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -23,13 +24,19 @@ from kit.messaging.delivery.parts import Part, letter_of
 from kit.messaging.nats_compat import jetstream_of
 from kit.messaging.retry import RetryPolicy, is_outage
 from kit.runtime.failpoints import AFTER_ACK, AFTER_DEAD_LETTER, BEFORE_ACK, BEFORE_DEAD_LETTER, failpoint
-from kit.runtime.measurements import Counts, latest_of_processes
+from kit.runtime.measurements import Counts, Durations, latest_of_processes
 
 log = get_logger(__name__)
 _MESSAGES = Counts(
     "mkstore_consumed_messages_total",
     "Messages and commands of batches that a durable consumer settled: handled, retried or dead.",
     ("consumer", "outcome"),
+)
+_DURATIONS = Durations(
+    "mkstore_consume_duration_seconds", "Time from the arrival of a message until it is settled.", ("consumer",)
+)
+_REDELIVERED = Counts(
+    "mkstore_redelivered_messages_total", "Messages that were delivered more than once.", ("consumer",)
 )
 _LAST_DEAD = latest_of_processes(
     "mkstore_dead_letter_last_timestamp_seconds",
@@ -43,6 +50,18 @@ class Failure(NamedTuple):
 
     part: Part
     error: Exception
+
+
+def arrived(message: Msg) -> float:
+    """Count a message that was delivered before; return the time of its arrival, for `settled`."""
+    if (message.metadata.num_delivered or 1) > 1:
+        _REDELIVERED.add((message.metadata.consumer,))
+    return time.perf_counter()
+
+
+def settled(message: Msg, arrival: float) -> None:
+    """Measure how long it took to settle a message; `arrival` is from `arrived`."""
+    _DURATIONS.observe((message.metadata.consumer,), time.perf_counter() - arrival)
 
 
 async def acknowledge(message: Msg, parts: int = 1) -> None:

@@ -1,7 +1,6 @@
 """Consuming one durable with a handler of batches: parts, retries, dead letters and the acknowledgement."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any
@@ -13,22 +12,15 @@ from nats.errors import NotJSMessageError
 
 from contracts.consumers import Durable
 from kit.messaging.batches import BatchHandler, Received
-from kit.messaging.delivery.acknowledgement import Failure, acknowledge, count, settle
+from kit.messaging.delivery.acknowledgement import Failure, acknowledge, arrived, count, settle, settled
 from kit.messaging.delivery.breaker import BREAKERS, Breaker, Breakers
 from kit.messaging.delivery.crash_guard import CRASH_GUARD, CrashGuard
 from kit.messaging.delivery.parts import Invalid, Part, read
 from kit.messaging.retry import RETRY_POLICY, Deliveries, Delivery, RetryPolicy, in_attempt_order, is_outage
 from kit.runtime.depends import DEPENDENCIES
-from kit.runtime.measurements import Counts, Durations
 from kit.runtime.tasks import cancel_and_wait
 
 _HEARTBEATS_PER_ACK_WAIT = 4
-_DURATIONS = Durations(
-    "mkstore_consume_duration_seconds", "Time from the arrival of a message until it is settled.", ("consumer",)
-)
-_REDELIVERED = Counts(
-    "mkstore_redelivered_messages_total", "Messages that were delivered more than once.", ("consumer",)
-)
 
 
 class BatchConsumer:
@@ -68,16 +60,14 @@ class BatchConsumer:
             await message.nak(delay=delay)
             return
         delivery.in_progress = True
-        started = time.perf_counter()
-        if (metadata.num_delivered or 1) > 1:
-            _REDELIVERED.add((metadata.consumer,))
+        arrival = arrived(message)
         left = [part for part in parts if part.name not in delivery.finished]
         try:
             failures, pause = await self._attempt(message, left, delivery, breaker, context)
             await self._settle(message, key, delivery, left, failures, pause, policy)
         finally:
             delivery.in_progress = False
-            _DURATIONS.observe((metadata.consumer,), time.perf_counter() - started)
+            settled(message, arrival)
 
     async def _attempt(
         self, message: Msg, parts: Sequence[Part], delivery: Delivery, breaker: Breaker | None, context: ContextRepo
