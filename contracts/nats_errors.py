@@ -20,6 +20,8 @@ STREAM_FULL = 10077
 """The stream has reached a limit and refuses new messages."""
 CONSUMER_NOT_UNIQUE = 10100
 """Another consumer of the work queue takes the same messages."""
+NAME_IN_USE = 10130
+"""The stream that is to be restored exists, or an interrupted restore of it has not ended yet."""
 INCOMPLETE_BATCH = 10176
 """A message of an atomic batch has not arrived."""
 DUPLICATE_IN_BATCH = 10201

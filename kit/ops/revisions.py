@@ -12,17 +12,26 @@ def newest_revision(migrations: Path) -> str:
     Reads the files in `migrations`/versions: importing Alembic would make each start 0.1 s slower. Raises `CannotStart`
     if there is not exactly one such revision.
     """
-    revisions: set[str] = set()
     followed: set[str] = set()
-    for file in (migrations / "versions").glob("*.py"):
-        constants = _constants(file)
+    revisions = _revisions(migrations)
+    for constants in revisions.values():
         previous = constants.get("down_revision") or ()
-        revisions.add(str(constants.get("revision")))
         followed.update([previous] if isinstance(previous, str) else previous)
-    newest = sorted(revisions - followed)
+    newest = sorted(revisions.keys() - followed)
     if len(newest) != 1:
         raise CannotStart(f"{migrations} must have exactly one newest revision; it has {', '.join(newest) or 'none'}.")
     return newest[0]
+
+
+def known_revisions(migrations: Path) -> frozenset[str]:
+    """Return every revision in `migrations`/versions."""
+    return frozenset(_revisions(migrations))
+
+
+def _revisions(migrations: Path) -> dict[str, dict[str, str | tuple[str, ...] | None]]:
+    """Return the constants of each file, by its revision."""
+    files = [_constants(file) for file in (migrations / "versions").glob("*.py")]
+    return {str(constants.get("revision")): constants for constants in files}
 
 
 def _constants(file: Path) -> dict[str, str | tuple[str, ...] | None]:

@@ -10,8 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from mkstore.cli import docs, env
+from mkstore.cli.backup import backup, restore
 from mkstore.cli.bench import bench
-from mkstore.cli.dead_letters import app as dead_letters
+from mkstore.cli.dead_letters.commands import app as dead_letters
 from mkstore.cli.doctor import doctor
 from mkstore.cli.keys import app as keys
 from mkstore.cli.new import app as new
@@ -72,6 +73,8 @@ app.command("doctor")(doctor)
 app.command("prove")(prove)
 app.command("provision")(provision)
 app.command("secrets")(secrets)
+app.command("backup")(backup)
+app.command("restore")(restore)
 app.command("bench")(bench)
 app.command("soak")(soak)
 app.command("certs")(certs)

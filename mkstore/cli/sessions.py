@@ -5,7 +5,7 @@ from uuid import UUID
 
 import typer
 
-from mkstore.cli.dead_letter_text import printable
+from mkstore.cli.dead_letters.text import printable
 from mkstore.cli.support import HomeOption, JsonOption, fail, on_services, show
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mkstore.cli import dead_letter_text
-from mkstore.cli.dead_letter_text import Outcome
-from mkstore.cli.refused_events import RefusedEvents, RefusedId, services
+from mkstore.cli.dead_letters import text
+from mkstore.cli.dead_letters.refused_events import RefusedEvents, RefusedId, services
+from mkstore.cli.dead_letters.text import Outcome
 from mkstore.cli.support import fail
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def select(ids: list[str] | None, subject: str | None, reason: str | None, *, ev
     criteria = [bool(ids), subject is not None or reason is not None, everything]
     if criteria.count(True) != 1:
         raise typer.BadParameter("Select letters by ids, by --subject and --reason, or with --all.")
-    if subject is not None and not dead_letter_text.is_subject(subject):
+    if subject is not None and not text.is_subject(subject):
         raise typer.BadParameter(f"{subject!r} is not a NATS subject.", param_hint="--subject")
     parsed = [*map(parse, ids or ())]
     refused = [each for each in parsed if isinstance(each, RefusedId)]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mkstore.cli import dead_letter_text, refused_events
-from mkstore.cli.dead_letter_selection import Selection, parse, select
-from mkstore.cli.refused_events import RefusedEvents, RefusedId
+from mkstore.cli.dead_letters import refused_events, text
+from mkstore.cli.dead_letters.refused_events import RefusedEvents, RefusedId
+from mkstore.cli.dead_letters.selection import Selection, parse, select
 from mkstore.cli.support import HomeOption, JsonOption, fail, on_nats, show
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def list_letters(
     """List letters, oldest first."""
     from kit.messaging.dead_letters import DeadLetterQueue  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
 
-    if subject is not None and not dead_letter_text.is_subject(subject):
+    if subject is not None and not text.is_subject(subject):
         raise typer.BadParameter(f"{subject!r} is not a NATS subject.", param_hint="--subject")
 
     async def work(broker: "Broker") -> tuple[list[dict[str, object]], list[dict[str, object]], bool]:
@@ -69,7 +69,7 @@ def list_letters(
                 for letter in page:
                     if len(letters) == limit:
                         return refused, letters, True
-                    letters.append(dead_letter_text.row(letter))
+                    letters.append(text.row(letter))
         return refused, letters, False
 
     refused, letters, more = on_nats(home, work)
@@ -94,7 +94,7 @@ def show_letter(letter_id: IdArgument, home: HomeOption = None, json: JsonOption
     letter = on_nats(home, work)
     if letter is None:
         fail(f"There is no letter {letter_id}: it was replayed, discarded, or never existed.")
-    typer.echo(dead_letter_text.as_json(letter) if json else dead_letter_text.as_text(letter))
+    typer.echo(text.as_json(letter) if json else text.as_text(letter))
 
 
 @app.command()
@@ -112,11 +112,11 @@ def replay(
     """
     selection = select(ids, subject, reason, everything=everything)
 
-    async def work(broker: "Broker") -> dead_letter_text.Outcome:
+    async def work(broker: "Broker") -> text.Outcome:
         from kit.errors import Refusal  # noqa: PLC0415
         from kit.messaging.dead_letters import DeadLetterQueue, ReplayRefused  # noqa: PLC0415
 
-        letters, outcome = DeadLetterQueue(broker), dead_letter_text.Outcome("replayed")
+        letters, outcome = DeadLetterQueue(broker), text.Outcome("replayed")
         async with aclosing(selection.pages(letters, await letters.last())) as pages:
             async for page in pages:
                 sent: list[DeadLetterRecord] = []
@@ -163,11 +163,11 @@ def discard(
             fail(f"{total} letters would be discarded permanently; use --yes to confirm without a terminal.")
         typer.confirm(f"Discard {total} letters permanently?", abort=True)
 
-    async def work(broker: "Broker") -> dead_letter_text.Outcome:
+    async def work(broker: "Broker") -> text.Outcome:
         from kit.messaging.dead_letters import DeadLetterQueue  # noqa: PLC0415
         from mkstore.reject_payment import reject_payment  # noqa: PLC0415
 
-        letters, outcome = DeadLetterQueue(broker), dead_letter_text.Outcome("discarded")
+        letters, outcome = DeadLetterQueue(broker), text.Outcome("discarded")
         async with aclosing(selection.pages(letters, last)) as pages:
             async for page in pages:
                 problems = await asyncio.gather(*(reject_payment(broker, letter) for letter in page))
@@ -196,7 +196,7 @@ def _show_refused(refused: RefusedId, home: "Path | None", *, as_json: bool) -> 
     typer.echo((refused_events.as_json if as_json else refused_events.as_text)(refused, event))
 
 
-def _finish(outcome: dead_letter_text.Outcome, *, as_json: bool) -> None:
+def _finish(outcome: text.Outcome, *, as_json: bool) -> None:
     """Print the outcome; exit 1 if a letter stays."""
     if as_json:
         typer.echo(outcome.as_json())

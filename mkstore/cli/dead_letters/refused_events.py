@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from contracts.streams import covers
-from mkstore.cli.dead_letter_text import Outcome, printable
+from mkstore.cli.dead_letters.text import Outcome, printable
 from mkstore.services import SERVICES
 
 if TYPE_CHECKING:
