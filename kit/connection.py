@@ -1,8 +1,10 @@
 """A connection to PostgreSQL: its address with libpq's parameters for TLS, and what a failed handshake means."""
 
 import ssl
-from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -11,6 +13,8 @@ from kit.runtime.tls_settings import DATABASE_FILES
 
 _PARAMETERS = ("sslrootcert", "sslcert", "sslkey")
 _ADDRESS = "DB_HOST"
+_last_primary: dict[str, str] = {}
+"""Address of the last primary, by the address of all servers."""
 
 
 def ssl_parameters(mode: str, rootcert: str, cert: str, key: str) -> dict[str, str]:
@@ -23,32 +27,91 @@ def ssl_parameters(mode: str, rootcert: str, cert: str, key: str) -> dict[str, s
     return given if mode == "prefer" and not given else {"sslmode": mode, **given}
 
 
+class Server(NamedTuple):
+    """Host and port of a PostgreSQL server."""
+
+    host: str
+    port: str
+
+
+def servers_of(hosts: str, ports: str) -> list[Server]:
+    """Return the servers of DB_HOST and DB_PORT, which have commas between several; one port is that of every host."""
+    names, given = [host.strip() for host in hosts.split(",")], [port.strip() for port in ports.split(",")]
+    return [Server(*each) for each in zip(names, given if len(given) > 1 else given * len(names), strict=True)]
+
+
+def several(servers: Sequence[Server]) -> dict[str, str]:
+    """Return the parameters of an address of several servers: connections go to the primary among them."""
+    hosts, ports = (",".join(each) for each in zip(*servers, strict=True))
+    return {"host": hosts, "port": ports, "target_session_attrs": "read-write"}
+
+
 def address(host: str, port: int | str, user: str, password: str, database: str, parameters: dict[str, str]) -> str:
     """Return the address of a database as a URL that asyncpg and libpq understand."""
     login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    servers = servers_of(host, str(port))
+    if len(servers) > 1:
+        where, parameters = "", several(servers) | parameters
+    else:
+        where = f"{servers[0].host}:{servers[0].port}"
     query = f"?{urlencode(parameters, quote_via=quote)}" if parameters else ""
-    return f"postgresql://{login}@{host}:{port}/{quote(database, safe='')}{query}"
+    return f"postgresql://{login}@{where}/{quote(database, safe='')}{query}"
 
 
 async def connect(url: str, **options: Any) -> asyncpg.Connection:
-    """Connect to the database at `url`; the options are those of `asyncpg.connect`.
+    """Connect to the database at `url`, of several servers to the primary; the options are those of `asyncpg.connect`.
+
+    The last primary is tried first, and each server has the whole time of the option `timeout`: asyncpg itself would
+    wait for a machine that does not answer until no time is left for the next one.
 
     Raises `TlsFailed` if TLS fails or one side does not offer what the other requires, else the driver's error or
     `OSError`.
     """
+    candidates = _each(url)
+    for candidate in candidates[:-1]:
+        with suppress(OSError, asyncpg.PostgresError):
+            return await _connect(candidate, url, options)
+    return await _connect(candidates[-1], url, options)
+
+
+async def _connect(candidate: str, url: str, options: dict[str, Any]) -> asyncpg.Connection:
     try:
-        return await asyncpg.connect(url, **options)
+        connection: asyncpg.Connection = await asyncpg.connect(candidate, **options)
+    except asyncpg.TargetServerAttributeNotMatched as error:
+        raise ConnectionRefusedError(f"PostgreSQL at {_server(candidate)} is a standby") from error
     except (OSError, asyncpg.PostgresError) as error:
-        if (failure := _failure(error, url)) is not None:
+        if (failure := _failure(error, candidate)) is not None:
             raise failure from error
         raise
+    if candidate != url:
+        _last_primary[url] = candidate
+    return connection
+
+
+def _each(url: str) -> list[str]:
+    """Return an address for each server of `url`, that of the last primary first."""
+    parts = urlsplit(url)
+    parameters = dict(parse_qsl(parts.query))
+    hosts = parameters.pop("host", "")
+    if "," not in hosts:
+        return [url]
+    servers = servers_of(hosts, parameters.pop("port"))
+    query = urlencode(parameters, quote_via=quote)
+    candidates = [
+        urlunsplit(parts._replace(netloc=f"{parts.netloc}{host}:{port}", query=query)) for host, port in servers
+    ]
+    return sorted(candidates, key=lambda candidate: candidate != _last_primary.get(url))
+
+
+def _server(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 5432}"
 
 
 def _failure(error: Exception, url: str) -> TlsFailed | None:
     """Return what `error` means if it concerns TLS."""
-    parts = urlsplit(url)
-    server = f"PostgreSQL at {parts.hostname}:{parts.port or 5432}"
-    given = dict(parse_qsl(parts.query))
+    server = f"PostgreSQL at {_server(url)}"
+    given = dict(parse_qsl(urlsplit(url).query))
     rootcert, cert, key = (given.get(name, "") for name in _PARAMETERS)
     files = TlsFiles(rootcert, cert, key, DATABASE_FILES)
     if isinstance(error, ssl.SSLError):

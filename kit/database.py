@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from kit.connection import connect, ssl_parameters
+from kit.connection import connect, servers_of, several, ssl_parameters
 from kit.connection_pool import COMMAND_TIMEOUT, CONNECT_TIMEOUT, SERVER_SETTINGS, ConnectionPool
 from kit.errors import NonRetryable, OutcomeUnknown, Unavailable
 from kit.runtime.failpoints import AFTER_COMMIT, BEFORE_COMMIT, failpoint
@@ -44,16 +44,16 @@ class RefusedByDatabase(NonRetryable):
 
 
 def url(settings: DatabaseSettings) -> URL:
-    """Return the URL of the service's database, for asyncpg under SQLAlchemy."""
-    return URL.create(
-        "postgresql+asyncpg",
-        settings.db_user,
-        settings.db_password.get_secret_value(),
-        settings.db_host,
-        settings.db_port,
-        settings.db_database,
-        ssl_parameters(settings.db_sslmode, settings.db_sslrootcert, settings.db_sslcert, settings.db_sslkey),
-    )
+    """Return the URL of the service's database, for asyncpg under SQLAlchemy.
+
+    Of several servers, connections go to the one that accepts writes: the primary, also after a promotion.
+    """
+    login = ("postgresql+asyncpg", settings.db_user, settings.db_password.get_secret_value())
+    tls = ssl_parameters(settings.db_sslmode, settings.db_sslrootcert, settings.db_sslcert, settings.db_sslkey)
+    servers = servers_of(settings.db_host, settings.db_port)
+    if len(servers) > 1:
+        return URL.create(*login, None, None, settings.db_database, several(servers) | tls)
+    return URL.create(*login, servers[0].host, int(servers[0].port), settings.db_database, tls)
 
 
 def dsn(url: URL) -> str:
@@ -91,6 +91,7 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
         pool_size=_CHECK_CONNECTIONS,
         max_overflow=0,
         pool_timeout=2,
+        pool_pre_ping=True,  # after a restart or a promotion each idle connection would fail one check
         hide_parameters=True,  # a logged error would show an email or a password hash
         connect_args={
             "timeout": CONNECT_TIMEOUT,

@@ -86,6 +86,7 @@ ROWS: Sequence[tuple[str, Sequence[Graph]]] = (
             Graph(
                 "Database connections in use", "short", "sum by (job) (mkstore_database_connections_in_use)", "{{job}}"
             ),
+            Graph("Copies of each commit", "short", "min by (job) (mkstore_database_copies)", "{{job}}"),
             Graph("Passwords that wait", "short", "sum(mkstore_passwords_pending)", "passwords"),
             Graph("Event loop lag", "s", "max by (job) (mkstore_event_loop_lag_seconds)", "{{job}}"),
         ),

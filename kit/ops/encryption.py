@@ -36,7 +36,7 @@ def _unencrypted(settings: Settings) -> Iterator[str]:
     if (
         isinstance(settings, DatabaseSettings)
         and settings.db_sslmode in _UNPROTECTED
-        and not _is_local(settings.db_host)
+        and not all(_is_local(host.strip()) for host in settings.db_host.split(","))
     ):
         yield f"Connections to PostgreSQL at {settings.db_host} need no TLS: set DB_SSLMODE to verify-full."
 

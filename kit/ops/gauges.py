@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from kit.messaging.broker import Broker, durables
 from kit.ops import backlog
 from kit.ops.metrics import Gauges, Source
+from kit.ops.replication import count_copies
 from kit.outbox.relay import Relay
 
 
@@ -23,6 +24,18 @@ def outbox_gauges(pool: AsyncEngine) -> Source:
             ),
             GaugeMetricFamily("mkstore_outbox_refused", "Events that NATS refused for good.", measured.refused),
             GaugeMetricFamily("mkstore_outbox_leaders", "Processes that relay the outbox: at most one.", leaders),
+        ]
+
+    return read
+
+
+def copies_gauges(pool: AsyncEngine, wanted: int) -> Source:
+    """Return gauges of the copies of each commit, and of those that there have to be."""
+
+    async def read() -> Gauges:
+        return [
+            GaugeMetricFamily("mkstore_database_copies", "Copies of each commit.", await count_copies(pool)),
+            GaugeMetricFamily("mkstore_database_copies_wanted", "Copies of each commit that DB_COPIES wants.", wanted),
         ]
 
     return read

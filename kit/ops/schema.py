@@ -64,7 +64,8 @@ async def wait_for_database(pool: AsyncEngine, migrations: Path) -> None:
                     if isinstance(error, DBAPIError):
                         raise CannotStart(f"The database rejects this service: {error.orig}.") from error
                     raise
-                server = f"{pool.url.host}:{pool.url.port} (DB_HOST, DB_PORT)"
+                host, port = pool.url.query.get("host", pool.url.host), pool.url.query.get("port", pool.url.port)
+                server = f"{host}:{port} (DB_HOST, DB_PORT)"
                 log.warning("waiting for the database", server=server, reason=str(error) or type(error).__name__)
             await asyncio.sleep(_RETRY_DELAY)
 

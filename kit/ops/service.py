@@ -28,6 +28,7 @@ from kit.ops.health import Check, Health
 from kit.ops.memory import CommandMemory
 from kit.ops.metrics import Metrics
 from kit.ops.metrics_server import MetricsServer
+from kit.ops.replication import check_copies
 from kit.ops.schema import wait_for_database
 from kit.ops.subjects import UnhandledMessages
 from kit.ops.traces import configure_traces
@@ -200,6 +201,7 @@ class DatabaseService:
                     self._settings.outbox_lag_warning,
                     self._events.duplicate_window,
                 ),
+                "database-copies": partial(check_copies, self._engine, self._settings.db_copies),
                 "subjects": UnhandledMessages(self.broker, specification.stored_subjects).check,
             }
         )
@@ -212,7 +214,11 @@ class DatabaseService:
         return Health(checks, warnings=warnings)
 
     def _metrics(self) -> Metrics:
-        sources = [gauges.outbox_gauges(self._engine), gauges.relay_gauges(self._relay)]
+        sources = [
+            gauges.outbox_gauges(self._engine),
+            gauges.copies_gauges(self._engine, self._settings.db_copies),
+            gauges.relay_gauges(self._relay),
+        ]
         if self._consumes:
             sources += [gauges.dead_letter_gauges(self.broker), gauges.consumer_gauges(self.broker)]
         used = Level(_CONNECTIONS, lambda: self.pool.in_use)

@@ -100,8 +100,15 @@ class ProvisioningSettings(Settings):
 class DatabaseSettings(Settings):
     """Settings of a service that owns a database; the subclass names it."""
 
-    db_host: str = Field("127.0.0.1", description="Database host.")
-    db_port: int = Field(5432, ge=1, le=65535, description="Database port.")
+    db_host: str = Field(
+        "127.0.0.1", description="Database host; of a primary and its standbys several with commas, in any order."
+    )
+    db_port: str = Field(
+        "5432", pattern=r"^[0-9]{1,5}(,[0-9]{1,5})*$", description="Database port, or one for each host, with commas."
+    )
+    db_copies: int = Field(
+        1, ge=1, le=2, description="Copies of each commit; 2 with a standby: readiness warns while there is only one."
+    )
     db_user: str = Field("postgres", description="Database user.")
     db_password: Annotated[SecretStr, Secret(unless=("DB_SSLCERT",))] = Field(
         SecretStr(DEVELOPMENT_SECRET), description="Database password."

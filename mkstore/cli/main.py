@@ -22,7 +22,7 @@ from mkstore.cli.secrets import certs, secrets
 from mkstore.cli.sessions import app as sessions
 from mkstore.cli.soak import soak
 from mkstore.cli.status import logs, status
-from mkstore.cli.up import up
+from mkstore.cli.up import promote, up
 from mkstore.cli.users import app as users
 
 
@@ -70,6 +70,7 @@ app.command("env")(env.command())
 app.command("status")(status)
 app.command("logs")(logs)
 app.command("doctor")(doctor)
+app.command("promote")(promote)
 app.command("prove")(prove)
 app.command("provision")(provision)
 app.command("secrets")(secrets)

@@ -1,12 +1,14 @@
-"""`mkstore up`: runs the whole store on this machine."""
+"""`mkstore up` runs the whole store on this machine, and `mkstore promote` changes the primary of its PostgreSQL."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mkstore.cli.support import fail
+from mkstore.cli.support import HomeOption, fail, run_record
+from mkstore.stack.state_dir import DEFAULT_STATE_DIR
 
 _SERVERS = {"nats": "NATS_URL", "postgres": "DB_HOST"}
 """The servers, and the variable that names another one."""
@@ -57,6 +59,28 @@ def up(
     folders = tuple(ROOT / name for name in ("apps", "contracts", "kit")) if reload else ()
     options = Options(port, home, ephemeral, workers, services, folders, cluster, tls)
     raise typer.Exit(run(options, SERVICES, outdated=outdated))
+
+
+def promote(
+    home: HomeOption = None,
+    *,
+    lose_commits: Annotated[
+        bool,
+        typer.Option("--lose-commits", help="Promote a standby that lacks what the primary has committed alone."),
+    ] = False,
+) -> None:
+    """Make the standby of a cluster the primary: after the loss of the primary, or before work on it.
+
+    The former primary is killed first, so that two never accept writes, and then follows as the standby; what only it
+    had is undone. Refused if the standby lacks commits, which would be lost.
+    """
+    from mkstore.stack import promotion  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+
+    postgres = run_record(home or DEFAULT_STATE_DIR)["postgres"]
+    try:
+        asyncio.run(promotion.promote(postgres, typer.echo, lose_commits=lose_commits))
+    except promotion.PromotionRefused as error:
+        fail(str(error))
 
 
 def chosen(services: Sequence[str], only: str | None, without: str | None) -> frozenset[str]:

@@ -113,7 +113,11 @@ def print_addresses(plan: Plan, state: StateDir) -> None:
         table.add_row("NATS" if len(plan.nats) == 1 else node.name, node.address, _pid(node))
     if not plan.nats:
         table.add_row("NATS", without_login(plan.nats_url), _pid(None))
-    table.add_row("PostgreSQL", without_login(plan.postgres_url), _pid(plan.postgres))
+    for server in plan.postgres:
+        role = "PostgreSQL, primary" if server is plan.primary else "PostgreSQL, standby"
+        table.add_row(role if plan.pair else "PostgreSQL", server.address, _pid(server))
+    if not plan.postgres:
+        table.add_row("PostgreSQL", without_login(plan.postgres_url), _pid(None))
     table.add_row("logins", str(state.run_file), "")
     table.add_row("logs", str(state.root / "logs"), "")
     console = Console(file=io.StringIO(), width=160)

@@ -20,6 +20,7 @@ from mkstore.stack.migrations import is_newest, migrate
 from mkstore.stack.plan import Options, Plan, PortMapper, defaults, identity, make_plan
 from mkstore.stack.preconditions import StartRefused, check_data
 from mkstore.stack.reaper import Reaper, end_leftovers
+from mkstore.stack.replication import Replication
 from mkstore.stack.servers import create_databases, give_database, unreachable
 from mkstore.stack.service_process import own_variables
 from mkstore.stack.source_changes import source_changes
@@ -109,14 +110,18 @@ class LocalStack:
 
     async def _bring_up(self) -> None:
         plan, supervisor = self._plan, self._supervisor
-        if plan.postgres is not None:
-            check_data(plan.postgres.data)
+        for postgres in plan.postgres:
+            check_data(postgres.data)
         await supervisor.start(self._reaper)
         # Importing it takes 0.4 s of processor, in which the servers start.
         imported = asyncio.to_thread(importlib.import_module, "kit.ops.provisioning")
         await asyncio.gather(supervisor.start(*plan.servers), imported, self._check_documents())
         if not plan.nats and (reason := await unreachable(plan.nats_url)):
             raise StartRefused(f"NATS_URL: {reason}; correct it, start NATS, or unset it to use an embedded one")
+        if plan.pair:
+            replication = Replication(plan.pair, self._say, self._write_run_file)
+            self._tasks.append(asyncio.create_task(replication.run()))
+            await replication.wait_until_complete()
         try:
             await self._provision()
         except CannotStart as error:
@@ -213,7 +218,7 @@ class LocalStack:
         owned = {spec.database: spec for spec in self._specs if spec.database is not None}
         try:
             new = await create_databases(self._plan.postgres_url, owned)
-            if self._plan.postgres is not None:
+            if self._plan.postgres:
                 await self._give_databases(owned)
             return [
                 spec
@@ -242,8 +247,9 @@ class LocalStack:
         if self._stop_traces is not None:  # after the services, which export their last spans when they stop
             await self._stop_traces()
         await supervisor.stop(*plan.nats)
-        if plan.postgres is not None:
-            await supervisor.stop(plan.postgres)
+        if plan.primary is not None:
+            await supervisor.stop(plan.primary)  # before its standby, which gets everything
+        await supervisor.stop(*plan.postgres)
         self._state.run_file.unlink(missing_ok=True)
         self._state.environments_file.unlink(missing_ok=True)
         await supervisor.stop(self._reaper)

@@ -4,17 +4,17 @@ import secrets as tokens
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from contracts.logins import IMPORTED_API, WATCHER
 from kit.runtime.tls_settings import NATS_FILES
-from mkstore import nats_accounts, rights
 from mkstore.services import ServiceSpec
 from mkstore.stack import ports
+from mkstore.stack.own_servers import Certificates, hosts, own_nats, own_postgres
 from mkstore.stack.processes import CORES
 from mkstore.stack.reaper import mark
-from mkstore.stack.servers import Login, NatsServer, PostgresServer, ServerTls
-from mkstore.stack.servers.nats_cluster import NODES, cluster_of
+from mkstore.stack.servers import NatsServer, PostgresServer
+from mkstore.stack.servers.nats_cluster import NODES
+from mkstore.stack.servers.postgres_pair import PostgresNode
 from mkstore.stack.service_process import DatabaseLogin, ServiceProcess, service_environment
 from mkstore.stack.state_dir import StateDir
 
@@ -82,7 +82,7 @@ class Plan:
     """
 
     nats: Sequence[NatsServer]
-    postgres: PostgresServer | None
+    postgres: Sequence[PostgresServer]
     services: Sequence[ServiceProcess]
     environments: Mapping[str, Mapping[str, str]] = field(repr=False)
     nats_url: str = field(repr=False)
@@ -101,7 +101,17 @@ class Plan:
     @property
     def servers(self) -> list[NatsServer | PostgresServer]:
         """The servers that this run starts."""
-        return [*self.nats, *([] if self.postgres is None else [self.postgres])]
+        return [*self.nats, *self.postgres]
+
+    @property
+    def pair(self) -> Sequence[PostgresNode]:
+        """The primary and the standby of a cluster; none otherwise."""
+        return [node for node in self.postgres if isinstance(node, PostgresNode)]
+
+    @property
+    def primary(self) -> PostgresServer | None:
+        """The PostgreSQL that accepts writes, if this run starts it."""
+        return next((node for node in self.pair if node.is_primary), self.postgres[0] if self.postgres else None)
 
     @property
     def gateway(self) -> ServiceProcess | None:
@@ -131,7 +141,14 @@ class Plan:
             ]
         if self.admin_security:
             record["nats"]["security"] = dict(self.admin_security)
-        record["postgres"] = {"pid": _pid(self.postgres), "url": self.postgres_url}
+        primary = self.primary
+        record["postgres"] = {"pid": _pid(primary), "url": primary.url if primary else self.postgres_url}
+        if self.pair:
+            record["postgres"]["nodes"] = [
+                {"name": node.name, "pid": _pid(node), "url": node.address, "primary": node is primary}
+                for node in self.pair
+            ]
+            record["postgres"]["copies"] = str(self.pair[0].copies.folder)
         return record
 
 
@@ -153,15 +170,15 @@ def make_plan(
     """
     owners = [spec.name for spec in specs if spec.database is not None]
     secrets = state.secrets([*(spec.name for spec in specs), WATCHER], owners)
-    certificates = _Certificates(state.root / "certs") if options.tls else None
-    nats = [] if environ.get("NATS_URL") else _own_nats(state, secrets, specs, options, map_port, certificates)
-    postgres = None if environ.get("DB_HOST") else _own_postgres(state, secrets)
+    certificates = Certificates(state.root / "certs") if options.tls else None
+    nats: Sequence[NatsServer] = []
+    if not environ.get("NATS_URL"):
+        map_route = None if map_port is identity else map_port
+        nats = own_nats(state, secrets, specs, certificates, cluster=options.cluster, map_route=map_route)
+    postgres = [] if environ.get("DB_HOST") else own_postgres(state, secrets, cluster=options.cluster)
     nats_url = ",".join(node.url for node in nats) or environ["NATS_URL"]
     monitor_url = ",".join(node.monitor_url for node in nats) or environ.get("NATS_MONITOR_URL", "")
-    if postgres is not None:
-        database = DatabaseLogin(ports.LOOPBACK, str(postgres.port), postgres.user, postgres.password)
-    else:
-        database = DatabaseLogin.in_environment(environ)
+    database = _administrator(postgres) or DatabaseLogin.in_environment(environ)
     jwt_secret = environ.get("JWT_SECRET") or secrets["jwt_secret"]
 
     gateway_port = options.port or ports.free_port()
@@ -179,9 +196,10 @@ def make_plan(
     for spec in specs:
         to_nats = ",".join(node.url_as(spec.name, map_port(spec.name, node.name, node.port)) for node in nats)
         to_database = database
-        if postgres is not None and spec.database is not None:
-            mapped, password = str(map_port(spec.name, "postgres", postgres.port)), secrets[f"postgres_{spec.name}"]
-            to_database = replace(database, port=mapped, user=spec.name, password=password)
+        if postgres and spec.database is not None:
+            host, mapped = hosts([map_port(spec.name, node.name, node.port) for node in postgres])
+            password = secrets[f"postgres_{spec.name}"]
+            to_database = DatabaseLogin(host, mapped, spec.name, password)
         env = service_environment(
             spec,
             environ,
@@ -209,9 +227,16 @@ def make_plan(
     return replace(plan, admin_security=security("operator"))
 
 
+def _administrator(postgres: Sequence[PostgresServer]) -> DatabaseLogin | None:
+    """Return the superuser's login on the run's own servers, if it has some."""
+    if not postgres:
+        return None
+    return DatabaseLogin(*hosts([node.port for node in postgres]), postgres[0].user, postgres[0].password)
+
+
 def defaults(options: Options) -> dict[str, str]:
     """Return the variables that the services and the provisioning have unless the environment has others."""
-    return {"STREAM_REPLICAS": str(NODES)} if options.cluster else {}
+    return {"STREAM_REPLICAS": str(NODES), "DB_COPIES": "2"} if options.cluster else {}
 
 
 def _own_traces(environ: Mapping[str, str]) -> TraceAddress | None:
@@ -219,59 +244,6 @@ def _own_traces(environ: Mapping[str, str]) -> TraceAddress | None:
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or environ.get(_ENDPOINT):
         return None
     return TraceAddress(ports.free_port(), tokens.token_urlsafe(32))
-
-
-class _Certificates:
-    """The certificates of a run's own NATS server, in `folder`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def of_client(self, name: str) -> dict[str, str]:
-        """Return the variables of a service, or of the operator."""
-        return dict(zip(NATS_FILES, map(str, self._files(name)), strict=True))
-
-    def of_server(self) -> ServerTls:
-        """Return the server's files."""
-        ca, cert, key = self._files("nats")
-        return ServerTls(cert, key, ca)
-
-    def _files(self, name: str) -> tuple[Path, Path, Path]:
-        return self.folder / "ca.crt", self.folder / f"{name}.crt", self.folder / f"{name}.key"
-
-
-def _own_nats(
-    state: StateDir,
-    secrets: Mapping[str, str],
-    specs: Sequence[ServiceSpec],
-    options: Options,
-    map_port: PortMapper,
-    certificates: _Certificates | None,
-) -> Sequence[NatsServer]:
-    every = rights.every([spec.name for spec in specs])
-    logins: dict[str, Any] = {
-        "services": Login("services", secrets["nats_services"]),
-        "operator": Login("operator", secrets["nats_operator"]),
-        "others": [Login.of(each, secrets[f"nats_{each.login}"]) for each in every],
-        "sharing": nats_accounts.sharing(every),
-        "tls": certificates.of_server() if certificates else None,
-    }
-    servers: Sequence[NatsServer]
-    if options.cluster:
-        mapped = None if map_port is identity else map_port
-        password = secrets["nats_routes"]
-        servers = cluster_of(state.data, password=password, log=state.log, options=logins, map_route=mapped)
-    else:
-        servers = [NatsServer(state.data / "nats", log=state.log("nats"), **logins)]
-    for server in servers:
-        server.mark = mark(server.name, state.root)
-    return servers
-
-
-def _own_postgres(state: StateDir, secrets: Mapping[str, str]) -> PostgresServer:
-    server = PostgresServer(state.data / "postgres", password=secrets["postgres"], log=state.log("postgres"))
-    server.mark = mark(server.name, state.root)
-    return server
 
 
 def _pid(managed: NatsServer | PostgresServer | ServiceProcess | None) -> int | None:

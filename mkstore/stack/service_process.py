@@ -36,7 +36,10 @@ _NOT_INHERITED_NAMES = {
 
 @dataclass(frozen=True)
 class DatabaseLogin:
-    """Address of PostgreSQL, the services' user and password, and the variables of TLS that are set (`DB_SSL...`)."""
+    """Address of PostgreSQL, the services' user and password, and the variables of TLS that are set (`DB_SSL...`).
+
+    Several hosts and ports stand with commas between them.
+    """
 
     host: str
     port: str

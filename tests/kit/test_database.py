@@ -9,9 +9,12 @@ import pytest
 from sqlalchemy import URL, BigInteger, CheckConstraint, Column, MetaData, Table, Text, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from kit import database
 from kit.connection_pool import ConnectionPool
 from kit.database import RefusedByDatabase, Transaction, pool_of
-from kit.errors import OutcomeUnknown, Unavailable
+from kit.errors import HealthWarning, OutcomeUnknown, Unavailable
+from kit.ops.replication import check_copies
+from kit.runtime.settings import DatabaseSettings
 from mkstore.stack.servers import PostgresServer
 from tests.support.held_connections import held_connections
 
@@ -147,3 +150,23 @@ async def test_session_may_end_between_statements(engine: AsyncEngine, ending: s
         async with Things(held) as things:  # on a new connection
             await things.run("SELECT 1")
     await held.close()
+
+
+@pytest.mark.parametrize(("ports", "expected"), [("5432", "5432,5432"), ("5432,5433", "5432,5433")])
+def test_several_hosts_are_one_address_for_the_primary(ports: str, expected: str) -> None:
+    class Settings(DatabaseSettings):
+        db_database: str = "users_db"
+
+    url = database.url(Settings(db_host="one, two", db_port=ports))
+    assert url.query == {"host": "one,two", "port": expected, "target_session_attrs": "read-write"}
+    assert url.host is None
+
+
+async def test_server_without_a_standby_has_one_copy_of_each_commit(postgres_server: PostgresServer) -> None:
+    engine = create_async_engine(postgres_server.url.replace("postgresql://", "postgresql+asyncpg://"))
+    try:
+        assert await check_copies(engine, 1) is None
+        with pytest.raises(HealthWarning, match="only one copy"):
+            await check_copies(engine, 2)
+    finally:
+        await engine.dispose()

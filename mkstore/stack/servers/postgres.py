@@ -71,8 +71,7 @@ class PostgresServer(ManagedProcess):
 
         Raises `ProcessFailed` if it cannot be created, or root cannot run PostgreSQL as another user.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._account = account_for(self.folder, self.data)
+        account = self.find_account()
         if self.data.exists():
             return
         staging = self.folder / "data.new"
@@ -80,9 +79,9 @@ class PostgresServer(ManagedProcess):
         password_file = self.folder / "password.new"
         password_file.touch(mode=0o600)
         password_file.write_text(self.password)
-        self._account.take_ownership(password_file)
+        account.take_ownership(password_file)
         command = [
-            *self._account.prefix,
+            *account.prefix,
             postgres_program("initdb"),
             *("--pgdata", str(staging), "--username", self.user, "--pwfile", str(password_file)),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-instructions"),
@@ -96,12 +95,22 @@ class PostgresServer(ManagedProcess):
             )
         staging.rename(self.data)
 
+    def find_account(self) -> Account:
+        """Create its folder, and return the user that PostgreSQL runs as; see `accounts`. Raises `ProcessFailed`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._account = account_for(self.folder, self.data)
+        return self._account
+
+    def settings(self) -> dict[str, str]:
+        """Return the server's settings, which subclasses may change."""
+        return {**_SETTINGS, "port": str(self.port)}
+
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the server on its data; prepares them if necessary."""
         if self._account is None:
             self.prepare()
         self._forget_stale_pid()
-        settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(self.port)}.items()]
+        settings = [f"--{name}={value}" for name, value in self.settings().items()]
         prefix = self._account.prefix if self._account else ()
         return self._spawn(
             [*prefix, postgres_program("postgres"), "-D", str(self.data), *settings], death_signal=self.death_signal

@@ -37,13 +37,13 @@ def test_each_service_has_its_own_logins(tmp_path: Path) -> None:
     users, payments, gateway = (plan.environments[name] for name in ("users", "payments", "gateway"))
     assert (users["DB_USER"], payments["DB_USER"]) == ("users", "payments")
     assert plan.nats
-    assert plan.postgres is not None
-    passwords = {users["DB_PASSWORD"], payments["DB_PASSWORD"], plan.postgres.password}
+    assert plan.primary is not None
+    passwords = {users["DB_PASSWORD"], payments["DB_PASSWORD"], plan.primary.password}
     assert len(passwords) == 3
     assert gateway["LIVE_NATS_URL"].startswith("nats://watcher:")
     for env in plan.environments.values():
         assert plan.admin_url not in env.values()
-        assert plan.postgres.password not in env.values()
+        assert plan.primary.password not in env.values()
 
 
 def test_cluster_has_three_nats_servers_and_two_processes_of_each_service(tmp_path: Path) -> None:
