@@ -1,9 +1,12 @@
 """The JetStream streams: names, subjects and limits."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from contracts.shards import Shard, contract_subject, shard_in
 
 DEAD = "dead."
 """Subject prefix of dead letters."""
@@ -37,6 +40,25 @@ class Stream(BaseModel):
     """How long an acknowledged message stays, as the memory that it was handled: the owner purges the stream."""
     append_only: bool = False
     """Whether NATS refuses to delete a message and to purge the stream; that can never be revoked."""
+    sharded: bool = False
+    """Whether each shard has a separate one, see `of`."""
+
+    def of(self, shard: Shard) -> "Stream":
+        """Return this stream of a shard; the only shard has the stream itself, as one that is not sharded."""
+        if not self.sharded or shard.count == 1:
+            return self
+        subjects = tuple(placed for subject in self.subjects for placed in self.places(subject, shard))
+        return self.model_copy(
+            update={"name": shard.suffixed(self.name, "_").upper(), "subjects": subjects, "sharded": False}
+        )
+
+    def places(self, subject: str, shard: Shard) -> tuple[str, ...]:
+        """Return the subjects, with NATS wildcards, on which a shard publishes what its contract has on `subject`."""
+        if not self.sharded or shard.count == 1:
+            return (subject,)
+        placed = shard.subject(subject)
+        # An event that another shard copies has the name of that one at its end.
+        return (placed, f"{placed}.*") if self.append_only else (placed,)
 
 
 PAYMENT_COMMANDS = Stream(
@@ -47,6 +69,7 @@ PAYMENT_COMMANDS = Stream(
     discard="new",  # never drop an old command: its payments were accepted with 202
     duplicate_window=timedelta(minutes=2),
     max_bytes=1 << 30,
+    sharded=True,
 )
 
 KEYED_PAYMENT_COMMANDS = Stream(
@@ -59,6 +82,7 @@ KEYED_PAYMENT_COMMANDS = Stream(
     max_bytes=2 << 30,
     max_messages=2_000_000,  # payments purges from half of it on, so that keys never refuse a new payment
     memory=timedelta(hours=24),
+    sharded=True,
 )
 
 USER_EVENTS = Stream(
@@ -85,6 +109,7 @@ PAYMENT_EVENTS = Stream(
     max_bytes=1 << 30,  # `mkstore provision` takes another one from EVENT_STREAM_BYTES
     republish=True,
     append_only=True,
+    sharded=True,
 )
 
 REVOCATIONS = Stream(
@@ -133,11 +158,26 @@ def owned_by(service: str) -> tuple[Stream, ...]:
 
 
 def stream_of(subject: str) -> Stream:
-    """Return the stream that stores `subject`, which may contain `{name}` parts. Raises `KeyError` if there is none."""
+    """Return the stream that stores `subject`, which may contain `{name}` parts and the name of a shard.
+
+    Raises `KeyError` if there is none.
+    """
+    wanted = contract_subject(subject)
     for stream in STREAMS:
-        if any(covers(pattern, subject) for pattern in stream.subjects):
-            return stream
+        if any(covers(pattern, wanted) for pattern in stream.subjects):
+            return stream.of(shard_in(subject))
     raise KeyError(f"no stream keeps {subject}")
+
+
+def streams_of(shards: Iterable[Shard], streams: Iterable[Stream] = STREAMS) -> tuple[Stream, ...]:
+    """Return all of these streams: a sharded one once for each of the shards."""
+    return tuple(dict.fromkeys(stream.of(shard) for stream in streams for shard in shards))
+
+
+def is_sharded(subject: str) -> bool:
+    """Return whether messages on a subject, which is that of a contract, go to one shard."""
+    owner = subject.partition(".")[0]
+    return any(each.partition(".")[0] == owner for stream in STREAMS if stream.sharded for each in stream.subjects)
 
 
 def covers(pattern: str, subject: str) -> bool:

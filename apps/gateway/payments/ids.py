@@ -11,14 +11,15 @@
 | 112 to 127 | place in the batch | SHA-256 of caller and key |
 
 The first 96 bits are the same for all payments of a batch and name the subject of its command. The hash of the caller
-is in the same place in both, for a later division of the payments by caller.
+is in the same place in both, and decides about the shard (`contracts/shards.py`).
 """
 
 import hashlib
-from functools import lru_cache
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
+
+from contracts.shards import user_hash
 
 MAX_PLACES = 1 << 16
 """Payments that one batch has ids for."""
@@ -42,13 +43,7 @@ class BatchIds:
         if self._places == MAX_PLACES:
             raise OverflowError("the batch has no place left")
         place, self._places = self._places, self._places + 1
-        return UUID(int=self._prefix << 32 | int.from_bytes(caller_hash(caller), "big") << 16 | place)
-
-
-@lru_cache(maxsize=4096)
-def caller_hash(caller: UUID) -> bytes:
-    """Return the two bytes of the caller's hash that every id of their payments has."""
-    return hashlib.sha256(b"mkstore/caller\0" + caller.bytes).digest()[:2]
+        return UUID(int=self._prefix << 32 | int.from_bytes(user_hash(caller), "big") << 16 | place)
 
 
 def payment_id(caller: UUID, key: str) -> UUID:
@@ -56,5 +51,5 @@ def payment_id(caller: UUID, key: str) -> UUID:
     digest = bytearray(hashlib.sha256(b"mkstore/payment\0" + caller.bytes + key.encode("ascii")).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x80  # version 8
     digest[8] = digest[8] & 0x3F | 0x80  # variant 10
-    digest[_CALLER_BYTES] = caller_hash(caller)
+    digest[_CALLER_BYTES] = user_hash(caller)
     return UUID(bytes=bytes(digest))

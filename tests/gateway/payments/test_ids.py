@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.gateway.payments.ids import MAX_PLACES, BatchIds, caller_hash, payment_id
+from apps.gateway.payments.ids import MAX_PLACES, BatchIds, payment_id
 from contracts.payments import CreatePayments
+from contracts.shards import user_hash
 
 ADA = UUID("0198c5c8-7c1e-7a52-9d3b-4f1e8a6b2c01")
 KEYS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=255)
@@ -40,7 +41,7 @@ def test_different_inputs_give_different_ids(one: tuple[UUID, str], other: tuple
 @given(st.uuids(), KEYS)
 def test_hash_of_the_caller_is_in_one_place_in_every_id(caller: UUID, key: str) -> None:
     expected = int.from_bytes(hashlib.sha256(b"mkstore/caller\0" + caller.bytes).digest()[:2], "big")
-    assert int.from_bytes(caller_hash(caller), "big") == expected
+    assert int.from_bytes(user_hash(caller), "big") == expected
     for payment in (payment_id(caller, key), BatchIds().next(caller)):
         assert bits(payment, 96, 111) == expected
 
