@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.runtime import spans
 from kit.runtime.tracing import Trace, trace
 
 Item = TypeVar("Item")
+Item_contra = TypeVar("Item_contra", contravariant=True)
 Result = TypeVar("Result")
 
 _CHECK_INTERVAL = 0.02
@@ -17,6 +18,31 @@ _CHECK_INTERVAL = 0.02
 
 _Call: TypeAlias = tuple[Item, asyncio.Future[Result], float]
 """An item, the future of its result, and the time of the event loop at which it fails."""
+
+
+class Loader(Protocol[Item_contra, Result]):
+    """Processes single items; see `BatchLoader`."""
+
+    async def __call__(self, item: Item_contra) -> Result:
+        """Process `item`."""
+
+    def within(self, seconds: float, item: Item_contra) -> asyncio.Future[Result]:
+        """Process `item` in at most `seconds`; the future fails with `TimeoutError` then."""
+
+
+class PartitionedLoader(Generic[Item, Result]):
+    """Passes each item to the loader of its partition, so that one that hangs does not hold back the others."""
+
+    def __init__(self, loader_of: Callable[[Item], Loader[Item, Result]]) -> None:
+        self._loader_of = loader_of
+
+    async def __call__(self, item: Item) -> Result:
+        """Process `item` in its partition."""
+        return await self._loader_of(item)(item)
+
+    def within(self, seconds: float, item: Item) -> asyncio.Future[Result]:
+        """Process `item` in its partition in at most `seconds`; the future fails with `TimeoutError` then."""
+        return self._loader_of(item).within(seconds, item)
 
 
 class BatchLoader(Generic[Item, Result]):

@@ -3,6 +3,7 @@
 from pydantic import ValidationError
 
 from contracts.payments import CreatePayment, RejectPayment
+from contracts.shards import shard_in
 from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS
 from kit.errors import Refusal
 from kit.messaging.broker import Broker
@@ -17,7 +18,8 @@ async def reject_payment(broker: Broker, letter: DeadLetterRecord) -> str | None
     Does nothing for other messages, and for a body without a payment: no client knows its id. Call it in a new task:
     it sets the trace context of the letter's request.
     """
-    if letter.stream not in {PAYMENT_COMMANDS.name, KEYED_PAYMENT_COMMANDS.name}:
+    shard = shard_in(letter.subject)
+    if letter.stream not in {each.of(shard).name for each in (PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS)}:
         return None
     try:
         command = CreatePayment.model_validate_json(letter.body)
@@ -25,7 +27,7 @@ async def reject_payment(broker: Broker, letter: DeadLetterRecord) -> str | None
         return None
     tracing.set_trace(letter.headers)
     try:
-        await RequestClient(broker).request(RejectPayment(command=command))
+        await RequestClient(broker).request(RejectPayment(command=command), shard=shard)
     except Refusal as refusal:
         return str(refusal)
     return None

@@ -5,10 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from contracts.consumers import copying
 from contracts.logins import IMPORTED_API, WATCHER, inbox_prefix
-from contracts.streams import STREAMS
+from contracts.shards import ALL_IN_ONE, Shards
+from contracts.streams import DEAD, STREAMS, streams_of
 from kit.asyncapi.reader import DocumentReader, wildcard_subject
 from mkstore import generated
+from mkstore.shard_names import ShardNames
 
 DISCOVERY = ("PING", "INFO", "STATS")
 """The verbs of the service protocol (NATS ADR-32)."""
@@ -49,6 +52,11 @@ class Rights:
             "subscribe": {"allow": sorted(subscribe | {f"{inbox_prefix(self.login)}.>"})},
         } | ({"allow_responses": _REPLIES} if self.discoverable else {})
 
+    def consume(self, stream: str, durable: str) -> None:
+        """Allow to look at a durable consumer of a stream, to pull from it and to acknowledge."""
+        self.api |= {f"CONSUMER.INFO.{stream}.{durable}", f"CONSUMER.MSG.NEXT.{stream}.{durable}"}
+        self.acknowledges.add(f"$JS.ACK.{stream}.{durable}.>")
+
     def discovery(self) -> set[str]:
         """Return the subjects of the service protocol: of all services, of this one, and of one process."""
         if not self.discoverable:
@@ -57,63 +65,76 @@ class Rights:
         return {f"$SRV.{verb}{end}" for verb in DISCOVERY for end in ends}
 
 
-def rights_of(service: str, document: Mapping[str, Any]) -> Rights:
-    """Return the rights of a service's login.
+def rights_of(service: str, document: Mapping[str, Any], shards: Shards = ALL_IN_ONE) -> Rights:
+    """Return the rights of a service's login, which the processes of all shards use.
 
     It may publish the messages that its document lists, reply to its requests, look at its streams, read those that it
     must search, pull from its consumers, purge a stream if its document lists that, and receive what its streams
     republish. It may not create or change a stream or a consumer (ADR 29).
     """
-    reader, rights = DocumentReader(document), Rights(service)
+    reader, rights, names = DocumentReader(document), Rights(service), ShardNames(shards)
     streams: set[str] = set()
     followed: set[str] = set()
     for operation in reader.operations:
         x_nats = operation.x_nats
-        subject = wildcard_subject(reader.channels[operation.channel].address)
+        subjects = names.subjects(wildcard_subject(reader.channels[operation.channel].address))
         if "stream" in x_nats:
             streams.add(x_nats["stream"])
         match operation.role:
             case "replies":
-                rights.answers.add(subject)
+                rights.answers |= subjects
             case "requests":
-                rights.requests.add(subject)
+                rights.requests |= subjects
             case "publishes":
-                rights.publishes.add(subject)
+                rights.publishes |= subjects
             case "consumes":
-                durable = f"{x_nats['stream']}.{x_nats['consumer']['durable']}"
-                rights.api |= {f"CONSUMER.INFO.{durable}", f"CONSUMER.MSG.NEXT.{durable}"}
-                rights.acknowledges.add(f"$JS.ACK.{durable}.>")
-                rights.publishes.add(wildcard_subject(x_nats["deadLetterSubject"]))
-                if "itemDeadLetterSubject" in x_nats:
-                    rights.publishes.add(wildcard_subject(x_nats["itemDeadLetterSubject"]))
-                if "purges" in x_nats:
-                    rights.api.add(f"STREAM.PURGE.{x_nats['stream']}")
+                _consume(rights, x_nats, names)
             case "subscribes":
-                rights.follows |= set(x_nats["republished"])
+                rights.follows |= names.all_subjects(x_nats["republished"])
                 followed.add(x_nats["stream"])
-    rights.api |= {f"STREAM.INFO.{stream}" for stream in streams}
+    _copy(rights, shards)
+    rights.api |= {f"STREAM.INFO.{stream}" for stream in names.all_streams(streams)}
     # Not what it only writes or pulls: a service reads what it must search.
-    rights.api |= {subject for stream in (streams - _APPEND_ONLY) | followed for subject in _direct_get(stream)}
-    rights.api |= {f"STREAM.MSG.GET.{stream}" for stream in followed}  # which replica lags behind, the leader says
+    read = names.all_streams((streams - _APPEND_ONLY) | followed)
+    rights.api |= {subject for stream in read for subject in _direct_get(stream)}
+    # Which replica lags behind, the leader says.
+    rights.api |= {f"STREAM.MSG.GET.{stream}" for stream in names.all_streams(followed)}
     return rights
 
 
-def documented(service: str) -> Rights:
+def _consume(rights: Rights, x_nats: Mapping[str, Any], names: ShardNames) -> None:
+    """Add the rights of a durable consumer, from the extension of its operation."""
+    for stream, durable in names.durables(x_nats["stream"], x_nats["consumer"]["durable"]):
+        rights.consume(stream, durable)
+    letters = [x_nats[each] for each in ("deadLetterSubject", "itemDeadLetterSubject") if each in x_nats]
+    rights.publishes |= names.all_subjects(map(wildcard_subject, letters))
+    if "purges" in x_nats:
+        rights.api |= {f"STREAM.PURGE.{stream}" for stream in names.all_streams([x_nats["stream"]])}
+
+
+def _copy(rights: Rights, shards: Shards) -> None:
+    """Add the rights to copy payments from one shard to another, which no document lists."""
+    for durable in (each for shard in shards.all for each in copying(shard) if each.service == rights.login):
+        rights.consume(durable.stream.name, durable.name)
+        rights.publishes.add(f"{DEAD}{durable.subject}")
+
+
+def documented(service: str, shards: Shards = ALL_IN_ONE) -> Rights:
     """Return the rights from the committed document of a service. Raises `OSError` if it does not exist."""
-    return rights_of(service, json.loads((generated.ROOT / f"asyncapi/{service}.json").read_text("utf-8")))
+    return rights_of(service, json.loads((generated.ROOT / f"asyncapi/{service}.json").read_text("utf-8")), shards)
 
 
-def every(services: Sequence[str]) -> list[Rights]:
+def every(services: Sequence[str], shards: Shards = ALL_IN_ONE) -> list[Rights]:
     """Return the rights of all logins: of these services, from their committed documents, and of the watcher."""
-    return [*map(documented, services), of_watcher()]
+    return [*(documented(service, shards) for service in services), of_watcher(shards)]
 
 
-def of_watcher() -> Rights:
+def of_watcher(shards: Shards = ALL_IN_ONE) -> Rights:
     """Return the rights of the login that may only look: at streams, their messages, and statistics."""
     requests = ("CONSUMER.LIST", "STREAM.INFO", "STREAM.MSG.GET")
     return Rights(
         WATCHER,
-        api={f"{request}.{stream.name}" for stream in STREAMS for request in requests},
+        api={f"{request}.{stream.name}" for stream in streams_of(shards.all) for request in requests},
         discovers={"STATS"},
         discoverable=False,
     )

@@ -16,14 +16,16 @@ from apps.gateway.http.backpressure import Capacity, remaining, with_deadline
 from apps.gateway.http.guessing import Guesses
 from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.payments.accept import PaymentAcceptance
+from apps.gateway.payments.lists import PaymentLists
 from apps.gateway.payments.waiters import Waiters
 from apps.gateway.public_keys import PublishedKeys
 from apps.gateway.revocations import Revocations
 from apps.gateway.sse.broadcaster import Broadcaster
 from contracts import base
-from contracts.payments import GetPayments, PaymentView
+from contracts.payments import GetPayments, ListPayments, PaymentPage, PaymentView
+from contracts.shards import ALL_IN_ONE, Shard, Shards
 from contracts.users import GetUsers, UserView
-from kit.batching import BatchLoader
+from kit.batching import BatchLoader, Loader, PartitionedLoader
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
 from kit.messaging.demand import Demand
@@ -34,8 +36,8 @@ from portal.live import SystemMonitor
 from portal.traces import Traces
 
 View = TypeVar("View", UserView, PaymentView)
-UserLoader = BatchLoader[UUID, UserView | None]
-PaymentLoader = BatchLoader[UUID, PaymentView | None]
+UserLoader = Loader[UUID, UserView | None]
+PaymentLoader = Loader[UUID, PaymentView | None]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class Dependencies:
     acceptance: PaymentAcceptance
     waiters: Waiters
     broadcaster: Broadcaster
-    payment_events: Demand
+    payment_lists: PaymentLists
+    payment_events: Sequence[Demand]
+    """Of each shard the demand for its events."""
     verifier: auth.TokenVerifier
     public_keys: PublishedKeys
     revocations: Revocations
@@ -89,6 +93,10 @@ class Dependencies:
         """Return a payment, recorded or pending, or None if it does not exist."""
         return await with_deadline(self.payments, payment_id, self.timeout, "payments service")
 
+    async def list_payments(self, wanted: ListPayments) -> PaymentPage:
+        """Return a page of payments of one user, or of all. Raises what `RequestClient.request` raises."""
+        return await self.payment_lists.page(wanted, timeout=remaining(self.timeout))
+
 
 def user_loader(client: RequestClient) -> UserLoader:
     """Return a loader of users; None for an unknown id."""
@@ -100,14 +108,20 @@ def user_loader(client: RequestClient) -> UserLoader:
     return BatchLoader(load)
 
 
-def payment_loader(client: RequestClient, *, queued: bool = True) -> PaymentLoader:
+def payment_loader(client: RequestClient, shards: Shards = ALL_IN_ONE, *, queued: bool = True) -> PaymentLoader:
     """Return a loader of payments; None for an unknown id, and without `queued` for one that is only in a queue."""
 
-    async def load(ids: Sequence[UUID]) -> list[PaymentView | None]:
-        reply = await client.request(GetPayments(ids=tuple(set(ids)), queued=queued))
-        return _in_order(ids, reply.payments)
+    def loader_of(shard: Shard) -> PaymentLoader:
+        async def load(ids: Sequence[UUID]) -> list[PaymentView | None]:
+            reply = await client.request(GetPayments(ids=tuple(set(ids)), queued=queued), shard=shard)
+            return _in_order(ids, reply.payments)
 
-    return BatchLoader(load)
+        return BatchLoader(load)
+
+    loaders = [loader_of(shard) for shard in shards.all]
+    if shards.count == 1:
+        return loaders[0]
+    return PartitionedLoader(lambda payment: loaders[shards.of_payment(payment).number])
 
 
 def _in_order(ids: Sequence[UUID], views: Sequence[View]) -> list[View | None]:

@@ -1,5 +1,6 @@
 """Reactions to what other services publish: wake waiting requests, feed the event streams, end sessions."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from apps.gateway.sse.broadcaster import Broadcaster
 from contracts.keys import PublicKeys
 from contracts.payments import PaymentCreated, PaymentRejected
 from contracts.revocations import SessionRevocation, UserRevocation
+from contracts.shards import Shards
 from contracts.streams import PAYMENT_EVENTS, PUBLIC_KEYS, REVOCATIONS, USER_EVENTS
 from contracts.users import UserCreated, UserDeleted, UserUpdated
 from kit.messaging.demand import Demand
@@ -52,23 +54,19 @@ def payment_of(body: bytes) -> UUID | None:
 
 
 def event_router(
-    broadcaster: Broadcaster, waiters: Waiters, revocations: Revocations, keys: PublishedKeys, payments: Demand
+    broadcaster: Broadcaster,
+    waiters: Waiters,
+    revocations: Revocations,
+    keys: PublishedKeys,
+    payments: Sequence[Demand],
 ) -> EventRouter:
     """Return the router with the one subscription of this process to each event stream.
 
-    Events of payments arrive only while there is a demand.
+    Events of the payments of a shard arrive only while there is a demand for them.
     """
     router = EventRouter()
 
-    def is_awaited(event: StoredMessage) -> bool:
-        """Send the event to its user's clients; return whether a request waits for its payment."""
-        broadcaster.publish(event)
-        return bool(waiters.expected) and payment_of(event.body) in waiters.expected
-
-    @router.subscribe(PAYMENT_EVENTS, before=is_awaited, demand=payments)
-    async def payment_event(event: PaymentCreated | PaymentRejected) -> None:
-        """Wake the requests that wait for the payment, and send the event to its user's clients."""
-        waiters.wake(event.payment)
+    _subscribe_payments(router, broadcaster, waiters, payments)
 
     def is_read(event: StoredMessage) -> bool:
         """Send an event of a user to its clients; what it means for tokens stands in the revocations."""
@@ -108,3 +106,22 @@ def event_router(
         keys.apply(published)
 
     return router
+
+
+def _subscribe_payments(
+    router: EventRouter, broadcaster: Broadcaster, waiters: Waiters, demands: Sequence[Demand]
+) -> None:
+    """Subscribe to the events of each shard, of which there are as many as `demands`."""
+
+    def is_awaited(event: StoredMessage) -> bool:
+        """Send the event to its user's clients; return whether a request waits for its payment."""
+        broadcaster.publish(event)
+        return bool(waiters.expected) and payment_of(event.body) in waiters.expected
+
+    async def payment_event(event: PaymentCreated | PaymentRejected) -> None:
+        """Wake the requests that wait for the payment, and send the event to its user's clients."""
+        waiters.wake(event.payment)
+
+    for shard, demand in zip(Shards(len(demands)).all, demands, strict=True):
+        stream, documented = PAYMENT_EVENTS.of(shard), not shard.number
+        router.subscribe(stream, before=is_awaited, demand=demand, documented=documented)(payment_event)

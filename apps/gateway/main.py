@@ -27,7 +27,8 @@ from apps.gateway.http.rate_limits import RateLimits
 from apps.gateway.http.request_counters import open_counters, open_storage
 from apps.gateway.http.server import configure_server
 from apps.gateway.payments.accept import PaymentAcceptance
-from apps.gateway.payments.queue import JetStreamPaymentQueue, PaymentQueue
+from apps.gateway.payments.lists import PaymentLists
+from apps.gateway.payments.queue import PaymentQueue, payment_queue, shard_checks
 from apps.gateway.payments.waiters import Waiters
 from apps.gateway.public_keys import PublishedKeys, ReadKeys, stored_keys
 from apps.gateway.revocations import Revocations
@@ -37,6 +38,7 @@ from apps.gateway.sse.broadcaster import Broadcaster
 from apps.gateway.sse.history import History, StreamedHistory
 from contracts.payments import CreatePayment, CreatePayments, GetPayments, ListPayments
 from contracts.sessions import Authenticate, ListSessions, RefreshSession, RevokeSessions
+from contracts.shards import Shards
 from contracts.streams import (
     KEYED_PAYMENT_COMMANDS,
     PAYMENT_COMMANDS,
@@ -44,16 +46,9 @@ from contracts.streams import (
     PUBLIC_KEYS,
     REVOCATIONS,
     USER_EVENTS,
+    streams_of,
 )
-from contracts.streams import STREAMS as EVERY_STREAM
-from contracts.users import (
-    ChangePassword,
-    CreateUser,
-    DeleteUser,
-    GetUsers,
-    ListUsers,
-    UpdateUser,
-)
+from contracts.users import ChangePassword, CreateUser, DeleteUser, GetUsers, ListUsers, UpdateUser
 from kit.asyncapi.specification import VERSION, ServiceSpecification
 from kit.messaging.broker import Broker
 from kit.messaging.client import RequestClient
@@ -188,26 +183,28 @@ def create_dependencies(
     broker = broker or make_broker(settings)
     client = RequestClient(broker, timeout)
     durability = Durability.of(broker, settings)
-    users, payments = user_loader(client), payment_loader(client)
-    payment_events, revocations = Demand(), Revocations(clock=clock.monotonic)
+    shards = Shards(settings.shards)
+    users, payments = user_loader(client), payment_loader(client, shards)
+    payment_events, revocations = [Demand() for _ in shards.all], Revocations(clock=clock.monotonic)
     public_keys = PublishedKeys(
         read_keys or stored_keys(broker), timeout, clock=clock.monotonic, unix_time=clock.unix_time
     )
-    waiters = Waiters(settings.max_requests_in_flight // 2, payment_events.needed)
+    waiters = Waiters(settings.max_requests_in_flight // 2)
     acceptance = PaymentAcceptance(
-        find_recorded=payment_loader(client, queued=False),
+        find_recorded=payment_loader(client, shards, queued=False),
         find_payment=payments,
         find_user=users,
         broker=broker,
-        queue=queue or JetStreamPaymentQueue(broker, timeout),
+        queue=queue or payment_queue(broker, timeout, shards),
         waiters=waiters,
         timeout=timeout,
         clock=clock,
+        events_of=lambda caller: payment_events[shards.of_user(caller).number].needed,
     )
     monitor = (
         SystemMonitor(
             settings.live_nats_url,
-            EVERY_STREAM,
+            streams_of(shards.all),
             bodies=settings.live_payloads,
             security=replace(
                 ClientSecurity.of(settings),
@@ -228,12 +225,13 @@ def create_dependencies(
         acceptance=acceptance,
         waiters=waiters,
         broadcaster=Broadcaster(
-            history or StreamedHistory(broker),
+            history or StreamedHistory(broker, shards),
             owner_of,
-            needed=payment_events.needed,
+            needed=[demand.needed for demand in payment_events],
             has_ended=revocations.has_ended,
             max_replayed=settings.max_replayed_events,
         ),
+        payment_lists=PaymentLists(client, shards),
         payment_events=payment_events,
         verifier=TokenVerifier(public_keys, revocations, timeout),
         public_keys=public_keys,
@@ -254,7 +252,10 @@ def create_dependencies(
             enabled=settings.rate_limit_enabled,
         ),
         durability=durability,
-        health=Health({"nats": broker.check}, warnings=durability.checks() | encryption.checks(settings)),
+        health=Health(
+            {"nats": broker.check},
+            warnings=durability.checks() | encryption.checks(settings) | shard_checks(broker, shards),
+        ),
         timeout=timeout,
         clock=clock,
         has_documentation=settings.documentation == "open",
@@ -279,12 +280,12 @@ def guessing_rules(settings: Settings) -> GuessingRules:
 
 
 def make_broker(settings: Settings) -> Broker:
-    """Return the gateway's connection to NATS."""
+    """Return the gateway's connection to NATS; `shard_checks` checks the streams of several shards."""
     return Broker(
         settings.nats_url,
         name="gateway",
         security=ClientSecurity.of(settings),
-        streams=STREAMS,
+        streams=[stream for stream in STREAMS if settings.shards == 1 or not stream.sharded],
         replicas=settings.stream_replicas,
         api_prefix=settings.nats_api_prefix,
     )

@@ -8,7 +8,7 @@ from kit.runtime import settings
 from kit.runtime.secrets import UrlSecret
 
 
-class Settings(settings.Settings):
+class Settings(settings.ShardedSettings):
     """Settings of the gateway."""
 
     port: int = Field(

@@ -12,6 +12,7 @@ from apps.payments.models import inbox
 from apps.payments.pending import PendingPayments
 from apps.payments.repository import Payments
 from apps.payments.settings import Settings
+from apps.payments.shards import check_shard
 from contracts.consumers import PAYMENTS_CREATE_PAYMENT
 from contracts.payments import PaymentCreated, PaymentRejected
 from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, PAYMENT_EVENTS, USER_EVENTS, Stream
@@ -27,6 +28,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 
 def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceApp:
     """Build the payments service; nothing is connected before it starts. Tests pass fakes as `deps`."""
+    shard = settings.own_shard()
     service = DatabaseService(
         "payments",
         settings,
@@ -36,8 +38,11 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
         remembers=PAYMENTS_CREATE_PAYMENT,
         max_remembered=settings.remembered_keys,
         migrations=MIGRATIONS,
+        shard=shard,
     )
-    service.broker.include_routers(requests.router, commands.router, events.router)
+    routers = [router.of(shard) for router in (requests.router, commands.router, events.router)]
+    service.broker.include_routers(*routers, events.copies_for(shard))
+    read_payments = partial(Payments, service.pool, autocommit=True, shard=shard)
 
     async def find_bodies(stream: Stream, subjects: Collection[str]) -> dict[str, bytes]:
         return await last_bodies(service.broker.jetstream, stream, subjects)
@@ -45,16 +50,17 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
     @asynccontextmanager
     async def connect() -> AsyncIterator[Dependencies]:
         yield Dependencies(
-            open_payments=partial(Payments, service.pool),
-            read_payments=partial(Payments, service.pool, autocommit=True),
-            pending=PendingPayments(find_bodies),
+            open_payments=partial(Payments, service.pool, shard=shard),
+            read_payments=read_payments,
+            pending=PendingPayments(find_bodies, shard),
             payment_limit=settings.payment_limit,
         )
 
     specification = ServiceSpecification(
         "payments", apps.payments.__doc__, publishes=[PaymentCreated, PaymentRejected], refusals=COMMON_REFUSALS
     )
-    return service.app(specification, connect, deps)
+    checks = {"shard": partial(check_shard, read_payments, shard)} if shard.count > 1 else {}
+    return service.app(specification, connect, deps, checks=checks)
 
 
 app = create_app(load(Settings))

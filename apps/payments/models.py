@@ -13,7 +13,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
+from contracts.base import Event
 from contracts.payments import CreatePayment, PaymentCreated, PaymentRejected, PaymentStatus, PaymentView
+from contracts.shards import Shard, Shards
 from contracts.users import UserCreated, UserDeleted, UserUpdated
 from kit.inbox import inbox_table
 from kit.outbox.table import outbox_table
@@ -78,6 +80,20 @@ class Payment:
             status=PaymentStatus.REJECTED if reason else PaymentStatus.CREATED,
             reason=reason,
             created_at=command.created_at.astimezone(UTC),
+        )
+
+    @classmethod
+    def copy_of(cls, view: PaymentView) -> Self:
+        """Return the copy of a payment that another shard has recorded."""
+        return cls(
+            id=view.id,
+            user_id=view.user_id,
+            amount=view.amount,
+            currency=view.currency,
+            metadata=view.metadata,
+            status=view.status,
+            reason=view.reason,
+            created_at=view.created_at.astimezone(UTC),
         )
 
     @classmethod
@@ -148,6 +164,22 @@ class Payer(Table, table=True):
     def is_closed(self) -> bool:
         """Whether payments of this payer are rejected."""
         return self.state != PayerState.ACTIVE
+
+
+def subject_of(event: Event, shard: Shard) -> str:
+    """Return the subject of a shard's event; that of a payer of another shard, which copies it, has its name too."""
+    subject = shard.subject(event.subject)
+    if shard.count > 1 and isinstance(event, PaymentCreated | PaymentRejected):
+        payers = Shards(shard.count).of_user(event.payment.user_id)
+        if payers != shard:
+            return f"{subject}.{payers.name}"
+    return subject
+
+
+def belongs_to(shard: Shard, payment: UUID, payer: UUID) -> bool:
+    """Return whether a shard records a payment or has a copy for its payer."""
+    shards = Shards(shard.count)
+    return shard in {shards.of_payment(payment), shards.of_user(payer)}
 
 
 def latest(payers: Iterable[Payer]) -> list[Payer]:

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from contracts.payments import BatchedPayment, CreatePayment, CreatePayments
+from contracts.shards import ONLY, Shard
 from contracts.streams import DEAD, DEAD_LETTERS, KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, Stream
 
 FindBodies = Callable[[Stream, Collection[str]], Awaitable[dict[str, bytes]]]
@@ -17,10 +18,11 @@ _UNKEYED_VERSION = 7
 
 
 class PendingPayments:
-    """Finds the commands of payments in the streams."""
+    """Finds the commands of payments in the streams of a shard."""
 
-    def __init__(self, find_bodies: FindBodies) -> None:
+    def __init__(self, find_bodies: FindBodies, shard: Shard = ONLY) -> None:
         self._find_bodies = find_bodies
+        self._shard = shard
 
     async def find(self, ids: Collection[UUID], *, queued: bool = True) -> list[CreatePayment]:
         """Return the commands with these ids that are queued or dead-lettered, in any order.
@@ -40,18 +42,21 @@ class PendingPayments:
         return found + dead + (await self._keyed(missing) if queued else [])
 
     async def _keyed(self, ids: Collection[UUID]) -> list[CreatePayment]:
-        return await self._single(KEYED_PAYMENT_COMMANDS, "", ids)
+        return await self._single(KEYED_PAYMENT_COMMANDS.of(self._shard), "", ids)
 
     async def _single(self, stream: Stream, prefix: str, ids: Collection[UUID]) -> list[CreatePayment]:
         if not ids:
             return []
-        bodies = await self._find_bodies(stream, {f"{prefix}{CreatePayment.address_of(each)}" for each in ids})
+        bodies = await self._find_bodies(
+            stream, {f"{prefix}{self._shard.subject(CreatePayment.address_of(each))}" for each in ids}
+        )
         return [command for body in bodies.values() if (command := _readable(body))]
 
     async def _in_batches(self, ids: Collection[UUID]) -> list[CreatePayment]:
         if not ids:
             return []
-        bodies = await self._find_bodies(PAYMENT_COMMANDS, {CreatePayments.address_with(each) for each in ids})
+        subjects = {self._shard.subject(CreatePayments.address_with(each)) for each in ids}
+        bodies = await self._find_bodies(PAYMENT_COMMANDS.of(self._shard), subjects)
         return [command for body in bodies.values() for command in _commands_in(body) if command.id in ids]
 
 

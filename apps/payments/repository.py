@@ -5,10 +5,12 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from apps.payments.models import Payer, PayerState, Payment
+from apps.payments.models import Payer, PayerState, Payment, subject_of
 from contracts.base import Event
 from contracts.payments import PaymentStatus, PaymentView
+from contracts.shards import ONLY, Shard
 from kit import inbox
+from kit.connection_pool import ConnectionPool
 from kit.database import Transaction
 from kit.inbox import InboxKey
 from kit.outbox.table import emit
@@ -39,8 +41,15 @@ WHERE excluded.version > payers.version
 _VIEWS = "SELECT id, user_id, amount, currency, metadata, status, reason, created_at FROM payments"
 
 
+_LAST_IDS = "SELECT id, user_id FROM payments ORDER BY created_at DESC, id DESC LIMIT $1"
+
+
 class Payments(Transaction):
-    """Payments and payers, in one transaction."""
+    """Payments and payers of a shard, in one transaction."""
+
+    def __init__(self, pool: ConnectionPool, *, autocommit: bool = False, shard: Shard = ONLY) -> None:
+        super().__init__(pool, autocommit=autocommit)
+        self._shard = shard
 
     async def add(self, payments: Collection[Payment]) -> set[UUID]:
         """Insert the payments whose id is new; return those ids."""
@@ -78,11 +87,18 @@ class Payments(Transaction):
 
     async def emit(self, events: Sequence[tuple[Event, Trace]]) -> None:
         """Store events in the outbox, each with its trace; they are published after the commit."""
-        await emit(self._connection, events)
+        if self._shard.count == 1:
+            await emit(self._connection, events)
+        else:
+            await emit(self._connection, events, lambda event: subject_of(event, self._shard))
 
     async def get_many(self, ids: Collection[UUID]) -> list[PaymentView]:
         """Return the recorded payments with these ids, in any order; unknown ids are left out."""
         return _views(await self._connection.fetch(f"{_VIEWS} WHERE id = ANY($1)", list(ids)))
+
+    async def last_ids(self, limit: int) -> list[tuple[UUID, UUID]]:
+        """Return the id and the payer of up to `limit` of the newest payments."""
+        return [(row["id"], row["user_id"]) for row in await self._connection.fetch(_LAST_IDS, limit)]
 
     async def list_newest(
         self,

@@ -6,6 +6,7 @@ from contracts.base import CommandBatch, DurableCommand, State
 from contracts.headers import StoredHeaders
 from contracts.streams import DEAD, STORED, Stream
 from kit.asyncapi.handlers import Handled
+from kit.asyncapi.reader import wildcard_subject
 from kit.runtime.settings import ConsumerSettings
 
 _LOST = "At most once: a request or its reply can be lost; then it is unknown whether it was processed."
@@ -58,7 +59,7 @@ def of_consumes(handled: Handled, stream: Stream) -> dict[str, Any]:
         "stream": stream.name,
         "consumer": {
             "durable": handled.durable,
-            "filterSubject": handled.subscriber.subject.broker_address,
+            "filterSubject": wildcard_subject(message.subject),
             "ackPolicy": "explicit",
             "ackWaitSeconds": config.ack_wait,
             "maxAckPending": config.max_ack_pending,

@@ -21,7 +21,9 @@ class Handled:
     queue: str = ""
     """The queue group of a request."""
     durable: str = ""
-    """The name of the durable consumer."""
+    """The name of the durable consumer in its contract, without that of a shard."""
+    documented: bool = True
+    """Whether the document has it; not what only exists with several shards."""
 
 
 def handled_by(registrator: Any) -> Iterator[Handled]:

@@ -67,6 +67,8 @@ def received(service: str, handled: Iterable[Handled]) -> Iterator[Operation]:
     """Yield an operation for each message that the service handles, and one for the messages that it dead-letters."""
     dead_letters = False
     for each in handled:
+        if not each.documented:
+            continue
         yield Operation(service, each.role, each.message, each.handler.__doc__, _delivery_of(each))
         dead_letters = dead_letters or each.role == "consumes"
     if dead_letters:

@@ -147,9 +147,13 @@ class Broker(NatsBroker):
         if not self.is_connected():
             raise RuntimeError("NATS is disconnected")
         await self.client.flush(timeout=1)
-        await jetstreams.check(self.jetstream, self._streams, self._replicas)
+        await self.check_streams(self._streams)
         for stream, wanted in durables(self.subscribers):
             await jetstreams.check_consumer(self.jetstream, stream, wanted)
+
+    async def check_streams(self, streams: Iterable[Stream]) -> None:
+        """Check that these streams exist with the right configuration. Raises `RuntimeError` or nats-py's error."""
+        await jetstreams.check(self.jetstream, streams, self._replicas)
 
     async def stop(
         self,

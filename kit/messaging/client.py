@@ -10,6 +10,7 @@ from nats.errors import TimeoutError as NatsTimeout
 from contracts.base import Reply, Request
 from contracts.errors import Problem
 from contracts.headers import DEADLINE, SERVICE_ERROR_CODE
+from contracts.shards import ONLY, Shard
 from kit.errors import NATS, OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
 from kit.runtime.measurements import Durations
@@ -30,8 +31,16 @@ class RequestClient:
         self._broker = broker
         self._timeout = timeout
 
-    async def request(self, request: Request[Reply], *, timeout: float | None = None) -> Reply:  # noqa: ASYNC109 - NATS keeps the time
-        """Send `request` and return its reply; `timeout` in seconds replaces the client's.
+    async def request(
+        self,
+        request: Request[Reply],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - NATS keeps the time
+        shard: Shard = ONLY,
+    ) -> Reply:
+        """Send `request`, to a `shard` of its service, and return the reply.
+
+        `timeout` in seconds replaces the client's.
 
         Only the fields that the sender set are sent, so that a change can tell null from absent. The request carries
         its deadline: a service that gets it later does not handle it.
@@ -41,7 +50,8 @@ class RequestClient:
         """
         started, outcome = time.perf_counter(), "unavailable"
         try:
-            reply = await self._send(request, self._timeout if timeout is None else timeout)
+            limit = self._timeout if timeout is None else timeout
+            reply = await self._send(request, shard.subject(request.subject), limit)
             outcome = "refused" if SERVICE_ERROR_CODE in reply.headers else "ok"
         except OutcomeUnknown:
             outcome = "unknown"
@@ -52,7 +62,7 @@ class RequestClient:
             raise RemoteProblem(Problem.model_validate_json(reply.body))
         return request.reply_type().model_validate_json(reply.body)
 
-    async def _send(self, request: Request[Reply], timeout: float) -> NatsMessage:  # noqa: ASYNC109 - NATS keeps the time
+    async def _send(self, request: Request[Reply], subject: str, timeout: float) -> NatsMessage:  # noqa: ASYNC109 - NATS keeps the time
         service = f"{request.subject.partition('.')[0]} service"
         if not self._broker.is_connected():
             raise Unavailable(NATS)  # nats-py would keep the request and send it after the reconnect
@@ -61,7 +71,7 @@ class RequestClient:
             with nats_span("send", "CLIENT", request.subject):
                 return await self._broker.request(
                     request.model_dump_json(exclude_unset=True).encode(),
-                    request.subject,
+                    subject,
                     headers={"content-type": "application/json", DEADLINE: deadline} | trace.get().headers(),
                     timeout=timeout,
                 )

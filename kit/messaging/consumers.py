@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from nats.errors import NotJSMessageError
 
 from contracts.consumers import Durable
+from contracts.shards import ONLY, Shard
 from kit.asyncapi.handlers import Handled
 from kit.messaging.batches import BatchHandler
 from kit.messaging.delivery.acknowledgement import Failure, acknowledge, arrived, settle, settled
@@ -97,11 +98,22 @@ class DurableRouter(NatsRouter):
     A message that is not acknowledged within `ack_wait` seconds is redelivered.
     """
 
-    def __init__(self, *, ack_wait: float = ACK_WAIT) -> None:
+    def __init__(self, *, ack_wait: float = ACK_WAIT, shard: Shard = ONLY) -> None:
         super().__init__(middlewares=[partial(AckMiddleware, retry_policy=RetryPolicy())])
         self.handled: list[Handled] = []
         self._ack_wait = ack_wait
+        self._shard = shard
         self._batches: dict[Handler, BatchHandler] = {}
+        self._registered: list[Callable[[DurableRouter], object]] = []
+
+    def of(self, shard: Shard) -> "DurableRouter":
+        """Return a router with the same handlers for the consumers of a shard; for the only shard this one."""
+        if shard.count == 1:
+            return self
+        router = DurableRouter(ack_wait=self._ack_wait, shard=shard)
+        for register in self._registered:
+            register(router)
+        return router
 
     def consume(self, durable: Durable) -> Callable[[Handler], Handler]:
         """Register a handler for each message of a durable consumer, which all replicas of the service share.
@@ -112,6 +124,7 @@ class DurableRouter(NatsRouter):
 
         def register(handler: Handler) -> Handler:
             self._subscribe(durable, handler, handler)
+            self._registered.append(lambda router: router.consume(durable)(handler))
             return handler
 
         return register
@@ -126,6 +139,7 @@ class DurableRouter(NatsRouter):
         """
 
         def register(handler: Handler) -> Handler:
+            self._registered.append(lambda router: router.consume_batch(durable, in_flight=in_flight)(handler))
             batch = self._batches.setdefault(handler, BatchHandler(handler, in_flight))
 
             async def receive(message: durable.message) -> None:  # type: ignore[name-defined] # FastStream reads the class at run time
@@ -139,9 +153,10 @@ class DurableRouter(NatsRouter):
 
         return register
 
-    def _subscribe(self, durable: Durable, receive: Handler, handler: Handler) -> Any:
+    def _subscribe(self, contract: Durable, receive: Handler, handler: Handler) -> Any:
+        durable = contract.of(self._shard)
         subscriber = self.subscriber(
-            durable.message.subject,
+            durable.subject,
             stream=JStream(durable.stream.name, declare=False),
             durable=durable.name,
             # One message per call, not a list: one invalid message would fail its whole list.
@@ -151,5 +166,8 @@ class DurableRouter(NatsRouter):
         )
         pull_from(subscriber, durable.name, partial(pull, batch=durable.at_once))
         subscriber(receive)
-        self.handled.append(Handled("consumes", durable.message, handler, subscriber, durable=durable.name))
+        documented = contract.subject == contract.message.subject
+        self.handled.append(
+            Handled("consumes", contract.message, handler, subscriber, durable=contract.name, documented=documented)
+        )
         return subscriber

@@ -32,7 +32,7 @@ class Endpoint(NamedTuple):
     def stats(self) -> dict[str, Any]:
         """Return ADR-32's `EndpointStats`, with times in nanoseconds."""
         # Without "data": nats-py writes null, which fails the schema that the nats command validates with.
-        count = request_stats[self.subject]
+        count = request_stats[self.request.subject]
         return self.identity() | {
             "num_requests": count.requests,
             "num_errors": count.errors,
@@ -45,7 +45,7 @@ class Endpoint(NamedTuple):
 def endpoints_of(registrator: Any) -> list[Endpoint]:
     """Return one `Endpoint` per request that the routers of a broker, or one router, handle; sorted by subject."""
     endpoints = [
-        Endpoint(each.message, each.message.subject, each.queue)
+        Endpoint(each.message, each.subscriber.subject.broker_address, each.queue)
         for each in handled_by(registrator)
         if each.role == "replies"
     ]

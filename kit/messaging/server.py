@@ -17,6 +17,7 @@ from structlog.stdlib import get_logger
 from contracts.base import Reply, Request
 from contracts.errors import ErrorKind, FieldError, Problem, json_pointer
 from contracts.headers import DEADLINE, MAX_DEADLINE_DIGITS, SERVICE_ERROR, SERVICE_ERROR_CODE
+from contracts.shards import ONLY, Shard
 from kit.asyncapi.handlers import Handled
 from kit.errors import Refusal
 from kit.messaging.faststream_compat import context_of, process_directly
@@ -164,9 +165,20 @@ class RequestHandler:
 class ReplyRouter(NatsRouter):
     """A router for a service's request handlers; every failure of one becomes a reply."""
 
-    def __init__(self) -> None:
+    def __init__(self, shard: Shard = ONLY) -> None:
         super().__init__()
         self.handled: list[Handled] = []
+        self._shard = shard
+        self._registered: list[tuple[type[Request[Any]], Callable[..., Awaitable[Any]], int]] = []
+
+    def of(self, shard: Shard) -> "ReplyRouter":
+        """Return a router with the same handlers for the requests to a shard; for the only shard this one."""
+        if shard.count == 1:
+            return self
+        router = ReplyRouter(shard)
+        for request, handler, workers in self._registered:
+            router.reply(request, workers=workers)(handler)
+        return router
 
     def reply(self, request: type[Request[Reply]], *, workers: int = 64) -> Callable[[Replies[Reply]], Replies[Reply]]:
         """Register the handler that replies to `request`; at most `workers` of its calls run at once.
@@ -176,9 +188,10 @@ class ReplyRouter(NatsRouter):
         service = request.subject.partition(".")[0]
 
         def register(handler: Replies[Reply]) -> Replies[Reply]:
-            subscriber = self.subscriber(request.subject, queue=service)
+            subscriber = self.subscriber(self._shard.subject(request.subject), queue=service)
             subscriber(handler)
             RequestHandler(request, handler, subscriber, workers)
+            self._registered.append((request, handler, workers))
             self.handled.append(Handled("replies", request, handler, subscriber, queue=service))
             return handler
 

@@ -83,7 +83,7 @@ def consumer_config(durable: Durable, ack_wait: float = ACK_WAIT) -> ConsumerCon
     """Return the JetStream configuration of a durable consumer; `ack_wait` is in seconds."""
     return ConsumerConfig(
         durable_name=durable.name,
-        filter_subject=wildcard_subject(durable.message.subject),
+        filter_subject=wildcard_subject(durable.subject),
         ack_wait=ack_wait,
         max_ack_pending=_PENDING_REQUESTS * durable.at_once,
         max_deliver=-1,

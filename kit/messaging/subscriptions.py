@@ -199,6 +199,7 @@ class EventRouter(NatsRouter):
         refused: Refused | None = None,
         demand: Demand | None = None,
         up_to_date: Callable[[], None] | None = None,
+        documented: bool = True,
     ) -> Callable[[Handler], Handler]:
         """Register a handler for all events of a stream from now on, or since a time, without a gap.
 
@@ -206,7 +207,7 @@ class EventRouter(NatsRouter):
         stored, and decides whether it is validated and handled, which costs much more. `refused` is called with what
         is not handled since it was copied there, or since `before` has raised an error. With a `demand`, events arrive
         only while something needs them. `up_to_date` is called when everything that is stored was handled: at the
-        start, and after each check of a quiet stream.
+        start, and after each check of a quiet stream. Of the streams of several shards one is `documented`.
         """
 
         def register(handler: Handler) -> Handler:
@@ -225,7 +226,10 @@ class EventRouter(NatsRouter):
             )
             self._subscriptions.append(subscription)
             subscriber(handler)
-            self.handled += [Handled("subscribes", event, handler, subscriber) for event in messages_of(handler)]
+            self.handled += [
+                Handled("subscribes", event, handler, subscriber, documented=documented)
+                for event in messages_of(handler)
+            ]
             return handler
 
         return register

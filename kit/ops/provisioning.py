@@ -4,17 +4,20 @@
 """
 
 import asyncio
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
+from nats.js import JetStreamContext
 from nats.js.errors import ServiceUnavailableError
 
 from contracts import nats_errors
 from contracts.consumers import durables
-from contracts.streams import STREAMS, Stream
+from contracts.shards import MAX_SHARDS, Shards
+from contracts.streams import STREAMS, Stream, streams_of
 from kit.errors import CannotStart
 from kit.messaging import streams
 from kit.messaging.nats_compat import SecureClient
@@ -26,6 +29,7 @@ from kit.runtime.tls import TlsFailed
 UNCHANGED = "NATS is provisioned already: nothing has changed."
 
 _CONNECT_TIMEOUT = 2
+_OF_SHARD = re.compile(r"_[0-9]+OF[0-9]+$")
 _TIMEOUT = 20.0
 """Seconds for the connection and all requests."""
 
@@ -36,11 +40,14 @@ class Sizes(NamedTuple):
     replicas: int = 1
     event_stream_bytes: int | None = None
     """Maximum size of each stream of events; None keeps that of its contract."""
+    shards: int = 1
+    """Shards of the payments."""
 
     def streams(self) -> Sequence[Stream]:
-        """Return every stream with these sizes."""
+        """Return every stream, of all shards, with these sizes."""
         size = {"max_bytes": self.event_stream_bytes} if self.event_stream_bytes else {}
-        return [stream.model_copy(update=size) if stream.append_only else stream for stream in STREAMS]
+        every = streams_of(Shards(self.shards).all)
+        return [stream.model_copy(update=size) if stream.append_only else stream for stream in every]
 
 
 class NotProvisioned(CannotStart):
@@ -67,8 +74,9 @@ async def provision(urls: str, sizes: Sizes, security: ClientSecurity | None = N
                 reconnect_time_wait=0,
                 connect_timeout=_CONNECT_TIMEOUT,
             )
+            await _check_unrecorded(client.jetstream(), Shards(sizes.shards))
             changes = await streams.provision(client.jetstream(), sizes.streams(), sizes.replicas)
-            return changes + await streams.provision_consumers(client.jetstream(), durables())
+            return changes + await streams.provision_consumers(client.jetstream(), durables(Shards(sizes.shards)))
     except (TlsRefused, TlsFailed) as error:
         raise NotProvisioned(str(error)) from error
     except (NatsError, OSError, TimeoutError) as error:
@@ -77,6 +85,23 @@ async def provision(urls: str, sizes: Sizes, security: ClientSecurity | None = N
     finally:
         if client.is_connected or client.is_connecting:
             await client.close()
+
+
+async def _check_unrecorded(jetstream: JetStreamContext, shards: Shards) -> None:
+    """Raise `NotProvisioned` if commands wait in streams of another number of shards: nothing would record them."""
+    wanted = {stream.name for stream in streams_of(shards.all)}
+    commands = {stream.name for stream in STREAMS if stream.sharded and not stream.append_only}
+    for info in await jetstream.streams_info():
+        name = info.config.name or ""
+        if name in wanted or _OF_SHARD.sub("", name) not in commands:
+            continue
+        consumers = await jetstream.consumers_info(name)
+        waiting = sum((each.num_pending or 0) + (each.num_ack_pending or 0) for each in consumers)
+        if waiting:
+            raise NotProvisioned(
+                f"{name} has {waiting} messages that are not recorded, and SHARDS is {shards.count}: run the services "
+                "with the number of shards that it belongs to until it has none (docs/scale.md)."
+            )
 
 
 def _sentence(error: Exception, reported: str, *, in_file: bool) -> str:
@@ -122,9 +147,12 @@ def _in_the_way(name: str, holder: Holder) -> str:
 
 
 def sizes_in(environ: Mapping[str, str]) -> Sizes:
-    """Return the sizes in `STREAM_REPLICAS` and `EVENT_STREAM_BYTES`. Raises `NotProvisioned` for text."""
+    """Return the sizes in `STREAM_REPLICAS`, `EVENT_STREAM_BYTES` and `SHARDS`. Raises `NotProvisioned` for text."""
     replicas = _number(environ, "STREAM_REPLICAS", "1 or 3")
-    return Sizes(replicas or 1, _number(environ, "EVENT_STREAM_BYTES", "1073741824"))
+    shards = _number(environ, "SHARDS", "2") or 1
+    if shards > MAX_SHARDS:
+        raise NotProvisioned(f"SHARDS must be at most {MAX_SHARDS}, not {shards}.")
+    return Sizes(replicas or 1, _number(environ, "EVENT_STREAM_BYTES", "1073741824"), shards)
 
 
 def _number(environ: Mapping[str, str], name: str, example: str) -> int | None:
@@ -139,7 +167,7 @@ def main() -> int:
     """Provision the servers in `NATS_URL`, print the changes and return the exit code."""
     settings = load(ProvisioningSettings)
     try:
-        sizes = Sizes(settings.stream_replicas, settings.event_stream_bytes)
+        sizes = Sizes(settings.stream_replicas, settings.event_stream_bytes, settings.shards)
         changes = asyncio.run(provision(settings.nats_url, sizes, ClientSecurity.of(settings)))
     except NotProvisioned as error:
         sys.stderr.write(f"{error}\n")

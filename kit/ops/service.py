@@ -12,7 +12,8 @@ from sqlalchemy import Table
 
 from contracts.consumers import Durable
 from contracts.headers import source_of
-from contracts.streams import DEAD_LETTERS, Stream
+from contracts.shards import ONLY, Shard
+from contracts.streams import DEAD_LETTERS, Stream, streams_of
 from kit import database
 from kit.asyncapi.specification import ServiceSpecification
 from kit.crash_count import CrashCount, crash_count_cleaner
@@ -66,7 +67,8 @@ class DatabaseService:
     `events` is the stream that the relay publishes to, and `states` are those that the service publishes to by itself.
     A service that consumes durable messages passes its `inbox` table: processed keys are then removed after
     `inbox_keep_days`, and dead letters are checked and measured. With `remembers`, the leader of the relay purges that
-    durable's stream, in which at most `max_remembered` messages stay.
+    durable's stream, in which at most `max_remembered` messages stay. All streams and consumers are those of the
+    `shard`.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class DatabaseService:
         remembers: Durable | None = None,
         max_remembered: int = 0,
         migrations: Path,
+        shard: Shard = ONLY,
     ) -> None:
         configure_logging(settings.log_level, settings.log_format)
         self._send_last_spans = configure_traces(settings, name)
@@ -88,9 +91,10 @@ class DatabaseService:
         self._name = name
         self._settings = settings
         self._migrations = migrations
-        self._events = events
+        self._shard = shard
+        self._events = events.of(shard)
         self._consumes = bool(consumes)
-        streams = (*consumes, events, *states, *([DEAD_LETTERS] if consumes else []))
+        streams = streams_of([shard], (*consumes, events, *states, *([DEAD_LETTERS] if consumes else [])))
         self.pool = database.create_pool(settings)
         self._engine = database.create_engine(settings)
         self.broker = Broker(
@@ -101,14 +105,14 @@ class DatabaseService:
             replicas=settings.stream_replicas,
             api_prefix=settings.nats_api_prefix,
         )
-        self.broker.include_router(refused_event_router(name, self.pool))
-        self._relay = Relay(database.url(settings), self.broker, source_of(name), events)
+        self.broker.include_router(refused_event_router(name, self.pool).of(shard))
+        self._relay = Relay(database.url(settings), self.broker, source_of(name), self._events)
         self._durability = Durability.of(self.broker, settings, partial(database.server_time, self._engine))
         self._background: list[Background] = []
         self._memory: CommandMemory | None = None
         if remembers is not None:
             self._memory = CommandMemory(
-                self.broker, remembers, max_messages=max_remembered, leads=lambda: self._relay.leads
+                self.broker, remembers.of(shard), max_messages=max_remembered, leads=lambda: self._relay.leads
             )
             self._background.append(self._memory.purging)
         self._retry_policy: RetryPolicy | None = None
@@ -202,7 +206,7 @@ class DatabaseService:
                     self._events.duplicate_window,
                 ),
                 "database-copies": partial(check_copies, self._engine, self._settings.db_copies),
-                "subjects": UnhandledMessages(self.broker, specification.stored_subjects).check,
+                "subjects": UnhandledMessages(self.broker, partial(self._stored_subjects, specification)).check,
             }
         )
         if self._memory is not None:
@@ -212,6 +216,13 @@ class DatabaseService:
         if self._consumes:
             warnings["dead-letters"] = partial(backlog.check_dead_letters, self.broker)
         return Health(checks, warnings=warnings)
+
+    def _stored_subjects(self, specification: ServiceSpecification) -> dict[Stream, list[str]]:
+        """Return the subjects of what the service publishes or consumes, by stream of its shard that it owns."""
+        return {
+            stream.of(self._shard): [placed for subject in subjects for placed in stream.places(subject, self._shard)]
+            for stream, subjects in specification.stored_subjects().items()
+        }
 
     def _metrics(self) -> Metrics:
         sources = [

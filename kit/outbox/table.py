@@ -1,6 +1,6 @@
 """The transactional outbox: a change and its events commit together; `kit.outbox.relay` publishes the events."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -20,6 +20,7 @@ from sqlalchemy import (
 
 from contracts.base import Event
 from contracts.headers import DATA_SCHEMA, MESSAGE_ID, data_schema
+from contracts.shards import contract_subject
 from kit.runtime.tracing import Trace
 from kit.sql import SqlConnection
 
@@ -82,29 +83,36 @@ def event_headers(row: Any, source: str, trace: Trace) -> dict[str, str]:
 
     They are CloudEvents 1.0 attributes, with this `source`, and those of the `trace`.
     """
-    event_id = str(row["id"])
+    event_id, subject = str(row["id"]), contract_subject(row["subject"])
     return {
         MESSAGE_ID: event_id,
         "ce-specversion": "1.0",
         "ce-id": event_id,
-        "ce-type": row["subject"],
+        "ce-type": subject,
         "ce-source": source,
         "ce-subject": str(row["aggregate_id"]),
         "ce-time": row["occurred_at"].astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "ce-aggregateversion": str(row["aggregate_version"]),
-        DATA_SCHEMA: data_schema(row["subject"], row["schema_version"]),
+        DATA_SCHEMA: data_schema(subject, row["schema_version"]),
         "content-type": "application/json",
     } | trace.headers()
 
 
-async def emit(connection: SqlConnection, events: Sequence[tuple[Event, Trace]]) -> None:
-    """Insert `events` in the caller's transaction, in their order; one statement, which also wakes the relay."""
+async def emit(
+    connection: SqlConnection,
+    events: Sequence[tuple[Event, Trace]],
+    subject_of: Callable[[Event], str] = lambda event: event.subject,
+) -> None:
+    """Insert `events` in the caller's transaction, in their order; one statement, which also wakes the relay.
+
+    `subject_of` returns the subject that an event is published on, such as that of a shard.
+    """
     if not events:
         return
     await connection.execute(
         _EMIT,
         [uuid4() for _ in events],
-        [event.subject for event, _ in events],
+        [subject_of(event) for event, _ in events],
         [event.aggregate_id for event, _ in events],
         [event.aggregate_version for event, _ in events],
         [event.schema_version for event, _ in events],

@@ -7,6 +7,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from contracts.logins import JETSTREAM_API
+from contracts.shards import MAX_SHARDS
 from kit.runtime.logging import LogFormat
 from kit.runtime.secrets import DEVELOPMENT_SECRET, Secret, UrlSecret, secret_files
 from kit.runtime.tls_settings import tls_problems
@@ -87,7 +88,19 @@ class Settings(BaseSettings):
     )
 
 
-class ProvisioningSettings(Settings):
+class ShardedSettings(Settings):
+    """Settings of what knows the shards of the payments."""
+
+    shards: int = Field(
+        1,
+        ge=1,
+        le=MAX_SHARDS,
+        description="Shards of the payments, the same for all services; it cannot be changed later without moving "
+        "payments (docs/scale.md).",
+    )
+
+
+class ProvisioningSettings(ShardedSettings):
     """Settings of `mkstore provision`, which NATS_URL gives an operator's login."""
 
     event_stream_bytes: int = Field(

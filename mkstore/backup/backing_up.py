@@ -14,7 +14,8 @@ from uuid import uuid4
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from contracts.streams import DEAD_LETTERS, STREAMS, Stream
+from contracts.shards import ALL_IN_ONE, Shards
+from contracts.streams import DEAD_LETTERS, Stream, streams_of
 from kit.runtime.tasks import cancel_and_wait
 from mkstore.backup import database_dumps
 from mkstore.backup.database_dumps import Moment, one_moment
@@ -39,16 +40,17 @@ async def back_up(
     databases: Mapping[str, str],
     folder: Path,
     *,
+    shards: Shards = ALL_IN_ONE,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Manifest:
     """Write a backup of the store into a new or empty folder; return its manifest.
 
-    `client` has an operator's login; `databases` has the address of each database by the name of its service. The store
-    may be running. Everything that was answered before the call is in the backup. Raises `BackupFailed`, and leaves no
-    file then.
+    `client` has an operator's login; `databases` has the address of each database by the name of its service or shard.
+    The store may be running. Everything that was answered before the call is in the backup. Raises `BackupFailed`, and
+    leaves no file then.
     """
     async with _emptied_on_failure(folder):
-        return await _Backup(client, databases, folder, now).make()
+        return await _Backup(client, databases, folder, shards, now).make()
 
 
 @contextlib.asynccontextmanager
@@ -67,7 +69,15 @@ async def _emptied_on_failure(folder: Path) -> AsyncIterator[None]:
 
 
 class _Backup:
-    def __init__(self, client: Client, databases: Mapping[str, str], folder: Path, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        databases: Mapping[str, str],
+        folder: Path,
+        shards: Shards,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._every = streams_of(shards.all)
         self._client = client
         self._databases = databases
         self._folder = folder
@@ -79,7 +89,7 @@ class _Backup:
         postgres = [await database_dumps.server_version(*each) for each in self._databases.items()]
         pg_dump = database_dumps.program("pg_dump", max(postgres))
         letters = await self._removed_letters()
-        await self._write_streams([stream for stream in STREAMS if _is_of_commands(stream)])
+        await self._write_streams([stream for stream in self._every if _is_of_commands(stream)])
         async with one_moment(self._databases) as moment:
             writing = await self._begin_events(moment)
             try:
@@ -88,7 +98,7 @@ class _Backup:
             finally:
                 await cancel_and_wait(writing)
         await self._write_streams([DEAD_LETTERS])
-        for stream in STREAMS:
+        for stream in self._every:
             if stream.compacted:
                 await self._write_states(stream)
         if await self._removed_letters() != letters:
@@ -113,7 +123,7 @@ class _Backup:
 
         The outboxes are locked until NATS has fixed the last sequence of each snapshot: milliseconds.
         """
-        snapshots = [await begin_snapshot(self._client, stream.name) for stream in STREAMS if stream.append_only]
+        snapshots = [await begin_snapshot(self._client, stream.name) for stream in self._every if stream.append_only]
         writing = [asyncio.create_task(self._write(snapshot)) for snapshot in snapshots]
         await moment.release()
         return writing

@@ -9,6 +9,7 @@ from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from contracts.consumers import durables
+from contracts.shards import Shards
 from kit.messaging import streams
 from kit.messaging.discovery import request_all
 from kit.messaging.streams import ProvisioningRefused
@@ -155,7 +156,7 @@ async def _provision(target: Target) -> None:
     jetstream = target.client.jetstream()
     try:
         await streams.provision(jetstream, target.sizes.streams(), target.sizes.replicas)
-        await streams.provision_consumers(jetstream, durables())
+        await streams.provision_consumers(jetstream, durables(Shards(target.sizes.shards)))
     except ProvisioningRefused as error:
         raise BackupFailed(
             f"NATS refuses the {error.change.kind} {error.change.name} ({error}): repeat the restore."

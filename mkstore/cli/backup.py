@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mkstore.cli.support import HomeOption, JsonOption, environment, on_nats, run_record, show
-from mkstore.services import SERVICES
+from mkstore.cli.support import HomeOption, JsonOption, environment, on_nats, run_record, shards_of, show
+from mkstore.services import SERVICES, of_shards
 from mkstore.stack.state_dir import DEFAULT_STATE_DIR
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def backup(folder: FolderArgument, home: HomeOption = None, as_json: JsonOption 
     """
     from mkstore.backup.backing_up import back_up  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
 
-    databases = _databases(home)
+    databases, shards = _databases(home), shards_of(home)
 
     async def work(broker: "Broker") -> "Manifest":
-        return await back_up(broker.client, databases, folder)
+        return await back_up(broker.client, databases, folder, shards=shards)
 
     _show(f"backup in {folder}", on_nats(home, work), as_json=as_json)
 
@@ -47,14 +47,16 @@ def restore(folder: FolderArgument, home: HomeOption = None, as_json: JsonOption
     from kit.ops.revisions import known_revisions  # noqa: PLC0415 - same reason
     from mkstore.backup.restoring import Target, restore  # noqa: PLC0415 - same reason
 
-    databases = _databases(home)
+    databases, shards = _databases(home), shards_of(home)
     revisions = {
-        spec.name: known_revisions(spec.migrations.parent / "migrations") for spec in SERVICES if spec.migrations
+        spec.name: known_revisions(spec.migrations.parent / "migrations")
+        for spec in of_shards(SERVICES, shards)
+        if spec.migrations
     }
 
     record = _record(home)
     nodes = len(record["nats"].get("nodes") or ()) if record else 0
-    sizes = provisioning.sizes_in({"STREAM_REPLICAS": str(nodes or 1), **os.environ})
+    sizes = provisioning.sizes_in({"STREAM_REPLICAS": str(nodes or 1), **os.environ})._replace(shards=shards.count)
 
     async def work(broker: "Broker") -> "Manifest":
         target = Target(broker.client, databases, revisions, sizes)
@@ -74,7 +76,7 @@ def _databases(home: Path | None) -> Mapping[str, str]:
     """Return the address of each database, by the name of its service, with an operator's login."""
     from mkstore.stack.service_process import DatabaseLogin  # noqa: PLC0415 - slow to import, and `--help` is not
 
-    owned = {spec.name: spec.database for spec in SERVICES if spec.database is not None}
+    owned = {spec.name: spec.database for spec in of_shards(SERVICES, shards_of(home)) if spec.database is not None}
     if record := _record(home):
         maintenance = str(record["postgres"]["url"]).rpartition("/")[0]
         return {service: f"{maintenance}/{name}" for service, name in owned.items()}

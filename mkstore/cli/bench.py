@@ -44,7 +44,7 @@ def bench(
     if connections[0] < 1:
         fail(f"--concurrency {concurrency!r} has a number below 1.")
     scenarios = [one for one in every_scenario() if not scenario or one.name in scenario]
-    contenders = [one for one in every_contender() if not contender or one.name in contender]
+    contenders = [one for one in every_contender() if (one.name in contender if contender else one.by_default)]
     _all_known("scenario", scenario or [], [one.name for one in every_scenario()])
     _all_known("contender", contender or [], [one.name for one in every_contender()])
     if not any(one.takes_part(each.name) for one in contenders for each in scenarios):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from mkstore.cli.support import HomeOption, JsonOption, environment, nats_server, run_record, show
+from contracts.shards import Shards
+from mkstore.cli.support import HomeOption, JsonOption, environment, nats_server, run_record, shards_of, show
 from mkstore.stack.servers import is_reachable
 from mkstore.stack.state_dir import DEFAULT_STATE_DIR
 
@@ -35,6 +36,7 @@ class Targets(NamedTuple):
     replicas: int
     security: "ClientSecurity"
     """TLS and login of the connection to NATS."""
+    shards: Shards
 
 
 def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -52,16 +54,18 @@ def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 def _targets(home: Path | None, environ: Mapping[str, str]) -> Targets:
     """Return the servers that the environment names, or those of a running `mkstore up`."""
-    from mkstore.services import SERVICES  # noqa: PLC0415 - same reason
+    from mkstore.services import SERVICES, of_shards  # noqa: PLC0415 - same reason
     from mkstore.stack.service_process import DatabaseLogin  # noqa: PLC0415 - same reason
 
     _, security = nats_server(home)
-    owned = {spec.name: spec.database for spec in SERVICES if spec.database is not None}
+    shards = shards_of(home)
+    owned = {spec.name: spec.database for spec in of_shards(SERVICES, shards) if spec.database is not None}
     if home is None and environ.get("NATS_URL"):
         login = DatabaseLogin.in_environment(environ)
         databases = {service: login.url_of(name) for service, name in owned.items()}
         replicas = int(environ.get("STREAM_REPLICAS") or 1)
-        return Targets(environ["NATS_URL"], environ.get("NATS_MONITOR_URL", ""), databases, replicas, security)
+        monitor_url = environ.get("NATS_MONITOR_URL", "")
+        return Targets(environ["NATS_URL"], monitor_url, databases, replicas, security, shards)
     record = run_record(home or DEFAULT_STATE_DIR)
     maintenance = str(record["postgres"]["url"]).rpartition("/")[0]
     return Targets(
@@ -70,6 +74,7 @@ def _targets(home: Path | None, environ: Mapping[str, str]) -> Targets:
         {service: f"{maintenance}/{name}" for service, name in owned.items()},
         int(environ.get("STREAM_REPLICAS") or len(record["nats"].get("nodes") or [record["nats"]])),
         security,
+        shards,
     )
 
 
@@ -91,7 +96,7 @@ async def _checks(targets: Targets) -> "AsyncIterator[dict[str, Check]]":
     from kit.ops.durability import Durability  # noqa: PLC0415
     from kit.ops.schema import check_schema  # noqa: PLC0415
     from mkstore import contract_check, subject_check  # noqa: PLC0415
-    from mkstore.services import SERVICES  # noqa: PLC0415
+    from mkstore.services import SERVICES, of_shards  # noqa: PLC0415
 
     async with AsyncExitStack() as stack:
         broker, check_nats = await stack.enter_async_context(_connected(targets))
@@ -111,10 +116,10 @@ async def _checks(targets: Targets) -> "AsyncIterator[dict[str, Check]]":
         )
         checks |= durability.checks()
         checks["database-clock"] = _with_fix(durability.check_database_clock)
-        checks |= _stream_checks(broker, check_nats, targets.replicas)
+        checks |= _stream_checks(broker, check_nats, targets.replicas, targets.shards)
         services = [spec.name for spec in SERVICES]
-        checks |= subject_check.checks(broker, services)
-        for spec in SERVICES:
+        checks |= subject_check.checks(broker, services, shards=targets.shards)
+        for spec in of_shards(SERVICES, targets.shards):
             if spec.name in pools and spec.migrations is not None:
                 pool, folder = pools[spec.name], spec.migrations.parent / "migrations"
                 checks[f"{spec.name} schema"] = _with_fix(partial(check_schema, pool, folder))
@@ -149,21 +154,23 @@ def _with_fix(check: "Check") -> "Check":
     return checked
 
 
-def _stream_checks(broker: "Broker", check_nats: "Check", replicas: int) -> "dict[str, Check]":
+def _stream_checks(broker: "Broker", check_nats: "Check", replicas: int, shards: Shards) -> "dict[str, Check]":
     from contracts.consumers import Durable, durables  # noqa: PLC0415 - same reason
-    from contracts.streams import STREAMS  # noqa: PLC0415
+    from contracts.streams import Stream, streams_of  # noqa: PLC0415
     from kit.messaging import streams  # noqa: PLC0415
 
-    async def check_stream(name: str) -> None:
+    async def check_stream(stream: Stream) -> None:
         await check_nats()
-        await streams.check(broker.jetstream, [stream for stream in STREAMS if stream.name == name], replicas)
+        await streams.check(broker.jetstream, [stream], replicas)
 
     async def check_consumer(durable: Durable) -> None:
         await check_nats()
         await streams.check_consumer(broker.jetstream, durable.stream.name, streams.consumer_config(durable))
 
-    checks: dict[str, Check] = {f"stream {stream.name}": partial(check_stream, stream.name) for stream in STREAMS}
-    return checks | {f"consumer {durable.name}": partial(check_consumer, durable) for durable in durables()}
+    checks: dict[str, Check] = {
+        f"stream {stream.name}": partial(check_stream, stream) for stream in streams_of(shards.all)
+    }
+    return checks | {f"consumer {durable.name}": partial(check_consumer, durable) for durable in durables(shards)}
 
 
 @asynccontextmanager

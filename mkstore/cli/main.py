@@ -17,7 +17,7 @@ from mkstore.cli.doctor import doctor
 from mkstore.cli.keys import app as keys
 from mkstore.cli.new import app as new
 from mkstore.cli.prove import prove
-from mkstore.cli.provision import provision
+from mkstore.cli.provision import accounts, provision
 from mkstore.cli.secrets import certs, secrets
 from mkstore.cli.sessions import app as sessions
 from mkstore.cli.soak import soak
@@ -73,6 +73,7 @@ app.command("doctor")(doctor)
 app.command("promote")(promote)
 app.command("prove")(prove)
 app.command("provision")(provision)
+app.command("accounts")(accounts)
 app.command("secrets")(secrets)
 app.command("backup")(backup)
 app.command("restore")(restore)

@@ -1,10 +1,12 @@
-"""`mkstore provision`: creates and updates the streams and durable consumers on NATS."""
+"""`mkstore provision` and `mkstore accounts`: streams, durable consumers and accounts of NATS."""
 
 import asyncio
 import os
+from typing import Annotated
 
 import typer
 
+from contracts.shards import MAX_SHARDS, Shards
 from mkstore.cli.support import HomeOption, JsonOption, fail, nats_server, show
 
 
@@ -27,3 +29,14 @@ def provision(home: HomeOption = None, as_json: JsonOption = False) -> None:
         return
     rows = [change._asdict() for change in changes]
     show("provisioned", ["kind", "name", "action", "detail"], rows, as_json=as_json)
+
+
+def accounts(
+    shards: Annotated[int, typer.Option(min=1, max=MAX_SHARDS, envvar="SHARDS", help="Shards of the payments.")] = 1,
+) -> None:
+    """Print the NATS accounts of all services, for nats.conf; with one shard that is deploy/nats-accounts.conf."""
+    from mkstore import nats_accounts, rights  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+    from mkstore.services import SERVICES  # noqa: PLC0415 - same reason
+
+    every = rights.every(sorted(spec.name for spec in SERVICES), Shards(shards))
+    typer.echo(nats_accounts.as_configuration(every), nl=False)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from contracts.shards import MAX_SHARDS, Shards
 from kit.runtime.secrets import UnreadableSecret, with_secret_files
 from mkstore.services import SECRET_VARIABLES
 from mkstore.stack.servers import is_reachable
-from mkstore.stack.state_dir import DEFAULT_STATE_DIR, RUN_FILE
+from mkstore.stack.state_dir import DEFAULT_STATE_DIR, ENVIRONMENTS_FILE, RUN_FILE
 
 if TYPE_CHECKING:
     from kit.messaging.broker import Broker
@@ -67,6 +68,27 @@ def nats_server(home: Path | None) -> tuple[str, "ClientSecurity"]:
     if problems := tls_problems(variables):
         fail("\n".join(problems))
     return url, ClientSecurity.in_environment(variables)
+
+
+def shards_of(home: Path | None) -> Shards:
+    """Return the shards of the payments: those of the state folder `home`, else SHARDS, as `nats_url` chooses."""
+    if home is None and environment().get("NATS_URL"):
+        count = environment().get("SHARDS") or "1"
+    else:
+        count = _shards_in(home or DEFAULT_STATE_DIR)
+    try:
+        return Shards(int(count))
+    except ValueError:
+        fail(f"SHARDS must be 1 to {MAX_SHARDS}, not {count!r}.")
+
+
+def _shards_in(home: Path) -> str:
+    run_record(home)  # a message if no store runs there
+    try:
+        environments = json.loads((home / ENVIRONMENTS_FILE).read_text())
+    except (OSError, ValueError):
+        fail(f"{home / ENVIRONMENTS_FILE} cannot be read: start `mkstore up` again, as your user.")
+    return next((env["SHARDS"] for env in environments.values() if "SHARDS" in env), "1")
 
 
 def on_nats(home: Path | None, work: Callable[["Broker"], Awaitable[Result]]) -> Result:

@@ -21,6 +21,9 @@ def up(
     home: Annotated[
         Path | None, typer.Option(help="State folder: data, logs and secrets.", show_default=".mkstore")
     ] = None,
+    shards: Annotated[
+        int, typer.Option(min=1, max=16, envvar="SHARDS", help="Shards of the payments, each with a separate database.")
+    ] = 1,
     *,
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Keep data in a temporary folder and remove it at the end.")
@@ -57,7 +60,7 @@ def up(
 
     services = chosen([spec.name for spec in SERVICES], only, without)
     folders = tuple(ROOT / name for name in ("apps", "contracts", "kit")) if reload else ()
-    options = Options(port, home, ephemeral, workers, services, folders, cluster, tls)
+    options = Options(port, home, ephemeral, workers, services, folders, cluster, tls, shards)
     raise typer.Exit(run(options, SERVICES, outdated=outdated))
 
 

@@ -11,14 +11,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import asyncpg
 import psutil
 
+from contracts.shards import Shards
 from kit.errors import CannotStart
 from kit.runtime.tasks import cancel_and_wait
 from mkstore.generated import NotDocumented
-from mkstore.services import ServiceSpec
+from mkstore.services import ServiceSpec, of_shards
 from mkstore.stack.managed_process import ProcessFailed
 from mkstore.stack.migrations import is_newest, migrate
 from mkstore.stack.plan import Options, Plan, PortMapper, defaults, identity, make_plan
-from mkstore.stack.preconditions import StartRefused, check_data
+from mkstore.stack.preconditions import StartRefused, check_data, check_shards
 from mkstore.stack.reaper import Reaper, end_leftovers
 from mkstore.stack.replication import Replication
 from mkstore.stack.servers import create_databases, give_database, unreachable
@@ -68,12 +69,14 @@ class LocalStack:
         self._state = state
         self._say = say
         self._on_ready = on_ready
-        self._specs = specs
+        self._documented = specs
+        self._specs = of_shards(specs, Shards(options.shards))
+        self._shards = options.shards
         self._outdated = outdated
         self._ready_timeout = ready_timeout
         self._environ = environ
         self._defaults = defaults(options)
-        self._plan = make_plan(options, specs, state, environ, niceness=niceness, map_port=map_port)
+        self._plan = make_plan(options, self._specs, state, environ, niceness=niceness, map_port=map_port)
         self._reaper = Reaper(state)
         self._reload = options.reload
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,6 +115,7 @@ class LocalStack:
         plan, supervisor = self._plan, self._supervisor
         for postgres in plan.postgres:
             check_data(postgres.data)
+        check_shards(self._state.data, self._shards)
         await supervisor.start(self._reaper)
         # Importing it takes 0.4 s of processor, in which the servers start.
         imported = asyncio.to_thread(importlib.import_module, "kit.ops.provisioning")
@@ -149,7 +153,7 @@ class LocalStack:
         if self._outdated is None:
             return
         try:
-            changed = await asyncio.to_thread(self._outdated, self._specs)
+            changed = await asyncio.to_thread(self._outdated, self._documented)
         except NotDocumented as error:
             raise StartRefused(str(error).removesuffix(".")) from error
         if changed:
@@ -161,7 +165,7 @@ class LocalStack:
         from kit.ops import provisioning  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
         from kit.runtime.client_security import ClientSecurity  # noqa: PLC0415 - same reason
 
-        sizes = provisioning.sizes_in({**self._defaults, **self._environ})
+        sizes = provisioning.sizes_in({**self._defaults, **self._environ})._replace(shards=self._shards)
         security = ClientSecurity.in_environment(self._plan.admin_security)
         if changes := await provisioning.provision(self._plan.admin_url, sizes, security):
             self._say(f"provisioned {', '.join(change.name for change in changes)}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from contracts.shards import Shards
 from kit.runtime.tls_settings import NATS_FILES
 from mkstore import nats_accounts, rights
 from mkstore.services import ServiceSpec
@@ -44,7 +45,8 @@ def own_nats(
     map_route: RouteMapper | None,
 ) -> Sequence[NatsServer]:
     """Return the NATS server of a run, or the nodes of a cluster, each of whose routes `map_route` may redirect."""
-    every = rights.every([spec.name for spec in specs])
+    shards = Shards(max(spec.shard.count for spec in specs))
+    every = rights.every(list(dict.fromkeys(spec.service for spec in specs)), shards)
     logins: dict[str, Any] = {
         "services": Login("services", secrets["nats_services"]),
         "operator": Login("operator", secrets["nats_operator"]),

@@ -43,7 +43,8 @@ class Options:
 
     `workers` of None is a number of processes that fits the cores, `services` of None every service.
     A change below one of the folders in `reload` restarts the services. With `cluster`, no server is alone, and no
-    process of a service. With `tls` its own NATS servers are encrypted.
+    process of a service. With `tls` its own NATS servers are encrypted. The payments have
+    `shards` shards.
     """
 
     port: int
@@ -54,6 +55,7 @@ class Options:
     reload: tuple[Path, ...] = ()
     cluster: bool = False
     tls: bool = False
+    shards: int = 1
 
     def starts(self, service: str) -> bool:
         """Return whether this run starts a service; another one may run elsewhere, such as in an editor."""
@@ -168,8 +170,8 @@ def make_plan(
     traces, and `OTEL_SDK_DISABLED=true` switches traces off. `niceness` is the nice value of a ready service.
     `map_port` redirects connections of the services to servers of this run.
     """
-    owners = [spec.name for spec in specs if spec.database is not None]
-    secrets = state.secrets([*(spec.name for spec in specs), WATCHER], owners)
+    owners = list(dict.fromkeys(spec.service for spec in specs if spec.database is not None))
+    secrets = state.secrets([*dict.fromkeys(spec.service for spec in specs), WATCHER], owners)
     certificates = Certificates(state.root / "certs") if options.tls else None
     nats: Sequence[NatsServer] = []
     if not environ.get("NATS_URL"):
@@ -194,21 +196,22 @@ def make_plan(
 
     services, environments = [], {}
     for spec in specs:
-        to_nats = ",".join(node.url_as(spec.name, map_port(spec.name, node.name, node.port)) for node in nats)
+        to_nats = ",".join(node.url_as(spec.service, map_port(spec.name, node.name, node.port)) for node in nats)
         to_database = database
         if postgres and spec.database is not None:
             host, mapped = hosts([map_port(spec.name, node.name, node.port) for node in postgres])
-            password = secrets[f"postgres_{spec.name}"]
-            to_database = DatabaseLogin(host, mapped, spec.name, password)
+            password = secrets[f"postgres_{spec.service}"]
+            to_database = DatabaseLogin(host, mapped, spec.service, password)
         env = service_environment(
             spec,
             environ,
             nats_url=to_nats or nats_url,
-            nats_security=security(spec.name),
+            nats_security=security(spec.service),
             api_prefix=IMPORTED_API if nats else None,
             monitor_url=monitor_url,
             database=to_database,
             jwt_secret=jwt_secret,
+            shards=options.shards,
         )
         if spec is specs[-1] and nats:
             env.setdefault("LIVE_NATS_URL", ",".join(node.url_as(WATCHER, node.port) for node in nats))
@@ -219,7 +222,7 @@ def make_plan(
         workers = options.workers or max(spec.processes_on(cores), _CLUSTER_WORKERS if options.cluster else 1)
         service = ServiceProcess(spec, env=env, port=port, workers=workers, niceness=niceness, log=log)
         service.mark = mark(spec.name, state.root)
-        if options.starts(spec.name):
+        if options.starts(spec.service):
             services.append(service)
         environments[spec.name] = service.marked(env)
     admin_url = ",".join(node.admin_url for node in nats) or nats_url

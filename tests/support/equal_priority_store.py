@@ -20,9 +20,10 @@ def up(
     ephemeral: Annotated[bool, typer.Option("--ephemeral")] = False,
     workers: int | None = None,
     tls: Annotated[bool, typer.Option("--tls")] = False,
+    shards: int = 1,
 ) -> None:
     """Take the options of `mkstore up`."""
-    raise typer.Exit(run(Options(port, home, ephemeral, workers, tls=tls), SERVICES, niceness=0))
+    raise typer.Exit(run(Options(port, home, ephemeral, workers, tls=tls, shards=shards), SERVICES, niceness=0))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from apps.gateway.errors import AtCapacity, TooManyEventStreams
-from kit.batching import BatchLoader
+from kit.batching import Loader
 from kit.errors import OutcomeUnknown
 from kit.runtime.measurements import Level, sum_of_processes
 
@@ -53,7 +53,7 @@ def remaining(limit: float) -> float:
     return limit if place is None else min(limit, place.remaining())
 
 
-async def with_deadline(load: BatchLoader[Item, Result], item: Item, limit: float, what: str) -> Result:
+async def with_deadline(load: Loader[Item, Result], item: Item, limit: float, what: str) -> Result:
     """Load `item` in the time that this request has left. Raises `OutcomeUnknown`, naming `what`, after it."""
     try:
         return await load.within(remaining(limit), item)

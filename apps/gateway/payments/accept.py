@@ -21,6 +21,7 @@ from contracts.payments import Charge, CreatePayment, PaymentStatus, PaymentView
 from contracts.users import UserView
 from kit.errors import OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
+from kit.messaging.demand import Needed
 from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
 
 FindPayment = Callable[[UUID], Awaitable[PaymentView | None]]
@@ -50,7 +51,7 @@ class PaymentAcceptance:
     """Accepts payments; `timeout` is the time of one HTTP request, in seconds.
 
     `find_recorded` asks the payments service for a payment that is recorded or dead-lettered, `find_payment` also for
-    one that is queued.
+    one that is queued. `events_of` lets the events of a caller's payments arrive.
     """
 
     def __init__(
@@ -64,7 +65,9 @@ class PaymentAcceptance:
         waiters: Waiters,
         timeout: float,
         clock: SystemClock = SYSTEM_CLOCK,
+        events_of: Callable[[UUID], Needed | None] = lambda _caller: None,
     ) -> None:
+        self._events_of = events_of
         self._find_recorded = find_recorded
         self._find_payment = find_payment
         self._find_user = find_user
@@ -98,7 +101,7 @@ class PaymentAcceptance:
         if wait is None:  # the first response again, byte for byte
             payment, repeated = await self._accept(new, payer, caller, key, lambda _: None)
             return AcceptedPayment(_as_pending(payment), repeated)
-        async with self._waiters.expect() as expectation:
+        async with self._waiters.expect(needed=self._events_of(caller.id)) as expectation:
             payment, repeated = await self._accept(new, payer, caller, key, expectation.add)
             if payment.status is PaymentStatus.PENDING:
                 payment = await expectation(wait) or payment

@@ -14,6 +14,7 @@ from apps.gateway.http.backpressure import remaining
 from apps.gateway.payments.ids import BatchIds
 from apps.gateway.payments.publishing import NEW, CommandPublisher, Outgoing, Refused, time_left
 from contracts.payments import MAX_BATCH_PAYMENTS, BatchedPayment, CreatePayment, CreatePayments
+from contracts.shards import ONLY, Shard
 from kit.errors import NATS, OutcomeUnknown, Unavailable
 from kit.runtime.failpoints import AFTER_BATCH, failpoint
 from kit.runtime.spans import on_behalf_of
@@ -56,7 +57,7 @@ class PaymentBatches:
     What arrives in one turn of the event loop, and while `in_flight` batches are being published, forms the next one,
     of at most `max_payments` payments and `max_bytes` bytes. After a batch of several payments, the next one is open
     for `gather_delay` seconds more, in which the clients that were just answered pay again; after a lone payment it is
-    not. `timeout` is the time of one HTTP request, in seconds.
+    not. `timeout` is the time of one HTTP request, in seconds. All of them belong to one `shard`.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class PaymentBatches:
         gather_delay: float = GATHER_DELAY,
         max_payments: int = MAX_BATCH_PAYMENTS,
         max_bytes: int = _MAX_BYTES,
+        shard: Shard = ONLY,
     ) -> None:
         self._publisher = publisher
         self._timeout = timeout
@@ -76,6 +78,7 @@ class PaymentBatches:
         self._last_size = 0
         self._max_payments = max_payments
         self._max_bytes = max_bytes
+        self._shard = shard
         self._waiting: deque[_Batch] = deque()
         """Batches that are not published yet; only the last one takes more payments."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -146,7 +149,7 @@ class PaymentBatches:
             return
         try:
             with on_behalf_of([entry.origin for entry in entries]):
-                await self._publisher.publish(_message(batch.ids, entries), _time_left(entries))
+                await self._publisher.publish(_message(batch.ids, entries, self._shard), _time_left(entries))
         except Refused as refusal:
             if len(entries) == 1:
                 _fail(entries, refusal.as_unavailable())
@@ -194,11 +197,12 @@ def _fail(entries: Sequence[_Entry], error: Exception) -> None:
             entry.stored.set_exception(error)
 
 
-def _message(ids: BatchIds, entries: Sequence[_Entry]) -> Outgoing:
+def _message(ids: BatchIds, entries: Sequence[_Entry], shard: Shard) -> Outgoing:
     # Joined bytes: each payment was serialized when it arrived. A test compares them with `CreatePayments`.
     payments = b",".join(entry.body for entry in entries)
     body = b'{"batch":"%s","payments":[%s]}' % (ids.batch.encode(), payments)
-    return Outgoing(CreatePayments.address_with(entries[0].command.id), body, NEW, CreatePayments.subject)
+    address = shard.subject(CreatePayments.address_with(entries[0].command.id))
+    return Outgoing(address, body, NEW, CreatePayments.subject)
 
 
 def _item(command: CreatePayment, origin: Trace) -> bytes:

@@ -12,6 +12,7 @@ from apps.gateway.http.backpressure import remaining
 from apps.gateway.payments.publishing import NEW, CommandPublisher, Outgoing, Refused, time_left
 from contracts import nats_errors
 from contracts.payments import CreatePayment
+from contracts.shards import ONLY, Shard
 from kit.batching import BatchLoader
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.runtime.tracing import trace
@@ -35,11 +36,14 @@ class KeyedPayments:
     """Publishes payments with a key, each only if the stream has none with its id.
 
     Those that arrive together are one atomic batch. A batch with a known id is refused as a whole, and then each of its
-    payments is published singly. `timeout` is the time of one HTTP request, in seconds.
+    payments is published singly. `timeout` is the time of one HTTP request, in seconds. All belong to one `shard`.
     """
 
-    def __init__(self, publisher: CommandPublisher, timeout: float, *, in_flight: int = IN_FLIGHT) -> None:
+    def __init__(
+        self, publisher: CommandPublisher, timeout: float, *, in_flight: int = IN_FLIGHT, shard: Shard = ONLY
+    ) -> None:
         self._publisher = publisher
+        self._shard = shard
         self._timeout = timeout
         self._loader: BatchLoader[_Entry, _Outcome] = BatchLoader(
             self._publish_all, in_flight=in_flight, max_batch=_MAX_BATCH
@@ -51,7 +55,7 @@ class KeyedPayments:
         Raises `Unavailable` if nothing was stored, and `OutcomeUnknown` if no acknowledgement arrived in time.
         """
         body = command.model_dump_json().encode()
-        message = Outgoing(command.address, body, NEW | trace.get().headers(), command.subject)
+        message = Outgoing(self._shard.subject(command.address), body, NEW | trace.get().headers(), command.subject)
         deadline = asyncio.get_running_loop().time() + remaining(self._timeout)
         outcome = await self._loader(_Entry(command.id, message, deadline))
         if isinstance(outcome, Exception):

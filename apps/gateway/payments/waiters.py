@@ -44,10 +44,11 @@ class Waiters:
         return self._futures.keys()
 
     @asynccontextmanager
-    async def expect(self, *payments: UUID) -> AsyncIterator[Expectation]:
+    async def expect(self, *payments: UUID, needed: Needed | None = None) -> AsyncIterator[Expectation]:
         """Let the event of a payment arrive until the end of the block.
 
-        The payment is one of `payments`, or gets its id later. If the events cannot arrive, nothing is waited for.
+        The payment is one of `payments`, or gets its id later. `needed` lets the events of its shard arrive. If the
+        events cannot arrive, nothing is waited for.
         """
         expectation = _Expectation(self)
         try:
@@ -55,7 +56,7 @@ class Waiters:
                 expectation.add(payment)
             async with AsyncExitStack() as stack:
                 try:
-                    await stack.enter_async_context(self._needed())
+                    await stack.enter_async_context((needed or self._needed)())
                 except Unavailable as error:  # the payment can still be accepted
                     log.warning("payment is not waited for: its event cannot arrive", reason=str(error))
                     expectation.future.cancel()

@@ -29,14 +29,14 @@ _RETRY_MILLISECONDS = 1000
 async def stream_events(
     caller: CurrentUser,
     deps: Deps,
-    last_event_id: Annotated[str | None, Header(max_length=50, description="Begin after this event.")] = None,
+    last_event_id: Annotated[str | None, Header(max_length=250, description="Begin after this event.")] = None,
 ) -> StreamingResponse:
     """Stream the caller's own `payment.*` and `user.*`, from now on or after an event; ends with the token.
 
     The event `reset` means that events were left out, since too many were stored after `Last-Event-ID`.
     """
     try:
-        since = Position.parse(last_event_id) if last_event_id else None
+        since = Position.parse(last_event_id, len(deps.payment_events)) if last_event_id else None
     except ValueError:
         message = "Input should be the id of an event of this stream"
         raise InvalidField("header/last-event-id", "invalid_event_id", message) from None

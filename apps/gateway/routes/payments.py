@@ -94,7 +94,7 @@ async def list_payments(
         user_id = caller.id
     if user_id is not None and not caller.may_see(user_id):
         raise Forbidden("These are another user's payments.")
-    return await deps.request(ListPayments(user_id=user_id, status=status, limit=limit, cursor=cursor))
+    return await deps.list_payments(ListPayments(user_id=user_id, status=status, limit=limit, cursor=cursor))
 
 
 def _wait(prefer: list[str]) -> int | None:

@@ -3,15 +3,15 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from uuid import UUID
 
 from structlog.stdlib import get_logger
 
 from apps.gateway.sse.history import History, Position
 from apps.gateway.sse.replay import Item, OwnerOf, Replays
-from contracts.streams import PAYMENT_EVENTS
+from contracts.shards import contract_subject
 from kit.errors import NATS, Unavailable
 from kit.messaging.demand import Needed, always
 from kit.messaging.reader import StoredMessage
@@ -35,7 +35,7 @@ class _Subscriber:
         if self._disconnected or self.at.advanced(event.stream, event.sequence) == self.at:
             return  # it has read this event from the history
         self.at = self.at.merged(at)
-        self.queue.put_nowait(Item(self.at, event.subject, event.body))
+        self.queue.put_nowait(Item(self.at, contract_subject(event.subject), event.body))
         if self.queue.qsize() >= self._queue_limit:
             self.disconnect()
 
@@ -49,7 +49,7 @@ class Broadcaster:
     """Passes each event to the clients of its owner; it stores nothing for absent clients, the streams do.
 
     A client that is `queue_limit` events behind is disconnected; it resumes with `Last-Event-ID` and misses nothing.
-    `ping_interval` and `start_timeout` are in seconds; `needed` lets the events of payments arrive. A client that
+    `ping_interval` and `start_timeout` are in seconds; each `needed` lets the events of a shard arrive. A client that
     resumes more than `max_replayed` stored events ago gets a `reset` instead of them.
     """
 
@@ -61,7 +61,7 @@ class Broadcaster:
         queue_limit: int = 1000,
         ping_interval: float = 15.0,
         start_timeout: float = 2.0,
-        needed: Needed = always,
+        needed: Sequence[Needed] = (always,),
         has_ended: HasEnded = lambda _user, _session: False,
         max_replayed: int = 10_000,
     ) -> None:
@@ -100,8 +100,10 @@ class Broadcaster:
 
         Raises `Unavailable` if NATS does not answer.
         """
-        async with self._needed() as payments:
-            self._position = self._position.advanced(PAYMENT_EVENTS.name, payments)
+        async with AsyncExitStack() as stack:
+            for stream, needed in zip(self._history.streams[1:], self._needed, strict=True):
+                sequence = await stack.enter_async_context(needed())
+                self._position = self._position.advanced(stream.name, sequence)
             yield self._position
 
     def publish(self, event: StoredMessage) -> None:

@@ -9,7 +9,8 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from apps.gateway.sse.history import History, Position
-from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
+from contracts.shards import contract_subject
+from contracts.streams import Stream
 from kit.errors import Unavailable
 
 OwnerOf = Callable[[str, bytes], UUID | None]
@@ -60,7 +61,7 @@ class Replays:
 
         Raises `Unavailable` if the history cannot be read.
         """
-        ranges = ((USER_EVENTS, since.users, now.users), (PAYMENT_EVENTS, since.payments, now.payments))
+        ranges = tuple(zip(self._history.streams, since, now, strict=False))
         stored = sum(max(0, to - after) for _, after, to in ranges)
         if not stored:
             return
@@ -95,7 +96,7 @@ class Replays:
                 async for event in stored:
                     at = at.advanced(event.stream, event.sequence)
                     if self._owner_of(event.subject, event.body) == user:
-                        items.append(Item(at, event.subject, event.body))
+                        items.append(Item(at, contract_subject(event.subject), event.body))
         except Unavailable as error:
             return items, at, error
         return items, at, None

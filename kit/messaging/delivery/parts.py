@@ -9,6 +9,7 @@ from nats.aio.msg import Msg
 from pydantic import ValidationError
 
 from contracts.base import BatchItem, Command, CommandBatch, DurableCommand, Event, InvalidItem
+from contracts.shards import shard_in
 from kit.inbox import InboxKey
 from kit.messaging.batches import Received
 from kit.messaging.delivery.inbox_key import inbox_key
@@ -64,8 +65,11 @@ def letter_of(part: Part, message: Msg) -> Letter:
         invalid = part.content
         return Letter(invalid.subject, invalid.body, headers | invalid.trace.headers())
     command, trace = part.content.message, part.content.trace
-    if isinstance(command, Command) and command.address != message.subject:
-        return Letter(command.address, command.model_dump_json().encode(), headers | trace.headers())
+    if (
+        isinstance(command, Command)
+        and (address := shard_in(message.subject).subject(command.address)) != message.subject
+    ):
+        return Letter(address, command.model_dump_json().encode(), headers | trace.headers())
     return Letter(message.subject, message.data, headers)
 
 
@@ -84,5 +88,5 @@ def _invalid(contract: type[CommandBatch[Any]], place: int, item: InvalidItem, m
         command_id = UUID(command["id"])
     except (TypeError, KeyError, ValueError, AttributeError):
         return Part(str(place), Invalid(item.error, message.subject, body, trace))
-    subject = contract.command_type().address_of(command_id)
+    subject = shard_in(message.subject).subject(contract.command_type().address_of(command_id))
     return Part(str(command_id), Invalid(item.error, subject, body, trace))

@@ -10,7 +10,7 @@ import typer
 from mkstore.cli.dead_letters import refused_events, text
 from mkstore.cli.dead_letters.refused_events import RefusedEvents, RefusedId
 from mkstore.cli.dead_letters.selection import Selection, parse, select
-from mkstore.cli.support import HomeOption, JsonOption, fail, on_nats, show
+from mkstore.cli.support import HomeOption, JsonOption, fail, on_nats, shards_of, show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,8 +59,10 @@ def list_letters(
     if subject is not None and not text.is_subject(subject):
         raise typer.BadParameter(f"{subject!r} is not a NATS subject.", param_hint="--subject")
 
+    shards = shards_of(home)
+
     async def work(broker: "Broker") -> tuple[list[dict[str, object]], list[dict[str, object]], bool]:
-        selected = RefusedEvents(broker).select((), subject or ">", reason or "")
+        selected = RefusedEvents(broker, shards).select((), subject or ">", reason or "")
         refused = [] if after else [refused_events.row(*each) async for each in selected]
         letters: list[dict[str, object]] = []
         pages = DeadLetterQueue(broker).pages(subject=subject or ">", reason=reason or "", after=after)
@@ -110,7 +112,7 @@ def replay(
 
     A letter that is replayed twice becomes one message. A letter that cannot be published stays and is listed.
     """
-    selection = select(ids, subject, reason, everything=everything)
+    selection = select(ids, subject, reason, everything=everything, home=home)
 
     async def work(broker: "Broker") -> text.Outcome:
         from kit.errors import Refusal  # noqa: PLC0415
@@ -155,7 +157,7 @@ def discard(
     json: JsonOption = False,
 ) -> None:
     """Remove letters permanently. An accepted payment is recorded as rejected first, so its payer sees that."""
-    selection = select(ids, subject, reason, everything=everything)
+    selection = select(ids, subject, reason, everything=everything, home=home)
 
     total, last = on_nats(home, selection.count)
     if total and not yes:
@@ -188,8 +190,10 @@ def discard(
 
 
 def _show_refused(refused: RefusedId, home: "Path | None", *, as_json: bool) -> None:
+    shards = shards_of(home)
+
     async def work(broker: "Broker") -> "RefusedEvent":
-        events = [event async for _, event in Selection((), [refused], None, None).events(broker)]
+        events = [event async for _, event in Selection((), [refused], None, None, shards).events(broker)]
         return events[0]  # without one the command has ended
 
     event = on_nats(home, work)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
+from contracts.shards import ALL_IN_ONE, Shard, Shards, shard_in
 from contracts.streams import covers
 from mkstore.cli.dead_letters.text import Outcome, printable
-from mkstore.services import SERVICES
+from mkstore.services import SERVICES, of_shards
 
 if TYPE_CHECKING:
     from contracts.outbox import RefusedEvent
@@ -32,18 +33,31 @@ class RefusedId(NamedTuple):
         return f"{self.service}:{self.number}"
 
 
-def services() -> list[str]:
-    """Return the names of the services with an outbox."""
-    return [spec.name for spec in SERVICES if spec.database is not None]
+def services(shards: Shards) -> list[str]:
+    """Return the names of the services with an outbox, such as `users` or `payments-0of2`."""
+    return [spec.name for spec in of_shards(SERVICES, shards) if spec.database is not None]
+
+
+def is_service(name: str) -> bool:
+    """Return whether a service, or a shard of it, may have this name."""
+    service, shard = _placed(name)
+    return service in services(ALL_IN_ONE) and shard.suffixed(service, "-") == name
+
+
+def _placed(name: str) -> tuple[str, Shard]:
+    """Return the service and the shard of a name."""
+    service, _, suffix = name.partition("-")
+    return service, shard_in(f"{service}.{suffix}")
 
 
 class RefusedEvents:
     """The refused events of all services; those of a service that does not reply are left out, with a note."""
 
-    def __init__(self, broker: "Broker") -> None:
+    def __init__(self, broker: "Broker", shards: Shards) -> None:
         from kit.messaging.client import RequestClient  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
 
         self._client = RequestClient(broker, _TIMEOUT)
+        self._shards = shards
 
     async def select(
         self, ids: Sequence[RefusedId], subject: str, reason: str
@@ -54,11 +68,12 @@ class RefusedEvents:
 
         if reason and reason.casefold() != REASON:
             return
-        for service in dict.fromkeys(each.service for each in ids) or services():
-            (listing, _), after = requests_of(service), 0
+        for service in dict.fromkeys(each.service for each in ids) or services(self._shards):
+            name, shard = _placed(service)
+            (listing, _), after = requests_of(name), 0
             while True:
                 try:
-                    page = (await self._client.request(listing(after=after))).data
+                    page = (await self._client.request(listing(after=after), shard=shard)).data
                 except Refusal as refusal:
                     typer.echo(f"Events that NATS refused are not listed: {refusal}", err=True)
                     break
@@ -76,9 +91,10 @@ class RefusedEvents:
         from kit.errors import Refusal  # noqa: PLC0415
 
         action = RefusedEventAction.DISCARD if outcome.action == "discarded" else RefusedEventAction.PUBLISH
-        _, settling = requests_of(refused.service)
+        name, shard = _placed(refused.service)
+        _, settling = requests_of(name)
         try:
-            await self._client.request(settling(id=refused.number, action=action))
+            await self._client.request(settling(id=refused.number, action=action), shard=shard)
         except Refusal as refusal:
             outcome.keep(str(refused), str(refusal))
         else:

@@ -3,14 +3,16 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from contracts.shards import Shards
 from mkstore.cli.dead_letters import text
-from mkstore.cli.dead_letters.refused_events import RefusedEvents, RefusedId, services
+from mkstore.cli.dead_letters.refused_events import RefusedEvents, RefusedId, is_service
 from mkstore.cli.dead_letters.text import Outcome
-from mkstore.cli.support import fail
+from mkstore.cli.support import fail, shards_of
 
 if TYPE_CHECKING:
     from contracts.outbox import RefusedEvent
@@ -26,13 +28,14 @@ class Selection:
     refused: Sequence[RefusedId]
     subject: str | None
     reason: str | None
+    shards: Shards
 
     async def events(self, broker: "Broker") -> AsyncGenerator[tuple[RefusedId, "RefusedEvent"], None]:
         """Yield the selected refused events. Exits 1 with a message if one of the ids is unknown."""
         if self.ids and not self.refused:
             return
         missing = set(self.refused)
-        selected = RefusedEvents(broker).select(self.refused, self.subject or ">", self.reason or "")
+        selected = RefusedEvents(broker, self.shards).select(self.refused, self.subject or ">", self.reason or "")
         async with aclosing(selected) as events:
             async for refused, event in events:
                 missing.discard(refused)
@@ -70,7 +73,7 @@ class Selection:
         """Publish the selected refused events again, or discard them, as the outcome's action says."""
         async with aclosing(self.events(broker)) as events:
             for refused in [refused async for refused, _ in events]:
-                await RefusedEvents(broker).settle(refused, outcome)
+                await RefusedEvents(broker, self.shards).settle(refused, outcome)
 
 
 def parse(letter_id: str) -> int | RefusedId:
@@ -78,12 +81,14 @@ def parse(letter_id: str) -> int | RefusedId:
     if letter_id.isascii() and letter_id.isdecimal() and int(letter_id):
         return int(letter_id)
     service, _, number = letter_id.partition(":")
-    if service in services() and number.isascii() and number.isdecimal():
+    if is_service(service) and number.isascii() and number.isdecimal():
         return RefusedId(service, int(number))
     raise typer.BadParameter(f"{letter_id!r} is not an id such as 17 or users:17.", param_hint="ID")
 
 
-def select(ids: list[str] | None, subject: str | None, reason: str | None, *, everything: bool) -> Selection:
+def select(
+    ids: list[str] | None, subject: str | None, reason: str | None, *, everything: bool, home: Path | None
+) -> Selection:
     """Return the selection; exit 2 unless exactly one way to select is used."""
     criteria = [bool(ids), subject is not None or reason is not None, everything]
     if criteria.count(True) != 1:
@@ -92,4 +97,4 @@ def select(ids: list[str] | None, subject: str | None, reason: str | None, *, ev
         raise typer.BadParameter(f"{subject!r} is not a NATS subject.", param_hint="--subject")
     parsed = [*map(parse, ids or ())]
     refused = [each for each in parsed if isinstance(each, RefusedId)]
-    return Selection([each for each in parsed if isinstance(each, int)], refused, subject, reason)
+    return Selection([each for each in parsed if isinstance(each, int)], refused, subject, reason, shards_of(home))

@@ -1,10 +1,11 @@
 """Fake of the gateway's `History`: the event streams in memory."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
-from apps.gateway.sse.history import Position
-from contracts.streams import PAYMENT_EVENTS, USER_EVENTS, Stream
+from apps.gateway.sse.history import Position, event_streams
+from contracts.shards import ALL_IN_ONE, Shards
+from contracts.streams import Stream
 from kit.messaging.reader import StoredMessage
 from kit.runtime.clock import SYSTEM_CLOCK
 from mkstore.testing.streams import MemoryStreams
@@ -13,7 +14,8 @@ from mkstore.testing.streams import MemoryStreams
 class FakeHistory:
     """The event streams, those of a store in memory or new ones; sequence numbers begin with 1."""
 
-    def __init__(self, streams: MemoryStreams | None = None) -> None:
+    def __init__(self, streams: MemoryStreams | None = None, shards: Shards = ALL_IN_ONE) -> None:
+        self.streams: Sequence[Stream] = event_streams(shards)
         self._streams = MemoryStreams(SYSTEM_CLOCK) if streams is None else streams
 
     def keep(self, subject: str, body: bytes) -> StoredMessage:
@@ -22,7 +24,7 @@ class FakeHistory:
         return StoredMessage(stored.stream.name, stored.sequence, subject, body)
 
     async def position(self) -> Position:
-        return Position(self._streams.last_sequence(USER_EVENTS), self._streams.last_sequence(PAYMENT_EVENTS))
+        return Position(*map(self._streams.last_sequence, self.streams))
 
     async def between(self, stream: Stream, after: int, to: int) -> AsyncGenerator[StoredMessage, None]:
         for stored in list(self._streams.messages(stream)):

@@ -7,7 +7,8 @@ from apps.gateway.payments.batches import Assigned, NewCommand
 from apps.gateway.payments.ids import BatchIds
 from contracts.headers import REQUEST_ID
 from contracts.payments import BatchedPayment, CreatePayment, CreatePayments
-from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, Stream
+from contracts.shards import ALL_IN_ONE, Shards
+from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, Stream, streams_of
 from kit.errors import OutcomeUnknown, Unavailable
 from kit.runtime.clock import SYSTEM_CLOCK
 from kit.runtime.tracing import TRACEPARENT, Trace, trace
@@ -22,10 +23,11 @@ _NO_TRACE = Trace()
 class FakePaymentQueue:
     """The queue on the streams of a store in memory, or on new ones that nothing consumes; it remembers keyed commands.
 
-    A payment without a key is always a batch of one.
+    A payment without a key is always a batch of one, in the shard of its caller.
     """
 
-    def __init__(self, streams: MemoryStreams | None = None) -> None:
+    def __init__(self, streams: MemoryStreams | None = None, shards: Shards = ALL_IN_ONE) -> None:
+        self._shards = shards
         self._streams = MemoryStreams(SYSTEM_CLOCK) if streams is None else streams
         self._recorded: list[Stored] = []
         self.refusal: Unavailable | OutcomeUnknown | None = None
@@ -38,13 +40,15 @@ class FakePaymentQueue:
         return command
 
     async def publish_keyed(self, command: CreatePayment) -> bool:
-        if not self.refusal and self._streams.last(KEYED_PAYMENT_COMMANDS, command.address):
+        if not self.refusal and await self.find_keyed(command.id):
             return False
         await self._add(command)
         return True
 
     async def find_keyed(self, payment: UUID) -> CreatePayment | None:
-        stored = self._streams.last(KEYED_PAYMENT_COMMANDS, CreatePayment.address_of(payment))
+        shard = self._shards.of_payment(payment)
+        subject = shard.subject(CreatePayment.address_of(payment))
+        stored = self._streams.last(KEYED_PAYMENT_COMMANDS.of(shard), subject)
         return None if stored is None else CreatePayment.model_validate_json(stored.body)
 
     @property
@@ -58,7 +62,7 @@ class FakePaymentQueue:
 
     def _pending(self) -> Iterator[tuple[CreatePayment, Trace]]:
         for stored in self._waiting():
-            if stored.stream == KEYED_PAYMENT_COMMANDS:
+            if stored.stream.name.startswith(KEYED_PAYMENT_COMMANDS.name):
                 origin = Trace(stored.headers.get(REQUEST_ID, ""), stored.headers.get(TRACEPARENT, ""))
                 yield CreatePayment.model_validate_json(stored.body), origin
             else:
@@ -66,7 +70,8 @@ class FakePaymentQueue:
                     yield item.command, Trace(item.request_id, item.traceparent)
 
     def _waiting(self) -> list[Stored]:
-        stored = [*self._streams.messages(PAYMENT_COMMANDS), *self._streams.messages(KEYED_PAYMENT_COMMANDS)]
+        streams = streams_of(self._shards.all, (PAYMENT_COMMANDS, KEYED_PAYMENT_COMMANDS))
+        stored = [message for stream in streams for message in self._streams.messages(stream)]
         return [each for each in stored if each not in self._recorded and self._streams.is_waiting(each)]
 
     async def _add(self, command: CreatePayment) -> None:
@@ -76,7 +81,8 @@ class FakePaymentQueue:
         headers = {"content-type": "application/json"}
         if isinstance(message, CreatePayment):  # the items of a batch have their traces
             headers |= trace.get().headers()
-        await self._streams.publish(message.address, message.model_dump_json().encode(), headers)
+        subject = self._shards.of_payment(command.id).subject(message.address)
+        await self._streams.publish(subject, message.model_dump_json().encode(), headers)
 
 
 def published(

@@ -5,6 +5,7 @@ from functools import partial
 from apps.gateway.main import create_app, create_dependencies
 from apps.gateway.settings import Settings
 from contracts.keys import PublicKeys
+from contracts.shards import Shards
 from contracts.streams import PUBLIC_KEYS
 from mkstore.testing.fakes.history import FakeHistory
 from mkstore.testing.fakes.payment_queue import FakePaymentQueue
@@ -19,12 +20,13 @@ DEFAULTS = {"request_timeout": 15}
 def build(around: Surroundings) -> ServiceInMemory:
     """Return the gateway; its `data` is the queue of payment commands."""
     settings = Settings(**{**DEFAULTS, **around.settings})
-    queue = FakePaymentQueue(around.streams)
+    shards = Shards(settings.shards)
+    queue = FakePaymentQueue(around.streams, shards)
     deps = create_dependencies(
         settings,
         around.broker,
         queue,
-        FakeHistory(around.streams),
+        FakeHistory(around.streams, shards),
         partial(stored_keys, around.streams),
         around.clock,
     )

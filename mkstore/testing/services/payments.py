@@ -6,6 +6,7 @@ from typing import Any
 
 from apps.payments.deps import Dependencies
 from apps.payments.main import create_app
+from apps.payments.models import subject_of
 from apps.payments.pending import PendingPayments
 from apps.payments.settings import Settings
 from contracts.streams import Stream
@@ -21,8 +22,10 @@ def build(around: Surroundings) -> ServiceInMemory:
     """Return the service with an empty database."""
     settings = Settings(**{**DEFAULTS, **around.settings})
     data = PaymentsData()
-    open_payments: Any = partial(FakePayments, data, around.outbox.of("payments"))
-    pending = PendingPayments(partial(last_bodies, around.streams))
+    shard = settings.own_shard()
+    outbox = around.outbox.of("payments", lambda event: subject_of(event, shard))
+    open_payments: Any = partial(FakePayments, data, outbox)
+    pending = PendingPayments(partial(last_bodies, around.streams), shard)
     deps = Dependencies(open_payments, open_payments, pending, settings.payment_limit)
     return with_handlers(create_app(settings, deps), data)
 

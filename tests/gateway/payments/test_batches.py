@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -23,7 +24,7 @@ TIMEOUT = 60.0
 FULL = 10077
 
 
-def batches_on(broker: ScriptedStreams, *, gather_delay: float = 0.0, **options: int) -> PaymentBatches:
+def batches_on(broker: ScriptedStreams, *, gather_delay: float = 0.0, **options: Any) -> PaymentBatches:
     return PaymentBatches(CommandPublisher(broker), TIMEOUT, gather_delay=gather_delay, **options)
 
 

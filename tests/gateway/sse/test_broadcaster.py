@@ -279,5 +279,5 @@ async def test_listening_begins_where_events_begin_to_arrive() -> None:
     async def from_the_fifth() -> AsyncIterator[int]:
         yield 5
 
-    async with started(needed=from_the_fifth) as streams, streams.broadcaster.listening() as position:
+    async with started(needed=[from_the_fifth]) as streams, streams.broadcaster.listening() as position:
         assert position == Position(0, 5) == streams.broadcaster.position

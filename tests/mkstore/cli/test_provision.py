@@ -11,7 +11,8 @@ from nats.js import JetStreamContext
 from typer.testing import CliRunner, Result
 
 from contracts.consumers import PAYMENTS_CREATE_PAYMENTS, durables
-from contracts.streams import DEAD_LETTERS, PAYMENT_EVENTS, STREAMS, USER_EVENTS
+from contracts.shards import Shards
+from contracts.streams import DEAD_LETTERS, PAYMENT_COMMANDS, PAYMENT_EVENTS, STREAMS, USER_EVENTS, streams_of
 from kit.messaging.streams import check, consumer_config, stream_config
 from kit.ops.provisioning import main
 from mkstore.cli.main import app
@@ -159,3 +160,31 @@ def test_container_provisions_without_mkstore(
     monkeypatch.setenv("NATS_URL", "nats://127.0.0.1:1")
     assert main() == 1
     assert capsys.readouterr().err == "NATS does not answer: start it, or set NATS_URL to its address.\n"
+
+
+def test_shards_have_separate_streams_and_consumers(operator: Operator) -> None:
+    shards = Shards(2)
+    operator.changes()
+    expected = {stream.name for stream in streams_of(shards.all)} | {durable.name for durable in durables(shards)}
+    done = operator("--json", SHARDS="2")
+    assert done.exit_code == 0, done.output
+    assert {row["name"] for row in json.loads(done.stdout)} == expected - _EVERYTHING
+    assert operator("--json", SHARDS="2").stdout.strip() == "[]"
+
+
+def test_other_number_of_shards_is_refused_while_commands_wait(operator: Operator) -> None:
+    operator("--json")
+    operator.on_streams(lambda js: js.publish("payments.create.batch.1", b"{}"))
+    try:
+        done = operator(SHARDS="2")
+        assert done.exit_code == 1
+        assert "PAYMENT_COMMANDS has 1 messages that are not recorded, and SHARDS is 2" in done.output
+    finally:
+        operator.on_streams(lambda js: js.purge_stream(PAYMENT_COMMANDS.name))
+
+
+@pytest.mark.parametrize("given", ["0", "x", "17"])
+def test_impossible_number_of_shards_is_refused(operator: Operator, given: str) -> None:
+    done = operator(SHARDS=given)
+    assert done.exit_code == 1
+    assert "SHARDS must be" in done.output

@@ -14,6 +14,7 @@ from mkstore.stack.preconditions import (
     check_data,
     check_layout,
     check_port,
+    check_shards,
     check_space,
     disk_is_full,
 )
@@ -95,3 +96,19 @@ def test_start_on_data_that_are_damaged_is_one_line(
     output = capsys.readouterr().out
     assert output.count("\n") == 1
     assert output.startswith("mkstore could not start: PostgreSQL's file ")
+
+
+def test_number_of_shards_stays(tmp_path: Path) -> None:
+    check_shards(tmp_path, 2)
+    (tmp_path / "postgres").mkdir()
+    check_shards(tmp_path, 2)
+    with pytest.raises(StartRefused, match="has the payments of 2 shards: start it with --shards 2, or use another"):
+        check_shards(tmp_path, 1)
+
+
+def test_data_without_a_number_have_one_shard(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir()
+    check_shards(tmp_path, 1)
+    assert not (tmp_path / "shards").exists()
+    with pytest.raises(StartRefused, match="has the payments of 1 shard: start it with --shards 1"):
+        check_shards(tmp_path, 4)
