@@ -38,6 +38,8 @@ class Contender:
     running: Callable[[Path, int], AbstractAsyncContextManager[Target]]
     only: frozenset[str] = frozenset()
     without: frozenset[str] = _WITHOUT
+    by_default: bool = True
+    """Whether it takes part unless contenders are named."""
 
     def takes_part(self, scenario: str) -> bool:
         """Return whether it has this scenario."""
@@ -46,7 +48,7 @@ class Contender:
 
 def every_contender() -> list[Contender]:
     """Return the contenders in the order of their turns."""
-    return [*_stores(), *_peers(), *_limits()]
+    return [*_stores(), *_sharded(), *_peers(), *_limits()]
 
 
 def _peers() -> list[Contender]:
@@ -80,6 +82,20 @@ def _stores() -> list[Contender]:
             store(TRACES, STORE_TRACES),
             only=frozenset({USERS_MANY, PAYMENTS}),
         ),
+    ]
+
+
+def _sharded() -> list[Contender]:
+    def running(name: str, shards: int) -> Callable[[Path, int], AbstractAsyncContextManager[Target]]:
+        return lambda _, users: running_store(name, {**LIMITS_OFF, "SHARDS": str(shards)}, users)
+
+    payments = frozenset({PAYMENTS})
+    return [
+        Contender(
+            name, f"this store with {shards} shards of payments", running(name, shards), only=payments, by_default=False
+        )
+        for shards in (2, 4)
+        for name in [f"{STORE}-{shards}-shards"]
     ]
 
 

@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 
+from contracts.shards import Shard, shard_in
+from contracts.streams import PAYMENT_COMMANDS
 from mkstore.bench.contenders.seed import seed_store, sign_tokens
 from mkstore.bench.load.calls import Call
 from mkstore.bench.load.target import PASSWORD, Account, Target
-from mkstore.chaos.store import SERVICE_NAMES, Store
+from mkstore.chaos.store import Store
 from mkstore.chaos.temporary_store import Kind, running
 
 _CEILING = "1000000000/minute"
@@ -43,13 +45,17 @@ async def running_store(name: str, settings: Mapping[str, str], users: int) -> A
 async def store_target(name: str, store: Store, users: int) -> Target:
     """Return a running store as a target, with new users. Raises `SeedFailed` if they cannot be created."""
     accounts, admins = await seed_store(store, users)
+    shards = _shards_of(store)
+    databases = [_database_url(store, f"{shard.suffixed('payments', '_')}_db") for shard in shards]
     return Target(
         name=name,
         url=store.url,
         parts=lambda: _pids(store),
         users=accounts,
         admins=admins,
-        payments_url=_database_url(store, "payments_db"),
+        payments_url=databases[0],
+        other_payments_urls=databases[1:],
+        command_streams=[PAYMENT_COMMANDS.of(shard).name for shard in shards],
         outbox=True,
         nats_admin_url=str(store.record["nats"]["admin_url"]),
         takes_keys=True,
@@ -62,7 +68,12 @@ async def store_target(name: str, store: Store, users: int) -> Target:
 
 def _pids(store: Store) -> dict[str, int]:
     record = store.record
-    return {part: int(record[part]["pid"]) for part in (*SERVICE_NAMES, "nats", "postgres")}
+    return {part: int(entry["pid"]) for part, entry in record.items()}
+
+
+def _shards_of(store: Store) -> list[Shard]:
+    """Return the shards of a running store."""
+    return [shard_in(f"payments.{part.partition('-')[2]}") for part in store.record if part.startswith("payments")]
 
 
 def _database_url(store: Store, name: str) -> str:

@@ -1,7 +1,7 @@
 """A contender that runs: its address, its users, and how its HTTP API differs from that of the others."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -41,6 +41,10 @@ class Target:
     """Users who may list all payments; where anybody may, any users."""
     payments_url: str = ""
     """Address of the database with the payments."""
+    other_payments_urls: Sequence[str] = ()
+    """Addresses of the databases of further shards."""
+    command_streams: Sequence[str] = ()
+    """The streams with the messages that carry payments, if they are known."""
     outbox: bool = False
     """Whether that database has an outbox, which is drained later than the payments are recorded."""
     nats_admin_url: str = ""
@@ -94,3 +98,14 @@ class Target:
             yield connection
         finally:
             await connection.close()
+
+    @asynccontextmanager
+    async def payments_databases(self) -> AsyncIterator[list[asyncpg.Connection]]:
+        """Connect to the databases of all shards."""
+        async with AsyncExitStack() as stack:
+            connections = []
+            for url in (self.payments_url, *self.other_payments_urls):
+                connection = await asyncpg.connect(url)
+                stack.push_async_callback(connection.close)
+                connections.append(connection)
+            yield connections

@@ -43,10 +43,11 @@ async def payments_table(connection: asyncpg.Connection) -> str:
 
 async def empty_payments(target: Target) -> None:
     """Remove all payments once none is on its way, so that each turn begins with an empty table."""
-    async with target.payments_database() as connection:
-        table = await payments_table(connection)
+    async with target.payments_databases() as connections:
+        table = await payments_table(connections[0])
         await wait_until_drained(target, None)
-        await connection.execute(f"TRUNCATE {table}")
+        for connection in connections:
+            await connection.execute(f"TRUNCATE {table}")
 
 
 async def wait_until_drained(target: Target, accepted: int | None) -> Drained:
@@ -56,11 +57,11 @@ async def wait_until_drained(target: Target, accepted: int | None) -> Drained:
     """
     began = changed = time.monotonic()
     rows, recorded_after, last = -1, 0.0, (-1, -1)
-    async with target.payments_database() as connection:
-        table = await payments_table(connection)
+    async with target.payments_databases() as shards:
+        table = await payments_table(shards[0])
         while time.monotonic() - began < _DRAIN_TIMEOUT:
-            rows = await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608 - a found name
-            waiting = await connection.fetchval("SELECT count(*) FROM outbox") if target.outbox else 0
+            rows = sum([await shard.fetchval(f"SELECT count(*) FROM {table}") for shard in shards])  # noqa: S608 - a found name
+            waiting = sum([await shard.fetchval("SELECT count(*) FROM outbox") for shard in shards if target.outbox])
             now = time.monotonic()
             if (rows, waiting) != last:
                 last, changed = (rows, waiting), now

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+import nats
+
 from mkstore.bench.load.calls import Call
 from mkstore.bench.load.measure import Measured, Turn, per_request, under_load
 from mkstore.bench.load.processor import processor_times
@@ -67,6 +69,7 @@ class PaymentScenario:
     async def measure(self, target: Target, turn: Turn, prepared: Sequence[Call]) -> list[Sample]:
         """Pay for one turn, and wait until everything is recorded."""
         await empty_payments(target)
+        messages = await messages_in(target)
         before = processor_times(target.parts())
         stop = asyncio.Event()
         call = turn.random.choice(prepared)
@@ -87,6 +90,8 @@ class PaymentScenario:
             "announced after the end (s)": drained.announced_after,
             "rows": float(drained.rows),
         }
+        if target.command_streams and (sent := await messages_in(target) - messages):
+            figures["payments in a message"] = round(drained.rows / sent, 1)
         if delays:
             figures |= {
                 "response to row p50 (ms)": round(delays[len(delays) // 2], 1),
@@ -94,6 +99,18 @@ class PaymentScenario:
             }
         processor = {**done.sample.processor, **used}
         return [replace(done.sample, processor=processor, figures=figures, wrong=(*done.sample.wrong, *wrong))]
+
+
+async def messages_in(target: Target) -> int:
+    """Return the number of messages that the streams of commands ever stored; 0 if they are not known."""
+    if not target.command_streams:
+        return 0
+    client = await nats.connect(target.nats_admin_url)
+    try:
+        found = [await client.jetstream().stream_info(stream) for stream in target.command_streams]
+    finally:
+        await client.close()
+    return sum(info.state.last_seq for info in found)
 
 
 def accepted_by(done: Measured) -> int:
