@@ -1,6 +1,7 @@
 """The start and the end of a service's process."""
 
 import http.client
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,22 @@ async def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> No
         supervisor.kill()
         supervisor.wait()
     await eventually(lambda: not any(worker.is_running() for worker in workers))
+
+
+async def test_worker_that_starts_slowly_is_not_killed(tmp_path: Path) -> None:
+    """By default uvicorn's supervisor kills a worker that does not reply within 5 s, also while it starts."""
+    slow_start = "import sys, time\nif any('spawn_main' in each for each in sys.orig_argv): time.sleep(7)\n"
+    (tmp_path / "sitecustomize.py").write_text(slow_start)
+    port = free_port()
+    command = ["faststream", "run", "tests.support.minimal_service:app", "--port", str(port), "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with (tmp_path / "log").open("wb") as log:
+        supervisor = subprocess.Popen(  # noqa: ASYNC220 - starting it does not block
+            [sys.executable, "-m", *command], cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
+    try:
+        await eventually(lambda: _is_alive(port), describe=(tmp_path / "log").read_text)
+        assert "died" not in (tmp_path / "log").read_text()
+    finally:
+        supervisor.terminate()
+        supervisor.wait()
