@@ -25,6 +25,11 @@ AsJsonOption = Annotated[bool, typer.Option("--json", help="With --against: prin
 ReleaseOption = Annotated[
     bool, typer.Option("--release", help="Record the documents as those of this version; a release never changes.")
 ]
+FreezeOption = Annotated[
+    bool, typer.Option("--freeze", help="Fix the released documents and golden messages of this version for good.")
+]
+
+_GOLDEN = "tests/contracts/golden"
 
 
 def command(
@@ -43,15 +48,21 @@ def command(
         against: AgainstOption = None,
         as_json: AsJsonOption = False,
         release: ReleaseOption = False,
+        freeze: FreezeOption = False,
     ) -> None:
         """Write the AsyncAPI and OpenAPI documents of the services into asyncapi/ and openapi/, from the code."""
-        if check + release + (against is not None) > 1 or (as_json and against is None):
-            raise typer.BadParameter("Use only one of --check, --against and --release; --json needs --against.")
+        if check + release + freeze + (against is not None) > 1 or (as_json and against is None):
+            raise typer.BadParameter(
+                "Use only one of --check, --against, --release and --freeze; --json needs --against."
+            )
         from contract_gate import releases  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
         from mkstore.documents import PATTERNS, documents  # noqa: PLC0415
 
         folder = root or generated.ROOT
         try:
+            if freeze:
+                _freeze(folder)
+                return
             files = (build or documents)(services)
             if against is not None:
                 _compare(folder, against, files, as_json=as_json)
@@ -97,6 +108,13 @@ def _release(root: Path, files: Mapping[str, str]) -> None:
         {path.removeprefix("asyncapi/").replace("/", "-"): text for path, text in texts.items()},
     )
     typer.echo("\n".join(written) if written else f"{VERSION} is already released with the same documents.")
+
+
+def _freeze(root: Path) -> None:
+    from contract_gate import releases  # noqa: PLC0415
+    from kit.asyncapi.specification import VERSION  # noqa: PLC0415
+
+    typer.echo(releases.freeze(root, VERSION, [f"{_GOLDEN}/{VERSION}"]))
 
 
 def _json_only(files: Mapping[str, str]) -> dict[str, str]:
