@@ -1,4 +1,4 @@
-"""The newest revision among a service's migrations, without Alembic and SQLAlchemy, which are slow to import."""
+"""The revisions of a service's migrations, without Alembic and SQLAlchemy, which are slow to import."""
 
 import ast
 from pathlib import Path

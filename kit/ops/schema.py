@@ -14,8 +14,9 @@ from structlog.stdlib import get_logger
 
 from kit.database import is_unavailable
 from kit.errors import CannotStart
-from kit.ops.revisions import newest_revision
+from kit.ops.revisions import known_revisions, newest_revision
 from kit.runtime.tls import TlsFailed
+from kit.schema_compatibility import READ_NOTE, works_with
 
 log = get_logger(__name__)
 
@@ -32,26 +33,41 @@ class SchemaOutdated(CannotStart):
         )
 
 
-async def check_schema(pool: AsyncEngine, migrations: Path) -> None:
-    """Check that the database has the newest revision among `migrations`.
+class SchemaTooNew(CannotStart):
+    """A newer version has migrated the database, and the schema does not work with this code any more."""
 
-    Raises `SchemaOutdated` if it has not, and the driver's error, or `OSError`, if it cannot be queried.
+    def __init__(self, current: str, expected: str) -> None:
+        super().__init__(
+            f"The database is at revision {current}, which does not work with this code, of {expected}: use the "
+            "version that has migrated it."
+        )
+
+
+async def check_schema(pool: AsyncEngine, migrations: Path) -> None:
+    """Check that the database has the newest revision among `migrations`, or a newer one that works with this code.
+
+    Raises `SchemaOutdated` or `SchemaTooNew` if it has not, and the driver's error, or `OSError`, if it cannot be
+    queried.
     """
     expected = newest_revision(migrations)
     async with pool.connect() as connection:
+        note = (await connection.execute(text(READ_NOTE))).scalar()
         try:
             current = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars().all()
         except ProgrammingError:  # no such table: no migration has run
             current = []
-    if list(current) != [expected]:
-        raise SchemaOutdated(", ".join(sorted(current)), expected, migrations)
+    if works_with(current, note, expected):
+        return
+    if current and not known_revisions(migrations).issuperset(current):
+        raise SchemaTooNew(", ".join(sorted(current)), expected)
+    raise SchemaOutdated(", ".join(sorted(current)), expected, migrations)
 
 
 async def wait_for_database(pool: AsyncEngine, migrations: Path) -> None:
     """Wait until the database is available and check its schema.
 
-    Raises `CannotStart` if the database rejects the connection or does not have the newest revision. SIGINT and SIGTERM
-    end the process at once meanwhile.
+    Raises `CannotStart` if the database rejects the connection or its schema does not work with this code. SIGINT and
+    SIGTERM end the process at once meanwhile.
     """
     with _default_signal_handlers():
         while True:

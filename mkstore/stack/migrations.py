@@ -10,6 +10,7 @@ import asyncpg
 from kit.connection import connect
 from kit.errors import CannotStart
 from kit.ops.revisions import newest_revision
+from kit.schema_compatibility import READ_NOTE, works_with
 from mkstore.services import ServiceSpec
 from mkstore.stack import processes, upgrade
 from mkstore.stack.managed_process import ProcessFailed
@@ -43,17 +44,18 @@ async def migrate(work: Sequence[tuple[ServiceSpec, Mapping[str, str], Path]], *
 
 
 async def is_newest(url: str, spec: ServiceSpec) -> bool:
-    """Return whether the database at `url` has the newest schema; Alembic would take seconds to answer.
+    """Return whether the database at `url` has the newest schema, or a newer one that works with this code.
 
-    Without SQLAlchemy, whose import takes half a second of processor time at each start. Raises `OSError` or asyncpg's
-    error if the database cannot be queried.
+    Alembic would take seconds to answer, and the import of SQLAlchemy half a second of processor time at each start.
+    Raises `OSError` or asyncpg's error if the database cannot be queried.
     """
     if spec.migrations is None:
         return False
     connection = await connect(url, timeout=_CONNECT_TIMEOUT)
     try:
         rows = await connection.fetch("SELECT version_num FROM alembic_version")
-        return [row["version_num"] for row in rows] == [newest_revision(spec.migrations.parent / "migrations")]
+        current, note = [row["version_num"] for row in rows], await connection.fetchval(READ_NOTE)
+        return works_with(current, note, newest_revision(spec.migrations.parent / "migrations"))
     except (CannotStart, asyncpg.UndefinedTableError):  # two newest revisions, or no migration has run
         return False
     finally:
