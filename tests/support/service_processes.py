@@ -82,9 +82,9 @@ class ServiceProcess:
 
 @asynccontextmanager
 async def run_service(
-    service: str, folder: Path, environment: Mapping[str, str], *options: str
+    service: str, folder: Path, environment: Mapping[str, str], *options: str, root: Path = ROOT
 ) -> AsyncIterator[ServiceProcess]:
-    """Run a service until the end of the block."""
+    """Run a service, whose code is below `root`, until the end of the block."""
     port = ports.free_port()
     output = folder / f"{service}-{port}.log"
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -92,8 +92,8 @@ async def run_service(
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "faststream", "run", f"apps.{service}.main:app"),
             *("--host", "127.0.0.1", "--port", str(port), *options),
-            env={**inherited, **environment},
-            cwd=ROOT,
+            env={**inherited, "PYTHONPATH": str(root), **environment},
+            cwd=root,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=file,
             stderr=asyncio.subprocess.STDOUT,
