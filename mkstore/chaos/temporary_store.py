@@ -21,6 +21,8 @@ _DELIVERY_CRASHES = 2
 """So few that a message which kills its process is given up within a minute."""
 _TOKEN_SECONDS = 3600
 """As long as allowed: payers sign in once, and a run of all faults on a slow machine takes more than 15 minutes."""
+_NOT_INHERITED = frozenset({"NATS_URL", "DB_HOST", "JWT_SECRET", "SHARDS"})
+"""Variables with which the store would use other servers or shards."""
 _START_TIMEOUT, _STOP_TIMEOUT = 90.0, 60.0
 
 
@@ -65,7 +67,7 @@ async def running(kind: Kind, settings: Mapping[str, str] | None = None) -> Asyn
         "ACCESS_TOKEN_SECONDS": str(_TOKEN_SECONDS),
         "OTEL_SDK_DISABLED": "true",
     }
-    inherited = {name: value for name, value in os.environ.items() if name not in {"NATS_URL", "DB_HOST", "JWT_SECRET"}}
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     with output.open("wb") as file:
         process = subprocess.Popen(  # noqa: ASYNC220, S603 - it returns at once; a fixed command
             command,
