@@ -27,6 +27,8 @@ Assigned = Callable[[UUID], None]
 
 IN_FLIGHT = 2
 """Batches that are published at a time. With one, the clients of 32 connections fall into two cohorts."""
+IN_FLIGHT_OF_SHARD = 1
+"""The same for each of several shards. With two, the clients divide into two batches for each shard (docs/scale.md)."""
 GATHER_DELAY = 0.001
 """Seconds that a batch takes more payments if the one before had several. Measured at 32 and at 128 connections: 2.4 to
 2.8 times as many payments in a message, so less work and fewer syncs in all processes."""

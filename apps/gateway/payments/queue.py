@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from apps.gateway.http.backpressure import remaining
-from apps.gateway.payments.batches import Assigned, NewCommand, PaymentBatches
+from apps.gateway.payments.batches import IN_FLIGHT, IN_FLIGHT_OF_SHARD, Assigned, NewCommand, PaymentBatches
 from apps.gateway.payments.keyed import KeyedPayments
 from apps.gateway.payments.publishing import CommandPublisher
 from contracts.payments import CreatePayment
@@ -52,7 +52,8 @@ class JetStreamPaymentQueue:
         self._shard = shard
         self._broker = broker
         self._timeout = timeout
-        self._batches = PaymentBatches(publisher, timeout, shard=shard)
+        in_flight = IN_FLIGHT if shard.count == 1 else IN_FLIGHT_OF_SHARD
+        self._batches = PaymentBatches(publisher, timeout, in_flight=in_flight, shard=shard)
         self._keyed = KeyedPayments(publisher, timeout, shard=shard)
         self._found: BatchLoader[UUID, CreatePayment | None] = BatchLoader(self._load)
 
