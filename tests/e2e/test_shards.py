@@ -135,6 +135,28 @@ async def test_payments_of_one_shard_go_on_while_the_other_is_away(sharded: Runn
     await eventually(is_recorded)
 
 
+async def test_payments_survive_a_killed_shard(sharded: Running, client: httpx.AsyncClient) -> None:
+    """Every accepted payment is recorded once, in its shard; the keys of both shards are still guarded."""
+    both = await callers(client)
+    accepted: dict[str, list[httpx.Response]] = {caller.id: [] for caller in both}
+    for number in range(20):
+        if number == 5:
+            sharded.kill("payments-1of2")
+        for caller in both:
+            accepted[caller.id].append(await caller.pay(1 + number, key=str(number)))
+    for caller in both:
+        assert {answer.status_code for answer in accepted[caller.id]} == {202}
+        ids = [answer.json()["id"] for answer in accepted[caller.id]]
+        await eventually(partial(are_listed, caller, ids[::-1]))
+        assert (await caller.pay(1, key="0")).content == accepted[caller.id][0].content
+
+
+async def are_listed(caller: Caller, ids: list[str]) -> bool:
+    """Return whether a caller's payments are exactly these, newest first."""
+    answer = await caller("GET", "/payments", params={"limit": 100})
+    return answer.status_code == 200 and [payment["id"] for payment in answer.json()["data"]] == ids
+
+
 async def test_operator_sees_all_shards(sharded: Running) -> None:
     checks = {each["check"]: each["status"] for each in json.loads(await operator(sharded, "doctor", "--json"))}
     assert {"stream PAYMENT_EVENTS_1OF2", "consumer payments-create_payment-0of2", "payments-1of2 outbox"} <= set(
