@@ -107,18 +107,39 @@ def parent() -> Iterator[Path]:
         yield path
 
 
-async def test_restored_store_has_every_answered_change_once(parent: Path) -> None:
-    lost, new, folder = parent / "lost", parent / "new", parent / "backup"
-    with running("--home", str(lost), "--port", "0", "--workers", "1", env=_SETTINGS) as store:
-        payers, before, ledger = await _back_up_under_load(store, folder)
+async def _restore_into(new: Path, folder: Path, lost: Path) -> None:
+    """Destroy a store, and restore its backup into a new one."""
     shutil.copy(lost / "secrets.json", new)  # JWT_SECRET is in no backup
     shutil.rmtree(lost)
     with running("--home", str(new), "--only", "nats,postgres", "--port", "0", command=(MKSTORE, "up")):
         await _mkstore("restore", str(folder), "--home", str(new))
+
+
+async def test_restored_store_has_every_answered_change_once(parent: Path) -> None:
+    lost, new, folder = parent / "lost", parent / "new", parent / "backup"
+    with running("--home", str(lost), "--port", "0", "--workers", "1", env=_SETTINGS) as store:
+        payers, before, ledger = await _back_up_under_load(store, folder)
+    await _restore_into(new, folder, lost)
     with running("--home", str(new), "--port", "0", "--workers", "1", env=_SETTINGS) as restored:
         expected = _as_answered(before, ledger)
         await _audit(restored, expected)
         await _repeat_and_audit(restored, payers, ledger, expected)
+
+
+async def test_payments_that_waited_in_their_streams_are_recorded_after_a_restore(parent: Path) -> None:
+    lost, new, folder = parent / "lost", parent / "new", parent / "backup"
+    options, ledger = ("--home", str(lost), "--without", "payments", "--port", "0", "--workers", "1"), Ledger()
+    with running(*options, env=_SETTINGS, command=(MKSTORE, "up")) as store:
+        async with Api(store.url) as api:
+            ledger.users += await register_payers(api, 4)
+            load = LoadGenerator(api, ledger.users, ledger, payments=60, read_back=0, changes_users=False, probes=False)
+            load.start()
+            await load.finish()
+        await _mkstore("backup", str(folder), "--home", str(store.home))
+    assert ledger.accepted == 60
+    await _restore_into(new, folder, lost)
+    with running("--home", str(new), "--port", "0", "--workers", "1", env=_SETTINGS) as restored:
+        await _audit(restored, ledger)
 
 
 async def _repeat_and_audit(store: Running, payers: Sequence[User], ledger: Ledger, expected: Ledger) -> None:
