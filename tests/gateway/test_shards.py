@@ -8,9 +8,14 @@ from uuid import UUID
 
 import pytest
 
-from contracts.payments import CreatePayment, PaymentCreated, PaymentRejected
+from apps.gateway.payments.accept import new_command
+from apps.gateway.payments.ids import payment_id
+from contracts.headers import DEAD_STREAM
+from contracts.payments import Charge, CreatePayment, PaymentCreated, PaymentRejected
 from contracts.shards import Shard, Shards
 from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS, PAYMENT_EVENTS
+from kit.messaging.dead_letters import DeadLetterRecord
+from mkstore.reject_payment import reject_payment
 from mkstore.testing import MemoryStore, SignedInUser, in_memory
 from tests.support.polling import eventually
 
@@ -169,3 +174,16 @@ async def test_failed_payment_is_dead_lettered_under_the_subject_of_its_shard(sh
     [letter] = await sharded.dead_lettered(CreatePayment)
     assert letter.subject == f"payments.{shard.name}.create.key.{payment['id']}"
     assert (await user.get(f"/payments/{payment['id']}")).json() == payment
+
+
+async def test_operator_rejects_a_dead_letter_in_its_shard(sharded: MemoryStore) -> None:
+    admin = await sharded.admin()
+    payer, caller = await payer_beside(sharded, admin), UUID(admin.id)
+    shard = TWO.of_user(caller)
+    command = new_command(Charge(amount=7), UUID(payer.id), payment_id(caller, "given up"))
+    subject, stream = shard.subject(command.address), KEYED_PAYMENT_COMMANDS.of(shard)
+    letter = DeadLetterRecord(1, subject, {DEAD_STREAM: stream.name}, command.model_dump_json().encode())
+    assert await asyncio.create_task(reject_payment(sharded.broker, letter)) is None
+    assert str(command.id) in rows(sharded, shard)
+    await eventually(lambda: _is_listed(payer, [str(command.id)]))
+    assert (await payer.get(f"/payments/{command.id}")).json()["reason"] == "given-up"
