@@ -29,6 +29,12 @@ def test_ports_are_published_on_the_loopback_only(model: dict[str, Any]) -> None
     assert all(port["host_ip"] == "127.0.0.1" for ports in published.values() for port in ports)
 
 
+def test_monitoring_of_nats_and_metrics_are_not_published(model: dict[str, Any]) -> None:
+    """They ask for no login: ports 8222 of NATS and 9100 of the services."""
+    published = {port["target"] for service in model["services"].values() for port in service.get("ports", [])}
+    assert published == {4222, 8000}
+
+
 def test_ports_are_configurable() -> None:
     services = config(env={"PORT": "3100", "NATS_PORT": "4322"})["services"]
     assert [services[name]["ports"][0]["published"] for name in ("gateway", "nats")] == ["3100", "4322"]

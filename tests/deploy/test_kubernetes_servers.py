@@ -79,6 +79,21 @@ def test_servers_admit_the_namespace_of_the_store() -> None:
         assert policy["spec"]["policyTypes"] == ["Ingress"]
 
 
+def test_only_the_store_and_nats_reach_the_monitoring_of_nats() -> None:
+    """Port 8222 asks for no login."""
+    (policy,) = [each["spec"] for each in operator_files("network-policies.yaml") if each["metadata"]["name"] == "nats"]
+    rules = [rule for rule in policy["ingress"] if 8222 in {port["port"] for port in rule["ports"]}]
+    store = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "mkstore"}}}
+    assert [peer for rule in rules for peer in rule["from"]] == [store, {"podSelector": {}}]
+    assert all("ports" in rule for rule in policy["ingress"])  # a rule without ports would allow every port
+
+
+@pytest.mark.parametrize("overlay", ["development", "production"])
+def test_no_service_has_a_port_outside_of_the_cluster(overlay: str) -> None:
+    services = rendered(overlay).of_kind("Service").values()
+    assert {each["spec"].get("type", "ClusterIP") for each in services} == {"ClusterIP"}
+
+
 def test_nats_values_follow_the_configuration_of_compose() -> None:
     (values,) = operator_files("nats-values.yaml")
     configured = (ROOT / "deploy/nats.conf").read_text()

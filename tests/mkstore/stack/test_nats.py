@@ -81,6 +81,7 @@ def test_configuration_syncs_every_message_and_is_private(nats: NatsServer) -> N
     assert file.stat().st_mode & 0o777 == 0o600
     assert configuration["jetstream"]["sync_interval"] == "always"
     assert configuration["host"] == "127.0.0.1"
+    assert configuration["http"] == f"127.0.0.1:{nats.monitor_port}"
 
 
 def test_graceful_stop_leaves_no_process(nats: NatsServer) -> None:
