@@ -1,6 +1,8 @@
 """A connection to PostgreSQL: its address with libpq's parameters for TLS, and what a failed handshake means."""
 
+import asyncio
 import ssl
+import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -13,6 +15,9 @@ from kit.runtime.tls_settings import DATABASE_FILES
 
 _PARAMETERS = ("sslrootcert", "sslcert", "sslkey")
 _ADDRESS = "DB_HOST"
+_PORT = 5432
+_SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)
+_ALERT_TIMEOUT = 1.0
 _last_primary: dict[str, str] = {}
 """Address of the last primary, by the address of all servers."""
 
@@ -80,7 +85,8 @@ async def _connect(candidate: str, url: str, options: dict[str, Any]) -> asyncpg
     except asyncpg.TargetServerAttributeNotMatched as error:
         raise ConnectionRefusedError(f"PostgreSQL at {_server(candidate)} is a standby") from error
     except (OSError, asyncpg.PostgresError) as error:
-        if (failure := _failure(error, candidate)) is not None:
+        reason = await _alert(candidate) or error if isinstance(error, asyncpg.ConnectionDoesNotExistError) else error
+        if (failure := _failure(reason, candidate)) is not None:
             raise failure from error
         raise
     if candidate != url:
@@ -105,7 +111,37 @@ def _each(url: str) -> list[str]:
 
 def _server(url: str) -> str:
     parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or 5432}"
+    return f"{parts.hostname}:{parts.port or _PORT}"
+
+
+async def _alert(url: str) -> ssl.SSLError | None:
+    """Return why the server refuses the client's certificate; None if it does not.
+
+    With TLS 1.3 it does so after the handshake, and asyncpg reports a closed connection, as after the end of a server.
+    So this connects again and reads the server's alert; it sends no login.
+    """
+    parts = urlsplit(url)
+    given = dict(parse_qsl(parts.query))
+    if not given.get("sslcert") or not parts.hostname:
+        return None
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(given["sslcert"], given.get("sslkey"), password="")
+        async with asyncio.timeout(_ALERT_TIMEOUT):
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port or _PORT)
+            try:
+                writer.write(_SSL_REQUEST)
+                if await reader.readexactly(1) == b"S":
+                    await writer.start_tls(context)
+                    await reader.read(1)
+            finally:
+                writer.close()
+    except ssl.SSLError as alert:
+        return alert
+    except (OSError, EOFError):  # also the timeout: the server waits for the login
+        pass
+    return None
 
 
 def _failure(error: Exception, url: str) -> TlsFailed | None:

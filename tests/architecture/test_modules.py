@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 SERVICES = sorted(path.parent.name for path in modules("apps") if path.name == "main.py")
 TESTED = {*PACKAGES, *SERVICES} - {"apps"}
 """The packages and services with a folder of the same name below tests."""
-WITHOUT_A_PACKAGE = {"architecture", "chaos", "deploy", "docs", "e2e"}
+WITHOUT_A_PACKAGE = {"architecture", "chaos", "debian", "deploy", "docs", "e2e"}
 """Folders below tests that test the whole system."""
 
 

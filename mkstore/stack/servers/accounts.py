@@ -29,11 +29,11 @@ class Account:
             os.chown(path, self.user or 0, self.group or 0)
 
 
-def account_for(folder: Path, data: Path) -> Account:
+def account_for(folder: Path, data: Path, program: str) -> Account:
     """Return the account for `data`, which is or will be inside `folder`, and make it the owner of `folder`.
 
     A normal user runs PostgreSQL as itself. Root runs it as the owner of existing data, else as a system user that can
-    reach the programs and the folder, else as `nobody` in a user namespace.
+    reach `program`, a server of PostgreSQL, and the folder, else as `nobody` in a user namespace.
 
     Raises `ProcessFailed` if root can do none of these.
     """
@@ -41,7 +41,7 @@ def account_for(folder: Path, data: Path) -> Account:
         return Account()
     for account in _candidates(data):
         account.take_ownership(folder)
-        if _can_run(account, folder):
+        if _can_run(account, folder, program):
             return account
     raise ProcessFailed(
         "postgres",
@@ -80,9 +80,9 @@ def _candidates(data: Path) -> Iterator[Account]:
         yield namespace
 
 
-def _can_run(account: Account, folder: Path) -> bool:
+def _can_run(account: Account, folder: Path, program: str) -> bool:
     check = 'cd "$1" && touch .reachable && rm .reachable && "$2" --version'
-    command = [*account.prefix, "/bin/sh", "-c", check, "sh", str(folder.resolve()), postgres_program("postgres")]
+    command = [*account.prefix, "/bin/sh", "-c", check, "sh", str(folder.resolve()), program]
     try:
         done = subprocess.run(  # noqa: S603 - a fixed command
             command,

@@ -66,6 +66,10 @@ class PostgresServer(ManagedProcess):
         """The address without a login."""
         return f"postgresql://{ports.LOOPBACK}:{self.port}"
 
+    def program(self, name: str) -> str:
+        """Return the path of a program of PostgreSQL, which subclasses may change."""
+        return postgres_program(name)
+
     def prepare(self) -> None:
         """Create the data folder if it does not exist; a kill at any moment leaves no folder or a complete one.
 
@@ -82,7 +86,7 @@ class PostgresServer(ManagedProcess):
         account.take_ownership(password_file)
         command = [
             *account.prefix,
-            postgres_program("initdb"),
+            self.program("initdb"),
             *("--pgdata", str(staging), "--username", self.user, "--pwfile", str(password_file)),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-instructions"),
         ]
@@ -98,7 +102,7 @@ class PostgresServer(ManagedProcess):
     def find_account(self) -> Account:
         """Create its folder, and return the user that PostgreSQL runs as; see `accounts`. Raises `ProcessFailed`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._account = account_for(self.folder, self.data)
+        self._account = account_for(self.folder, self.data, self.program("postgres"))
         return self._account
 
     def settings(self) -> dict[str, str]:
@@ -113,7 +117,7 @@ class PostgresServer(ManagedProcess):
         settings = [f"--{name}={value}" for name, value in self.settings().items()]
         prefix = self._account.prefix if self._account else ()
         return self._spawn(
-            [*prefix, postgres_program("postgres"), "-D", str(self.data), *settings], death_signal=self.death_signal
+            [*prefix, self.program("postgres"), "-D", str(self.data), *settings], death_signal=self.death_signal
         )
 
     def is_ready(self) -> bool:
@@ -131,6 +135,11 @@ class PostgresServer(ManagedProcess):
     def create_databases(self, *names: str) -> None:
         """Create the databases that do not exist; do not call it inside an event loop."""
         asyncio.run(create_databases(self.url, names))
+
+    def take_ownership(self, path: Path) -> None:
+        """Make the user that PostgreSQL runs as the owner of a file; the server must be prepared."""
+        if self._account is not None:
+            self._account.take_ownership(path)
 
     def _spawn(self, command: Sequence[str], *, death_signal: signal.Signals | None) -> subprocess.Popen[bytes]:
         account = self._account
