@@ -6,6 +6,7 @@ ${imports if imports else ""}
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
+# compatible_with = ${repr(down_revision)}  # if code of that revision works after it: docs/operating.md#upgrades
 branch_labels = None
 depends_on = None
 
