@@ -17,6 +17,7 @@ from mkstore.stack.servers import PostgresServer
 from mkstore.stack.servers.nats import nats_server_program
 from tests.conftest import ROOT
 from tests.deploy.conftest import run_database_script
+from tests.support.certificates import new_certificates
 from tests.support.compose import PRODUCTION, config, environment_of
 
 MOUNTED = "/run/secrets/mkstore"
@@ -98,6 +99,32 @@ def test_settings_are_valid_with_the_secrets(
     for name, value in environment_of(model, service).items():
         monkeypatch.setenv(name, value.replace(MOUNTED, str(secrets / part_of(service))))
     assert load(settings_of(service)).nats_url.endswith("@nats:4222")
+
+
+def test_certificates_can_stand_beside_the_secrets(
+    secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the section "TLS with NATS" of deploy/README.md says."""
+    shutil.copytree(secrets, tmp_path / "secrets")
+    new_certificates(tmp_path / "certs")
+    section = (ROOT / "deploy/README.md").read_text().partition("### TLS with NATS")[2].partition("\n## ")[0]
+    recipe, block = (part.partition("\n")[2] for part in section.split("```")[1:4:2])
+    commands = recipe.replace("uv run mkstore certs certs\n", "")
+    subprocess.run(["bash", "-euc", commands], cwd=tmp_path, check=True)
+
+    given = dict(line.split("=") for line in (tmp_path / ".env").read_text().splitlines())
+    model = config(PRODUCTION, given)
+    for service in (*NAMES, *RUN_ONCE):
+        with monkeypatch.context() as environment:
+            for name, value in environment_of(model, service).items():
+                environment.setenv(name, value.replace(MOUNTED, str(tmp_path / "secrets" / part_of(service))))
+            settings = load(settings_of(service))
+        assert all(Path(file).is_file() for file in (settings.nats_ca, settings.nats_cert, settings.nats_key))
+
+    configuration = tmp_path / "nats.conf"
+    configuration.write_text(block.replace(MOUNTED, str(tmp_path / "secrets/nats")))
+    done = subprocess.run([nats_server_program(), "-t", "-c", str(configuration)], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_nats_gets_its_passwords_from_the_files(model: dict[str, Any], secrets: Path) -> None:
