@@ -96,20 +96,23 @@ async def test_operator_and_doctor_use_the_certificates_of_the_run(store: Runnin
 
 async def test_certificates_are_renewed_without_a_failed_request(store: Running) -> None:
     """The server reads its files again at SIGHUP; who is connected stays so, with the old certificate."""
-    before, pids = await fingerprint(store), {each["cid"] for each in await connections(store)}
+    before, open_before = await fingerprint(store), await connections(store)
     statuses = Counter[int]()
     async with under_load(store, statuses):
         await renew(store)
         psutil.Process(store.record["nats"]["pid"]).send_signal(signal.SIGHUP)
 
         async def is_renewed() -> bool:
-            return await fingerprint(store) != before
+            try:
+                return await fingerprint(store) != before
+            except OSError:  # a handshake that the busy server gave up
+                return False
 
         await eventually(is_renewed)
-    assert set(statuses) == {200}
-    services = {each["cid"] for each in await connections(store) if each["name"] in NAMES}
-    assert services
-    assert services <= pids
+        open_after = await connections(store)
+    assert set(statuses) == {200}, statuses
+    ids_before, ids = ({each["cid"] for each in found if each["name"] in NAMES} for found in (open_before, open_after))
+    assert ids == ids_before
 
 
 async def test_services_reconnect_with_their_renewed_certificates(store: Running) -> None:
