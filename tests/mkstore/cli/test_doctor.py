@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from contracts.consumers import durables
 from contracts.streams import DEAD, DEAD_LETTERS, PAYMENT_EVENTS, STREAMS
 from kit.messaging.streams import provision, provision_consumers, stream_config
+from kit.ops.revisions import newest_revision
 from mkstore.cli.main import app
 from mkstore.services import SERVICES
 from mkstore.stack.migrations import migrate
@@ -179,11 +180,12 @@ def test_missing_consumer_fails(store: Store) -> None:
 
 
 def test_outdated_schema_fails_with_the_command(store: Store) -> None:
-    store.on_database("users_db", "UPDATE alembic_version SET version_num = version_num || 'x'")
+    newest = newest_revision(ROOT / "apps/users/migrations")
+    store.on_database("users_db", "UPDATE alembic_version SET version_num = '0001'")
     try:
         reasons = store.reasons("failed")
     finally:
-        store.on_database("users_db", "UPDATE alembic_version SET version_num = rtrim(version_num, 'x')")
+        store.on_database("users_db", f"UPDATE alembic_version SET version_num = '{newest}'")  # noqa: S608 - of a file here
     assert set(reasons) == {"users schema"}
     assert reasons["users schema"].endswith("Run: alembic -c apps/users/alembic.ini upgrade head")
 
