@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kit.messaging.broker import Broker, durables
 from kit.ops import backlog
+from kit.ops.copies import count_copies
 from kit.ops.metrics import Gauges, Source
-from kit.ops.replication import count_copies
 from kit.outbox.relay import Relay
 
 

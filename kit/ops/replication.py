@@ -11,10 +11,6 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from kit.errors import HealthWarning
 
 AWAY_AFTER = 1.0
 """Seconds without a connected standby until the primary commits alone. PostgreSQL notices a silent one after 2 s."""
@@ -23,7 +19,6 @@ SETTLED_AFTER = 1.0
 CHECK_INTERVAL = 0.3
 """Seconds between two looks at the primary."""
 
-_COPIES = text("SELECT current_setting('synchronous_standby_names') <> '', EXISTS (SELECT FROM pg_stat_replication)")
 _STATE = """
 SELECT pg_is_in_recovery() AS in_recovery, current_setting('synchronous_standby_names') <> '' AS waits,
     CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END AS written, standby.*
@@ -157,21 +152,3 @@ async def watch(
     finally:
         if connection is not None:
             connection.terminate()
-
-
-async def count_copies(pool: AsyncEngine) -> int:
-    """Return in how many places an acknowledged commit is: 2 with a standby, 1 while that is away."""
-    async with pool.connect() as connection:
-        waits, connected = (await connection.execute(_COPIES)).one()
-    return 2 if waits and connected else 1
-
-
-async def check_copies(pool: AsyncEngine, wanted: int) -> str | None:
-    """Raise `HealthWarning` if there are fewer copies of a commit than wanted; return a note if there are several."""
-    copies = await count_copies(pool)
-    if copies < wanted:
-        raise HealthWarning(
-            "PostgreSQL has only one copy of what it commits: start its standby again; if the primary is lost before "
-            "that, what it committed alone is lost too."
-        )
-    return f"PostgreSQL has {copies} copies of each commit." if copies > 1 else None

@@ -24,12 +24,12 @@ from kit.messaging.delivery.crash_guard import CRASH_GUARD, CrashGuard
 from kit.messaging.discovery import Discovery
 from kit.messaging.retry import RETRY_POLICY, RetryPolicy
 from kit.ops import backlog, encryption, gauges
+from kit.ops.copies import check_copies
 from kit.ops.durability import Durability
 from kit.ops.health import Check, Health
 from kit.ops.memory import CommandMemory
 from kit.ops.metrics import Metrics
 from kit.ops.metrics_server import MetricsServer
-from kit.ops.replication import check_copies
 from kit.ops.schema import wait_for_database
 from kit.ops.subjects import UnhandledMessages
 from kit.ops.traces import configure_traces

@@ -13,7 +13,7 @@ from kit import database
 from kit.connection_pool import ConnectionPool
 from kit.database import RefusedByDatabase, Transaction, pool_of
 from kit.errors import HealthWarning, OutcomeUnknown, Unavailable
-from kit.ops.replication import check_copies
+from kit.ops.copies import check_copies
 from kit.runtime.settings import DatabaseSettings
 from mkstore.stack.servers import PostgresServer
 from tests.support.held_connections import held_connections

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from kit import database
 from kit.connection_pool import ConnectionPool
 from kit.errors import HealthWarning
-from kit.ops.replication import check_copies, count_copies
+from kit.ops.copies import check_copies, count_copies
 from kit.outbox.leader import lead
 from kit.runtime.settings import DatabaseSettings
 from kit.runtime.tasks import cancel_and_wait
