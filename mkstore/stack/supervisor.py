@@ -88,8 +88,12 @@ class Supervisor:
                     first.set_exception(error)
                     return
                 uptime, reason = 0.0, str(error)
-                if first.done():
+                if first.done() and error.log:
                     self._say(f"The end of {process.log}:\n{error.log}")
+            except Exception as error:
+                if not first.done():
+                    raise
+                uptime, reason = 0.0, f"{process.name} cannot be started: {error!r}"
             ends = 1 if uptime > STABLE_TIME else ends + 1
             delay = self._restart_delays[min(ends, len(self._restart_delays)) - 1]
             self._say(f"{reason}; it is restarted" + (f" in {delay:g} s" if delay else ""))

@@ -80,9 +80,12 @@ class PostgresNode(PostgresServer):
             self._follow()
 
     def launch(self) -> subprocess.Popen[bytes]:
-        """Start the server. Raises `RuntimeError` rather than to start a second primary."""
+        """Start the server. Raises `ProcessFailed` rather than to start a second primary.
+
+        The roles may have changed since `prepare`: a repetition makes its data those of a standby.
+        """
         if not self.is_primary and not self.is_standby:
-            raise RuntimeError(f"{self.name} is not the primary and its data are not those of a standby")
+            raise ProcessFailed(self.name, "is not the primary any more, and its data are not those of a standby", "")
         self._write_password()
         return super().launch()
 

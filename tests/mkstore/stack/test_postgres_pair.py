@@ -21,6 +21,7 @@ from mkstore.stack import ports
 from mkstore.stack.managed_process import ProcessFailed
 from mkstore.stack.replication import Replication
 from mkstore.stack.servers.postgres_pair import PostgresNode, pair_of
+from mkstore.stack.supervisor import Supervisor
 from tests.support.polling import eventually
 
 Pair = tuple[PostgresNode, PostgresNode]
@@ -139,7 +140,7 @@ async def test_promotion_ends_the_former_primary_which_then_follows(nodes: Pair)
             former.copies.make_primary(chosen.name)
         await eventually(lambda: not chosen.is_standby)
         assert not former.is_running
-        with pytest.raises(RuntimeError, match="not the primary"):
+        with pytest.raises(ProcessFailed, match="not the primary"):
             former.launch()
         connection = await eventually(lambda: acquired(pool))
         assert connection is not None
@@ -185,3 +186,32 @@ def test_primary_that_lost_its_data_is_not_created_anew(tmp_path: Path) -> None:
     two.data.mkdir(parents=True)
     with pytest.raises(ProcessFailed, match="postgres-1 has lost its data; postgres-2 has a copy"):
         one.prepare()
+
+
+async def test_killed_primary_that_is_replaced_while_it_starts_becomes_the_standby(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = pair_of(tmp_path, password="superuser", log=lambda name: tmp_path / f"{name}.log")
+    lines: list[str] = []
+    supervisor = Supervisor(lines.append, lambda: None, ready_timeout=30)
+    await supervisor.start(pair[0])
+    await supervisor.start(pair[1])
+    try:
+        async with replicated(pair) as (former, chosen):
+            prepare = former.prepare
+
+            def prepare_and_lose_the_role() -> None:
+                prepare()
+                with former.copies.lock():
+                    former.copies.make_primary(chosen.name)
+
+            monkeypatch.setattr(former, "prepare", prepare_and_lose_the_role)
+            await asyncio.to_thread(former.kill)
+            await eventually(lambda: not chosen.is_standby, describe=lambda: "\n".join(lines))
+            monkeypatch.undo()
+            await eventually(
+                lambda: former.is_standby and former.is_running and chosen.copies.complete,
+                describe=lambda: "\n".join(lines),
+            )
+    finally:
+        await supervisor.stop(*pair)

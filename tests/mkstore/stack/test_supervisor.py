@@ -82,6 +82,26 @@ async def test_ended_process_is_restarted(supervisor: Supervisor, output: Output
     await supervisor.stop(process)
 
 
+async def test_error_of_a_restart_does_not_end_supervision(
+    supervisor: Supervisor, output: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Shell("clerk", tmp_path, "echo ready; exec sleep 100")
+    await supervisor.start(process)
+    assert process.process is not None
+    launch, errors = process.launch, [ValueError("the roles have changed")]
+
+    def fail_once() -> subprocess.Popen[bytes]:
+        if errors:
+            raise errors.pop()
+        return launch()
+
+    monkeypatch.setattr(process, "launch", fail_once)
+    process.process.kill()
+    await output.wait_for("clerk is ready again: shell://clerk")
+    assert "clerk cannot be started: ValueError('the roles have changed'); it is restarted in 0.5 s" in output.lines
+    await supervisor.stop(process)
+
+
 async def test_restart_delays_grow(supervisor: Supervisor, output: Output, tmp_path: Path) -> None:
     process = Shell("clerk", tmp_path, "echo ready; exec sleep 0.2")
     await supervisor.start(process)
