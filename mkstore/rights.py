@@ -98,7 +98,7 @@ def rights_of(service: str, document: Mapping[str, Any], shards: Shards = ALL_IN
     read = names.all_streams((streams - _APPEND_ONLY) | followed)
     rights.api |= {subject for stream in read for subject in _direct_get(stream)}
     # Which replica lags behind, the leader says.
-    rights.api |= {f"STREAM.MSG.GET.{stream}" for stream in names.all_streams(followed)}
+    rights.api |= {f"STREAM.MSG.GET.{stream}" for stream in read}
     return rights
 
 

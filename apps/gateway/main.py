@@ -195,7 +195,7 @@ def create_dependencies(
         find_payment=payments,
         find_user=users,
         broker=broker,
-        queue=queue or payment_queue(broker, timeout, shards),
+        queue=queue or payment_queue(broker, timeout, shards, settings.stream_replicas),
         waiters=waiters,
         timeout=timeout,
         clock=clock,

@@ -45,7 +45,7 @@ def create_app(settings: Settings, deps: Dependencies | None = None) -> ServiceA
     read_payments = partial(Payments, service.pool, autocommit=True, shard=shard)
 
     async def find_bodies(stream: Stream, subjects: Collection[str]) -> dict[str, bytes]:
-        return await last_bodies(service.broker.jetstream, stream, subjects)
+        return await last_bodies(service.broker.jetstream, stream, subjects, replicas=settings.stream_replicas)
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Dependencies]:

@@ -117,17 +117,23 @@ async def last_bodies(
     stream: Stream,
     subjects: Collection[str],
     *,
+    replicas: int = 1,
     timeout: float = LOOKUP_TIMEOUT,  # noqa: ASYNC109 - translated to Unavailable
 ) -> dict[str, bytes]:
     """Return the body of the last message on each of these subjects that has one.
 
-    Raises `Unavailable` if JetStream does not reply within `timeout` seconds.
+    A direct get may be answered by a replica that lags behind, or is cut off from the leader. So with several replicas
+    the leader is asked for what a direct get does not find. Raises `Unavailable` if JetStream does not reply within
+    `timeout` seconds.
     """
     wanted, found = sorted(set(subjects)), dict[str, bytes]()
     try:
         async with asyncio.timeout(timeout):
             for start in range(0, len(wanted), _SUBJECTS_PER_REQUEST):
-                found |= await _request(jetstream, stream, wanted[start : start + _SUBJECTS_PER_REQUEST])
+                subjects_of_request = wanted[start : start + _SUBJECTS_PER_REQUEST]
+                found |= await _request(jetstream, stream, subjects_of_request)
+                if replicas > 1 and (missing := [each for each in subjects_of_request if each not in found]):
+                    found |= await _request_leader(jetstream, stream, missing)
     except (NatsError, TimeoutError) as error:
         raise Unavailable(NATS) from error
     return found
@@ -150,6 +156,19 @@ async def _request(jetstream: JetStreamContext, stream: Stream, subjects: Sequen
     finally:
         with suppress(NatsError):
             await replies.unsubscribe()
+
+
+async def _request_leader(jetstream: JetStreamContext, stream: Stream, subjects: Sequence[str]) -> dict[str, bytes]:
+    """Request the last message of each subject from the leader of the stream."""
+
+    async def one(subject: str) -> bytes | None:
+        try:
+            return (await jetstream.get_last_msg(stream.name, subject)).data or b""
+        except NotFoundError:
+            return None
+
+    bodies = await asyncio.gather(*map(one, subjects))
+    return {subject: body for subject, body in zip(subjects, bodies, strict=True) if body is not None}
 
 
 def _direct_get(jetstream: JetStreamContext, stream: str) -> str:

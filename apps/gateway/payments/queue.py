@@ -47,11 +47,12 @@ class PaymentQueue(Protocol):
 class JetStreamPaymentQueue:
     """Commands of a shard in JetStream; `timeout` is the time of one HTTP request, in seconds."""
 
-    def __init__(self, broker: Broker, timeout: float, shard: Shard = ONLY) -> None:
+    def __init__(self, broker: Broker, timeout: float, shard: Shard = ONLY, replicas: int = 1) -> None:
         publisher = CommandPublisher(broker)
         self._shard = shard
         self._broker = broker
         self._timeout = timeout
+        self._replicas = replicas
         in_flight = IN_FLIGHT if shard.count == 1 else IN_FLIGHT_OF_SHARD
         self._batches = PaymentBatches(publisher, timeout, in_flight=in_flight, shard=shard)
         self._keyed = KeyedPayments(publisher, timeout, shard=shard)
@@ -79,7 +80,9 @@ class JetStreamPaymentQueue:
     async def _load(self, payments: Sequence[UUID]) -> list[CreatePayment | None]:
         addresses = [self._shard.subject(CreatePayment.address_of(payment)) for payment in payments]
         stream = KEYED_PAYMENT_COMMANDS.of(self._shard)
-        bodies = await last_bodies(self._broker.jetstream, stream, addresses, timeout=self._timeout)
+        bodies = await last_bodies(
+            self._broker.jetstream, stream, addresses, replicas=self._replicas, timeout=self._timeout
+        )
         return [_readable(bodies.get(address)) for address in addresses]
 
 
@@ -109,11 +112,10 @@ class ShardedPaymentQueue:
         return self._queues[self._shards.of_payment(payment).number]
 
 
-def payment_queue(broker: Broker, timeout: float, shards: Shards) -> PaymentQueue:
-    """Return the queue of the only shard, or those of all; `timeout` is in seconds."""
-    if shards.count == 1:
-        return JetStreamPaymentQueue(broker, timeout)
-    return ShardedPaymentQueue(shards, partial(JetStreamPaymentQueue, broker, timeout))
+def payment_queue(broker: Broker, timeout: float, shards: Shards, replicas: int) -> PaymentQueue:
+    """Return the queue of the only shard, or those of all; `timeout` is in seconds, `replicas` those of each stream."""
+    queue = partial(JetStreamPaymentQueue, broker, timeout, replicas=replicas)
+    return queue() if shards.count == 1 else ShardedPaymentQueue(shards, queue)
 
 
 def shard_checks(broker: Broker, shards: Shards) -> dict[str, Check]:

@@ -38,7 +38,7 @@ async def turns() -> None:
 @pytest.mark.parametrize("shard", TWO.all)
 async def test_payments_of_a_caller_go_to_one_shard_with_and_without_a_key(shard: Shard) -> None:
     broker = ScriptedStreams()
-    queue, caller = payment_queue(broker, 60.0, TWO), user_of(shard)
+    queue, caller = payment_queue(broker, 60.0, TWO, replicas=1), user_of(shard)
     command = await started(queue, caller)
     keyed = new_command(charge(1), user_of(TWO.all[1 - shard.number]), payment_id(caller, "one"))
     assert await queue.publish_keyed(keyed)
@@ -53,7 +53,7 @@ async def test_each_of_several_shards_has_one_batch_in_flight(shards: Shards, pu
     """With two for each, the clients divide into twice as many batches, which carry half as many payments."""
     broker = ScriptedStreams()
     broker.go.clear()
-    queue, caller = payment_queue(broker, 60.0, shards), user_of(TWO.all[0])
+    queue, caller = payment_queue(broker, 60.0, shards, replicas=1), user_of(TWO.all[0])
     tasks = []
     for _ in range(4):
         tasks.append(started(queue, caller))
@@ -66,7 +66,7 @@ async def test_each_of_several_shards_has_one_batch_in_flight(shards: Shards, pu
 async def test_shard_without_an_answer_does_not_hold_back_another() -> None:
     broker = ScriptedStreams()
     broker.go.clear()
-    queue = payment_queue(broker, 60.0, TWO)
+    queue = payment_queue(broker, 60.0, TWO, replicas=1)
     tasks = []
     for shard in TWO.all:
         tasks.append(started(queue, user_of(shard)))
