@@ -79,6 +79,7 @@ REQUESTS = (
     *(GetPayments, ListPayments),
 )
 """The requests that the gateway sends to the services."""
+_LIVE_LOGIN = ("LIVE_NATS_URL", "LIVE_NATS_CREDS")
 
 
 class Gateway(ServiceApp):
@@ -186,9 +187,8 @@ def create_dependencies(
     shards = Shards(settings.shards)
     users, payments = user_loader(client), payment_loader(client, shards)
     payment_events, revocations = [Demand() for _ in shards.all], Revocations(clock=clock.monotonic)
-    public_keys = PublishedKeys(
-        read_keys or stored_keys(broker), timeout, clock=clock.monotonic, unix_time=clock.unix_time
-    )
+    read_keys = read_keys or stored_keys(broker)
+    public_keys = PublishedKeys(read_keys, timeout, clock=clock.monotonic, unix_time=clock.unix_time)
     waiters = Waiters(settings.max_requests_in_flight // 2)
     acceptance = PaymentAcceptance(
         find_recorded=payment_loader(client, shards, queued=False),
@@ -206,11 +206,7 @@ def create_dependencies(
             settings.live_nats_url,
             streams_of(shards.all),
             bodies=settings.live_payloads,
-            security=replace(
-                ClientSecurity.of(settings),
-                creds=settings.live_nats_creds,
-                variables=("LIVE_NATS_URL", "LIVE_NATS_CREDS"),
-            ),
+            security=replace(ClientSecurity.of(settings), creds=settings.live_nats_creds, variables=_LIVE_LOGIN),
             api_prefix=settings.nats_api_prefix,
         )
         if settings.live_nats_url

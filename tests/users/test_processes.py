@@ -126,6 +126,7 @@ async def test_it_may_start_before_its_servers(tmp_path: Path, servers: Killable
             "nats-sync": "warning",
             "nats-clock": "ok",
             "database-clock": "ok",
+            "database-copies": "ok",
             "outbox-lag": "ok",
             "subjects": "warning",
         }
