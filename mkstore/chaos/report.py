@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mkstore.chaos.experiment import Proof, Round
+from mkstore.plots import use_svg
 
 _OUTAGES = {
     "pay": "no payment accepted (s)",
@@ -141,11 +142,8 @@ def _table(rows: list[dict[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _draw(proof: Proof, file: Path) -> None:
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only needed at the end
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "mkstore"
-    from matplotlib import pyplot as plt  # noqa: PLC0415
+    use_svg()
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - slow to import, and only needed at the end
 
     per_row = 8
     bands = [proof.rounds[first : first + per_row] for first in range(0, len(proof.rounds), per_row)]

@@ -1,15 +1,13 @@
 """`mkstore backup` and `mkstore restore`: all databases and streams of a store in one folder."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mkstore.cli.support import HomeOption, JsonOption, environment, on_nats, run_record, shards_of, show
+from mkstore.cli.support import HomeOption, JsonOption, chosen_record, database_addresses, on_nats, shards_of, show
 from mkstore.services import SERVICES, of_shards
-from mkstore.stack.state_dir import DEFAULT_STATE_DIR
 
 if TYPE_CHECKING:
     from kit.messaging.broker import Broker
@@ -28,7 +26,7 @@ def backup(folder: FolderArgument, home: HomeOption = None, as_json: JsonOption 
     """
     from mkstore.backup.backing_up import back_up  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
 
-    databases, shards = _databases(home), shards_of(home)
+    databases, shards = database_addresses(home), shards_of(home)
 
     async def work(broker: "Broker") -> "Manifest":
         return await back_up(broker.client, databases, folder, shards=shards)
@@ -47,14 +45,14 @@ def restore(folder: FolderArgument, home: HomeOption = None, as_json: JsonOption
     from kit.ops.revisions import known_revisions  # noqa: PLC0415 - same reason
     from mkstore.backup.restoring import Target, restore  # noqa: PLC0415 - same reason
 
-    databases, shards = _databases(home), shards_of(home)
+    databases, shards = database_addresses(home), shards_of(home)
     revisions = {
         spec.name: known_revisions(spec.migrations.parent / "migrations")
         for spec in of_shards(SERVICES, shards)
         if spec.migrations
     }
 
-    record = _record(home)
+    record = chosen_record(home)
     nodes = len(record["nats"].get("nodes") or ()) if record else 0
     sizes = provisioning.sizes_in({"STREAM_REPLICAS": str(nodes or 1), **os.environ})._replace(shards=shards.count)
 
@@ -63,25 +61,6 @@ def restore(folder: FolderArgument, home: HomeOption = None, as_json: JsonOption
         return await restore(target, folder)
 
     _show(f"restored from {folder}; start the services", on_nats(home, work), as_json=as_json)
-
-
-def _record(home: Path | None) -> dict[str, Any] | None:
-    """Return the run file of a running `mkstore up`; None if the environment names the servers."""
-    if home is None and environment().get("NATS_URL"):
-        return None
-    return run_record(home or DEFAULT_STATE_DIR)
-
-
-def _databases(home: Path | None) -> Mapping[str, str]:
-    """Return the address of each database, by the name of its service, with an operator's login."""
-    from mkstore.stack.service_process import DatabaseLogin  # noqa: PLC0415 - slow to import, and `--help` is not
-
-    owned = {spec.name: spec.database for spec in of_shards(SERVICES, shards_of(home)) if spec.database is not None}
-    if record := _record(home):
-        maintenance = str(record["postgres"]["url"]).rpartition("/")[0]
-        return {service: f"{maintenance}/{name}" for service, name in owned.items()}
-    login = DatabaseLogin.in_environment(environment())
-    return {service: login.url_of(name) for service, name in owned.items()}
 
 
 def _show(title: str, manifest: "Manifest", *, as_json: bool) -> None:

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from contracts.shards import Shards
-from mkstore.cli.support import HomeOption, JsonOption, environment, nats_server, run_record, shards_of, show
+from mkstore.cli.support import (
+    HomeOption,
+    JsonOption,
+    chosen_record,
+    database_addresses,
+    environment,
+    nats_server,
+    shards_of,
+    show,
+)
 from mkstore.stack.servers import is_reachable
-from mkstore.stack.state_dir import DEFAULT_STATE_DIR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,24 +62,16 @@ def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 def _targets(home: Path | None, environ: Mapping[str, str]) -> Targets:
     """Return the servers that the environment names, or those of a running `mkstore up`."""
-    from mkstore.services import SERVICES, of_shards  # noqa: PLC0415 - same reason
-    from mkstore.stack.service_process import DatabaseLogin  # noqa: PLC0415 - same reason
-
     _, security = nats_server(home)
-    shards = shards_of(home)
-    owned = {spec.name: spec.database for spec in of_shards(SERVICES, shards) if spec.database is not None}
-    if home is None and environ.get("NATS_URL"):
-        login = DatabaseLogin.in_environment(environ)
-        databases = {service: login.url_of(name) for service, name in owned.items()}
+    shards, databases, record = shards_of(home), database_addresses(home), chosen_record(home)
+    if record is None:
         replicas = int(environ.get("STREAM_REPLICAS") or 1)
         monitor_url = environ.get("NATS_MONITOR_URL", "")
         return Targets(environ["NATS_URL"], monitor_url, databases, replicas, security, shards)
-    record = run_record(home or DEFAULT_STATE_DIR)
-    maintenance = str(record["postgres"]["url"]).rpartition("/")[0]
     return Targets(
         str(record["nats"]["admin_url"]),
         str(record["nats"].get("monitor_url") or ""),
-        {service: f"{maintenance}/{name}" for service, name in owned.items()},
+        databases,
         int(environ.get("STREAM_REPLICAS") or len(record["nats"].get("nodes") or [record["nats"]])),
         security,
         shards,

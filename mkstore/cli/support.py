@@ -11,7 +11,7 @@ import typer
 
 from contracts.shards import MAX_SHARDS, Shards
 from kit.runtime.secrets import UnreadableSecret, with_secret_files
-from mkstore.services import SECRET_VARIABLES
+from mkstore.services import SECRET_VARIABLES, SERVICES, of_shards
 from mkstore.stack.servers import is_reachable
 from mkstore.stack.state_dir import DEFAULT_STATE_DIR, ENVIRONMENTS_FILE, RUN_FILE
 
@@ -42,6 +42,13 @@ def run_record(home: Path) -> dict[str, Any]:
     except OSError as error:
         fail(f"{home / RUN_FILE} cannot be read: {error.strerror}. Run this as the user of `mkstore up`.")
     return record
+
+
+def chosen_record(home: Path | None) -> dict[str, Any] | None:
+    """Return the run file of a running `mkstore up`; None if the environment names the servers, by NATS_URL."""
+    if home is None and environment().get("NATS_URL"):
+        return None
+    return run_record(home or DEFAULT_STATE_DIR)
 
 
 def environment() -> dict[str, str]:
@@ -80,6 +87,18 @@ def shards_of(home: Path | None) -> Shards:
         return Shards(int(count))
     except ValueError:
         fail(f"SHARDS must be 1 to {MAX_SHARDS}, not {count!r}.")
+
+
+def database_addresses(home: Path | None) -> dict[str, str]:
+    """Return the address of each database, by the name of its service or shard, with an operator's login."""
+    from mkstore.stack.service_process import DatabaseLogin  # noqa: PLC0415 - slow to import, and `--help` is not
+
+    owned = {spec.name: spec.database for spec in of_shards(SERVICES, shards_of(home)) if spec.database is not None}
+    if record := chosen_record(home):
+        maintenance = str(record["postgres"]["url"]).rpartition("/")[0]
+        return {service: f"{maintenance}/{name}" for service, name in owned.items()}
+    login = DatabaseLogin.in_environment(environment())
+    return {service: login.url_of(name) for service, name in owned.items()}
 
 
 def _shards_in(home: Path) -> str:

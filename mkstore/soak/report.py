@@ -7,6 +7,7 @@ from typing import Any
 
 from mkstore.bench.machine import machine
 from mkstore.bench.report.markdown import table
+from mkstore.plots import use_svg
 from mkstore.soak.readings import MEGABYTE
 from mkstore.soak.run import MAX_FILES, MAX_GROWTH, Soaked
 from mkstore.soak.traffic import STREAMS
@@ -80,11 +81,8 @@ def write(soaked: Soaked, folder: Path) -> None:
 
 
 def _draw(soaked: Soaked, file: Path) -> None:
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only needed at the end
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "mkstore"
-    from matplotlib.figure import Figure  # noqa: PLC0415 - same reason
+    use_svg()
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, and only needed at the end
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     axis = figure.subplots()

@@ -43,8 +43,7 @@ class Options:
 
     `workers` of None is a number of processes that fits the cores, `services` of None every service.
     A change below one of the folders in `reload` restarts the services. With `cluster`, no server is alone, and no
-    process of a service. With `tls` its own NATS servers are encrypted. The payments have
-    `shards` shards.
+    process of a service. With `tls` its own NATS servers are encrypted. The payments have `shards` shards.
     """
 
     port: int

@@ -21,7 +21,7 @@ from contracts.payments import Charge, CreatePayment, PaymentStatus, PaymentView
 from contracts.users import UserView
 from kit.errors import OutcomeUnknown, RemoteProblem, Unavailable
 from kit.messaging.broker import Broker
-from kit.messaging.demand import Needed
+from kit.messaging.demand import Needed, always
 from kit.runtime.clock import SYSTEM_CLOCK, SystemClock
 
 FindPayment = Callable[[UUID], Awaitable[PaymentView | None]]
@@ -65,7 +65,7 @@ class PaymentAcceptance:
         waiters: Waiters,
         timeout: float,
         clock: SystemClock = SYSTEM_CLOCK,
-        events_of: Callable[[UUID], Needed | None] = lambda _caller: None,
+        events_of: Callable[[UUID], Needed] = lambda _caller: always,
     ) -> None:
         self._events_of = events_of
         self._find_recorded = find_recorded

@@ -29,13 +29,11 @@ class Expectation(Protocol):
 class Waiters:
     """The waiting requests of this process: at most `limit` wait at a time, the others get None at once.
 
-    Without the limit, requests that wait while the payments service is unavailable would take all places. `needed` lets
-    the events of payments arrive.
+    Without the limit, requests that wait while the payments service is unavailable would take all places.
     """
 
-    def __init__(self, limit: int = 500, needed: Needed = always) -> None:
+    def __init__(self, limit: int = 500) -> None:
         self._free = limit
-        self._needed = needed
         self._futures: dict[UUID, set[asyncio.Future[PaymentView]]] = defaultdict(set)
 
     @property
@@ -44,7 +42,7 @@ class Waiters:
         return self._futures.keys()
 
     @asynccontextmanager
-    async def expect(self, *payments: UUID, needed: Needed | None = None) -> AsyncIterator[Expectation]:
+    async def expect(self, *payments: UUID, needed: Needed = always) -> AsyncIterator[Expectation]:
         """Let the event of a payment arrive until the end of the block.
 
         The payment is one of `payments`, or gets its id later. `needed` lets the events of its shard arrive. If the
@@ -56,7 +54,7 @@ class Waiters:
                 expectation.add(payment)
             async with AsyncExitStack() as stack:
                 try:
-                    await stack.enter_async_context((needed or self._needed)())
+                    await stack.enter_async_context(needed())
                 except Unavailable as error:  # the payment can still be accepted
                     log.warning("payment is not waited for: its event cannot arrive", reason=str(error))
                     expectation.future.cancel()

@@ -8,16 +8,14 @@ from typing import Any
 from mkstore.bench.report.markdown import cases
 from mkstore.bench.report.ratios import Spread, spread
 from mkstore.bench.samples import Sample
+from mkstore.plots import use_svg
 
 _PERCENTILES = ("p50", "p75", "p90", "p95", "p99", "p99.9", "p100")
 
 
 def draw(samples: Sequence[Sample], folder: Path) -> list[str]:
     """Write the plots that the samples have figures for; return the names of the files with their captions."""
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only needed at the end
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "mkstore"
+    use_svg()
     plots = {
         "throughput": ("Requests per second by number of connections: median, lowest and highest", _throughput),
         "latency": ("Latency by percentile, at the highest number of connections", _latency),

@@ -100,8 +100,8 @@ async def test_nothing_is_waited_for_when_no_event_can_arrive() -> None:
             raise Unavailable("message broker")
         yield 0
 
-    waiters, created = Waiters(needed=unavailable), payment(uuid4())
-    async with waiters.expect(created.id) as wait_recorded:
+    waiters, created = Waiters(), payment(uuid4())
+    async with waiters.expect(created.id, needed=unavailable) as wait_recorded:
         waiters.wake(created)
         assert await asyncio.wait_for(wait_recorded(3600), 60) is None
     assert not waiters.expected
