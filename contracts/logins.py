@@ -4,6 +4,8 @@ import re
 
 WATCHER = "watcher"
 """The login that may only look at streams, consumers and statistics, such as for the portal's live figures."""
+OPERATOR = "operator"
+"""The login that creates streams and consumers, and repairs them."""
 
 JETSTREAM_API = "$JS.API"
 """The prefix of JetStream's API in the account that has the streams."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from contracts.logins import IMPORTED_API, JETSTREAM_API
+from contracts.logins import IMPORTED_API, JETSTREAM_API, OPERATOR
 from mkstore.rights import DISCOVERY, Rights
 
 FILE = "deploy/nats-accounts.conf"
@@ -52,13 +52,17 @@ def sharing(every: Sequence[Rights]) -> dict[str, Account]:
     return accounts
 
 
-def as_configuration(every: Sequence[Rights]) -> str:
-    """Return the accounts with their users, whose passwords are variables such as `$NATS_USERS_PASSWORD`."""
+def as_configuration(every: Sequence[Rights], nkeys: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Return the accounts with their users, whose passwords are variables such as `$NATS_USERS_PASSWORD`.
+
+    With `nkeys`, the public keys of each login, a login has a user for each of its keys, without a password.
+    """
     shared = sharing(every)
-    blocks = [_block(STREAMS_ACCOUNT, ["jetstream: enabled", *_users([_user("operator")])], shared[STREAMS_ACCOUNT])]
+    operator = ["jetstream: enabled", *_users(_logins(OPERATOR, nkeys))]
+    blocks = [_block(STREAMS_ACCOUNT, operator, shared[STREAMS_ACCOUNT])]
     for rights in every:
-        user = _user(rights.login) | {"permissions": rights.permissions()}
-        blocks.append(_block(account_of(rights.login), _users([user]), shared[account_of(rights.login)]))
+        users = [user | {"permissions": rights.permissions()} for user in _logins(rights.login, nkeys)]
+        blocks.append(_block(account_of(rights.login), _users(users), shared[account_of(rights.login)]))
     return "\n".join([_HEAD, "accounts {", *blocks, "}", ""])
 
 
@@ -103,8 +107,10 @@ def _service(account: str, subject: str) -> dict[str, Any]:
     return {"service": {"account": account_of(account), "subject": subject}}
 
 
-def _user(login: str) -> dict[str, Any]:
-    return {"user": login, "password": f"$NATS_{login.upper()}_PASSWORD"}
+def _logins(login: str, nkeys: Mapping[str, Sequence[str]] | None) -> list[dict[str, Any]]:
+    if nkeys is None:
+        return [{"user": login, "password": f"$NATS_{login.upper()}_PASSWORD"}]
+    return [{"nkey": key} for key in nkeys[login]]
 
 
 def _users(users: Sequence[Mapping[str, Any]]) -> list[str]:

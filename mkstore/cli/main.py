@@ -18,7 +18,7 @@ from mkstore.cli.keys import app as keys
 from mkstore.cli.new import app as new
 from mkstore.cli.prove import prove
 from mkstore.cli.provision import accounts, provision
-from mkstore.cli.secrets import certs, secrets
+from mkstore.cli.secrets import certs, nkeys, secrets
 from mkstore.cli.sessions import app as sessions
 from mkstore.cli.soak import soak
 from mkstore.cli.status import logs, status
@@ -80,6 +80,7 @@ app.command("restore")(restore)
 app.command("bench")(bench)
 app.command("soak")(soak)
 app.command("certs")(certs)
+app.command("nkeys")(nkeys)
 app.add_typer(new, name="new")
 app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")

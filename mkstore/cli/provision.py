@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from contracts.logins import OPERATOR
 from contracts.shards import MAX_SHARDS, Shards
 from mkstore.cli.support import HomeOption, JsonOption, fail, nats_server, show
 
@@ -33,10 +35,21 @@ def provision(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 def accounts(
     shards: Annotated[int, typer.Option(min=1, max=MAX_SHARDS, envvar="SHARDS", help="Shards of the payments.")] = 1,
+    nkeys: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of `mkstore nkeys`: keys in place of passwords.")
+    ] = None,
 ) -> None:
     """Print the NATS accounts of all services, for nats.conf; with one shard that is deploy/nats-accounts.conf."""
     from mkstore import nats_accounts, rights  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+    from mkstore.nkeys import NoKey, public_keys  # noqa: PLC0415 - same reason
     from mkstore.services import SERVICES  # noqa: PLC0415 - same reason
 
     every = rights.every(sorted(spec.name for spec in SERVICES), Shards(shards))
-    typer.echo(nats_accounts.as_configuration(every), nl=False)
+    logins = [*(each.login for each in every), OPERATOR]
+    try:
+        keys = public_keys(nkeys, logins) if nkeys else None
+    except NoKey as error:
+        fail(f"{error}.")
+    except OSError as error:
+        fail(f"{error.filename} cannot be read: {error.strerror}.")
+    typer.echo(nats_accounts.as_configuration(every, keys), nl=False)

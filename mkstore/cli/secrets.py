@@ -1,4 +1,4 @@
-"""`mkstore secrets` and `mkstore certs`: the secret files of a deployment, and its certificates."""
+"""`mkstore secrets`, `certs` and `nkeys`: the secret files of a deployment, its certificates, and keys as logins."""
 
 import secrets as random
 from collections.abc import Callable, Iterator
@@ -7,11 +7,10 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from contracts.logins import WATCHER
+from contracts.logins import OPERATOR, WATCHER
 from mkstore.cli.support import JsonOption, fail, show
 from mkstore.services import SERVICES, ServiceSpec
 
-OPERATOR = "operator"
 QUOTE = '"'
 """Part of the password of a NATS login, which nats-server parses as configuration: see deploy/nats.conf."""
 _BYTES = 32
@@ -85,6 +84,31 @@ def certs(
         fail(f"{error.filename or folder} cannot be written: {error.strerror}.")
     rows = [{"file": str(file), "mode": f"{file.stat().st_mode & 0o777:o}"} for file in files]
     show("renewed; reload the servers" if renew else "made", ["file", "mode"], rows, as_json=as_json)
+
+
+def nkeys(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the seeds; it is made if it is missing.")],
+    *,
+    renew: Annotated[bool, typer.Option("--renew", help="Make new keys; the former ones stay valid.")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Remove the former keys.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an nkey for each login of NATS: a file with its seed, for NATS_CREDS, in place of a password.
+
+    `mkstore accounts --nkeys DIR` prints what nats-server needs: the public keys.
+    """
+    from mkstore import nkeys as files  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+
+    if renew and forget:
+        fail("--renew and --forget are two steps: servers and services must take the new keys in between.")
+    change = files.renew if renew else files.forget if forget else files.create
+    try:
+        changed = change(folder, [*(spec.name for spec in SERVICES), WATCHER, OPERATOR])
+    except files.NoKey as error:
+        fail(f"{error}.")
+    except OSError as error:
+        fail(f"{error.filename or folder} cannot be written: {error.strerror}.")
+    show("removed" if forget else "made", ["file"], [{"file": str(file)} for file in changed], as_json=as_json)
 
 
 def secret_files(services: tuple[ServiceSpec, ...], nats: str) -> Iterator[SecretFile]:

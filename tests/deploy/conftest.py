@@ -25,8 +25,9 @@ from tests.support.provisioning import provision
 class ConfiguredNats(ManagedProcess):
     """A nats-server with deploy/nats.conf, on free ports and with a temporary folder."""
 
-    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+    def __init__(self, folder: Path, env: dict[str, str], configuration: Path = ROOT / "deploy/nats.conf") -> None:
         super().__init__("nats", folder / "nats.log")
+        self.configuration = configuration
         self.folder = folder
         self.env = env
         self.port, self.monitoring = ports.free_port(), ports.free_port()
@@ -39,7 +40,7 @@ class ConfiguredNats(ManagedProcess):
     def launch(self) -> subprocess.Popen[bytes]:
         """Start it."""
         where = ["--addr", "127.0.0.1", "--port", str(self.port), "--http_port", str(self.monitoring)]
-        files = ["--config", str(ROOT / "deploy/nats.conf"), "--store_dir", str(self.folder)]
+        files = ["--config", str(self.configuration), "--store_dir", str(self.folder)]
         return processes.spawn(
             [nats_server_program(), *files, *where],
             env={"PATH": os.defpath, **self.env},
