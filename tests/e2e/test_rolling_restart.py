@@ -51,13 +51,18 @@ async def _ids(client: Client, name: str) -> set[str]:
 
 
 async def _replace_a_worker(store: Running, client: Client, name: str) -> None:
-    known = await _ids(client, name)
-    assert len(known) == _WORKERS
+    known: set[str] = set()
+
+    async def are_complete() -> bool:
+        """Ask again until each has answered: under load the first answer may take longer than `idle_timeout`."""
+        known.update(await _ids(client, name))
+        return len(known) == _WORKERS
 
     async def has_successor() -> bool:
         ids = await _ids(client, name)
         return len(ids) == _WORKERS and bool(ids - known)
 
+    await eventually(are_complete)
     store.send_to_worker(name, signal.SIGTERM)
     await store.wait_until_recovered()
     await eventually(has_successor)
