@@ -8,26 +8,17 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from functools import partialmethod
 from typing import Any
 
-import uvicorn
 from faststream.asgi import AsgiFastStream
 
 from kit.errors import CannotStart
+from kit.runtime import workers as _workers  # noqa: F401 - changes how uvicorn supervises workers
 
 _START_PATIENCE = 2.0
 """Seconds for which a process that has no broker yet serves no HTTP."""
-_WORKER_PATIENCE = 20
-"""Seconds within which a worker replies to its supervisor, also while it starts; otherwise it is killed."""
 _COLLECTION_THRESHOLD = 10_000
 """New objects after which the youngest generation is collected; 700 by default, a few requests."""
-
-# The supervisor imports this module before it starts workers. uvicorn's default of 5 s is less than a worker needs to
-# start on a machine that is busy, and FastStream's command line passes numbers as strings, which uvicorn refuses.
-uvicorn.Config.__init__ = partialmethod(  # type: ignore[assignment,method-assign]
-    uvicorn.Config.__init__, timeout_worker_healthcheck=_WORKER_PATIENCE
-)
 
 
 class ServiceApp(AsgiFastStream):

@@ -1,9 +1,12 @@
 """The start and the end of a service's process."""
 
+import asyncio
 import http.client
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -43,21 +46,40 @@ async def test_objects_of_the_start_are_excluded_from_garbage_collection(tmp_pat
         service.wait()
 
 
-async def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+@contextmanager
+def _supervised(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run two workers; yield their supervisor and their port. The log is in `folder`."""
     port = free_port()
     command = ["faststream", "run", "tests.support.minimal_service:app", "--port", str(port), "--workers", "2"]
-    with (tmp_path / "log").open("wb") as log:
-        supervisor = subprocess.Popen(  # noqa: ASYNC220 - starting it does not block
-            [sys.executable, "-m", *command], cwd=ROOT, stdout=log, stderr=log
+    with (folder / "log").open("wb") as log:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=ROOT, env={**os.environ, **environment}, stdout=log, stderr=log
         )
     try:
-        await eventually(lambda: _is_alive(port), describe=(tmp_path / "log").read_text)
-        children = psutil.Process(supervisor.pid).children(recursive=True)
-        workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-        assert len(workers) == 2
+        yield supervisor, port
     finally:
-        supervisor.kill()
+        supervisor.terminate()
         supervisor.wait()
+
+
+def _workers(supervisor: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    children = psutil.Process(supervisor.pid).children(recursive=True)
+    return [child for child in children if _is_worker(child)]
+
+
+def _is_worker(child: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(child.cmdline())
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
+
+
+async def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+    with _supervised(tmp_path, {}) as (supervisor, port):
+        await eventually(lambda: _is_alive(port), describe=(tmp_path / "log").read_text)
+        workers = _workers(supervisor)
+        assert len(workers) == 2
+        supervisor.kill()
     await eventually(lambda: not any(worker.is_running() for worker in workers))
 
 
@@ -65,16 +87,17 @@ async def test_worker_that_starts_slowly_is_not_killed(tmp_path: Path) -> None:
     """By default uvicorn's supervisor kills a worker that does not reply within 5 s, also while it starts."""
     slow_start = "import sys, time\nif any('spawn_main' in each for each in sys.orig_argv): time.sleep(7)\n"
     (tmp_path / "sitecustomize.py").write_text(slow_start)
-    port = free_port()
-    command = ["faststream", "run", "tests.support.minimal_service:app", "--port", str(port), "--workers", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    with (tmp_path / "log").open("wb") as log:
-        supervisor = subprocess.Popen(  # noqa: ASYNC220 - starting it does not block
-            [sys.executable, "-m", *command], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
-    try:
+    with _supervised(tmp_path, {"PYTHONPATH": str(tmp_path)}) as (_, port):
         await eventually(lambda: _is_alive(port), describe=(tmp_path / "log").read_text)
         assert "died" not in (tmp_path / "log").read_text()
-    finally:
-        supervisor.terminate()
-        supervisor.wait()
+
+
+async def test_worker_that_dies_while_its_reply_is_awaited_is_replaced_at_once(tmp_path: Path) -> None:
+    """uvicorn's supervisor keeps the worker's end of the pipe open, so it waits for a reply of a dead one."""
+    with _supervised(tmp_path, {}) as (supervisor, port):
+        await eventually(lambda: _is_alive(port), describe=(tmp_path / "log").read_text)
+        worker, other = _workers(supervisor)
+        worker.suspend()
+        await asyncio.sleep(2)  # it is asked every half second
+        worker.kill()
+        await eventually(lambda: len(set(_workers(supervisor)) - {worker, other}) == 1, timeout=10)
