@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _RUN_FIRST = (
     "tests/chaos/test_prove.py",
+    "tests/chaos/test_cluster.py",
     "tests/e2e/unlimited_store",
     "tests/e2e/default_store",
     "tests/payments/test_processes.py",

@@ -23,7 +23,7 @@ from contracts.streams import Stream
 from kit.messaging import nats_compat
 from kit.messaging import streams as jetstreams
 from kit.messaging.faststream_compat import finish_work
-from kit.messaging.losses import LOSSES, Losses
+from kit.messaging.losses import LOSSES, Losses, another_server, leave_isolated_server
 from kit.messaging.subscriptions import StreamSubscription
 from kit.runtime.client_security import ClientSecurity, LoginRefused
 from kit.runtime.tasks import cancel_and_wait, run_until_first_done
@@ -69,6 +69,7 @@ class Broker(NatsBroker):
             logger=None,
             max_reconnect_attempts=-1,  # the default gives up after two minutes
             reconnect_time_wait=1,
+            reconnect_to_server_handler=another_server if "," in url else None,
             ping_interval=PING_INTERVAL,
             max_outstanding_pings=_MAX_OUTSTANDING_PINGS,
             error_cb=self._failed,
@@ -83,6 +84,10 @@ class Broker(NatsBroker):
         self._stopping = False
         self._lost = asyncio.Event()
         self._losses = Losses()
+        self._name = name
+        self._servers = [server.strip() for server in url.split(",")]
+        self._api_prefix = api_prefix
+        self._leaving: list[asyncio.Task[None]] = []
         self._denied: dict[str, float] = {}
 
     @property
@@ -138,9 +143,28 @@ class Broker(NatsBroker):
             await self.check()
         except (RuntimeError, NatsError) as error:
             log.warning("NATS is not ready for this service", reason=str(error) or type(error).__name__)
+        if len(self._servers) > 1 and self._streams:
+            watch = leave_isolated_server(self.client, self._servers, self._probe, self._connect_to)
+            self._leaving.append(asyncio.create_task(watch))
         for subscriber in self.subscribers:
             if isinstance(subscriber.subscription, StreamSubscription):  # type: ignore[attr-defined]
                 await subscriber.subscription.wait_started()  # type: ignore[attr-defined]
+
+    async def _probe(self, client: Client) -> None:
+        jetstream = client.jetstream(prefix=self._api_prefix)
+        await asyncio.gather(*(jetstream.stream_info(stream.name) for stream in self._streams))
+
+    async def _connect_to(self, server: str) -> Client:
+        client = nats_compat.SecureClient(self._security)
+        await client.connect(
+            server,
+            name=f"{self._name} probe",
+            inbox_prefix=inbox_prefix(self._name),
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            error_cb=_ignore,
+        )
+        return client
 
     async def check(self) -> None:
         """Check the connection, the streams and the durable consumers. Raises `RuntimeError` or nats-py's error."""
@@ -163,6 +187,7 @@ class Broker(NatsBroker):
     ) -> None:
         """Unsubscribe, finish the received requests (at most 10 s) and disconnect."""
         self._stopping = True
+        await cancel_and_wait(self._leaving)
         try:
             if self._connection is not None and self._connection.is_connected:
                 await self._drain()
@@ -235,6 +260,10 @@ class Broker(NatsBroker):
         if not self._stopping:
             log.critical("connection closed for good")
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _ignore(error: Exception) -> None:
+    """Drop an error of a probe: that it fails is its result."""
 
 
 def durables(subscribers: Iterable[Any]) -> list[tuple[str, ConsumerConfig]]:

@@ -67,6 +67,8 @@ class Proof:
     load: Load
     seed: int
     say: Callable[[str], None]
+    command: str = "mkstore prove"
+    """The command of the run, for its report."""
     rounds: list[Round] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
@@ -96,6 +98,7 @@ class Proof:
             seed=self.seed + len(self.rounds),
             rate=load.rate,
             reused_keys=REUSED_KEYS,
+            revoked_within=fault.revoked_within,
         )
         began = time.monotonic()
         memory: list[int] = []

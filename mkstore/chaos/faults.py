@@ -13,6 +13,7 @@ from contracts.payments import CreatePayment
 from contracts.streams import DEAD_LETTERS, KEYED_PAYMENT_COMMANDS, PAYMENT_COMMANDS
 from mkstore.chaos.network import Mode
 from mkstore.chaos.proxied import START, STOP
+from mkstore.chaos.sessions import REVOCATION_TIME
 from mkstore.chaos.store import PROCESSES, SERVICE_NAMES, NotRecovered, Store, eventually
 from mkstore.chaos.temporary_store import Kind
 from mkstore.services import SERVICES
@@ -108,6 +109,8 @@ class Fault:
     """The load during the fault; None for the load of the run."""
     kills: tuple[str, ...] = ()
     """Names of the processes that it ends."""
+    revoked_within: float = REVOCATION_TIME
+    """Seconds after the end of a session in which every gateway must refuse its tokens."""
 
 
 def _signals(number: signal.Signals, *names: str, load: Load | None = None) -> Fault:
@@ -121,7 +124,9 @@ def _signals(number: signal.Signals, *names: str, load: Load | None = None) -> F
     return Fault(f"{action} {targets}{suffix}", inject, kills=names, load=load)
 
 
-def _kills_one_worker(service: str) -> Inject:
+def kills_one_worker(service: str) -> Inject:
+    """Kill the first of the processes of a service."""
+
     async def inject(store: Store) -> None:
         store.send_to_worker(service, signal.SIGKILL)
 
@@ -271,7 +276,7 @@ def every_fault() -> list[Fault]:
         for link in LINKS
     ]
     faults += [
-        Fault(f"kill -9 one of two {name}", _kills_one_worker(name), on=Kind.TWO_WORKERS) for name in SERVICE_NAMES
+        Fault(f"kill -9 one of two {name}", kills_one_worker(name), on=Kind.TWO_WORKERS) for name in SERVICE_NAMES
     ]
     faults += [
         Fault(f"payments paused for {FROZEN_DURATION:g} s", _pauses("payments", FROZEN_DURATION), load=FROZEN_LOAD)

@@ -11,7 +11,7 @@ from uuid import uuid4
 from kit.runtime.tasks import cancel_and_wait
 from mkstore.chaos.http_client import Answer, Api, Outcome
 from mkstore.chaos.ledger import PASSWORD, Attempt, Change, Ledger, User
-from mkstore.chaos.sessions import SessionLoad
+from mkstore.chaos.sessions import REVOCATION_TIME, SessionLoad
 
 _RETRY_DELAY = 0.1
 _ACCEPT_TIMEOUT = 120.0
@@ -102,6 +102,7 @@ class LoadGenerator:
         changes_users: bool = True,
         probes: bool = True,
         reused_keys: int = 1,
+        revoked_within: float = REVOCATION_TIME,
     ) -> None:
         self._api = api
         self._payers = payers
@@ -113,7 +114,7 @@ class LoadGenerator:
         self._changes_users = changes_users
         self._keys: deque[tuple[User, Attempt, Answer]] = deque(maxlen=reused_keys)
         self._probes = PROBES if probes else {}
-        self._sessions = SessionLoad(api, ledger)
+        self._sessions = SessionLoad(api, ledger, revoked_within)
         self._stopped = asyncio.Event()
         self._next = 0.0
         self._paying: list[asyncio.Task[None]] = []

@@ -110,7 +110,7 @@ def _markdown(proof: Proof, table: list[dict[str, Any]]) -> str:
     total = summary(proof)
     head = f"""# Nothing accepted is lost: the last run
 
-`uv run mkstore prove`, {total["date"]}, {total["machine"]}, seed {total["seed"]}:
+`uv run {proof.command}`, {total["date"]}, {total["machine"]}, seed {total["seed"]}:
 **{total["faults"]} faults, {total["accepted"]:,} payments accepted, {total["lost"]} lost,
 {total["duplicated"]} duplicated, {total["phantom"]} phantom, {total["unannounced"]} unannounced,
 {total["out of order"]} out of order, {total["accepted after the end"]} tokens accepted after the end of their
@@ -120,7 +120,8 @@ session.**
 
 - Lost: accepted, but without a row or an event. Duplicated: one payment recorded or published as two. Phantom: present,
   but never requested, or refused. Unannounced: a row without its event. Out of order: versions of a user out of order.
-- Accepted after the end: a token that a gateway took more than two seconds after the answer that ended its session.
+- Accepted after the end: a token that a gateway took more than two seconds after the answer that ended its session, or
+  more than ten while a route between servers of NATS is broken.
 - Refused: responses other than success. The caller knows that nothing was done, or repeats with the same key.
 - Recovered after: from the fault until every process is ready again; the load continues for at least 1.5 s.
 - Drained after: from the last payment until everything accepted is recorded and its events are published.

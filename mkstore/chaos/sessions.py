@@ -8,16 +8,18 @@ from mkstore.chaos.ledger import PASSWORD, Ledger, User
 
 REVOCATION_TIME = 2.0
 """Seconds after the answer that ended a session in which every gateway must refuse its tokens."""
-_WATCH_TIME = 4.0
+_WATCH_TIME = 2.0
+"""Seconds for which a token is tried."""
 _WATCH_INTERVAL = 0.5
 
 
 class SessionLoad:
-    """Begins, refreshes and ends sessions, and tries their tokens from 2 s after the end on."""
+    """Begins, refreshes and ends sessions, and tries their tokens from `revoked_within` seconds after the end on."""
 
-    def __init__(self, api: Api, ledger: Ledger) -> None:
+    def __init__(self, api: Api, ledger: Ledger, revoked_within: float = REVOCATION_TIME) -> None:
         self._api = api
         self._ledger = ledger
+        self._revoked_within = revoked_within
         self._watching: set[asyncio.Task[None]] = set()
 
     async def run(self, user: User) -> None:
@@ -52,13 +54,14 @@ class SessionLoad:
         return answer if answer.outcome is Outcome.DONE else None
 
     async def _watch(self, token: str, ended_at: float) -> None:
-        await asyncio.sleep(max(0.0, ended_at + REVOCATION_TIME - time.monotonic()))
+        watched_from = ended_at + self._revoked_within
+        await asyncio.sleep(max(0.0, watched_from - time.monotonic()))
         while True:
             answer = await self._api("GET", "/users/me", token=token)
             if answer.outcome is Outcome.DONE:
                 late = answer.began - ended_at
                 self._ledger.accepted_after_end.append(f"a token was accepted {late:.1f} s after its session ended")
                 return
-            if time.monotonic() > ended_at + _WATCH_TIME:
+            if time.monotonic() > watched_from + _WATCH_TIME:
                 return
             await asyncio.sleep(_WATCH_INTERVAL)

@@ -19,6 +19,7 @@ from nats.js import JetStreamContext
 
 from mkstore.chaos.proxied import SOCKET
 from mkstore.services import SERVICES
+from mkstore.stack.servers.copies import Copies
 from mkstore.stack.state_dir import RUN_FILE
 from mkstore.stack.supervisor import STABLE_TIME
 
@@ -57,9 +58,16 @@ class Store:
         """Address of the gateway."""
         return str(self.record["gateway"]["url"])
 
+    def part(self, name: str) -> dict[str, Any]:
+        """Return the record of a process: also that of `nats-2` or `postgres-1` of a cluster."""
+        record = self.record
+        kind = name.partition("-")[0]
+        nodes = {node["name"]: node for node in record.get(kind, {}).get("nodes", ())}
+        return dict(nodes.get(name) or record[name])
+
     def send(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a process; unless it stops or continues it, the process is expected to end."""
-        pid = int(self.record[name]["pid"])
+        pid = int(self.part(name)["pid"])
         processes = [psutil.Process(pid)]
         if number in {signal.SIGSTOP, signal.SIGCONT}:
             processes += processes[0].children(recursive=True)
@@ -101,8 +109,9 @@ class Store:
             nonlocal reason
             record = self.record
             for name, pid in self.killed.items():
-                workers = record[name].get("pids", [])
-                if record[name]["pid"] in {pid, None} or pid in workers or len(workers) == 1:
+                part = self.part(name)
+                workers = part.get("pids", [])
+                if part["pid"] in {pid, None} or pid in workers or len(workers) == 1:
                     reason = f"{name} has no successor"
                     return False
             for service in SERVICE_NAMES:
@@ -114,7 +123,9 @@ class Store:
                 except httpx.TransportError as error:
                     reason = f"{service}: {error!r}"
                     return False
-            return True
+            if fault := await _missing(record, http):
+                reason = fault
+            return not fault
 
         async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
             if not await eventually(recovered, timeout=timeout):
@@ -152,6 +163,20 @@ class Store:
         with suppress(psutil.Error):
             return int(psutil.Process(self.record[name]["pid"]).memory_info().rss)
         return 0
+
+
+async def _missing(record: dict[str, Any], http: httpx.AsyncClient) -> str:
+    """Return what a cluster lacks of having all copies; empty for any other store."""
+    for node in record["nats"].get("nodes", ()):
+        try:
+            if not (answer := await http.get(f"{node['monitor_url']}/healthz")).is_success:
+                return f"{node['name']}: {answer.text}"
+        except httpx.TransportError as error:
+            return f"{node['name']}: {error!r}"
+    if "copies" in record["postgres"]:
+        copies = Copies(Path(record["postgres"]["copies"]), record["postgres"]["nodes"][0]["name"])
+        return "" if copies.complete else "PostgreSQL has one copy"
+    return ""
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], *, timeout: float) -> bool:  # noqa: ASYNC109 - it returns False

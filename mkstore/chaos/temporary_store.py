@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from enum import Enum, auto
 from pathlib import Path
 
+from mkstore.chaos.proxied import ROUTES, SERVICES, SMALL_DISK
 from mkstore.chaos.store import NotRecovered, Store, eventually
 from mkstore.stack.state_dir import RUN_FILE
 
@@ -38,8 +39,21 @@ class Kind(Enum):
     PROXIED = auto()
     """With links between services and servers."""
 
+    CLUSTER = auto()
+    """A cluster."""
+    CLUSTER_LINKS = auto()
+    """A cluster whose NATS servers connect through links."""
+    CLUSTER_SMALL_DISK = auto()
+    """A cluster in which the disk of the first NATS server is small."""
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether it is a cluster."""
+        return self in {Kind.CLUSTER, Kind.CLUSTER_LINKS, Kind.CLUSTER_SMALL_DISK}
+
 
 _WORKERS = {Kind.PLAIN: "1", Kind.TWO_WORKERS: "2"}
+_LAYOUTS = {Kind.PROXIED: SERVICES, Kind.CLUSTER_LINKS: ROUTES, Kind.CLUSTER_SMALL_DISK: SMALL_DISK}
 
 
 @asynccontextmanager
@@ -52,12 +66,13 @@ async def running(kind: Kind, settings: Mapping[str, str] | None = None) -> Asyn
     """
     home = _new_home()
     output = home / "output"
-    if kind is Kind.PROXIED:
-        command = [sys.executable, "-m", "mkstore.chaos.proxied", str(home)]
+    if kind in _LAYOUTS:
+        command = [sys.executable, "-m", "mkstore.chaos.proxied", str(home), _LAYOUTS[kind]]
     else:
         program = str(Path(sysconfig.get_path("scripts"), "mkstore"))
         command = [program, "up", "--home", str(home), "--ephemeral", "--port", "0"]
         command += ["--workers", _WORKERS[kind]] if kind in _WORKERS else []
+        command += ["--cluster"] if kind is Kind.CLUSTER else []
     own = {
         "RATE_LIMIT_ENABLED": "false",
         "FAILPOINTS": str(home / "failpoints"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +17,20 @@ _SHORT = (
     "kill -9 nats",
     "kill -9 postgres",
     "dies at payments.after-commit",
+    "kill -9 the leader",
+    "the standby is promoted",
 )
 
 
 def prove(
     payments: Annotated[int, typer.Option(min=100, help="Minimum number of payments in all.")] = 100_000,
     *,
-    short: Annotated[bool, typer.Option("--short", help="Run six faults with 100 payments each; a minute.")] = False,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Run the faults of a cluster: 50 payments/s, back within 10 s.")
+    ] = False,
+    short: Annotated[
+        bool, typer.Option("--short", help="Run six faults (of a cluster two) with 100 payments each.")
+    ] = False,
     only: Annotated[str, typer.Option(help="Run only faults whose name contains this text.")] = "",
     payers: Annotated[
         int | None, typer.Option(min=1, max=150, help="Concurrent payers.", show_default="32, short: 8")
@@ -36,22 +44,27 @@ def prove(
     Exit 1 if anything was lost, duplicated, phantom, unannounced or out of order, or a response was unexpected.
     """
     from mkstore.chaos import report as reports  # noqa: PLC0415 - slow to import, and `mkstore --help` is not
+    from mkstore.chaos.cluster_faults import BACK_WITHIN, CLUSTER_LOAD, every_cluster_fault  # noqa: PLC0415
     from mkstore.chaos.experiment import Proof  # noqa: PLC0415
     from mkstore.chaos.faults import Load, every_fault  # noqa: PLC0415
     from mkstore.chaos.load import RegistrationFailed  # noqa: PLC0415
     from mkstore.chaos.store import NotRecovered  # noqa: PLC0415
 
-    faults = [fault for fault in every_fault() if only in fault.name and (not short or fault.name in _SHORT)]
+    every = every_cluster_fault() if cluster else every_fault()
+    faults = [fault for fault in every if only in fault.name and (not short or fault.name in _SHORT)]
     if not faults:
-        fail(f"No fault name contains {only!r}. Faults: " + "; ".join(fault.name for fault in every_fault()))
+        fail(f"No fault name contains {only!r}. Faults: " + "; ".join(fault.name for fault in every))
     random.Random(seed).shuffle(faults)  # noqa: S311 - not a secret
     if short:
         load = Load(payers or 8, payments=100, rate=25.0)
+    elif cluster:
+        load = replace(CLUSTER_LOAD, payers=payers or CLUSTER_LOAD.payers)
     else:
         fixed = sum(fault.load.payments for fault in faults if fault.load)
         each = -(-(payments - fixed) // max(1, sum(not fault.load for fault in faults)))
         load = Load(payers or 32, max(each, 1))
-    proof = Proof(load, seed, lambda text: typer.echo(text, err=json))
+    command = "mkstore prove --cluster" if cluster else "mkstore prove"
+    proof = Proof(load, seed, lambda text: typer.echo(text, err=json), command)
     try:
         asyncio.run(proof.run(faults))
     except (NotRecovered, RegistrationFailed, TimeoutError) as error:
@@ -64,3 +77,5 @@ def prove(
     typer.echo(", ".join(f"{value} {name}" for name, value in total.items() if isinstance(value, int)), err=json)
     if not all(done.is_clean for done in proof.rounds):
         fail("The delivery guarantees were violated; see the lines above.")
+    if cluster and not short and (late := [done.fault for done in proof.rounds if done.outage("pay") > BACK_WITHIN]):
+        fail(f"No payment was accepted for more than {BACK_WITHIN:g} s: {'; '.join(late)}.")

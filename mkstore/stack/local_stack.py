@@ -126,10 +126,7 @@ class LocalStack:
             replication = Replication(plan.pair, self._say, self._write_run_file)
             self._tasks.append(asyncio.create_task(replication.run()))
             await replication.wait_until_complete()
-        try:
-            await self._provision()
-        except CannotStart as error:
-            raise StartRefused(str(error).removesuffix(".")) from error
+        await self._provision_first()
         if behind := await self._databases():
             self._say(f"migrating {', '.join(str(spec.database) for spec in behind)} to the newest schema")
             work = [(spec, plan.environments[spec.name], self._state.log(f"migrations-{spec.name}")) for spec in behind]
@@ -159,6 +156,16 @@ class LocalStack:
         if changed:
             verb = "is" if len(changed) == 1 else "are"
             raise StartRefused(f"{' and '.join(changed)} {verb} older than the code; run `mkstore docs`")
+
+    async def _provision_first(self) -> None:
+        """Provision before the services start; a cluster that has just started may change its leaders once more."""
+        if len(self._plan.nats) > 1:
+            with contextlib.suppress(CannotStart):
+                await self._provision()
+        try:
+            await self._provision()
+        except CannotStart as error:
+            raise StartRefused(str(error).removesuffix(".")) from error
 
     async def _provision(self) -> None:
         """Create and update streams and consumers; no service may. Raises `CannotStart`."""

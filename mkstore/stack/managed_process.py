@@ -63,6 +63,10 @@ class ManagedProcess(ABC):
     def is_ready(self) -> bool:
         """Return whether this process (not another one at the address) is ready; takes at most 2 seconds."""
 
+    def is_stuck(self) -> bool:
+        """Return whether it runs, but works only after a restart; takes at most 2 seconds."""
+        return False
+
     def prepare(self) -> None:  # noqa: B027 - most processes need no preparation
         """Prepare the first start; may take seconds, and may be repeated."""
 

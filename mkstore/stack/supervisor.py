@@ -14,6 +14,8 @@ STABLE_TIME = 10.0
 """Seconds after which a ready process is stable: when it ends later, that counts as the first time."""
 
 _POLL_INTERVAL = 0.05
+_STUCK_INTERVAL = 2.0
+"""Seconds between two looks at whether a running process can still work."""
 _HURRIED_STOP_TIMEOUT = 1.0
 _FIRST_START_ATTEMPTS = 2
 
@@ -110,8 +112,14 @@ class Supervisor:
             first.set_result(None)
         if process.niceness:
             await asyncio.to_thread(lambda: processes.lower_priority(process.leftovers(), process.niceness))
-        while process.is_running:  # noqa: ASYNC110 - a process sets no event
+        looked_at = ready_at
+        while process.is_running:
             await asyncio.sleep(_POLL_INTERVAL)
+            if time.monotonic() - looked_at > _STUCK_INTERVAL:
+                if await asyncio.to_thread(process.is_stuck):
+                    self._say(f"{process.name} does not work any more and is killed")
+                    process.kill()
+                looked_at = time.monotonic()
         return time.monotonic() - ready_at
 
     async def _bring_up(self, process: ManagedProcess) -> None:

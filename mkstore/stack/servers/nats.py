@@ -1,6 +1,7 @@
 """An embedded nats-server with JetStream; every message is synced to disk before it is acknowledged."""
 
 import asyncio
+import http.client
 import json
 import os
 import secrets
@@ -8,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,11 +21,15 @@ from mkstore.nats_accounts import STREAMS_ACCOUNT, Account, account_of
 from mkstore.rights import Rights
 from mkstore.stack import ports, processes
 from mkstore.stack.managed_process import ManagedProcess
+from mkstore.stack.preconditions import MIN_FREE
 
 MAX_PAYLOAD = 1_048_576 + 65_536
 """Bytes: the largest HTTP body, 1 MiB, and message headers."""
 
 _DEFAULT_PORT = 4222
+_DISK_WAS_FULL = (b"JetStream not enabled", b"no space left on device")
+"""What `/healthz` says after a failed write, of a server in a cluster and of a single one."""
+_PROBE_TIMEOUT = 1.0
 _CONNECT_TIMEOUT = 2.0
 
 
@@ -95,6 +101,10 @@ class NatsServer(ManagedProcess):
         self._sharing = sharing or {}
         self._tls = tls
         self._server_name = ""
+        self.prefix: Sequence[str] = ()
+        """A command that runs the server, such as one with another file system."""
+        self.max_file_store: int | None = None
+        """Bytes that streams may reserve; by default three quarters of the free disk space."""
 
     @property
     def url(self) -> str:
@@ -133,12 +143,33 @@ class NatsServer(ManagedProcess):
         configuration.touch(mode=0o600)
         configuration.write_text(json.dumps(self.configuration(), indent=2) + "\n")
         return processes.spawn(
-            [nats_server_program(), "--config", str(configuration)],
+            [*self.prefix, nats_server_program(), "--config", str(configuration)],
             env=self.marked({"PATH": os.defpath}),
             log=self.log,
             cwd=self.folder,
             death_signal=self.death_signal,
         )
+
+    def is_stuck(self) -> bool:
+        """Return whether a full disk has ended its writing, and there is room again.
+
+        Only a restart lets it write again (2.15.1): it refuses every message of a stream whose write has failed once,
+        and a server of a cluster switches JetStream off.
+        """
+        health = health_of(self.monitor_url)[1]
+        if not any(sign in health for sign in _DISK_WAS_FULL):
+            return False
+        # The server may see other file systems than this process.
+        store = Path(f"/proc/{self.pid}/root{self.store}") if sys.platform == "linux" else self.store
+        try:
+            return shutil.disk_usage(store).free > MIN_FREE
+        except OSError:
+            return False
+
+    @property
+    def store(self) -> Path:
+        """The folder with its messages."""
+        return self.folder.resolve() / "store"
 
     def new_server_name(self) -> str:
         """Return a new name for each start, so that another server on the port is never mistaken for this one."""
@@ -160,6 +191,7 @@ class NatsServer(ManagedProcess):
 
     def configuration(self) -> dict[str, object]:
         """Return the server's configuration, which subclasses may change."""
+        limit = {"max_file_store": self.max_file_store} if self.max_file_store else {}
         return {
             "server_name": self._server_name,
             "host": ports.LOOPBACK,
@@ -169,7 +201,7 @@ class NatsServer(ManagedProcess):
             # A client that is silent gets no more requests after 6 s; the default is 6 minutes.
             "ping_interval": "2s",
             "ping_max": 2,
-            "jetstream": {"store_dir": str(self.folder.resolve() / "store"), "sync_interval": "always"},
+            "jetstream": {"store_dir": str(self.store), "sync_interval": "always"} | limit,
             "accounts": self._accounts(),
             **({"tls": self._tls.configuration()} if self._tls else {}),
         }
@@ -224,6 +256,22 @@ async def unreachable(urls: str) -> str:
             writer.close()
             return ""
     return ", ".join(reasons)
+
+
+def health_of(monitor_url: str) -> tuple[int, bytes]:
+    """Return the status and the body of `/healthz` of a server; 0 if it does not answer within a second.
+
+    200 means that it works and that its streams have what the other servers of a cluster have.
+    """
+    connection = http.client.HTTPConnection(urlsplit(monitor_url).netloc, timeout=_PROBE_TIMEOUT)
+    try:
+        connection.request("GET", "/healthz")
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, http.client.HTTPException):
+        return 0, b""
+    finally:
+        connection.close()
 
 
 def nats_server_program() -> str:

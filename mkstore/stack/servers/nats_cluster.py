@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mkstore.stack import ports
-from mkstore.stack.servers.nats import NatsServer
+from mkstore.stack.servers.nats import NatsServer, health_of
 
 NODES = 3
 """Servers of a cluster, and replicas of each stream."""
@@ -99,15 +99,8 @@ def cluster_of(
 
 
 def is_healthy(monitor_url: str) -> bool:
-    """Return whether the monitoring endpoint of a server says that it works and its streams are up to date."""
-    connection = http.client.HTTPConnection(monitor_url.partition("://")[2], timeout=_PROBE_TIMEOUT)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    """Return whether a server works and its streams have what the others have."""
+    return health_of(monitor_url)[0] == http.HTTPStatus.OK
 
 
 def meta_leader(monitor_url: str) -> str:

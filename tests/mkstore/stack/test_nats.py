@@ -4,15 +4,18 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import nats as nats_client
 import pytest
+from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
+from mkstore.chaos.proxied import DISK_SIZE, SMALL_FILE_SYSTEM
 from mkstore.stack.servers import Login, NatsServer, ProcessFailed
+from tests.support.polling import eventually
 
 
 @asynccontextmanager
@@ -22,6 +25,13 @@ async def connected(url: str) -> AsyncIterator[Any]:
         yield client
     finally:
         await client.close()
+
+
+def fill(file: Path) -> None:
+    """Write to a file until the disk is full."""
+    with file.open("wb", buffering=0) as output, suppress(OSError):
+        while True:
+            output.write(b"x" * (1 << 20))
 
 
 async def store(url: str, *bodies: bytes) -> None:
@@ -96,3 +106,30 @@ def test_used_port_fails_with_the_log(tmp_path: Path) -> None:
         with pytest.raises(ProcessFailed, match="nats ended with exit code 1") as failure:
             server.start(timeout=5)
     assert "address already in use" in failure.value.log
+
+
+async def test_server_whose_disk_was_full_is_stuck_once_there_is_room(tmp_path: Path) -> None:
+    server = NatsServer(tmp_path)
+    server.prefix = (*SMALL_FILE_SYSTEM, str(server.store), str(DISK_SIZE))
+    server.start()
+    try:
+        filler = Path(f"/proc/{server.pid}/root{server.store}/filler")
+        assert not server.is_stuck()
+        async with connected(server.admin_url) as client:
+            stream = client.jetstream()
+            await stream.add_stream(name="FULL", subjects=["full.>"])
+            fill(filler)
+
+            async def is_refused() -> bool:
+                try:
+                    await stream.publish("full.it", b"x" * (1 << 19), timeout=1)
+                except NatsError:
+                    return True
+                return False
+
+            await eventually(is_refused)
+        assert not server.is_stuck()
+        await asyncio.to_thread(filler.unlink)
+        assert server.is_stuck()
+    finally:
+        server.kill()

@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,9 +17,11 @@ from nats.js import JetStreamContext
 from contracts.consumers import PAYMENTS_CREATE_PAYMENT
 from contracts.payments import CreatePayment
 from contracts.streams import KEYED_PAYMENT_COMMANDS, PAYMENT_EVENTS, STORED
+from kit.messaging.broker import Broker
 from kit.messaging.nats_compat import client_of
 from kit.messaging.reader import last_bodies
-from kit.ops.provisioning import Sizes, provision
+from kit.ops.provisioning import NotProvisioned, Sizes, provision
+from mkstore.chaos.network import Link, Mode
 from mkstore.stack import ports
 from mkstore.stack.servers.nats_cluster import NODES, NatsNode, Routes, cluster_of, is_healthy, meta_leader
 from tests.support.polling import eventually
@@ -42,6 +45,14 @@ def urls(nodes: list[NatsNode]) -> str:
     return ",".join(node.admin_url for node in nodes)
 
 
+async def provisioned(nodes: list[NatsNode]) -> bool:
+    """Provision a cluster that has just started, and may change its leader once more."""
+    with suppress(NotProvisioned):
+        await provision(urls(nodes), Sizes(replicas=NODES))
+        return True
+    return False
+
+
 @asynccontextmanager
 async def jetstream(nodes: list[NatsNode]) -> AsyncIterator[JetStreamContext]:
     client = await nats_client.connect([node.admin_url for node in nodes])
@@ -49,6 +60,18 @@ async def jetstream(nodes: list[NatsNode]) -> AsyncIterator[JetStreamContext]:
         yield client.jetstream()
     finally:
         await client.close()
+
+
+def port_of(broker: Broker) -> int | None:
+    """Return the port of the server that a broker is connected to."""
+    url = broker.client.connected_url
+    return url.port if url else None
+
+
+async def stores(broker: Broker) -> bool:
+    with suppress(NatsError):
+        return bool(await broker.jetstream.publish(CreatePayment.address_of(uuid4()), b"{}", timeout=1))
+    return False
 
 
 async def leader_of(stream: str, nodes: list[NatsNode]) -> NatsNode:
@@ -59,7 +82,7 @@ async def leader_of(stream: str, nodes: list[NatsNode]) -> NatsNode:
 
 
 async def test_every_stream_and_consumer_has_a_replica_on_each_node(nodes: list[NatsNode]) -> None:
-    assert await provision(urls(nodes), Sizes(replicas=NODES))
+    await eventually(partial(provisioned, nodes))
     assert await provision(urls(nodes), Sizes(replicas=NODES)) == []
     async with jetstream(nodes) as context:
         stream = await context.stream_info(PAYMENT_EVENTS.name)
@@ -70,7 +93,7 @@ async def test_every_stream_and_consumer_has_a_replica_on_each_node(nodes: list[
 
 
 async def test_replicated_stream_takes_atomic_batches_and_republishes(nodes: list[NatsNode]) -> None:
-    await provision(urls(nodes), Sizes(replicas=NODES))
+    await eventually(partial(provisioned, nodes))
     batch = {"Nats-Batch-Id": "b"}
     async with jetstream(nodes) as context:
         client = client_of(context)
@@ -83,7 +106,7 @@ async def test_replicated_stream_takes_atomic_batches_and_republishes(nodes: lis
 
 
 async def test_acknowledged_command_survives_the_death_of_the_leader(nodes: list[NatsNode]) -> None:
-    await provision(urls(nodes), Sizes(replicas=NODES))
+    await eventually(partial(provisioned, nodes))
     address = CreatePayment.address_of(uuid4())
     async with jetstream(nodes) as context:
         await context.publish(address, b"{}")
@@ -109,6 +132,38 @@ async def test_acknowledged_command_survives_the_death_of_the_leader(nodes: list
         leader.start()
     assert meta_leader(leader.monitor_url) in {node.new_server_name() for node in nodes}
     assert is_healthy(leader.monitor_url)
+
+
+async def test_broker_leaves_a_server_that_is_cut_off_from_the_others(tmp_path: Path) -> None:
+    links: dict[tuple[str, str], Link] = {}
+
+    def linked(one: str, other: str, port: int) -> int:
+        links[one, other] = Link(f"{one}-{other}", port)
+        return links[one, other].port
+
+    nodes = cluster_of(tmp_path, password="routes", log=lambda _: tmp_path / "log", options={}, map_route=linked)
+    broker = Broker(urls(nodes), name="gateway", streams=[KEYED_PAYMENT_COMMANDS], replicas=NODES)
+    try:
+        for link in links.values():
+            await link.start()
+        for node in nodes:
+            node.spawn()
+        for node in nodes:
+            await eventually(partial(asyncio.to_thread, node.is_ready))
+        await eventually(partial(provisioned, nodes))
+        await broker.start()
+        left = next(node for node in nodes if node.port == port_of(broker))
+        for ends, link in links.items():
+            if left.name in ends:
+                link.set(Mode.CUT)
+        await eventually(lambda: port_of(broker) not in {left.port, None})
+        await eventually(partial(stores, broker))
+    finally:
+        await broker.stop()
+        for node in nodes:
+            node.kill()
+        for link in links.values():
+            await link.stop()
 
 
 async def test_node_with_another_password_is_not_admitted(nodes: list[NatsNode], tmp_path: Path) -> None:

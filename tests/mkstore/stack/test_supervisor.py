@@ -102,6 +102,27 @@ async def test_error_of_a_restart_does_not_end_supervision(
     await supervisor.stop(process)
 
 
+async def test_process_that_can_work_only_after_a_restart_is_restarted(
+    supervisor: Supervisor, output: Output, tmp_path: Path
+) -> None:
+    class Stuck(Shell):
+        def is_stuck(self) -> bool:
+            return (tmp_path / "stuck").exists()
+
+        def launch(self) -> subprocess.Popen[bytes]:
+            (tmp_path / "stuck").unlink(missing_ok=True)
+            return super().launch()
+
+    process = Stuck("disk", tmp_path, "echo ready; sleep 60")
+    await supervisor.start(process)
+    first = process.pid
+    (tmp_path / "stuck").touch()
+    await output.wait_for("disk is ready again: shell://disk")
+    assert process.pid != first
+    assert "disk does not work any more and is killed" in output.lines
+    await supervisor.stop(process)
+
+
 async def test_restart_delays_grow(supervisor: Supervisor, output: Output, tmp_path: Path) -> None:
     process = Shell("clerk", tmp_path, "echo ready; exec sleep 0.2")
     await supervisor.start(process)
