@@ -21,6 +21,10 @@ Attributes = Mapping[str, str | int | float | bool | Sequence[str]]
 class Span(Protocol):
     """A span that has started."""
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is recorded; otherwise nobody reads its attributes."""
+
     def rename(self, name: str) -> None:
         """Replace the name, such as when the route is known."""
 
@@ -34,8 +38,8 @@ class Span(Protocol):
         """End the span now."""
 
 
-class Recorded(Span, Protocol):
-    """A span that a recorder has started."""
+class Started(Span, Protocol):
+    """A span that a recorder has started, or left out."""
 
     traceparent: str
     """The W3C Trace Context of its children."""
@@ -44,24 +48,29 @@ class Recorded(Span, Protocol):
 class Recorder(Protocol):
     """Makes spans and passes them on when they end."""
 
-    def start(self, name: str, kind: Kind, attributes: Attributes, parent: str, links: Sequence[str]) -> Recorded:
+    def start(self, name: str, kind: Kind, attributes: Attributes, parent: str, links: Sequence[str]) -> Started:
         """Start a span; `parent` and `links` are `traceparent` values, an empty `parent` begins a new trace."""
 
 
-class _NotRecorded:
-    """A span of which nothing is recorded."""
+class NotRecorded:
+    """A span of which nothing is recorded; its children belong to `traceparent`."""
+
+    is_recorded = False
+
+    def __init__(self, traceparent: str = "") -> None:
+        self.traceparent = traceparent
 
     def rename(self, name: str) -> None:
-        pass
+        """Do nothing."""
 
     def add(self, attributes: Attributes) -> None:
-        pass
+        """Do nothing."""
 
     def fail(self, error: str) -> None:
-        pass
+        """Do nothing."""
 
     def end(self) -> None:
-        pass
+        """Do nothing."""
 
     def __enter__(self) -> Span:
         return self
@@ -70,7 +79,7 @@ class _NotRecorded:
         pass
 
 
-NOT_RECORDED = _NotRecorded()
+NOT_RECORDED = NotRecorded()
 _recorder: Recorder | None = None
 _others: ContextVar[tuple[Trace, ...]] = ContextVar("others", default=())
 """Traces of other requests that the current task works for; the next span gets links to them."""
@@ -159,11 +168,11 @@ class _Current:
         self._parent = parent
         self._links = links
         self._tokens: tuple[Token[Trace], Token[tuple[Trace, ...]]]
-        self._span: Recorded
+        self._span: Started
 
     def __enter__(self) -> Span:
         parent = trace.get() if self._parent is None else self._parent
-        links = [each.traceparent for each in (*self._links, *_others.get()) if each.traceparent]
+        links = [each.traceparent for each in (*self._links, *_others.get()) if each.is_sampled]
         self._span = self._recorder.start(self._name, self._kind, self._attributes, parent.traceparent, links)
         self._tokens = trace.set(parent._replace(traceparent=self._span.traceparent)), _others.set(())
         return self._span
@@ -179,11 +188,12 @@ class _Current:
 
 @contextmanager
 def on_behalf_of(traces: Sequence[Trace]) -> Iterator[None]:
-    """Work for several requests at once: the first one is the parent of the next span, the others get links."""
+    """Work for several requests at once: the first sampled one is the parent of the next span, others get links."""
     if _recorder is None:
         yield
         return
-    first, others = trace.set(traces[0]), _others.set(tuple(traces[1:]))
+    sampled = [each for each in traces if each.is_sampled] or traces
+    first, others = trace.set(sampled[0]), _others.set(tuple(sampled[1:]))
     try:
         yield
     finally:
@@ -199,9 +209,9 @@ def batch_span(
 
     `names`, of subjects or consumers, and `traces` have one element per message. A batch of one message is a span in
     the trace of that message. A larger one is a trace with links to its messages, each of which has a span in its own
-    trace.
+    trace. It is recorded if one of its messages is.
     """
-    if _recorder is None:
+    if _recorder is None or not any(each.is_sampled or not each.traceparent for each in traces):
         yield traces
     elif len(traces) == 1:
         with nats_span(operation, kind, names[0], attributes, parent=traces[0]):

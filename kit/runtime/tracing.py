@@ -8,6 +8,8 @@ from typing import NamedTuple, Self
 from contracts.headers import REQUEST_ID
 
 TRACEPARENT = "traceparent"
+_SAMPLED = "13579bdf"
+"""Last digits of a `traceparent` whose lowest bit, the flag `sampled`, is set."""
 
 
 class Trace(NamedTuple):
@@ -26,6 +28,11 @@ class Trace(NamedTuple):
     def trace_id(self) -> str:
         """The id of the trace, 32 hexadecimal digits; empty if there is none."""
         return self.traceparent[3:35]
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the spans of the trace are recorded, as its beginning has decided."""
+        return self.traceparent[-1:] in _SAMPLED and bool(self.traceparent)
 
     def headers(self) -> dict[str, str]:
         """Return the headers that carry this trace to the next process."""

@@ -18,7 +18,7 @@ from apps.gateway.http.request_ids import HEADER, trace_of
 from apps.gateway.http.server import write_response
 from kit.errors import Refusal
 from kit.runtime.measurements import Durations
-from kit.runtime.spans import NOT_RECORDED, Span, begin
+from kit.runtime.spans import Span, begin
 from kit.runtime.tracing import trace
 
 _NO_STORE = (b"cache-control", b"no-store")
@@ -96,7 +96,7 @@ class Middleware:
             self._capacity.release(place)
             seconds = self._clock() - started
             _DURATIONS.observe((_known(response.method), _route(scope) or "none", str(response.status)), seconds)
-            if span is not NOT_RECORDED:
+            if span.is_recorded:
                 _describe(span, scope, response, current.request_id)
                 span.end()
             if self._access_log:
