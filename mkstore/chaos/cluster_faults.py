@@ -87,7 +87,7 @@ def _pauses(choose: Choose) -> Inject:
 def _separation(name: str, mode: Mode, *routes: tuple[str, str]) -> Fault:
     """Return a fault that breaks routes in both directions: each of two servers connects to the other.
 
-    A gateway hears of a revocation when it has left a server that is cut off, so that takes longer than the usual 2 s.
+    A gateway gets a revocation when it has left a server that is cut off, so that takes longer than the usual 2 s.
     """
 
     async def inject(store: Store) -> None:

@@ -16,14 +16,17 @@ SLOPE_SECONDS = 600
 
 @dataclass(frozen=True)
 class Reading:
-    """Use by process; PostgreSQL is one entry, the sum of its processes."""
+    """Use by process; PostgreSQL is one entry for all of its processes, one for each connection.
+
+    Pools connect when they need to, so only the mean of these processes shows whether they grow.
+    """
 
     at: float
     """Seconds since the begin of the load."""
     memory: Mapping[str, int]
-    """Private bytes (USS): what ends with the process. Shared buffers do not count."""
+    """Private bytes (USS): what ends with the process; of PostgreSQL the mean. Shared buffers do not count."""
     files: Mapping[str, int]
-    """Open files, connections among them; of PostgreSQL the number of its processes, one for each connection."""
+    """Open files, connections among them; of PostgreSQL the number of its processes."""
 
 
 def read(record: Mapping[str, Any], names: Sequence[str], at: float) -> Reading:
@@ -32,7 +35,7 @@ def read(record: Mapping[str, Any], names: Sequence[str], at: float) -> Reading:
     files: dict[str, int] = {}
     for name, processes in _processes(record, names):
         with suppress(psutil.NoSuchProcess):
-            memory[name] = sum(process.memory_full_info().uss for process in processes)
+            memory[name] = sum(process.memory_full_info().uss for process in processes) // len(processes)
             files[name] = processes[0].num_fds() if len(processes) == 1 else len(processes)
     return Reading(at, memory, files)
 

@@ -23,7 +23,8 @@ _PAGE = """# Mixed traffic for {minutes:g} minutes: the last run
 
 ![Private memory of each process](memory.svg)
 
-- Memory: the private memory (USS) of a process, in megabytes. PostgreSQL's shared buffers do not count.
+- Memory: the private memory (USS) of a process, in megabytes. PostgreSQL has a process for each connection, and its row
+  is the mean of them; shared buffers do not count.
 - Growth: the median of the slopes of all pairs of readings after the first {warm_up:.0f} s. At most {max_growth:g}.
 - More open files: after the load, compared with the time after a first load of some seconds; no client is connected at
   either time. At most {max_files}, because pools of connections grow to their size.
