@@ -24,7 +24,6 @@ CLUSTER_LOAD = Load(payers=16, payments=600, rate=50.0)
 CUT_DURATION = 15.0
 """Seconds for which a route is cut, or a disk is full: longer than a client may wait for the end of it."""
 _ANSWER_TIMEOUT = 30.0
-_POLL_INTERVAL = 0.05
 _CHUNK = b"x" * (1 << 16)
 _STORE = "nats-1/store"
 

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from mkstore.chaos.network import Link, Mode
-from mkstore.services import SERVICES as SPECS
+from mkstore.services import SERVICES
 from mkstore.stack.console import print_addresses, say
 from mkstore.stack.local_stack import LocalStack
 from mkstore.stack.plan import Options, identity
@@ -23,7 +23,7 @@ from mkstore.stack.state_dir import open_state_dir
 
 SOCKET = "control.sock"
 STOP, START = "stop", "start"
-SERVICES, ROUTES, SMALL_DISK = "services", "routes", "small-disk"
+SERVICE_LINKS, ROUTES, SMALL_DISK = "services", "routes", "small-disk"
 """The layouts."""
 DISK_SIZE = 96 << 20
 """Bytes of the small file system."""
@@ -62,10 +62,10 @@ async def _run(root: Path, layout: str) -> None:
         return links[name].port
 
     with open_state_dir(root, ephemeral=True) as state:
-        cluster = layout != SERVICES
+        cluster = layout != SERVICE_LINKS
         options = Options(0, root, ephemeral=True, workers=None if cluster else 1, cluster=cluster)
         mapper = identity if layout == SMALL_DISK else map_port
-        stack = ProxiedStack(options, SPECS, state, os.environ, say=say, on_ready=print_addresses, map_port=mapper)
+        stack = ProxiedStack(options, SERVICES, state, os.environ, say=say, on_ready=print_addresses, map_port=mapper)
         if layout == SMALL_DISK:
             stack.shrink_disk()
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from enum import Enum, auto
 from pathlib import Path
 
-from mkstore.chaos.proxied import ROUTES, SERVICES, SMALL_DISK
+from mkstore.chaos.proxied import ROUTES, SERVICE_LINKS, SMALL_DISK
 from mkstore.chaos.store import NotRecovered, Store, eventually
 from mkstore.stack.state_dir import RUN_FILE
 
@@ -53,7 +53,7 @@ class Kind(Enum):
 
 
 _WORKERS = {Kind.PLAIN: "1", Kind.TWO_WORKERS: "2"}
-_LAYOUTS = {Kind.PROXIED: SERVICES, Kind.CLUSTER_LINKS: ROUTES, Kind.CLUSTER_SMALL_DISK: SMALL_DISK}
+_LAYOUTS = {Kind.PROXIED: SERVICE_LINKS, Kind.CLUSTER_LINKS: ROUTES, Kind.CLUSTER_SMALL_DISK: SMALL_DISK}
 
 
 @asynccontextmanager
