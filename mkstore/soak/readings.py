@@ -4,14 +4,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import median
-from typing import Any
+from math import sqrt
+from statistics import mean, median
+from typing import Any, NamedTuple, TypeAlias
 
 import psutil
 
 MEGABYTE = 1_000_000
 SLOPE_SECONDS = 600
 """Slopes are per ten minutes."""
+_SECTIONS = 20
+_NORMAL_95 = 1.96
+
+Point: TypeAlias = tuple[float, float]
+"""A time in seconds, and a value."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +61,44 @@ def _processes(record: Mapping[str, Any], names: Sequence[str]) -> Iterator[tupl
                 yield name, [psutil.Process(part["pid"])]
 
 
-def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Return the growth per second: the median of the slopes of all pairs (Theil and Sen), 0 for less than two points.
+class Growth(NamedTuple):
+    """Megabytes per ten minutes by which a process grows, and their 95 % interval."""
 
-    A single step, or a reading during a peak, changes it little.
+    rate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Return such as `0.75 (0.72 to 0.83)`."""
+        return f"{self.rate:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def growth(readings: Sequence[Reading], name: str) -> Growth:
+    """Return the growth of a process: Sen's slope of the means of `_SECTIONS` sections, and its interval.
+
+    A garbage collector lets memory rise and fall within minutes. Single readings depend on each other then, and their
+    interval would be too narrow.
     """
-    slopes = [(late - early) / (end - start) for (start, early), (end, late) in combinations(points, 2) if end > start]
-    return median(slopes) if slopes else 0.0
+    points = [(one.at, one.memory[name] / MEGABYTE * SLOPE_SECONDS) for one in readings if name in one.memory]
+    size = -(-len(points) // _SECTIONS) or 1
+    return Growth(*slope([_mean(points[start : start + size]) for start in range(0, len(points), size)]))
 
 
-def growth(readings: Sequence[Reading], name: str) -> float:
-    """Return the growth of a process in megabytes per ten minutes."""
-    points = [(one.at, one.memory[name] / MEGABYTE) for one in readings if name in one.memory]
-    return slope(points) * SLOPE_SECONDS
+def slope(points: Sequence[Point]) -> tuple[float, float, float]:
+    """Return the median of the slopes of all pairs of points, and its 95 % interval (Sen, 1968); 0 without a pair.
+
+    A single step, or a point in a peak, changes it little.
+    """
+    slopes = sorted(
+        (late - early) / (end - start) for (start, early), (end, late) in combinations(points, 2) if end > start
+    )
+    if not slopes:
+        return 0.0, 0.0, 0.0
+    number = len(points)
+    half = _NORMAL_95 * sqrt(number * (number - 1) * (2 * number + 5) / 18)
+    low, high = int((len(slopes) - half) / 2), int((len(slopes) + half) / 2) + 1
+    return median(slopes), slopes[max(low, 0)], slopes[min(high, len(slopes) - 1)]
+
+
+def _mean(points: Sequence[Point]) -> Point:
+    return mean(at for at, _ in points), mean(size for _, size in points)

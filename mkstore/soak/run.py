@@ -9,11 +9,11 @@ from kit.runtime.tasks import cancel_and_wait
 from mkstore.bench.contenders.stores import LIMITS_OFF, store_target
 from mkstore.chaos.store import PROCESSES, Store
 from mkstore.chaos.temporary_store import Kind, running
-from mkstore.soak.readings import MEGABYTE, Reading, growth, read
+from mkstore.soak.readings import MEGABYTE, Growth, Reading, growth, read
 from mkstore.soak.traffic import Traffic
 
 MAX_GROWTH = 1.0
-"""Megabytes of private memory per ten minutes by which a process may grow after the warm-up."""
+"""Megabytes of private memory per ten minutes by which a process may grow after the warm-up, if it grows at all."""
 MAX_FILES = 20
 """Open files that a process may have more after the load than before it: pools of connections grow to their size."""
 _USERS = 1000
@@ -45,17 +45,17 @@ class Soaked:
         return min(_MAX_WARM_UP, self.minutes * 60 * _WARM_UP_SHARE)
 
     @property
-    def growth(self) -> dict[str, float]:
-        """Megabytes per ten minutes after the warm-up, by process."""
+    def growth(self) -> dict[str, Growth]:
+        """The growth after the warm-up, by process."""
         compared = [reading for reading in self.readings if reading.at >= self.warm_up]
         return {name: growth(compared, name) for name in self.before.memory}
 
     def faults(self) -> list[str]:
         """Return what is not as it should be, one sentence each."""
         found = [
-            f"{name} grows by {by:.2f} MB per ten minutes, at most {MAX_GROWTH:g} is allowed"
+            f"{name} grows by {by} MB per ten minutes, at most {MAX_GROWTH:g} is allowed"
             for name, by in self.growth.items()
-            if by > MAX_GROWTH
+            if by.rate > MAX_GROWTH and by.low > 0
         ]
         if self.traffic.failed:
             found.insert(0, f"{self.traffic.failed} requests failed, such as {self.traffic.faults[0]}")
