@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from mkstore.bench.machine import machine
@@ -12,6 +13,7 @@ from mkstore.soak.readings import MEGABYTE
 from mkstore.soak.run import MAX_FILES, MAX_GROWTH, Soaked
 from mkstore.soak.traffic import STREAMS
 
+_WIDTH = 120
 _COLUMNS = ("process", "at the start (MB)", "at the end (MB)", "growth (MB per 10 min)", "more open files")
 _PAGE = """# Mixed traffic for {minutes:g} minutes: the last run
 
@@ -26,8 +28,8 @@ _PAGE = """# Mixed traffic for {minutes:g} minutes: the last run
 - Memory: the private memory (USS) of a process, in megabytes. PostgreSQL has a process for each connection, and its row
   is the mean of them; shared buffers do not count.
 - Growth: Sen's slope of the means of twenty sections after the first {warm_up:.0f} s, and its 95 % interval. A process
-  fails above {max_growth:g} if the interval is above 0. That of NATS is wide: its memory rises until garbage is
-  collected and a block of a stream is complete.
+  fails above {max_growth:g} if the interval is above 0. That of NATS is wide: its memory rises until garbage
+  is collected and a block of a stream is complete.
 - More open files: after the load, compared with the time after a first load of some seconds; no client is connected at
   either time. At most {max_files}, because pools of connections grow to their size.
 
@@ -74,7 +76,7 @@ def write(soaked: Soaked, folder: Path) -> None:
         slowest=traffic.slowest,
         streams=traffic.streams,
         open_streams=STREAMS,
-        mix=f"Good responses by operation: {mix}.",
+        mix=fill(f"Good responses by operation: {mix}.", _WIDTH),
         warm_up=soaked.warm_up,
         max_growth=MAX_GROWTH,
         max_files=MAX_FILES,
