@@ -23,7 +23,7 @@ from contracts.streams import Stream
 from kit.messaging import nats_compat
 from kit.messaging import streams as jetstreams
 from kit.messaging.faststream_compat import finish_work
-from kit.messaging.losses import LOSSES, Losses, another_server, leave_isolated_server
+from kit.messaging.losses import LOSSES, IsolationWatch, Losses, another_server, require_quorum
 from kit.messaging.subscriptions import StreamSubscription
 from kit.runtime.client_security import ClientSecurity, LoginRefused
 from kit.runtime.tasks import cancel_and_wait, run_until_first_done
@@ -87,7 +87,7 @@ class Broker(NatsBroker):
         self._name = name
         self._servers = [server.strip() for server in url.split(",")]
         self._api_prefix = api_prefix
-        self._leaving: list[asyncio.Task[None]] = []
+        self._isolation: IsolationWatch | None = None
         self._denied: dict[str, float] = {}
 
     @property
@@ -144,15 +144,16 @@ class Broker(NatsBroker):
         except (RuntimeError, NatsError) as error:
             log.warning("NATS is not ready for this service", reason=str(error) or type(error).__name__)
         if len(self._servers) > 1 and self._streams:
-            watch = leave_isolated_server(self.client, self._servers, self._probe, self._connect_to)
-            self._leaving.append(asyncio.create_task(watch))
+            self._isolation = IsolationWatch(self.client, self._servers, self._probe, self._connect_to)
+            await self._isolation.start()
         for subscriber in self.subscribers:
             if isinstance(subscriber.subscription, StreamSubscription):  # type: ignore[attr-defined]
                 await subscriber.subscription.wait_started()  # type: ignore[attr-defined]
 
     async def _probe(self, client: Client) -> None:
         jetstream = client.jetstream(prefix=self._api_prefix)
-        await asyncio.gather(*(jetstream.stream_info(stream.name) for stream in self._streams))
+        for info in await asyncio.gather(*(jetstream.stream_info(stream.name) for stream in self._streams)):
+            require_quorum(info)
 
     async def _connect_to(self, server: str) -> Client:
         client = nats_compat.SecureClient(self._security)
@@ -187,7 +188,8 @@ class Broker(NatsBroker):
     ) -> None:
         """Unsubscribe, finish the received requests (at most 10 s) and disconnect."""
         self._stopping = True
-        await cancel_and_wait(self._leaving)
+        if self._isolation:
+            await self._isolation.stop()
         try:
             if self._connection is not None and self._connection.is_connected:
                 await self._drain()

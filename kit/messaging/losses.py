@@ -6,12 +6,14 @@ The connection to such a server stays, and nothing is answered there: a client w
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
+from nats.js.api import StreamInfo
 from structlog.stdlib import get_logger
+
+from kit.runtime.periodic import Periodic
 
 log = get_logger(__name__)
 
@@ -22,14 +24,36 @@ Callback = Callable[[], Awaitable[None]]
 
 CHECK_INTERVAL = 1.0
 """Seconds between two looks, and at most for the answer to each."""
+_SILENCE = 3_000_000_000
+"""Nanoseconds without a reply after which a leader has lost a replica; replicas answer each second."""
+_OTHER_TIMEOUT = 2.0
+"""Seconds for the connection to another server, and for its answer."""
 _RECONNECT_DELAY = 0.2
 FAILURES = 2
 """Looks that fail one after the other before other servers are tried."""
 
 Probe = Callable[[Client], Awaitable[object]]
-"""Asks for what only the leaders of the streams know. Raises nats-py's errors if one cannot be reached."""
+"""Asks for what only the leaders of the streams know. Raises an error if one cannot be reached."""
 Connect = Callable[[str], Awaitable[Client]]
-"""Connects to one server, for a probe. Raises nats-py's errors or `OSError`."""
+"""Connects to one server, for a probe. Raises an error if that fails."""
+
+
+class NoQuorum(Exception):
+    """A stream has no leader that most of its replicas follow."""
+
+
+def require_quorum(info: StreamInfo) -> None:
+    """Raise `NoQuorum` unless the stream has a leader with replies of most of its replicas.
+
+    A leader that is cut off answers for 16 s more as if nothing were wrong, and after that any server that is
+    (nats-server 2.15.1).
+    """
+    if (cluster := info.cluster) is None:
+        return
+    replicas = cluster.replicas or ()
+    active = sum(not replica.offline and (replica.active or 0) < _SILENCE for replica in replicas)
+    if not cluster.leader or 2 * active < len(replicas):
+        raise NoQuorum(info.config.name)
 
 
 class Losses:
@@ -65,60 +89,80 @@ def another_server(servers: Sequence[Any], info: dict[str, Any]) -> tuple[Any, f
     return random.choice([server for server in others if server.reconnects == fewest]), _RECONNECT_DELAY  # noqa: S311
 
 
-async def leave_isolated_server(
-    client: Client,
-    servers: Sequence[str],
-    probe: Probe,
-    connect: Connect,
-    *,
-    interval: float = CHECK_INTERVAL,
-    failures: int = FAILURES,
-) -> None:
-    """Let `client` reconnect to another of the `servers` when the probe fails at its own and succeeds there; endless.
+class IsolationWatch:
+    """Lets a client leave a server that is cut off: when the probe fails at its own and succeeds at another one.
 
     A probe that fails at every server means that a leader is being elected, and the client stays.
     """
-    failed = 0
-    while True:
-        await asyncio.sleep(interval)
-        if not client.is_connected:
-            failed = 0
-            continue
-        failed = 0 if await _succeeds(probe, client, interval) else failed + 1
-        if failed >= failures and await _any_succeeds(probe, connect, _others(client, servers), interval):
-            log.warning("the NATS server is cut off from the others: another one is used", server=_address(client))
-            await client.force_reconnect()
-            failed = 0
 
+    def __init__(
+        self,
+        client: Client,
+        servers: Sequence[str],
+        probe: Probe,
+        connect: Connect,
+        *,
+        interval: float = CHECK_INTERVAL,
+        failures: int = FAILURES,
+    ) -> None:
+        self._client = client
+        self._servers = servers
+        self._probe = probe
+        self._connect = connect
+        self._interval = interval
+        self._max_failures = failures
+        self._failures = 0
+        failure = "other NATS servers cannot be tried"
+        self._watching = Periodic(self._look, interval, log=log, failure=failure, at_once=False)
 
-def _others(client: Client, servers: Sequence[str]) -> list[str]:
-    return [server for server in servers if not server.endswith(_address(client))]
+    async def start(self) -> None:
+        """Start to probe in the background."""
+        await self._watching.start()
 
+    async def stop(self) -> None:
+        """Stop to probe."""
+        await self._watching.stop()
 
-def _address(client: Client) -> str:
-    """Return the host and the port of the server that the client is connected to."""
-    return client.connected_url.netloc.rpartition("@")[2] if client.connected_url else ""
+    async def _look(self) -> None:
+        """Probe the client's server once."""
+        if not self._client.is_connected or await self._succeeds(self._client, self._interval):
+            self._failures = 0
+            return
+        self._failures += 1
+        if self._failures >= self._max_failures and await self._any_other_succeeds():
+            log.warning("the NATS server is cut off from the others: another one is used", server=self._address)
+            self._failures = 0
+            await self._client.force_reconnect()
 
+    @property
+    def _address(self) -> str:
+        """The host and the port of the server that the client is connected to."""
+        url = self._client.connected_url
+        return url.netloc.rpartition("@")[2] if url else ""
 
-async def _succeeds(probe: Probe, client: Client, timeout: float) -> bool:  # noqa: ASYNC109 - it returns False
-    try:
-        async with asyncio.timeout(timeout):
-            await probe(client)
-    except (NatsError, OSError):
-        return False
-    return True
-
-
-async def _any_succeeds(probe: Probe, connect: Connect, servers: Sequence[str], timeout: float) -> bool:  # noqa: ASYNC109 - same
-    for server in servers:
+    async def _succeeds(self, client: Client, timeout: float) -> bool:  # noqa: ASYNC109 - it returns False
         try:
             async with asyncio.timeout(timeout):
-                client = await connect(server)
-        except (NatsError, OSError):
-            continue
-        try:
-            if await _succeeds(probe, client, timeout):
+                await self._probe(client)
+        except Exception:  # noqa: BLE001 - no answer, for whatever reason: also uvloop's RuntimeError for a lost socket
+            return False
+        return True
+
+    async def _any_other_succeeds(self) -> bool:
+        address = self._address
+        for server in self._servers:
+            if not server.endswith(address) and await self._succeeds_at(server):
                 return True
+        return False
+
+    async def _succeeds_at(self, server: str) -> bool:
+        try:
+            async with asyncio.timeout(_OTHER_TIMEOUT):
+                client = await self._connect(server)
+        except Exception:  # noqa: BLE001 - same reason
+            return False
+        try:
+            return await self._succeeds(client, _OTHER_TIMEOUT)
         finally:
-            await client.close()
-    return False
+            with suppress(Exception):
+                await client.close()

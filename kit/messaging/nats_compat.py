@@ -95,7 +95,7 @@ class SecureClient(Client):
         self._login = self._security.login()
         try:
             await super().connect(servers, **options)
-        except Exception:
+        except BaseException:  # also a cancelled one
             if self._flush_queue is not None:  # an attempt was made: its socket would stay open
                 await self._close(Client.DISCONNECTED, do_cbs=False)
             raise

@@ -1,5 +1,7 @@
 """Spans under `OTEL_TRACES_SAMPLER`: a batch is recorded if one of its messages is; what is left out costs little."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from kit.runtime import spans
@@ -21,9 +23,12 @@ def links_of(recorded: RecordedSpans, name: str) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _no_new_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_new_trace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
+    before = trace.set(Trace())
+    yield
+    trace.reset(before)
 
 
 @pytest.mark.parametrize("given", [Trace("new"), LEFT_OUT])

@@ -134,7 +134,9 @@ async def test_acknowledged_command_survives_the_death_of_the_leader(nodes: list
     assert is_healthy(leader.monitor_url)
 
 
-async def test_broker_leaves_a_server_that_is_cut_off_from_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("leads", [True, False], ids=["leader", "follower"])
+async def test_broker_leaves_a_server_that_is_cut_off_from_the_others(tmp_path: Path, *, leads: bool) -> None:
+    """A leader that is cut off answers for a while as if nothing were wrong."""
     links: dict[tuple[str, str], Link] = {}
 
     def linked(one: str, other: str, port: int) -> int:
@@ -152,7 +154,11 @@ async def test_broker_leaves_a_server_that_is_cut_off_from_the_others(tmp_path: 
             await eventually(partial(asyncio.to_thread, node.is_ready))
         await eventually(partial(provisioned, nodes))
         await broker.start()
-        left = next(node for node in nodes if node.port == port_of(broker))
+        leader = await leader_of(KEYED_PAYMENT_COMMANDS.name, nodes)
+        left = leader if leads else next(node for node in nodes if node is not leader)
+        while port_of(broker) != left.port:
+            await broker.client.force_reconnect()
+            await eventually(lambda: broker.client.is_connected)
         for ends, link in links.items():
             if left.name in ends:
                 link.set(Mode.CUT)
