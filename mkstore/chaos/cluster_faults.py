@@ -10,7 +10,7 @@ from pathlib import Path
 from nats.errors import Error as NatsError
 
 from contracts.streams import KEYED_PAYMENT_COMMANDS
-from mkstore.chaos.faults import PAUSE_DURATION, Fault, Inject, Load, kills_one_worker
+from mkstore.chaos.faults import PAUSE_DURATION, Fault, Inject, Load, kills_one_worker, pause
 from mkstore.chaos.network import Mode
 from mkstore.chaos.store import SERVICE_NAMES, NotRecovered, Store, eventually
 from mkstore.chaos.temporary_store import Kind
@@ -73,12 +73,7 @@ def _sends(choose: Choose, number: signal.Signals = signal.SIGKILL) -> Inject:
 
 def _pauses(choose: Choose) -> Inject:
     async def inject(store: Store) -> None:
-        name = await choose(store)
-        store.send(name, signal.SIGSTOP)
-        try:
-            await asyncio.sleep(PAUSE_DURATION)
-        finally:
-            store.send(name, signal.SIGCONT)
+        await pause(store, await choose(store))
 
     return inject
 

@@ -133,13 +133,18 @@ def kills_one_worker(service: str) -> Inject:
     return inject
 
 
+async def pause(store: Store, name: str, duration: float = PAUSE_DURATION) -> None:
+    """Stop a process for `duration` seconds (SIGSTOP), and let it go on."""
+    store.send(name, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(duration)
+    finally:
+        store.send(name, signal.SIGCONT)
+
+
 def _pauses(name: str, duration: float = PAUSE_DURATION) -> Inject:
     async def inject(store: Store) -> None:
-        store.send(name, signal.SIGSTOP)
-        try:
-            await asyncio.sleep(duration)
-        finally:
-            store.send(name, signal.SIGCONT)
+        await pause(store, name, duration)
 
     return inject
 
