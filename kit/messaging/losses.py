@@ -1,6 +1,6 @@
 """The loss of the connection to NATS, and leaving a server that is alive and cut off from the others of its cluster.
 
-The connection to such a server stays, and nothing is answered there: a client would wait until the network is back.
+The connection to such a server stays, and its streams take no message: a client would wait until the network is back.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ LOSSES = "losses"
 
 Callback = Callable[[], Awaitable[None]]
 
-CHECK_INTERVAL = 1.0
+_CHECK_INTERVAL = 1.0
 """Seconds between two looks, and at most for the answer to each."""
 _SILENCE = 3_000_000_000
 """Nanoseconds without a reply after which a leader has lost a replica; replicas answer each second."""
 _OTHER_TIMEOUT = 2.0
 """Seconds for the connection to another server, and for its answer."""
 _RECONNECT_DELAY = 0.2
-FAILURES = 2
+_FAILURES = 2
 """Looks that fail one after the other before other servers are tried."""
 
 Probe = Callable[[Client], Awaitable[object]]
@@ -45,8 +45,8 @@ class NoQuorum(Exception):
 def require_quorum(info: StreamInfo) -> None:
     """Raise `NoQuorum` unless the stream has a leader with replies of most of its replicas.
 
-    A leader that is cut off answers for 16 s more as if nothing were wrong, and after that any server that is
-    (nats-server 2.15.1).
+    Without this check a server that is cut off passes the probe (nats-server 2.15.1): for 16 s its leaders answer as
+    before, and then it answers for a stream without a leader.
     """
     if (cluster := info.cluster) is None:
         return
@@ -101,35 +101,30 @@ class IsolationWatch:
         servers: Sequence[str],
         probe: Probe,
         connect: Connect,
-        *,
-        interval: float = CHECK_INTERVAL,
-        failures: int = FAILURES,
     ) -> None:
         self._client = client
         self._servers = servers
         self._probe = probe
         self._connect = connect
-        self._interval = interval
-        self._max_failures = failures
         self._failures = 0
         failure = "other NATS servers cannot be tried"
-        self._watching = Periodic(self._look, interval, log=log, failure=failure, at_once=False)
+        self._watching = Periodic(self._look, _CHECK_INTERVAL, log=log, failure=failure, at_once=False)
 
     async def start(self) -> None:
-        """Start to probe in the background."""
+        """Start probing in the background."""
         await self._watching.start()
 
     async def stop(self) -> None:
-        """Stop to probe."""
+        """Stop probing."""
         await self._watching.stop()
 
     async def _look(self) -> None:
         """Probe the client's server once."""
-        if not self._client.is_connected or await self._succeeds(self._client, self._interval):
+        if not self._client.is_connected or await self._succeeds(self._client, _CHECK_INTERVAL):
             self._failures = 0
             return
         self._failures += 1
-        if self._failures >= self._max_failures and await self._any_other_succeeds():
+        if self._failures >= _FAILURES and await self._any_other_succeeds():
             log.warning("the NATS server is cut off from the others: another one is used", server=self._address)
             self._failures = 0
             await self._client.force_reconnect()
