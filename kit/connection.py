@@ -18,6 +18,8 @@ _ADDRESS = "DB_HOST"
 _PORT = 5432
 _SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)
 _ALERT_TIMEOUT = 1.0
+_TRANSACTION_TIMEOUT_SINCE = 17
+_IDLE = "idle_in_transaction_session"
 _last_primary: dict[str, str] = {}
 """Address of the last primary, by the address of all servers."""
 
@@ -63,15 +65,37 @@ def address(host: str, port: int | str, user: str, password: str, database: str,
     return f"postgresql://{login}@{where}/{quote(database, safe='')}{query}"
 
 
-async def connect(url: str, **options: Any) -> asyncpg.Connection:
+async def connect(url: str, *, transaction_timeout: float | None = None, **options: Any) -> asyncpg.Connection:
     """Connect to the database at `url`, of several servers to the primary; the options are those of `asyncpg.connect`.
 
     The last primary is tried first, and each server has the whole time of the option `timeout`: asyncpg itself would
-    wait for a machine that does not answer until no time is left for the next one.
+    wait for a machine that does not answer until no time is left for the next one. `transaction_timeout` is that of
+    `limit_transactions`; without it the limits of the server stay.
 
     Raises `TlsFailed` if TLS fails or one side does not offer what the other requires, else the driver's error or
     `OSError`.
     """
+    connection = await _connect_any(url, options)
+    if transaction_timeout is not None:
+        try:
+            await limit_transactions(connection, transaction_timeout)
+        except BaseException:
+            connection.terminate()
+            raise
+    return connection
+
+
+async def limit_transactions(connection: asyncpg.Connection, timeout: float) -> None:  # noqa: ASYNC109 - the server's
+    """Let the server end the session if a transaction takes longer than `timeout` seconds; 0 means no limit.
+
+    So the locks of a process that hangs are released. Before PostgreSQL 17 the server ends only a session that waits
+    for the next statement; one that hangs within a new statement, which asyncpg sends in two parts, keeps its locks.
+    """
+    limited = "transaction" if connection.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE else _IDLE
+    await connection.execute(f"SET {limited}_timeout = {timeout * 1000:.0f}")
+
+
+async def _connect_any(url: str, options: dict[str, Any]) -> asyncpg.Connection:
     candidates = _each(url)
     for candidate in candidates[:-1]:
         with suppress(OSError, asyncpg.PostgresError):

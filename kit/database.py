@@ -22,14 +22,17 @@ from kit.traced_connection import TracedConnection
 DATABASE = "database"
 """Name of PostgreSQL in refusals."""
 
-_UNAVAILABLE = ("08", "53", "57P")
-"""SQLSTATE classes: connection exception, insufficient resources, operator intervention."""
+_UNAVAILABLE = ("08", "25P03", "25P04", "53", "57P")
+"""SQLSTATE classes: connection exception, limits of a transaction, insufficient resources, operator intervention."""
 
 _INVALID_DATA = ("22", "23")
 """SQLSTATE classes: data exception, integrity constraint violation."""
 
 
 _CHECK_CONNECTIONS = 2
+
+TRANSACTION_TIMEOUT = 10.0
+"""Seconds after which the server rolls back the transaction of a process that hangs, and releases its locks."""
 
 
 class RefusedByDatabase(NonRetryable):
@@ -62,7 +65,7 @@ def dsn(url: URL) -> str:
 
 
 def engine_at(url: URL, **options: Any) -> AsyncEngine:
-    """Create SQLAlchemy's engine for the database at `url`; `connect_args` are options of `asyncpg.connect`."""
+    """Create SQLAlchemy's engine for the database at `url`; `connect_args` are options of `kit.connection.connect`."""
     connect_args = options.pop("connect_args", {})
     # SQLAlchemy would pass the parameters of TLS as arguments, which asyncpg does not know.
     return create_async_engine(url, async_creator=partial(connect, dsn(url), **connect_args), **options)
@@ -75,9 +78,10 @@ def create_pool(settings: DatabaseSettings) -> ConnectionPool:
 
 def pool_of(address: URL, size: int) -> ConnectionPool:
     """Create a pool for the database at `address`."""
-    options = {
+    options: dict[str, Any] = {
         "timeout": CONNECT_TIMEOUT,
         "command_timeout": COMMAND_TIMEOUT,
+        "transaction_timeout": TRANSACTION_TIMEOUT,
         "server_settings": SERVER_SETTINGS,
         "connection_class": TracedConnection if are_recorded() else asyncpg.Connection,
     }
@@ -96,6 +100,7 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
         connect_args={
             "timeout": CONNECT_TIMEOUT,
             "command_timeout": COMMAND_TIMEOUT,
+            "transaction_timeout": TRANSACTION_TIMEOUT,
             "server_settings": SERVER_SETTINGS,
         },
     )

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import ConnectionClosedError, ConnectionReconnectingError, MaxPayloadError
@@ -99,6 +99,12 @@ class SecureClient(Client):
             if self._flush_queue is not None:  # an attempt was made: its socket would stay open
                 await self._close(Client.DISCONNECTED, do_cbs=False)
             raise
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        """Connect to a server. The connection of an attempt that has failed is closed: nats-py only drops it."""
+        if self._transport:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        await super()._connect_to_server(s)
 
     def _connect_command(self) -> bytes:
         """Return the CONNECT of a new connection, with the login of the file, which is read again for each."""

@@ -13,13 +13,15 @@ from typing import Any, NoReturn
 
 import asyncpg
 
-from kit.connection import connect
+from kit.connection import connect, limit_transactions
 
 LEASE = 1.2
 """Seconds after which a leader that hangs loses the lead."""
 _CONNECT_TIMEOUT = 2.0
 _COMMAND_TIMEOUT = 5.0
 _KEEP_ALIVES_PER_LEASE = 4
+_LEASES_PER_TRANSACTION = 4
+"""A leader that hangs within a new statement is not idle: the limit of its transaction ends the session."""
 
 _SERVER_SETTINGS = {
     "application_name": "mkstore leader",
@@ -95,10 +97,15 @@ async def lead(dsn: str, lock: int, *, lease: float = LEASE) -> AsyncIterator[Le
     milliseconds = f"{lease * 1000:.0f}"
     limits = {"idle_session_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
     connection = await connect(
-        dsn, timeout=_CONNECT_TIMEOUT, command_timeout=_COMMAND_TIMEOUT, server_settings=_SERVER_SETTINGS | limits
+        dsn,
+        transaction_timeout=0,  # waiting for the lock has no limit
+        timeout=_CONNECT_TIMEOUT,
+        command_timeout=_COMMAND_TIMEOUT,
+        server_settings=_SERVER_SETTINGS | limits,
     )
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", lock, timeout=float("inf"))
+        await limit_transactions(connection, _LEASES_PER_TRANSACTION * lease)
         yield LeaderSession(connection, lease)
     finally:
         connection.terminate()  # a graceful close could wait for a server that is gone

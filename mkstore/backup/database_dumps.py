@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import asyncpg
 
-from kit.connection import connect
+from kit.connection import connect, limit_transactions
 from kit.runtime.tls import TlsFailed
 from mkstore.backup.stream_snapshots import BackupFailed
 from mkstore.stack.servers import postgres_program
@@ -98,6 +98,7 @@ async def one_moment(databases: Mapping[str, str], *, lock_timeout: float = LOCK
         held = {}
         for service, connection in reading.items():
             await connection.execute("SET idle_in_transaction_session_timeout = 0")
+            await limit_transactions(connection, 0)
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
             revision = await connection.fetchval("SELECT version_num FROM alembic_version")

@@ -117,6 +117,21 @@ async def test_store_runs_on_a_server_that_accepts_encrypted_connections_only(
         await operator(store, "doctor")
 
 
+async def test_process_that_hangs_in_a_transaction_releases_its_locks(
+    plain_server: DebianPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On this version too, which may be older than 17 and know no limit of a whole transaction."""
+    monkeypatch.setattr(database, "TRANSACTION_TIMEOUT", 0.5)
+    pool = database.create_pool(settings(plain_server, None, DB_SSLMODE="disable"))
+    hung, other = await pool.acquire(), await pool.acquire()
+    await hung.execute("CREATE TABLE of_one (id int PRIMARY KEY)")
+    await hung.execute("BEGIN; INSERT INTO of_one VALUES (1)")
+    await other.execute("INSERT INTO of_one VALUES (1); DROP TABLE of_one", timeout=10)
+    pool.release(other)
+    pool.discard(hung)
+    await pool.close()
+
+
 async def test_foreign_authority_is_refused(server: DebianPostgres, tmp_path: Path) -> None:
     assert await refusal(server, new_certificates(tmp_path / "foreign")) == (
         f"The certificate of PostgreSQL at 127.0.0.1:{server.port} is not of the authority in DB_SSLROOTCERT: set "

@@ -1,5 +1,6 @@
 """Database errors as the callers of a transaction see them."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
@@ -117,6 +118,55 @@ async def test_database_that_rejects_connections_is_unavailable(pool: Connection
     async with Things(pool) as transaction:
         await transaction.run("SELECT 1")
     await outside.dispose()
+
+
+async def test_transaction_of_a_process_that_hangs_releases_its_locks(
+    address: URL, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs within a new statement, which asyncpg sends in two parts: to PostgreSQL it is not idle."""
+    monkeypatch.setattr(database, "TRANSACTION_TIMEOUT", 0.5)
+    limited = pool_of(address, 1)
+    hung = await limited.acquire()
+    await hung.execute("BEGIN; INSERT INTO things VALUES (1)")
+    await hung.prepare("SELECT 'the first part'")
+    async with Things(pool) as other:
+        await other.add(size=1)  # waits for the transaction that has inserted the same key
+    limited.discard(hung)
+
+
+@pytest.mark.parametrize(("pause", "sql"), [(0.5, "SELECT 1"), (0.0, "SELECT pg_sleep(1)")])
+async def test_transaction_that_takes_too_long_is_unavailable(
+    address: URL, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, pause: float, sql: str
+) -> None:
+    monkeypatch.setattr(database, "TRANSACTION_TIMEOUT", 0.2)
+    limited = pool_of(address, 1)
+
+    async def take_too_long() -> None:
+        async with Things(limited) as transaction:
+            await asyncio.sleep(pause)
+            await transaction.run(sql)
+
+    with pytest.raises(Unavailable):
+        await take_too_long()
+    async with Things(limited) as transaction:
+        await transaction.run("SELECT 1")
+    await limited.close()
+
+
+async def test_every_connection_of_a_service_limits_its_transactions(address: URL) -> None:
+    class Shop(DatabaseSettings):
+        db_database: str = str(address.database)
+
+    login = {"db_host": address.host, "db_port": str(address.port), "db_user": address.username}
+    shop = Shop.model_validate(login | {"db_password": address.password})
+    pool, engine = database.create_pool(shop), database.create_engine(shop)
+    connection = await pool.acquire()
+    assert await connection.fetchval("SHOW transaction_timeout") == "10s"
+    pool.release(connection)
+    async with engine.connect() as other:
+        assert (await other.execute(text("SHOW transaction_timeout"))).scalar() == "10s"
+    await pool.close()
+    await engine.dispose()
 
 
 async def _end_other_sessions(engine: AsyncEngine) -> None:

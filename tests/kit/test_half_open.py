@@ -38,8 +38,6 @@ def through(link: Link, server: NatsServer) -> str:
     return server.url.replace(f":{server.port}", f":{link.port}")
 
 
-# nats-py 2.16 does not close the writer of an attempt to connect that fails.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_silent_nats_is_noticed_within_six_seconds(
     new_broker: NewBroker, new_link: NewLink, nats_server: NatsServer
 ) -> None:

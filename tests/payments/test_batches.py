@@ -21,6 +21,15 @@ async def test_payments_of_one_message_are_recorded_and_published(real_service: 
         assert len(await real_service.published_events(command.id, 1)) == 1
 
 
+async def test_first_duplicate_in_a_message_wins(real_service: OnServers) -> None:
+    first, last = new_commands(2)
+    second = first.model_copy(update={"amount": first.amount + 1})
+    await real_service.send_together(first, second, last)
+    assert (await real_service.recorded(last.id)).status is PaymentStatus.CREATED
+    assert (await real_service.recorded(first.id)).amount == first.amount
+    assert len(await real_service.published_events(first.id, 1)) == 1
+
+
 async def test_unrecorded_payments_of_a_message_are_pending(real_service: OnServers) -> None:
     commands = new_commands(20)
     async with real_service.table_locked():

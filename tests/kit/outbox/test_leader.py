@@ -13,6 +13,7 @@ import pytest
 
 from kit.messaging.broker import Broker
 from kit.outbox.leader import LEASE, lead
+from kit.runtime.tasks import cancel_and_wait
 from kit.runtime.tracing import Trace
 from mkstore.stack.servers import NatsServer
 from tests.conftest import ROOT
@@ -33,6 +34,35 @@ async def test_server_limits_idle_time_to_the_lease(source: OutboxSource, lease:
 async def test_server_ends_the_session_of_an_idle_leader(source: OutboxSource, leaders: LeaderLocks) -> None:
     async with lead(source.dsn, LOCK, lease=0.2):
         await eventually(lambda: _is_free(leaders))
+
+
+async def test_server_ends_the_session_of_a_leader_that_hangs_within_a_statement(
+    source: OutboxSource, leaders: LeaderLocks
+) -> None:
+    """asyncpg sends a new statement in two parts; between them the session is neither idle nor runs a statement."""
+    async with lead(source.dsn, LOCK, lease=0.2) as session:
+        await session._connection.prepare("SELECT 'the first part'")  # noqa: SLF001 - the second part never follows
+        await eventually(lambda: _is_free(leaders))
+
+
+async def test_waiting_for_the_lead_has_no_limit(source: OutboxSource, leaders: LeaderLocks) -> None:
+    async with lead(source.dsn, LOCK, lease=0.1) as first:
+        kept = asyncio.create_task(first.keep_alive())
+        waiting = asyncio.create_task(_lead_at_once(source.dsn))
+        await eventually(lambda: _waits(leaders))
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        await cancel_and_wait([kept])
+    await waiting
+
+
+async def _lead_at_once(dsn: str) -> None:
+    async with lead(dsn, LOCK, lease=0.1) as session:
+        assert await session.fetch("SELECT 1")
+
+
+async def _waits(leaders: LeaderLocks) -> bool:
+    return await leaders.locks(granted=False) == 1
 
 
 async def _is_free(leaders: LeaderLocks) -> bool:
