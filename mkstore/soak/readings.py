@@ -8,6 +8,7 @@ from math import sqrt
 from statistics import mean, median
 from typing import Any, NamedTuple, TypeAlias
 
+import httpx
 import psutil
 
 MEGABYTE = 1_000_000
@@ -59,6 +60,25 @@ def _processes(record: Mapping[str, Any], names: Sequence[str]) -> Iterator[tupl
                     yield f"{name} {number}", [psutil.Process(pid)]
             else:
                 yield name, [psutil.Process(part["pid"])]
+
+
+class LiveHeap(NamedTuple):
+    """What a program in Go needs: its memory right after a garbage collection."""
+
+    size: int
+    """Bytes."""
+    collected: float
+    """When garbage was collected, in Unix time; 0 if never."""
+
+
+def live_heap(monitor_url: str) -> LiveHeap:
+    """Return the live heap of a nats-server. Raises `httpx.HTTPError` if it does not answer.
+
+    The next collection begins when the heap is twice what was live after the last one (`GOGC=100`), so half of that
+    size is what was live, with half of the stacks.
+    """
+    figures = httpx.get(f"{monitor_url}/debug/vars", trust_env=False).raise_for_status().json()["memstats"]
+    return LiveHeap(figures["NextGC"] // 2, figures["LastGC"] / 1e9)
 
 
 class Growth(NamedTuple):

@@ -10,7 +10,7 @@ from mkstore.bench.machine import machine
 from mkstore.bench.report.markdown import table
 from mkstore.plots import use_svg
 from mkstore.soak.readings import MEGABYTE
-from mkstore.soak.run import MAX_FILES, MAX_GROWTH, Soaked
+from mkstore.soak.run import LIVE_NATS, MAX_FILES, MAX_GROWTH, Soaked
 from mkstore.soak.traffic import STREAMS
 
 _WIDTH = 120
@@ -27,9 +27,11 @@ _PAGE = """# Mixed traffic for {minutes:g} minutes: the last run
 
 - Memory: the private memory (USS) of a process, in megabytes. PostgreSQL has a process for each connection, and its row
   is the mean of them; shared buffers do not count.
-- Growth: Sen's slope of the means of twenty sections after the first {warm_up:.0f} s, and its 95 % interval. A process
-  fails above {max_growth:g} if the interval is above 0. That of NATS is wide: its memory rises until garbage
-  is collected and a block of a stream is complete.
+- Growth: Sen's slope of the means of twenty sections after a warm-up of {warm_up:.0f} s, and its 95 % interval. A
+  process fails above {max_growth:g} if the interval is above 0.
+- The private memory of NATS has tens of megabytes of garbage and of blocks of streams, so what is live after a garbage
+  collection is compared: after the warm-up and after the load, each time without requests for some minutes, which are
+  gray in the plot.
 - More open files: after the load, compared with the time after a first load of some seconds; no client is connected at
   either time. At most {max_files}, because pools of connections grow to their size.
 
@@ -39,13 +41,15 @@ _PAGE = """# Mixed traffic for {minutes:g} minutes: the last run
 
 def rows(soaked: Soaked) -> list[dict[str, Any]]:
     """Return a row for each process."""
-    found = []
-    for name, growth in soaked.growth.items():
+    growth = soaked.growth
+    found: list[tuple[object, ...]] = []
+    for name, files in soaked.before.files.items():
         sizes = [reading.memory[name] / MEGABYTE for reading in soaked.readings if name in reading.memory]
-        more = soaked.after.files.get(name, 0) - soaked.before.files[name]
-        values = (name, round(sizes[0], 1), round(sizes[-1], 1), str(growth), more)
-        found.append(dict(zip(_COLUMNS, values, strict=True)))
-    return found
+        more = soaked.after.files.get(name, 0) - files
+        found.append((name, round(sizes[0], 1), round(sizes[-1], 1), str(growth.get(name, "")), more))
+    first, last = (round(rest.live / MEGABYTE, 1) for rest in soaked.rests)
+    found.append((LIVE_NATS, first, last, f"{growth[LIVE_NATS].rate:.2f}", ""))
+    return [dict(zip(_COLUMNS, values, strict=True)) for values in found]
 
 
 def write(soaked: Soaked, folder: Path) -> None:
@@ -61,6 +65,7 @@ def write(soaked: Soaked, folder: Path) -> None:
         "faults": traffic.faults,
         "outcomes": dict(traffic.outcomes),
         "processes": rows(soaked),
+        "rests": [asdict(rest) for rest in soaked.rests],
         "readings": [asdict(reading) for reading in soaked.readings],
     }
     (folder / "report.json").write_text(json.dumps(figures) + "\n")
@@ -77,7 +82,7 @@ def write(soaked: Soaked, folder: Path) -> None:
         streams=traffic.streams,
         open_streams=STREAMS,
         mix=fill(f"Good responses by operation: {mix}.", _WIDTH),
-        warm_up=soaked.warm_up,
+        warm_up=soaked.rests[0].begin,
         max_growth=MAX_GROWTH,
         max_files=MAX_FILES,
         table=table(_COLUMNS, [[str(value) for value in row.values()] for row in rows(soaked)]),
@@ -94,7 +99,11 @@ def _draw(soaked: Soaked, file: Path) -> None:
     for name in soaked.before.memory:
         points = [(one.at / 60, one.memory[name] / MEGABYTE) for one in soaked.readings if name in one.memory]
         axis.plot(*zip(*points, strict=True), label=name)
-    axis.axvline(soaked.warm_up / 60, linestyle=":", color="gray")
+    axis.plot(
+        *zip(*((rest.end / 60, rest.live / MEGABYTE) for rest in soaked.rests), strict=True), "o", label=LIVE_NATS
+    )
+    for rest in soaked.rests:
+        axis.axvspan(rest.begin / 60, rest.end / 60, color="lightgray")
     axis.set_ylim(bottom=0)
     axis.set_xlabel("minutes")
     axis.set_ylabel("private memory (MB)")

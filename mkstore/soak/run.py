@@ -1,6 +1,7 @@
 """The run: a store, traffic for some minutes, and readings every few seconds."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -9,21 +10,38 @@ from kit.runtime.tasks import cancel_and_wait
 from mkstore.bench.contenders.stores import LIMITS_OFF, store_target
 from mkstore.chaos.store import PROCESSES, Store
 from mkstore.chaos.temporary_store import Kind, running
-from mkstore.soak.readings import MEGABYTE, Growth, Reading, growth, read
+from mkstore.soak.readings import MEGABYTE, SLOPE_SECONDS, Growth, Reading, growth, live_heap, read
 from mkstore.soak.traffic import Traffic
 
 MAX_GROWTH = 1.0
 """Megabytes of private memory per ten minutes by which a process may grow after the warm-up, if it grows at all."""
+LIVE_NATS = "nats, live"
+"""The memory of NATS that is compared: its private memory has tens of megabytes of garbage and of blocks of streams."""
 MAX_FILES = 20
 """Open files that a process may have more after the load than before it: pools of connections grow to their size."""
 _USERS = 1000
 _WARM_UP_SHARE, _MAX_WARM_UP = 0.25, 360.0
 _READING_INTERVAL = 5.0
 _FIRST_LOAD, _SETTLING_TIME = 5.0, 5.0
+_REST = 150.0
+"""Seconds without a request before a garbage collection shows what nats-server needs: it forgets the ids of messages
+after two minutes (`Stream.duplicate_window`) and the blocks that it has read or written after seconds. Go collects
+garbage every two minutes."""
 _REMEMBERED_KEYS = 5000
 """So few that their number is constant after the warm-up. nats-server keeps an index of them in memory, 0.2 MB for a
 thousand, which the default of a million would let grow for 14 hours."""
 _SETTINGS = {**LIMITS_OFF, "FAILPOINTS": "", "REMEMBERED_KEYS": str(_REMEMBERED_KEYS)}
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What nats-server needs while no client sends anything."""
+
+    begin: float
+    """Seconds since the begin of the load."""
+    end: float
+    live: int
+    """Bytes that are live after a garbage collection."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +56,17 @@ class Soaked:
     """After a first load of some seconds, without clients."""
     after: Reading
     """After the load, without clients."""
-
-    @property
-    def warm_up(self) -> float:
-        """Seconds after which memory is compared."""
-        return min(_MAX_WARM_UP, self.minutes * 60 * _WARM_UP_SHARE)
+    rests: tuple[Rest, Rest]
+    """NATS after the warm-up, and after the load."""
 
     @property
     def growth(self) -> dict[str, Growth]:
         """The growth after the warm-up, by process."""
-        compared = [reading for reading in self.readings if reading.at >= self.warm_up]
-        return {name: growth(compared, name) for name in self.before.memory}
+        first, last = self.rests
+        compared = [reading for reading in self.readings if first.end <= reading.at <= last.begin]
+        found = {name: growth(compared, name) for name in self.before.memory if name != "nats"}
+        rate = (last.live - first.live) / MEGABYTE / (last.begin - first.end) * SLOPE_SECONDS
+        return found | {LIVE_NATS: Growth(rate, rate, rate)}
 
     def faults(self) -> list[str]:
         """Return what is not as it should be, one sentence each."""
@@ -80,26 +98,46 @@ async def soak(minutes: float, rate: float, seed: int, say: Callable[[str], None
         await asyncio.sleep(_SETTLING_TIME)
         before = _read(store, 0.0)
         traffic, readings = Traffic(target, random), [before]
-        reading = asyncio.create_task(_keep_reading(store, traffic, readings, say))
+        start = time.monotonic()
+        reading = asyncio.create_task(_keep_reading(store, traffic, readings, start, say))
+        warm_up = min(_MAX_WARM_UP, minutes * 60 * _WARM_UP_SHARE)
         try:
-            await traffic.run(rate, minutes * 60)
+            await traffic.run(rate, warm_up)
+            warm = await _rest(store, start, say)
+            await traffic.run(rate, minutes * 60 - warm_up)
+            await asyncio.sleep(_SETTLING_TIME)
+            after = _read(store, time.monotonic() - start)
+            rests = warm, await _rest(store, start, say)
         finally:
             await cancel_and_wait([reading])
-        await asyncio.sleep(_SETTLING_TIME)
-        return Soaked(minutes, rate, traffic, readings, before, _read(store, minutes * 60))
+        return Soaked(minutes, rate, traffic, readings, before, after, rests)
 
 
 def _read(store: Store, at: float) -> Reading:
     return read(store.record, PROCESSES, at)
 
 
-async def _keep_reading(store: Store, traffic: Traffic, readings: list[Reading], say: Callable[[str], None]) -> None:
-    loop = asyncio.get_running_loop()
-    start, minute = loop.time(), 0
+async def _rest(store: Store, start: float, say: Callable[[str], None]) -> Rest:
+    """Wait until nats-server has collected what it needs no more, and return what it needs."""
+    begin = time.monotonic() - start
+    say(f"no load until nats-server has collected its garbage, {_REST / 60:.0f} to {_REST / 60 + 2:.0f} min")
+    await asyncio.sleep(_REST)
+    rested = time.time()
+    while True:
+        heap = await asyncio.to_thread(live_heap, store.record["nats"]["monitor_url"])
+        if heap.collected > rested:
+            return Rest(begin, time.monotonic() - start, heap.size)
+        await asyncio.sleep(1)
+
+
+async def _keep_reading(
+    store: Store, traffic: Traffic, readings: list[Reading], start: float, say: Callable[[str], None]
+) -> None:
+    minute = 0
     while True:
         await asyncio.sleep(_READING_INTERVAL)
-        readings.append(await asyncio.to_thread(_read, store, loop.time() - start))
-        if loop.time() - start >= (minute + 1) * 60:
+        readings.append(await asyncio.to_thread(_read, store, time.monotonic() - start))
+        if time.monotonic() - start >= (minute + 1) * 60:
             minute += 1
             used = ", ".join(f"{name} {size / MEGABYTE:.1f}" for name, size in readings[-1].memory.items())
             say(f"{minute} min: {traffic.requests:,} requests, {traffic.failed} failed; MB: {used}")

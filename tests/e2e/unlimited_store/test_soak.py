@@ -5,7 +5,7 @@ from random import Random
 
 from mkstore.bench.contenders.stores import store_target
 from mkstore.chaos.store import PROCESSES
-from mkstore.soak.readings import read
+from mkstore.soak.readings import live_heap, read
 from mkstore.soak.traffic import Traffic
 from tests.support.running_store import Running
 
@@ -27,6 +27,7 @@ async def test_traffic_is_mixed_and_has_no_failures(unlimited_store: Running) ->
     reading = read(unlimited_store.record, PROCESSES, 0.0)
     assert all(size > 1_000_000 for size in reading.memory.values())
     assert reading.memory.keys() == reading.files.keys() >= {"nats", "postgres"}
+    assert 1_000_000 < live_heap(unlimited_store.record["nats"]["monitor_url"]).size < reading.memory["nats"]
 
 
 async def test_refused_requests_are_named(unlimited_store: Running) -> None:

@@ -10,14 +10,24 @@ import pytest
 from mkstore.bench.load.target import Target
 from mkstore.soak import report
 from mkstore.soak.readings import MEGABYTE, Reading, growth, slope
-from mkstore.soak.run import Soaked
+from mkstore.soak.run import Rest, Soaked
 from mkstore.soak.traffic import Traffic
 
 MINUTES = 20
 
 
-def soaked(*, per_ten_minutes: float = 0.0, warm_up: float = 0.0, more_files: int = 0, ended: bool = False) -> Soaked:
-    """Return a run whose gateway grows by megabytes per ten minutes; before that by `warm_up` megabytes in all."""
+def soaked(
+    *,
+    per_ten_minutes: float = 0.0,
+    warm_up: float = 0.0,
+    more_files: int = 0,
+    ended: bool = False,
+    nats: float = 0.0,
+) -> Soaked:
+    """Return a run whose gateway grows by megabytes per ten minutes; before that by `warm_up` megabytes in all.
+
+    What is live in NATS grows by `nats` megabytes per ten minutes.
+    """
 
     def size(at: float) -> int:
         return round((50 + min(at, 300) / 300 * warm_up + at / 600 * per_ten_minutes) * MEGABYTE)
@@ -26,7 +36,8 @@ def soaked(*, per_ten_minutes: float = 0.0, warm_up: float = 0.0, more_files: in
     files = {} if ended else {"gateway": 40 + more_files}
     traffic = Traffic(Target("store", "", dict), Random(1))
     traffic.outcomes["pay"] = 9
-    return Soaked(MINUTES, 100, traffic, readings, readings[0], Reading(MINUTES * 60, {}, files))
+    rests = Rest(270.0, 300.0, 9 * MEGABYTE), Rest(1200.0, 1230.0, round((9 + 1.5 * nats) * MEGABYTE))
+    return Soaked(MINUTES, 100, traffic, readings, readings[0], Reading(MINUTES * 60, {}, files), rests)
 
 
 def test_slope_is_hardly_changed_by_a_peak() -> None:
@@ -63,6 +74,7 @@ def test_memory_that_rises_and_falls_is_no_fault_and_a_leak_below_it_is() -> Non
     ("run", "fault"),
     [
         (soaked(per_ten_minutes=1.5), "gateway grows by 1.50 (1.50 to 1.50) MB per ten minutes, at most 1 is allowed"),
+        (soaked(nats=1.5), "nats, live grows by 1.50 (1.50 to 1.50) MB per ten minutes, at most 1 is allowed"),
         (soaked(more_files=21), "gateway has 21 more open files after the load than before it"),
         (soaked(ended=True), "gateway has ended"),
     ],
@@ -82,6 +94,7 @@ def test_report_has_each_process(tmp_path: Path) -> None:
     text = (tmp_path / "README.md").read_text()
     assert "**9 requests, 0 failed**" in text
     assert "| gateway | 50.0 | 51.0 | 0.50 (0.50 to 0.50) | 0 |" in text
+    assert "| nats, live | 9.0 | 9.0 | 0.00 |  |" in text
     figures = json.loads((tmp_path / "report.json").read_text())
     assert len(figures["readings"]) == MINUTES * 12
     assert (tmp_path / "memory.svg").read_text().startswith("<?xml")
