@@ -9,18 +9,17 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from typer.testing import CliRunner
 
 from contracts.consumers import PAYMENTS_CREATE_PAYMENT, PAYMENTS_CREATE_PAYMENTS
 from contracts.logins import IMPORTED_API
 from kit.ops.metrics import Metrics
 from kit.runtime.secrets import FILE_SUFFIX
 from kit.runtime.settings import DatabaseSettings, ProvisioningSettings, Settings, load, secret_rule
-from mkstore.cli.main import app
 from mkstore.services import SERVICES
 from tests.conftest import ROOT
 from tests.support.dockerfile import instructions
-from tests.support.kubernetes import MANIFESTS, SECRETS, Pod, build, matches, rendered
+from tests.support.documented_deployment import Documented
+from tests.support.kubernetes import AUTHORITY, MANIFESTS, SECRETS, Pod, build, matches, rendered
 
 NAMES = [spec.name for spec in SERVICES]
 WITH_DATABASE = [spec.name for spec in SERVICES if spec.database]
@@ -32,12 +31,10 @@ PODS = [pytest.param(pod, id=f"{pod.kind}-{pod.part}") for pod in rendered("prod
 IN_SERVICES = [pytest.param(pod, id=pod.part) for pod in rendered("production").services().values()]
 
 
-@pytest.fixture(scope="module")
-def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with what `mkstore secrets` makes."""
-    folder = tmp_path_factory.mktemp("deployment") / "secrets"
-    assert CliRunner().invoke(app, ["secrets", str(folder), "--nats", "nats.nats.svc:4222"]).exit_code == 0
-    return folder
+@pytest.fixture
+def secrets(documented: Documented) -> Path:
+    """Return the folder with what `mkstore secrets` makes."""
+    return documented.folder / "secrets"
 
 
 def settings_of(pod: Pod) -> type[Settings]:
@@ -88,10 +85,11 @@ def test_every_variable_is_a_setting(pod: Pod) -> None:
 
 @pytest.mark.parametrize("pod", PODS)
 def test_production_settings_are_valid_with_the_secrets(
-    pod: Pod, secrets: Path, monkeypatch: pytest.MonkeyPatch
+    pod: Pod, documented: Documented, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in rendered("production").environment(pod).items():
-        monkeypatch.setenv(name, value.replace(SECRETS, str(secrets / pod.part)))
+        own = value.replace(SECRETS, str(documented.folder / "secrets" / pod.part))
+        monkeypatch.setenv(name, own.replace(AUTHORITY, str(documented.folder / "certs")))
     settings = load(settings_of(pod))
     assert settings.app_env == "production"
     assert settings.nats_api_prefix == IMPORTED_API

@@ -16,6 +16,9 @@ MANIFESTS = ROOT / "deploy/kubernetes"
 SECRETS = "/run/secrets/mkstore"
 """Folder of the secrets in a container."""
 
+AUTHORITY = "/etc/mkstore/authority"
+"""Folder of the authority in a container."""
+
 Resource = Mapping[str, Any]
 
 

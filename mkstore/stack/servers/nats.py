@@ -99,7 +99,7 @@ class NatsServer(ManagedProcess):
         self._operator = operator or Login("operator")
         self._others = tuple(others)
         self._sharing = sharing or {}
-        self._tls = tls
+        self.tls = tls
         self._server_name = ""
         self.prefix: Sequence[str] = ()
         """A command that runs the server, such as one with another file system."""
@@ -203,7 +203,7 @@ class NatsServer(ManagedProcess):
             "ping_max": 2,
             "jetstream": {"store_dir": str(self.store), "sync_interval": "always"} | limit,
             "accounts": self._accounts(),
-            **({"tls": self._tls.configuration()} if self._tls else {}),
+            **({"tls": self.tls.configuration()} if self.tls else {}),
         }
 
     def reload(self) -> None:

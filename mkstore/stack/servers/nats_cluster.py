@@ -72,7 +72,10 @@ class NatsNode(NatsServer):
 
     def configuration(self) -> dict[str, object]:
         """Return the server's configuration."""
-        return super().configuration() | {"cluster": self.routes.configuration()}
+        routes = self.routes.configuration()
+        if self.tls:
+            routes["tls"] = self.tls.configuration()
+        return super().configuration() | {"cluster": routes}
 
 
 def cluster_of(
