@@ -129,6 +129,9 @@ def report(samples: Sequence[Sample]) -> Iterator[str]:
     found = turns(samples)
     costs, measured = fit(found), medians(found)
     yield f"payment {costs.payment:.0f} µs, message {costs.message:.0f} µs, second of a shard {costs.second:.0f} µs"
+    if not min(costs.payment, costs.message, costs.second):
+        yield "These turns do not tell the terms apart: rate and size change together. Add turns with few connections."
+        return
     for one in measured:
         yield f"c={one.concurrency}, 1 shard measured: {_text(one)}; fit {costs.time(one.rate, one.size):.0f} µs"
         for shards in (2, 4):

@@ -19,7 +19,6 @@ from mkstore.stack.servers.accounts import postgres_program
 from mkstore.stack.servers.nats import nats_server_program
 from tests.conftest import ROOT
 from tests.support.compose import config, environment_of
-from tests.support.documented_deployment import Documented, carry_out
 from tests.support.provisioning import provision
 
 
@@ -105,9 +104,3 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("deployment") / "secrets"
     assert CliRunner().invoke(app, ["secrets", str(folder)]).exit_code == 0
     return folder
-
-
-@pytest.fixture(scope="session")
-def documented(tmp_path_factory: pytest.TempPathFactory) -> Documented:
-    """Return what the commands of docs/kubernetes.md make."""
-    return carry_out(tmp_path_factory.mktemp("documented"))

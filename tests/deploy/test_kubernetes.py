@@ -9,16 +9,18 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from contracts.consumers import PAYMENTS_CREATE_PAYMENT, PAYMENTS_CREATE_PAYMENTS
 from contracts.logins import IMPORTED_API
 from kit.ops.metrics import Metrics
 from kit.runtime.secrets import FILE_SUFFIX
 from kit.runtime.settings import DatabaseSettings, ProvisioningSettings, Settings, load, secret_rule
+from mkstore.cli.main import app
 from mkstore.services import SERVICES
 from tests.conftest import ROOT
+from tests.support.certificates import new_certificates
 from tests.support.dockerfile import instructions
-from tests.support.documented_deployment import Documented
 from tests.support.kubernetes import AUTHORITY, MANIFESTS, SECRETS, Pod, build, matches, rendered
 
 NAMES = [spec.name for spec in SERVICES]
@@ -31,10 +33,18 @@ PODS = [pytest.param(pod, id=f"{pod.kind}-{pod.part}") for pod in rendered("prod
 IN_SERVICES = [pytest.param(pod, id=pod.part) for pod in rendered("production").services().values()]
 
 
-@pytest.fixture
-def secrets(documented: Documented) -> Path:
-    """Return the folder with what `mkstore secrets` makes."""
-    return documented.folder / "secrets"
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with what `mkstore secrets` makes."""
+    folder = tmp_path_factory.mktemp("deployment") / "secrets"
+    assert CliRunner().invoke(app, ["secrets", str(folder), "--nats", "nats.nats.svc:4222"]).exit_code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with what `mkstore certs` makes."""
+    return new_certificates(tmp_path_factory.mktemp("authority") / "certs")
 
 
 def settings_of(pod: Pod) -> type[Settings]:
@@ -85,11 +95,11 @@ def test_every_variable_is_a_setting(pod: Pod) -> None:
 
 @pytest.mark.parametrize("pod", PODS)
 def test_production_settings_are_valid_with_the_secrets(
-    pod: Pod, documented: Documented, monkeypatch: pytest.MonkeyPatch
+    pod: Pod, secrets: Path, authority: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in rendered("production").environment(pod).items():
-        own = value.replace(SECRETS, str(documented.folder / "secrets" / pod.part))
-        monkeypatch.setenv(name, own.replace(AUTHORITY, str(documented.folder / "certs")))
+        own = value.replace(SECRETS, str(secrets / pod.part)).replace(AUTHORITY, str(authority))
+        monkeypatch.setenv(name, own)
     settings = load(settings_of(pod))
     assert settings.app_env == "production"
     assert settings.nats_api_prefix == IMPORTED_API

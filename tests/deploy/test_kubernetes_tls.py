@@ -10,11 +10,16 @@ import yaml
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tests.support.documented_deployment import Documented
+from tests.support.documented_deployment import Documented, carry_out
 from tests.support.kubernetes import AUTHORITY, MANIFESTS, Pod, rendered
 
 PODS = [pytest.param(pod, id=pod.name) for pod in rendered("production").pods()]
 _AUTHORITY = f"{AUTHORITY}/ca.crt"
+
+
+@pytest.fixture(scope="module")
+def documented(tmp_path_factory: pytest.TempPathFactory) -> Documented:
+    return carry_out(tmp_path_factory.mktemp("documented"))
 
 
 def operator_file(name: str) -> dict[str, Any]:

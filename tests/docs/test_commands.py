@@ -11,14 +11,14 @@ from typer.main import get_command
 from mkstore.cli.main import app
 from tests.docs.test_links import PAGES
 
-_COMMAND = re.compile(r"^uv run mkstore ([^\n#`]*)|`uv run mkstore ([^\n`]*)`", re.MULTILINE)
+_COMMAND = re.compile(r"^uv run mkstore ((?:\\\n|[^\n#`])*)|`uv run mkstore ([^\n`]*)`", re.MULTILINE)
 
 
 def commands() -> Iterator[str]:
     """Return the arguments of every `uv run mkstore` in the guides."""
     for page in PAGES:
         for block, inline in _COMMAND.findall(page.read_text("utf-8")):
-            yield (block or inline).strip()
+            yield " ".join((block or inline).replace("\\\n", "").split())
 
 
 @pytest.mark.parametrize("arguments", sorted(set(commands())))

@@ -3,7 +3,7 @@
 import pytest
 
 from mkstore.bench.samples import Sample
-from mkstore.bench.scaling import SIZE, Costs, Point, fit, medians, predict, turns
+from mkstore.bench.scaling import SIZE, Costs, Point, fit, medians, predict, report, turns
 
 TRUE = Costs(payment=300.0, message=900.0, second=50_000.0)
 LOADS = [(8, 700.0, 6.0), (16, 1300.0, 14.0), (32, 2100.0, 31.0), (64, 2900.0, 60.0), (128, 3600.0, 120.0)]
@@ -57,3 +57,19 @@ def test_medians_have_the_shards_as_one_part() -> None:
     [found] = medians(turns(samples, "mkstore-2-shards"))
     assert (found.rate, found.size, found.times) == (200.0, 15.0, {"gateway": 10.0, "payments": 7.0})
     assert found.total == 17.0
+
+
+def test_turns_that_cannot_be_told_apart_give_no_prediction() -> None:
+    samples = [
+        Sample(
+            round=1,
+            scenario="payments",
+            contender="mkstore",
+            concurrency=concurrency,
+            rate=rate,
+            processor={"gateway": 100 + 3e5 / rate},
+            figures={SIZE: size},
+        )
+        for concurrency, rate, size in LOADS
+    ]
+    assert "do not tell the terms apart" in list(report(samples))[-1]
