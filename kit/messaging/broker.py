@@ -72,6 +72,7 @@ class Broker(NatsBroker):
             reconnect_to_server_handler=another_server if "," in url else None,
             ping_interval=PING_INTERVAL,
             max_outstanding_pings=_MAX_OUTSTANDING_PINGS,
+            drain_timeout=_CLOSE_TIMEOUT,  # after `stop` has finished the requests; the default is 30
             error_cb=self._failed,
             disconnected_cb=self._disconnected,
             reconnected_cb=self._reconnected,

@@ -139,10 +139,13 @@ async def read_events(jetstream: JetStreamContext, stream: str, first: int) -> t
     config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=first)
     reader = await jetstream.subscribe(">", stream=stream, ordered_consumer=True, config=config)
     sequence = 0
-    while sequence < last:
-        message = await reader.next_msg(timeout=10)
-        sequence = message.metadata.sequence.stream
-        events.append(_event(message.subject, message.headers or {}, message.data))
+    try:
+        while sequence < last:
+            message = await reader.next_msg(timeout=10)
+            sequence = message.metadata.sequence.stream
+            events.append(_event(message.subject, message.headers or {}, message.data))
+    finally:
+        await reader.unsubscribe()
     return events, last
 
 

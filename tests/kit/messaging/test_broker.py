@@ -281,3 +281,15 @@ async def test_request_that_arrives_during_the_unsubscription_gets_a_reply(
         release.set()
         assert (await request).number == 1
         await stopping
+
+
+async def test_message_that_nobody_reads_does_not_delay_the_end(new_broker: NewBroker) -> None:
+    """nats-py waits 30 s for each subscription to become empty, by default: longer than Kubernetes waits for a pod."""
+    broker, subject = new_broker(), f"t{uuid4().hex}"
+    await broker.start()
+    unread = await broker.client.subscribe(subject)
+    await broker.client.publish(subject, b"")
+    await eventually(lambda: unread.pending_msgs == 1)
+    stopping = asyncio.create_task(broker.stop())
+    done, _ = await asyncio.wait([stopping], timeout=10)
+    assert done
