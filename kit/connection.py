@@ -92,7 +92,8 @@ async def limit_transactions(connection: asyncpg.Connection, timeout: float) -> 
     for the next statement; one that hangs within a new statement, which asyncpg sends in two parts, keeps its locks.
     """
     limited = "transaction" if connection.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE else _IDLE
-    await connection.execute(f"SET {limited}_timeout = {timeout * 1000:.0f}")
+    # The method of the base class: this statement is part of no request, and its trace must not have it.
+    await asyncpg.Connection.execute(connection, f"SET {limited}_timeout = {timeout * 1000:.0f}")
 
 
 async def _connect_any(url: str, options: dict[str, Any]) -> asyncpg.Connection:

@@ -16,8 +16,10 @@ from kit.database import RefusedByDatabase, Transaction, pool_of
 from kit.errors import HealthWarning, OutcomeUnknown, Unavailable
 from kit.ops.copies import check_copies
 from kit.runtime.settings import DatabaseSettings
+from kit.runtime.spans import span
 from mkstore.stack.servers import PostgresServer
 from tests.support.held_connections import held_connections
+from tests.support.recorded_spans import recorded_spans
 
 things = Table(
     "things",
@@ -167,6 +169,18 @@ async def test_every_connection_of_a_service_limits_its_transactions(address: UR
         assert (await other.execute(text("SHOW transaction_timeout"))).scalar() == "10s"
     await pool.close()
     await engine.dispose()
+
+
+async def test_first_trace_of_a_connection_has_its_statement_only(address: URL, engine: AsyncEngine) -> None:
+    """A request may be the first one of a new connection, whose limits are set meanwhile."""
+    with recorded_spans() as recorded:
+        pool = pool_of(address, 1)
+        with span("request", "SERVER"):
+            async with Things(pool, autocommit=True) as things:
+                await things.run("SELECT 1")
+        (request,) = recorded.named("request")
+        assert [line.split()[0] for line in recorded.tree(request)] == ["request", "SELECT"]
+    await pool.close()
 
 
 async def _end_other_sessions(engine: AsyncEngine) -> None:
