@@ -131,7 +131,7 @@ async def test_acknowledged_command_survives_the_death_of_the_leader(nodes: list
     finally:
         leader.start()
     assert meta_leader(leader.monitor_url) in {node.new_server_name() for node in nodes}
-    assert is_healthy(leader.monitor_url)
+    await eventually(lambda: is_healthy(leader.monitor_url))
 
 
 @pytest.mark.parametrize("leads", [True, False], ids=["leader", "follower"])
