@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from mkstore.stack import ports
-from mkstore.stack.servers.nats_cluster import NatsNode, Routes, cluster_of, is_healthy
+from mkstore.stack.servers.nats_cluster import NatsNode, Routes, is_healthy
 from tests.support.certificates import nats_server_tls, new_certificates
+from tests.support.nats_nodes import running_nodes
 from tests.support.polling import eventually
 
 
@@ -20,16 +21,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def nodes(certificates: Path) -> Iterator[list[NatsNode]]:
-    folder, options = certificates.parent, {"tls": nats_server_tls(certificates)}
-    nodes = cluster_of(folder, password="routes", log=lambda name: folder / f"{name}.log", options=options)
-    try:
-        for node in nodes:
-            node.spawn()
-        asyncio.run(eventually(lambda: all(node.is_ready() for node in nodes)))
+    with running_nodes(certificates.parent, tls=nats_server_tls(certificates)) as nodes:
         yield nodes
-    finally:
-        for node in nodes:
-            node.stop()
 
 
 async def test_routes_require_a_certificate(nodes: list[NatsNode], certificates: Path) -> None:

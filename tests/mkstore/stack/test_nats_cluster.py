@@ -24,21 +24,14 @@ from kit.ops.provisioning import NotProvisioned, Sizes, provision
 from mkstore.chaos.network import Link, Mode
 from mkstore.stack import ports
 from mkstore.stack.servers.nats_cluster import NODES, NatsNode, Routes, cluster_of, is_healthy, meta_leader
+from tests.support.nats_nodes import running_nodes
 from tests.support.polling import eventually
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[NatsNode]]:
-    folder = tmp_path_factory.mktemp("cluster")
-    nodes = cluster_of(folder, password="routes", log=lambda name: folder / f"{name}.log", options={})
-    try:
-        for node in nodes:
-            node.spawn()
-        asyncio.run(eventually(lambda: all(node.is_ready() for node in nodes)))
+    with running_nodes(tmp_path_factory.mktemp("cluster")) as nodes:
         yield nodes
-    finally:
-        for node in nodes:
-            node.stop()
 
 
 def urls(nodes: list[NatsNode]) -> str:
