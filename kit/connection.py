@@ -19,7 +19,6 @@ _PORT = 5432
 _SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)
 _ALERT_TIMEOUT = 1.0
 _TRANSACTION_TIMEOUT_SINCE = 17
-_IDLE = "idle_in_transaction_session"
 _last_primary: dict[str, str] = {}
 """Address of the last primary, by the address of all servers."""
 
@@ -69,12 +68,16 @@ async def connect(url: str, *, transaction_timeout: float | None = None, **optio
     """Connect to the database at `url`, of several servers to the primary; the options are those of `asyncpg.connect`.
 
     The last primary is tried first, and each server has the whole time of the option `timeout`: asyncpg itself would
-    wait for a machine that does not answer until no time is left for the next one. `transaction_timeout` is that of
-    `limit_transactions`; without it the limits of the server stay.
+    wait for a machine that does not answer until no time is left for the next one. With `transaction_timeout` the
+    server ends the session if a transaction waits that long for its next statement, and as `limit_transactions` says;
+    without it the limits of the server stay.
 
     Raises `TlsFailed` if TLS fails or one side does not offer what the other requires, else the driver's error or
     `OSError`.
     """
+    if transaction_timeout is not None:
+        idle = {"idle_in_transaction_session_timeout": f"{transaction_timeout * 1000:.0f}"}
+        options["server_settings"] = idle | options.get("server_settings", {})
     connection = await _connect_any(url, options)
     if transaction_timeout is not None:
         try:
@@ -88,12 +91,12 @@ async def connect(url: str, *, transaction_timeout: float | None = None, **optio
 async def limit_transactions(connection: asyncpg.Connection, timeout: float) -> None:  # noqa: ASYNC109 - the server's
     """Let the server end the session if a transaction takes longer than `timeout` seconds; 0 means no limit.
 
-    So the locks of a process that hangs are released. Before PostgreSQL 17 the server ends only a session that waits
-    for the next statement; one that hangs within a new statement, which asyncpg sends in two parts, keeps its locks.
+    So the locks of a process that hangs are released, also within a new statement, which asyncpg sends in two parts.
+    Servers before PostgreSQL 17 do not know this limit, and it has no effect.
     """
-    limited = "transaction" if connection.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE else _IDLE
-    # The method of the base class: this statement is part of no request, and its trace must not have it.
-    await asyncpg.Connection.execute(connection, f"SET {limited}_timeout = {timeout * 1000:.0f}")
+    if connection.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
+        # The method of the base class: this statement is part of no request, and its trace must not have it.
+        await asyncpg.Connection.execute(connection, f"SET transaction_timeout = {timeout * 1000:.0f}")
 
 
 async def _connect_any(url: str, options: dict[str, Any]) -> asyncpg.Connection:

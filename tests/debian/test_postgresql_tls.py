@@ -132,6 +132,13 @@ async def test_process_that_hangs_in_a_transaction_releases_its_locks(
     await pool.close()
 
 
+async def test_idle_leader_in_a_transaction_has_the_limit_of_its_lease(plain_server: DebianPostgres) -> None:
+    address = database.dsn(database.url(settings(plain_server, None, DB_SSLMODE="disable")))
+    async with lead(address, 4218) as session:
+        ((limit,),) = await session.fetch("SHOW idle_in_transaction_session_timeout")
+    assert limit == "1200ms"
+
+
 async def test_foreign_authority_is_refused(server: DebianPostgres, tmp_path: Path) -> None:
     assert await refusal(server, new_certificates(tmp_path / "foreign")) == (
         f"The certificate of PostgreSQL at 127.0.0.1:{server.port} is not of the authority in DB_SSLROOTCERT: set "

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-import yaml
 
 from contracts.logins import WATCHER
 from kit.runtime.settings import DatabaseSettings
@@ -14,17 +13,13 @@ from mkstore.services import SERVICES
 from mkstore.stack.servers.nats import MAX_PAYLOAD
 from tests.conftest import ROOT
 from tests.support.compose import environment_of
-from tests.support.kubernetes import MANIFESTS, Pod, matches, rendered
+from tests.support.kubernetes import Pod, matches, operator_files, rendered
 
 WITH_DATABASE = [spec for spec in SERVICES if spec.database]
 LOGINS = {f"NATS_{name.upper()}_PASSWORD" for name in (*(spec.name for spec in SERVICES), WATCHER, "operator")}
 NATS_PORTS = {4222, 8222}
 EXTRA_CONNECTIONS = 3
 """Connections of a process beside its pool: checks and the relay."""
-
-
-def operator_files(name: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((MANIFESTS / "operators" / name).read_text()))
 
 
 def policies() -> dict[str, Mapping[str, Any]]:

@@ -2,16 +2,14 @@
 
 import base64
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import yaml
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.support.documented_deployment import Documented, carry_out
-from tests.support.kubernetes import AUTHORITY, MANIFESTS, Pod, rendered
+from tests.support.kubernetes import AUTHORITY, Pod, operator_files, rendered
 
 PODS = [pytest.param(pod, id=pod.name) for pod in rendered("production").pods()]
 _AUTHORITY = f"{AUTHORITY}/ca.crt"
@@ -20,10 +18,6 @@ _AUTHORITY = f"{AUTHORITY}/ca.crt"
 @pytest.fixture(scope="module")
 def documented(tmp_path_factory: pytest.TempPathFactory) -> Documented:
     return carry_out(tmp_path_factory.mktemp("documented"))
-
-
-def operator_file(name: str) -> dict[str, Any]:
-    return dict(next(yaml.safe_load_all((MANIFESTS / "operators" / name).read_text())))
 
 
 def certificate(documented: Documented, namespace: str) -> x509.Certificate:
@@ -64,7 +58,7 @@ def test_documented_commands_make_what_a_pod_mounts(pod: Pod, documented: Docume
 
 
 def test_documented_commands_make_what_nats_mounts(documented: Documented) -> None:
-    values = operator_file("nats-values.yaml")
+    values = operator_files("nats-values.yaml")[0]
     for block in (values["config"]["nats"]["tls"], values["config"]["cluster"]["tls"], values["tlsCA"]):
         assert block["enabled"]
         # The names of the files are the chart's defaults.
@@ -74,7 +68,7 @@ def test_documented_commands_make_what_nats_mounts(documented: Documented) -> No
 
 
 def test_servers_of_nats_verify_each_other(documented: Documented) -> None:
-    values = operator_file("nats-values.yaml")["config"]
+    values = operator_files("nats-values.yaml")[0]["config"]
     assert values["cluster"]["tls"]["merge"]["verify"] is True
     own = certificate(documented, "nats")
     usage = own.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -83,7 +77,7 @@ def test_servers_of_nats_verify_each_other(documented: Documented) -> None:
 
 
 def test_documented_commands_make_what_postgresql_mounts(documented: Documented) -> None:
-    cluster = operator_file("postgres.yaml")["spec"]
+    cluster = operator_files("postgres.yaml")[0]["spec"]
     for name in ("serverTLSSecret", "serverCASecret"):
         files = documented.keys("Secret", "postgres", cluster["certificates"][name])
         assert files == {"tls.crt", "tls.key", "ca.crt"}

@@ -90,6 +90,11 @@ def build(folder: Path) -> Overlay:
     return Overlay(tuple(yaml.safe_load_all(done.stdout)))
 
 
+def operator_files(name: str) -> list[dict[str, Any]]:
+    """Return the documents of a file in `operators`."""
+    return list(yaml.safe_load_all((MANIFESTS / "operators" / name).read_text()))
+
+
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Return whether a label selector selects these labels."""
     return set(selector.get("matchLabels", {}).items()) <= set(labels.items())
